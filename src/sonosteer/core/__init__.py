@@ -1,0 +1,1 @@
+"""The language of the project: types, protocols, geometry, clock, errors, configuration, registry."""

@@ -1,0 +1,82 @@
+"""Configuration is frozen dataclasses. What a run used, defaults included, is saved beside its results."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+import numpy as np
+
+from sonosteer.core.errors import InputError
+
+Config = TypeVar("Config")
+
+
+def to_dict(value: Any) -> Any:
+    """Turn (nested) dataclasses, tuples, paths, enums and numpy numbers into what JSON can say."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): to_dict(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_dict(v) for v in value]
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
+
+
+def from_dict(cls: type[Config], data: Mapping[str, Any], where: str = "configuration") -> Config:
+    """Build a dataclass from a mapping; InputError names an unknown key or a value of the wrong kind."""
+    hints = get_type_hints(cls)
+    names = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in data.items():
+        if key not in names:
+            raise InputError(f"{where}: there is no setting {key!r}; there are: {', '.join(sorted(names))}")
+        values[key] = _coerce(hints[key], value, f"{where}: {key}")
+    return cls(**values)
+
+
+def _coerce(kind: Any, value: Any, where: str) -> Any:
+    options = get_args(kind) if not isinstance(kind, type) or get_args(kind) else ()
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type) and isinstance(value, Mapping):
+        return from_dict(kind, value, where)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind in (int, float, str, bool):
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise InputError(f"{where} is {value!r}, but must be of type {kind.__name__}")
+        return value
+    if isinstance(value, list):
+        inner = [o for o in options if o is not type(None)]
+        if inner and all(o is float for o in inner):
+            return tuple(_coerce(float, v, where) for v in value)
+        return tuple(value)
+    return value
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; InputError says what is wrong with it."""
+    try:
+        with path.open("rb") as f:
+            return tomllib.load(f)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except OSError as e:
+        raise InputError(f"{path} cannot be read: {e.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise InputError(f"{path} is not valid TOML: {e}") from None
+
+
+def save_json(value: Any, path: Path) -> None:
+    """Write `value` as indented JSON (NaN is refused: JSON has none)."""
+    path.write_text(json.dumps(to_dict(value), indent=2, allow_nan=False) + "\n")

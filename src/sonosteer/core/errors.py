@@ -1,0 +1,26 @@
+"""Everything that sonosteer itself raises: one small tree, two branches, two exit codes."""
+
+from __future__ import annotations
+
+
+class SonosteerError(Exception):
+    """Root of the tree. The message is one line: what was wrong, with which value, and what to do."""
+
+    exit_code = 1
+
+
+class InputError(SonosteerError):
+    """The user's input cannot be used as it is (exit code 2)."""
+
+    exit_code = 2
+
+
+class MissingExtraError(InputError):
+    """A file or method needs an optional dependency that is not installed."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(f"{what} needs {package}, which is not installed: pip install 'sonosteer[{extra}]'")
+
+
+class BrokenError(SonosteerError):
+    """Something failed that the user could not have prevented: a full disk, a device that went away (exit code 1)."""

@@ -1,0 +1,74 @@
+"""The faces behind which implementations are swapped. A new source or tracker needs nothing but these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from sonosteer.core.geometry import Probe, Spacing
+from sonosteer.core.types import Action, Estimate, Frame, Hint
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What a source says of itself before the first frame is read.
+
+    size_px: (width, height). frames: number of frames, None for a live source. rate_hz: nominal frame rate,
+    None where the frames carry only their own times.
+    """
+
+    name: str
+    kind: str
+    size_px: tuple[int, int]
+    frames: int | None
+    rate_hz: float | None
+    spacing: Spacing | None
+    probe: Probe | None = None
+
+
+class Source(Protocol):
+    """Frames in. Reading is lazy: memory does not grow with the length of the clip."""
+
+    @property
+    def info(self) -> SourceInfo:
+        """What is known before the first frame."""
+        ...
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
+        """Yield frames `start` (included) to `stop` (excluded; None: to the end), in order."""
+        ...
+
+    def close(self) -> None:
+        """Release files and devices. May be called twice."""
+        ...
+
+
+class Tracker(Protocol[State]):
+    """Frames -> tip. All memory is in `State`: replay, fork and test come free."""
+
+    def start(self, hint: Hint) -> State:
+        """Return the state before the first frame."""
+        ...
+
+    def step(self, state: State, frame: Frame) -> tuple[State, Estimate]:
+        """Return the next state and what is now believed of the tip. Leaves `state` and `frame` alone."""
+        ...
+
+
+class Decider(Protocol):
+    """Tip -> action: a learned or scripted policy, or a model-based controller."""
+
+    def decide(self, estimate: Estimate, now_s: float) -> Action:
+        """Return the next order."""
+        ...
+
+
+class Watcher(Protocol):
+    """Looks on (recorder, viewer, ledger) and never holds anything up."""
+
+    def saw(self, frame: Frame, estimate: Estimate) -> None:
+        """Take note of one frame and its estimate."""
+        ...

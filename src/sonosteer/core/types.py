@@ -1,0 +1,171 @@
+"""What flows: Frame -> TipEstimate -> Action. Everything here is frozen.
+
+A frame is born with its acquisition time and never loses it; every estimate and every action says which
+frame it came from, and an action says when it expires. Absence is a value (`Lost`), never NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonosteer.core.geometry import Matrix, Point, Probe, Spacing
+
+Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
+Side: TypeAlias = Literal["left", "right", "top"]
+
+
+class Track(Enum):
+    """What a tracker says of its own estimate."""
+
+    TRACKING = "tracking"
+    COASTING = "coasting"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One image as it came from its source.
+
+    pixels: (rows, columns) or (rows, columns, 3) RGB, uint8 or uint16, read-only.
+    index: number of the frame in its source, from 0.
+    time_s: acquisition time in seconds from the source's own origin.
+    spacing: mm per pixel, None where the source does not say.
+    probe: geometry of the transducer, None where unknown.
+    full_scale: pixel value drawn as white (255 for 8 bit; the source's own window for 16 bit).
+    T_world_image: 4x4, image mm -> world mm, where a tracking system gave it.
+    """
+
+    pixels: Pixels
+    index: int
+    time_s: float
+    spacing: Spacing | None = None
+    probe: Probe | None = None
+    full_scale: float = 255.0
+    T_world_image: Matrix | None = None
+
+    def __post_init__(self) -> None:
+        self.pixels.flags.writeable = False
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return int(self.pixels.shape[1]), int(self.pixels.shape[0])
+
+    def grey(self) -> NDArray[np.uint8]:
+        """(rows, columns) uint8: luminance (ITU-R BT.601) of a colour frame, windowed to 8 bit."""
+        p = self.pixels
+        if p.ndim == 2 and p.dtype == np.uint8 and self.full_scale == 255.0:
+            return p  # type: ignore[return-value]
+        f = p.astype(np.float32)
+        if p.ndim == 3:
+            f = f[..., :3] @ np.array([0.299, 0.587, 0.114], np.float32)
+        out = np.clip(f * np.float32(255.0 / self.full_scale) + np.float32(0.5), 0, 255).astype(np.uint8)
+        out.flags.writeable = False
+        return out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TipEstimate:
+    """Where a tracker believes the tip to be.
+
+    tip_px: (column, row). angle_rad: direction from entry to tip in millimetre space, from image +x
+    towards +y (down). covariance_mm2: (2, 2), axes along and across the needle, in mm^2.
+    confidence: 0..1. entry_px: where the axis enters the image, for drawing.
+    """
+
+    frame_index: int
+    time_s: float
+    tip_px: Point
+    angle_rad: float
+    covariance_mm2: NDArray[np.float64]
+    confidence: float
+    state: Track
+    entry_px: Point
+
+    @property
+    def sd_along_mm(self) -> float:
+        """Standard deviation along the needle."""
+        return math.sqrt(float(self.covariance_mm2[0, 0]))
+
+    @property
+    def sd_across_mm(self) -> float:
+        """Standard deviation across the needle."""
+        return math.sqrt(float(self.covariance_mm2[1, 1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The tracker does not know, and says why."""
+
+    frame_index: int
+    time_s: float
+    reason: str
+
+    @property
+    def state(self) -> Track:
+        """Always `Track.LOST`."""
+        return Track.LOST
+
+
+Estimate: TypeAlias = TipEstimate | Lost
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What the user knows beforehand, in image terms; every field may be absent.
+
+    angle_rad: (low, high) expected direction from entry to tip. enters: side of the image.
+    start_px: (x, y) of the tip in the first frame.
+    """
+
+    angle_rad: tuple[float, float] | None = None
+    enters: Side | None = None
+    start_px: Point | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """An order to a robot, dated: nothing may be carried out after `expires_at_s`.
+
+    frame_index, capture_time_s: the frame this was decided on. Speeds in mm/s, angles in rad.
+    """
+
+    frame_index: int
+    capture_time_s: float
+    expires_at_s: float
+    insertion_speed_mm_s: float = 0.0
+    insertion_angle_rad: float = 0.0
+    base_rotation_rad: float = 0.0
+    probe_speed_mm_s: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    stop: bool = False
+
+    def age_s(self, now_s: float) -> float:
+        """Seconds since the frame behind this action was acquired."""
+        return now_s - self.capture_time_s
+
+    def expired(self, now_s: float) -> bool:
+        """True once it is too late, and also whenever a time is NaN."""
+        return not now_s <= self.expires_at_s
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What really was, for one frame of a simulation or an annotated clip.
+
+    tip_px: the geometric tip as drawn, None while no needle is in the image. visible: False where the tip
+    cannot be seen (faded, occluded, out of plane). depth_mm: inserted length along the needle from its entry.
+    """
+
+    frame_index: int
+    time_s: float
+    tip_px: Point | None
+    angle_rad: float
+    visible: bool
+    depth_mm: float
+    velocity_mm_s: float

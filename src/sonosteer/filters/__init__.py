@@ -1,0 +1,1 @@
+"""A tip over time."""

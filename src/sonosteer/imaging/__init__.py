@@ -1,0 +1,1 @@
+"""Pure image mathematics: ray sampling, ridge score, patches. No state, no files, no clock."""

@@ -1,0 +1,1 @@
+"""How wrong were we: tip and axis error, coverage, latency."""

@@ -1,0 +1,1 @@
+"""A run on disk: write as it happens, read back what there is."""

@@ -1,0 +1,1 @@
+"""The loop on one page, and the ledger of its frames."""

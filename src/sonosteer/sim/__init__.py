@@ -1,0 +1,1 @@
+"""A world that answers like the real one: probe, tissue field, needle echoes, display."""

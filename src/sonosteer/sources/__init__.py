@@ -1,0 +1,1 @@
+"""Frames in: video, image folders, MetaImage and NRRD sequences, DICOM cine, simulation."""

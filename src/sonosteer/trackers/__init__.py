@@ -1,0 +1,1 @@
+"""Frames -> tip, one published method a file."""
