@@ -23,4 +23,4 @@ class MissingExtraError(InputError):
 
 
 class BrokenError(SonosteerError):
-    """Something failed that the user could not have prevented: a full disk, a device that went away (exit code 1)."""
+    """Something failed that the user could not have prevented: a device that went away (exit code 1)."""

@@ -52,7 +52,8 @@ class Spacing:
 class LinearProbe:
     """A linear array drawn as a rectangle.
 
-    apex_px: pixel of the middle of the transducer's face. width_mm: length of the face. depth_mm: imaged depth.
+    apex_px: pixel of the middle of the transducer's face. width_mm: length of the face.
+    depth_mm: imaged depth.
     """
 
     apex_px: Point

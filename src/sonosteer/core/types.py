@@ -65,7 +65,8 @@ class Frame:
         f = p.astype(np.float32)
         if p.ndim == 3:
             f = f[..., :3] @ np.array([0.299, 0.587, 0.114], np.float32)
-        out = np.clip(f * np.float32(255.0 / self.full_scale) + np.float32(0.5), 0, 255).astype(np.uint8)
+        scaled = f * np.float32(255.0 / self.full_scale) + np.float32(0.5)
+        out: NDArray[np.uint8] = np.clip(scaled, 0, 255).astype(np.uint8)
         out.flags.writeable = False
         return out
 
