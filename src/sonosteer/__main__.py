@@ -1,0 +1,5 @@
+"""`python -m sonosteer`."""
+
+from sonosteer.cli import main
+
+main()

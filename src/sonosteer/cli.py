@@ -1,0 +1,212 @@
+"""Words of the command line -> `app`. No logic here; nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sonosteer import __version__
+from sonosteer.core.errors import SonosteerError
+
+app = typer.Typer(
+    name="sonosteer",
+    help="See the needle, steer the needle: ultrasound needle tracking. Research software, not a medical device.",
+    epilog="First steps: sonosteer demo, then sonosteer track clip.mp4 --enters right --spacing-mm 0.1",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random: same seed, same result.")]
+SpacingMm = Annotated[
+    str | None,
+    typer.Option(
+        "--spacing-mm", metavar="X[,Y]", help="Millimetres per pixel; read from the file where it says."
+    ),
+]
+AngleDeg = Annotated[
+    str | None,
+    typer.Option(
+        "--angle-deg",
+        metavar="LO:HI",
+        help="Expected direction from entry to tip, from image +x downwards: 30:40 from the left, 140:150 from the right.",
+    ),
+]
+Enters = Annotated[
+    str | None,
+    typer.Option("--enters", metavar="left|right|top", help="Side of the image the needle comes from."),
+]
+Start = Annotated[
+    str | None, typer.Option("--start", metavar="X,Y", help="Tip in the first frame, in pixels (a click).")
+]
+Frames = Annotated[
+    str | None,
+    typer.Option("--frames", metavar="A:B", help="Only frames A to B (B not included; either may be empty)."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="One setting of the method or the scene; may be repeated."
+    ),
+]
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    if version:
+        print(f"sonosteer {__version__}")
+        raise typer.Exit
+
+
+@app.command(epilog="Example: sonosteer demo --out demo-out")
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path("demo-out"),
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """One simulated insertion through source, tracker, overlay and report, in under a minute."""
+    from sonosteer import app as do
+
+    do.demo(out, seed=seed, as_json=json)
+
+
+@app.command(epilog="Example: sonosteer simulate in-plane-linear --seed 3 --out clip.mp4 --truth truth.csv")
+def simulate(
+    setup: Annotated[str, typer.Argument(metavar="SETUP", help="in-plane-linear[/train|/validation|/test]")],
+    out: Annotated[Path, typer.Option("--out", help="clip.mp4, clip.mha, or a folder of PNG.")],
+    truth: Annotated[Path | None, typer.Option("--truth", help="Where to write truth.csv.")] = None,
+    seed: Seed = 0,
+    settings: Settings = None,
+    frames: Frames = None,
+    json: Json = False,
+) -> None:
+    """Write a simulated clip with exact truth."""
+    from sonosteer import app as do
+
+    do.simulate(setup, out, truth, seed=seed, settings=settings or [], frames=frames, as_json=json)
+
+
+@app.command(epilog="Example: sonosteer track clip.mp4 --enters right --spacing-mm 0.0355 --out results")
+def track(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="Video, folder of PNG/JPEG, .mha/.nrrd sequence, DICOM cine, or sim:SETUP."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for tips.csv, overlay.mp4, report.html, summary.json.")
+    ],
+    method: Annotated[
+        str, typer.Option("--method", help="Tracking method; `sonosteer doctor` lists them.")
+    ] = "kf+f",
+    spacing_mm: SpacingMm = None,
+    angle_deg: AngleDeg = None,
+    enters: Enters = None,
+    start: Start = None,
+    frames: Frames = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option("--truth", help="truth.csv to compare with in the report (sim: brings its own)."),
+    ] = None,
+    seed: Seed = 0,
+    settings: Settings = None,
+    json: Json = False,
+) -> None:
+    """Track the needle's tip through a clip: a file, a picture and a report."""
+    from sonosteer import app as do
+
+    do.track(
+        do.TrackOptions(
+            source=source,
+            out=out,
+            method=method,
+            spacing_mm=spacing_mm,
+            angle_deg=angle_deg,
+            enters=enters,
+            start=start,
+            frames=frames,
+            truth=truth,
+            seed=seed,
+            settings=tuple(settings or ()),
+        ),
+        as_json=json,
+    )
+
+
+@app.command(epilog="Example: sonosteer evaluate results/tips.csv truth.csv --json")
+def evaluate(
+    tips: Annotated[Path, typer.Argument(help="tips.csv of a tracker.")],
+    truth: Annotated[
+        Path, typer.Argument(help="truth.csv of a simulation, or your own marks in the same columns.")
+    ],
+    spacing_mm: SpacingMm = None,
+    json: Json = False,
+) -> None:
+    """Errors of a track against truth; a frame without an estimate counts against the tracker."""
+    from sonosteer import app as do
+
+    do.evaluate(tips, truth, spacing_mm=spacing_mm, as_json=json)
+
+
+@app.command(epilog="Example: sonosteer bench tracking --json")
+def bench(
+    name: Annotated[str, typer.Argument(help="tracking")] = "tracking",
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Speed, each figure as a ratio to a stated reference measured in the same run."""
+    from sonosteer import app as do
+
+    do.bench(name, seed=seed, as_json=json)
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """What is installed, what is missing, and how to get it."""
+    from sonosteer import app as do
+
+    do.doctor(as_json=json)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: one clear line on stderr and exit code 2 (wrong input) or 1 (it broke), never a traceback."""
+    signal.signal(signal.SIGTERM, _stop)
+    command: Any = typer.main.get_command(app)
+    try:
+        code = command.main(args=arguments, prog_name="sonosteer", standalone_mode=False)
+    except SonosteerError as e:
+        _fail(str(e), e.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except Exception as e:  # noqa: BLE001  the last line of defence: no traceback reaches a user
+        if hasattr(e, "format_message"):  # click's own usage errors
+            _fail(f"{e.format_message()} (see sonosteer --help)", 2)
+        if type(e).__name__ in ("Abort", "Exit"):
+            sys.exit(getattr(e, "exit_code", 1))
+        if os.environ.get("SONOSTEER_TRACEBACK"):
+            raise
+        _fail(f"broke with {type(e).__name__}: {e} (SONOSTEER_TRACEBACK=1 shows where)", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _stop(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, code: int) -> None:
+    print("sonosteer: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Which peak of h(x) is the tip: Eqs. (12) to (18) of Paper T.
+
+Source: Mathiassen et al. 2017 (full reference in `kalman.py`), Sections II-C1 and II-C2.
+
+| symbol | name here | unit |
+| --- | --- | --- |
+| J, j_i | indices of the local maxima of h within M | px |
+| x-bar_k | `predicted_px`, the filter's prediction | px |
+| sigma | `sigma_px`, how far from the prediction a tip may be | px |
+| R_k, R_MIN | variance of the chosen measurement, its least value | px^2 |
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+
+@njit(cache=True, nogil=True)
+def select_candidate(
+    h: NDArray[np.float32], first: int, last: int, M: int, predicted_px: float, sigma_px: float
+) -> tuple[int, float]:
+    """Return (z_k, P(z_k | x-bar_k)) over the candidates in first <= x < last; (-1, 0) if there is none.
+
+    h is shifted by its minimum over the range, so that Eq. (16) is a probability.
+    """
+    low = h[first]
+    for x in range(first, last):
+        low = min(low, h[x])
+    total, best, chosen = 0.0, -1.0, -1
+    for x in range(first, last):
+        peak = True
+        for i in range(max(first, x - M), min(last, x + M + 1)):  # Eq. (12)
+            if h[i] > h[x]:
+                peak = False
+                break
+        if not peak:
+            continue
+        prior = h[x] - low
+        total += prior
+        d = (x - predicted_px) / sigma_px
+        likelihood = prior * math.exp(-0.5 * d * d)  # Eqs. (14), (16): numerators of (13)
+        if likelihood > best:  # Eq. (17)
+            best, chosen = likelihood, x
+    if chosen < 0 or total <= 0.0:
+        return -1, 0.0
+    evidence = math.exp(-0.5 * (predicted_px / sigma_px) ** 2)  # Eq. (15); 1/(sigma sqrt(2 pi)) cancels
+    return chosen, best / total / evidence
+
+
+def measurement_variance(r_min: float, probability: float) -> float:
+    """Eq. (18): R_k = R_MIN / P(z_k | x-bar_k)."""
+    return r_min / probability

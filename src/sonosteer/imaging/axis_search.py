@@ -1,0 +1,171 @@
+"""The needle's axis: Algorithms 1 and 2 of Paper T.
+
+Source: Mathiassen et al. 2017 (full reference in `rays.py`), Section II-A.
+
+| symbol | name here | unit |
+| --- | --- | --- |
+| theta_k | `slopes`, tangents of the trial angles relative to the region's own angle | - |
+| H(b), H_S(b) | histogram of the scores over y, plain and smoothed | grey levels |
+| N_bins | `(2 half + 1) / bin_px` | - |
+| p_p | `offset`, mean position of the axis across the needle | px |
+
+Departs from the paper: see `rays.py`. N_bins and w_max are not published; ours are `AxisSearch`'s defaults.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from sonosteer.imaging.rays import F32, U8, across_sign, ray_scores, sample_rays
+
+MAX_RAYS = 48
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def axis_search_step(S: F32, n_rays: int, bin_px: int, H: F32) -> tuple[float, float]:
+    """Lines 14 to 31 of Algorithm 1: (p_p relative to the middle of the rays in px, H_max)."""
+    size = S.shape[1]
+    bins = size // bin_px
+    for b in range(bins):
+        H[b] = 0.0
+    for k in range(n_rays):
+        for b in range(bins):
+            total = np.float32(0.0)
+            for y in range(b * bin_px, (b + 1) * bin_px):
+                total += S[k, y]
+            H[b] += total
+    best, b_max = np.float32(-1e30), 0
+    for b in range(bins):
+        smooth = H[b]
+        if b > 0:
+            smooth += np.float32(0.5) * H[b - 1]
+        if b < bins - 1:
+            smooth += np.float32(0.5) * H[b + 1]
+        if smooth > best:
+            best, b_max = smooth, b
+    first, last = max(0, (b_max - 3) * bin_px), min(size, (b_max + 4) * bin_px)
+    mean = 0.0
+    for k in range(n_rays):
+        y_best = first
+        for y in range(first + 1, last):
+            if S[k, y] > S[k, y_best]:
+                y_best = y
+        mean += y_best
+    return mean / n_rays - (size - 1) / 2, float(best)
+
+
+@njit(cache=True, nogil=True)
+def try_angles(
+    region: F32,
+    rays_px: F32,
+    n_rays: int,
+    s: int,
+    w: int,
+    half: int,
+    bin_px: int,
+    slopes: NDArray[np.float64],
+    R: F32,
+    S: F32,
+    H: F32,
+) -> tuple[int, float, float]:
+    """One pass of Algorithm 2 over `slopes`: (index of the best, its p_p in px, its H_max per ray)."""
+    best, offset, index = -1e30, 0.0, 0
+    for t in range(slopes.shape[0]):
+        ray_scores(region, rays_px, n_rays, s, w, half, slopes[t], R, S)
+        p, h = axis_search_step(S, n_rays, bin_px, H)
+        if h > best:
+            best, offset, index = h, p, t
+    return index, offset, best / n_rays
+
+
+@njit(cache=True, nogil=True)
+def adapt_rays(length_px: float, first_px: float, rays_px: F32) -> int:
+    """Place the rays for a needle of `length_px` (line 3 of Algorithm 1, Section III-B); return their number.
+
+    12 rays; closer than 20 px together: fewer, at least 3; further than 45 px apart: more.
+    """
+    span = max(length_px - first_px, 1.0)
+    n = 12
+    if span / n < 20.0:
+        n = max(3, int(span / 20.0))
+    elif span / n > 45.0:
+        n = min(rays_px.shape[0], int(math.ceil(span / 45.0)))
+    spacing = min(max(span / n, 20.0), 45.0)
+    for k in range(n):
+        rays_px[k] = first_px + k * spacing
+    return n
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A straight axis: its direction and the mean of the points on it that the rays found.
+
+    along_px: distance of that point from the anchor along the axis. score: H_max per ray, grey levels.
+    """
+
+    angle_rad: float
+    point_px: tuple[float, float]
+    along_px: float
+    score: float
+
+
+@dataclass(frozen=True)
+class AxisSearch:
+    """Parameters and workspace of Algorithms 1 and 2. Lengths in px at 0.10 mm/px.
+
+    half_px 48: the rays are 97 px long. s_px 9: averaging on each side. coarse and fine step: 1 and 0.1 deg.
+    """
+
+    half_px: int = 48
+    s_px: int = 9
+    w_px: int = 4  # ours
+    bin_px: int = 1  # ours: N_bins = 97
+    first_ray_px: float = 12.0  # ours: clear of the border
+    coarse_rad: float = math.radians(1.0)
+    fine_rad: float = math.radians(0.1)
+    _scratch: dict[str, NDArray[np.float32]] = field(default_factory=dict, repr=False, compare=False)
+
+    def _buffer(self, name: str, *shape: int) -> NDArray[np.float32]:
+        buffer = self._scratch.get(name)
+        if buffer is None or any(have < want for have, want in zip(buffer.shape, shape, strict=True)):
+            buffer = self._scratch[name] = np.zeros(shape, np.float32)
+        return buffer
+
+    def search(
+        self, image: U8, anchor_px: tuple[float, float], range_rad: tuple[float, float], length_px: float
+    ) -> Axis:
+        """Algorithm 2 about `anchor_px` for a needle that reaches `length_px` from it.
+
+        image: (rows, columns) uint8. range_rad: first and last trial angle.
+        """
+        middle = 0.5 * (range_rad[0] + range_rad[1])
+        spread = 0.5 * (range_rad[1] - range_rad[0])
+        deeper = across_sign(middle)
+        rays = self._buffer("rays", MAX_RAYS)
+        n = adapt_rays(length_px, self.first_ray_px, rays)
+        slope_max = math.tan(spread + 0.5 * self.coarse_rad)
+        reach = self.half_px + self.w_px
+        full = reach + math.ceil((float(rays[n - 1]) + self.s_px) * slope_max) + 2
+        region = self._buffer("region", MAX_RAYS, 2 * self.s_px + 1, 2 * full + 1)
+        sample_rays(image, *anchor_px, middle, deeper, rays, n, self.s_px, reach, slope_max, region)
+        R = self._buffer("R", 2 * reach + 1)
+        S = self._buffer("S", MAX_RAYS, 2 * self.half_px + 1)
+        H = self._buffer("H", 2 * self.half_px + 1)
+        args = (region, rays, n, self.s_px, self.w_px, self.half_px, self.bin_px)
+
+        steps = max(1, round(spread / self.coarse_rad))
+        coarse = np.linspace(-spread, spread, 2 * steps + 1)
+        i, _, _ = try_angles(*args, deeper * np.tan(coarse), R, S, H)
+        fine = coarse[i] + self.fine_rad * np.arange(-5, 6)
+        j, offset, score = try_angles(*args, deeper * np.tan(fine), R, S, H)
+        delta = float(fine[j])
+        along = float(rays[:n].mean())
+        across = deeper * (offset + deeper * along * math.tan(delta))
+        c, d = math.cos(middle), math.sin(middle)
+        point = (anchor_px[0] + along * c - across * d, anchor_px[1] + along * d + across * c)
+        return Axis(middle + delta, point, along, score)

@@ -1,0 +1,249 @@
+"""Find a needle in one image: a bright ridge that starts at the border and ends inside.
+
+Every direction of a half plane is tried at once by sums over strips. What Paper T leaves open ("needle
+detection in the image", its phase 1) is done here; none of it is published:
+
+1. local contrast normalisation inside the field of view, so that a bright reflector does not set the scale;
+2. P[k, j, y]: mean over the columns of strip j along slope k through row y;
+3. the telescoped ridge score of Paper T (see `rays.py`) at two lags, divided by the rms of the strip
+   differences of that slope in this frame: whitening per direction, without which muscle fibres win;
+4. a line's score is the largest prefix sum, from the border on, of clipped log likelihood ratios;
+5. lines that would pierce the skin far outside the image are weighed down.
+
+Lengths are pixels of the image that is given, about 0.2 mm each. Slopes are those of an image turned so that
+the needle enters at the left and goes down to the right.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+
+STRIP = 12  # ours: columns per strip
+LAGS = (3, 6)  # ours: half widths of the ridges looked for
+MAX_LINES = 6
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def strip_means(T: F32, x0: int, strip: int, slopes: NDArray[np.float64], pad: int, P: F32) -> None:
+    """P[k, j, y] = mean of T[x0 + j strip + i, y + slope_k (i - middle)] over i. T: (x, y padded by pad)."""
+    inverse = np.float32(1.0 / strip)
+    rows = P.shape[2]
+    for k in range(P.shape[0]):
+        for j in range(P.shape[1]):
+            out = P[k, j]
+            for y in range(rows):
+                out[y] = 0.0
+            for i in range(strip):
+                shift = pad + int(math.floor(slopes[k] * (i - (strip - 1) * 0.5) + 0.5))
+                row = T[x0 + j * strip + i]
+                for y in range(rows):
+                    out[y] += row[y + shift]
+            for y in range(rows):
+                out[y] *= inverse
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def whitened_ridges(P: F32, w1: int, w2: int, Z: F32) -> None:
+    """Z[k, j, y]: telescoped ridge score at lags w1, w2 (the larger) over the rms of slope k."""
+    rows = P.shape[2]
+    for k in range(P.shape[0]):
+        power = 0.0
+        for j in range(P.shape[1]):
+            p, z = P[k, j], Z[k, j]
+            part = np.float32(0.0)
+            for y in range(w2):
+                z[y] = -10.0
+                z[rows - 1 - y] = -10.0
+            for y in range(w2, rows - w2):
+                a = min(p[y] - p[y - w1], p[y] - p[y + w1])
+                b = min(p[y] - p[y - w2], p[y] - p[y + w2])
+                z[y] = max(a, b)
+                d = p[y] - p[y - w2]
+                part += d * d
+            power += part
+        inverse = np.float32(1.0 / math.sqrt(power / (P.shape[1] * (rows - 2 * w2)) + 1e-3))
+        for j in range(P.shape[1]):
+            z = Z[k, j]
+            for y in range(rows):
+                z[y] *= inverse
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def best_lines(
+    Z: F32,
+    inside: U8,
+    strip: int,
+    slopes: NDArray[np.float64],
+    fine: NDArray[np.float64],
+    first_row: float,
+    last_row: float,
+    lines: NDArray[np.float64],
+) -> int:
+    """Fill lines (n, 5) with (score, row at the entry, slope, first strip, tip strip); return how many.
+
+    A line through entry row y and slope m collects l = clip(0.8 (z - 0.9), -1.2, 2.2) per strip and ends at
+    the largest prefix sum, at least 3 strips in; reaching the far side unbroken costs 3 (a needle ends inside).
+    Before the first positive sum a strip costs at most 0.35, for a quarter of the width: poor contact.
+    """
+    strips, rows = Z.shape[1], Z.shape[2]
+    found = 0
+    for f in range(fine.shape[0]):
+        m = fine[f]
+        k = 0
+        for q in range(slopes.shape[0]):
+            if abs(slopes[q] - m) < abs(slopes[k] - m):
+                k = q
+        y = first_row
+        while y < last_row:
+            total, best, first, tip, last = 0.0, -1e9, -1, -1, -1
+            for j in range(strips):
+                row = int(math.floor(y + m * (j + 0.5) * strip + 0.5))
+                if row < 0 or row >= rows or inside[j, row] == 0:
+                    if first >= 0:
+                        break
+                    continue
+                if first < 0:
+                    first = j
+                last = j
+                z = max(Z[k, j, row], Z[k, j, max(row - 1, 0)], Z[k, j, min(row + 1, rows - 1)])
+                gain = min(max(0.8 * (z - 0.9), -1.2), 2.2)
+                if total <= 0 and gain < -0.35 and j - first < strips // 4:
+                    gain = -0.35
+                total += gain
+                if total > best and j - first + 1 >= 3:
+                    best, tip = total, j
+            if tip >= 0:
+                score = best - (3.0 if last <= tip else 0.0)
+                found = _keep(lines, found, score, y, m, first, tip, strip)
+            y += 1.5
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _keep(
+    lines: NDArray[np.float64], found: int, score: float, y: float, m: float, first: int, tip: int, strip: int
+) -> int:
+    """Non-maximum suppression: one line per neighbourhood of 8 px and 0.12 in slope, the best of each."""
+    half = tip * strip * 0.5
+    slot = -1
+    for i in range(found):
+        if abs(lines[i, 1] + lines[i, 2] * half - y - m * half) < 8 and abs(lines[i, 2] - m) < 0.12:
+            slot = i
+    if slot < 0 and found < lines.shape[0]:
+        slot = found
+        lines[slot, 0] = -1e9
+        found += 1
+    if slot < 0:
+        slot = 0
+        for i in range(found):
+            if lines[i, 0] < lines[slot, 0]:
+                slot = i
+    if score > lines[slot, 0]:
+        lines[slot, 0], lines[slot, 1], lines[slot, 2] = score, y, m
+        lines[slot, 3], lines[slot, 4] = first, tip
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A candidate needle: entry and tip in px of the image, direction from entry to tip, score."""
+
+    entry_px: tuple[float, float]
+    tip_px: tuple[float, float]
+    angle_rad: float
+    score: float
+
+
+def field_of_view(image: U8) -> U8:
+    """1 where the image shows tissue, 0 in the black around it. (rows, columns) uint8."""
+    lit = (cv2.blur(image, (7, 7)) > 6).astype(np.uint8)
+    closed: U8 = cv2.morphologyEx(lit, cv2.MORPH_CLOSE, np.ones((15, 15), np.uint8))
+    return closed
+
+
+def normalised(image: U8, mask: U8, size: int = 41, floor: float = 8.0, cap: float = 2.5) -> F32:
+    """(image - local mean) / (local sd + floor) inside the mask, clipped to +-cap, 0 outside."""
+    f, m = image.astype(np.float32), mask.astype(np.float32)
+    weight = cv2.blur(m, (size, size)) + 1e-3
+    mean = cv2.blur(f * m, (size, size)) / weight
+    power = cv2.blur(f * f * m, (size, size)) / weight
+    sd = np.sqrt(np.maximum(power - mean * mean, 0))
+    out: F32 = np.clip((f - mean) / (sd + floor), -cap, cap) * 30 * m
+    return out
+
+
+def find_lines(
+    image: U8, mask: U8, *, from_right: bool, steep: bool, angle_rad: tuple[float, float]
+) -> list[Line]:
+    """Candidates of one family, best first.
+
+    from_right: the needle enters at the right or comes down from the right (the image is mirrored).
+    steep: strips are rows (more than 45 degrees) instead of columns. angle_rad: (low, high) of the angle below
+    the horizontal, 0..pi/2, after mirroring.
+    """
+    if from_right:
+        image, mask = cv2.flip(image, 1), cv2.flip(mask, 1)
+    columns = np.flatnonzero(mask.mean(0) > 0.25)
+    rows = np.flatnonzero(mask.mean(1) > 0.1)
+    low, high = angle_rad
+    if steep:
+        low, high = max(math.pi / 2 - high, 0.0), min(math.pi / 2 - low, math.radians(46))
+    else:
+        low, high = max(low, math.radians(5)), min(high, math.radians(46))
+    if len(columns) < 40 or len(rows) < 40 or low >= high:
+        return []
+    c0, c1, r0, r1 = int(columns[0]), int(columns[-1]) + 1, int(rows[0]), int(rows[-1]) + 1
+    flat = normalised(image, mask)
+    if steep:
+        T, inside, x0, x1 = flat, mask, r0, r1
+        first_row, last_row = c0 - 0.5 * (c1 - c0), c0 + 0.75 * (c1 - c0)
+    else:
+        T, inside, x0, x1 = flat.T, mask.T, c0, c1
+        first_row, last_row = r0 - 6.0, r0 + 0.62 * (r1 - r0)
+    strips = (x1 - x0) // STRIP
+    pad = STRIP + 2
+    padded = cv2.copyMakeBorder(np.ascontiguousarray(T), 0, 0, pad, pad, cv2.BORDER_REPLICATE)
+    slopes = np.tan(np.arange(low, high + math.radians(2), math.radians(2)))
+    fine = np.tan(np.arange(low, high + 1e-9, math.radians(0.75)))
+    P = np.empty((len(slopes), strips, T.shape[1]), np.float32)
+    strip_means(padded, x0, STRIP, slopes, pad, P)
+    Z = np.empty_like(P)
+    whitened_ridges(P, *LAGS, Z)
+    middle = slice(x0 + STRIP // 2, x0 + strips * STRIP, STRIP)
+    lines = np.zeros((MAX_LINES, 5))
+    n = best_lines(Z, np.ascontiguousarray(inside[middle]), STRIP, slopes, fine, first_row, last_row, lines)
+    width = image.shape[1]
+    found = (_to_line(row, x0, width, from_right=from_right, steep=steep) for row in lines[:n])
+    weighed = (_weigh_entry(line, float(r0), float(c1 - c0)) for line in found)
+    return sorted((line for line in weighed if line is not None), key=lambda line: -line.score)
+
+
+def _weigh_entry(line: Line, top: float, width: float) -> Line | None:
+    """A needle pierces the skin near the probe: how far outside the image would this line cross it?
+
+    Beyond 0.7 image widths it is no needle (a bone or fascia); beyond 0.35 it costs 3 per width.
+    """
+    outside = (line.entry_px[1] - top) / max(abs(math.tan(line.angle_rad)), 0.05) / width
+    if outside > 0.7:
+        return None
+    return replace(line, score=line.score - 3.0 * max(0.0, outside - 0.35))
+
+
+def _to_line(row: NDArray[np.float64], x0: int, width: int, *, from_right: bool, steep: bool) -> Line:
+    score, y, m, first, tip = row.tolist()
+    a, b = first * STRIP, (tip + 1) * STRIP
+    entry, end = (x0 + a, y + m * a), (x0 + b, y + m * b)
+    if steep:
+        entry, end = (entry[1], entry[0]), (end[1], end[0])
+    if from_right:
+        entry, end = (width - 1 - entry[0], entry[1]), (width - 1 - end[0], end[1])
+    return Line(entry, end, math.atan2(end[1] - entry[1], end[0] - entry[0]), score)

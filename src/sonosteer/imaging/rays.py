@@ -1,0 +1,119 @@
+"""Sample the image along rays: Algorithm 1 of Paper T, lines 2 to 13.
+
+Source: K. Mathiassen, D. Dall'Alba, R. Muradore, P. Fiorini, O. J. Elle, "Robust Real-Time Needle Tracking
+in 2-D Ultrasound Images Using Statistical Filtering", IEEE Trans. Control Systems Technology 25(3), 2017.
+
+| symbol | name here | unit |
+| --- | --- | --- |
+| v_n, v_p | (cos, sin) of `angle_rad`; v_p is v_n turned so that it points deeper | - |
+| r_k | `rays_px[k]`, position of ray k along v_n from the anchor | px |
+| y | position across the needle, -half..half | px |
+| s | `s`, pixels averaged on each side of a ray | px |
+| w_max | `w - 1` | px |
+
+Departs from the paper: all the tried angles sample one region that is resampled once (bilinear) at the middle
+of the range; a trial angle d shifts column u of it by u tan(d) (linear). The paper resamples the image for
+every angle, which costs twenty times more for the same axis (tested against the direct statement).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def bilinear_line(
+    image: U8, x: float, y: float, dx: float, dy: float, out: F32, first: int, last: int
+) -> None:
+    """out[i] = image at (x + i dx, y + i dy) for first <= i < last; outside the image its border repeats."""
+    rows, columns = image.shape
+    x_max, y_max = np.float32(columns - 1.001), np.float32(rows - 1.001)
+    for i in range(first, last):
+        px = min(max(np.float32(x + i * dx), np.float32(0.0)), x_max)
+        py = min(max(np.float32(y + i * dy), np.float32(0.0)), y_max)
+        ix, iy = int(px), int(py)
+        fx, fy = px - np.float32(ix), py - np.float32(iy)
+        a = np.float32(image[iy, ix])
+        b = np.float32(image[iy + 1, ix])
+        a += fx * (np.float32(image[iy, ix + 1]) - a)
+        b += fx * (np.float32(image[iy + 1, ix + 1]) - b)
+        out[i] = a + fy * (b - a)
+
+
+@njit(cache=True, nogil=True)
+def sample_rays(
+    image: U8,
+    x0: float,
+    y0: float,
+    angle_rad: float,
+    deeper: float,
+    rays_px: F32,
+    n_rays: int,
+    s: int,
+    reach: int,
+    slope_max: float,
+    out: F32,
+) -> None:
+    """Fill out[k, i, reach + y] with the image at anchor + (r_k + i - s) v_n + y v_p.
+
+    deeper: +1 or -1, the sign of v_p (see `across_sign`). Only |y| <= half-range that the steepest trial
+    slope can ask for is filled. out: (rays, 2 s + 1, 2 reach + 1) float32.
+    """
+    c, n = math.cos(angle_rad), math.sin(angle_rad)
+    px, py = -n * deeper, c * deeper
+    full = out.shape[2] // 2
+    for k in range(n_rays):
+        half = min(full, reach + int(math.ceil((rays_px[k] + s) * slope_max)) + 1)
+        for i in range(2 * s + 1):
+            u = rays_px[k] + i - s
+            bilinear_line(
+                image,
+                x0 + u * c - full * px,
+                y0 + u * n - full * py,
+                px,
+                py,
+                out[k, i],
+                full - half,
+                full + half + 1,
+            )
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def ray_scores(
+    region: F32, rays_px: F32, n_rays: int, s: int, w: int, half: int, slope: float, R: F32, S: F32
+) -> None:
+    """Eqs. (1) to (5) for one trial angle: S[k, half + y] for |y| <= half.
+
+    (3)-(5) telescope: S = S_lag - S_lead - |S_lag + S_lead| = 2 min(R(y) - R(y - w), R(y) - R(y + w)),
+    w = w_max + 1. R: (2 (half + w) + 1,) scratch. S: (rays, 2 half + 1).
+    """
+    size = 2 * (half + w) + 1
+    mean = np.float32(1.0 / (2 * s + 1))
+    full = region.shape[2] // 2
+    for k in range(n_rays):
+        for y in range(size):
+            R[y] = 0.0
+        for i in range(2 * s + 1):  # Eq. (1), along the trial direction
+            shift = (rays_px[k] + i - s) * slope
+            whole = math.floor(shift)
+            f = np.float32(shift - whole)
+            g = np.float32(1.0) - f
+            row = region[k, i]
+            start = full - half - w + int(whole)
+            for y in range(size):
+                R[y] += g * row[start + y] + f * row[start + y + 1]
+        for y in range(2 * half + 1):  # Eqs. (2)-(5), telescoped
+            m = R[y + w]
+            S[k, y] = np.float32(2.0) * mean * min(m - R[y], m - R[y + 2 * w])
+
+
+def across_sign(angle_rad: float) -> float:
+    """Sign that makes v_p = sign (-sin, cos) point deeper into the image, whichever side the needle enters."""
+    return 1.0 if math.cos(angle_rad) >= 0 else -1.0

@@ -1,0 +1,118 @@
+"""The loop on one page: source -> tracker -> watchers.
+
+Nothing in the loop waits for a viewer: a slow watcher is put behind `Background`. For a recorded clip it is
+allowed to lag but loses nothing (the loop waits when it is `depth` frames behind, which costs no frame);
+with `complete=False`, for live sources, the oldest waiting frame is dropped instead and counted.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+from sonosteer.core.clock import Clock
+from sonosteer.core.errors import InputError
+from sonosteer.core.protocols import Source, Tracker, Watcher
+from sonosteer.core.types import Estimate, Frame, Hint
+from sonosteer.runtime.ledger import Ledger
+
+
+def track(
+    source: Source,
+    tracker: Tracker[Any],
+    hint: Hint,
+    clock: Clock,
+    ledger: Ledger,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    watchers: Sequence[Watcher] = (),
+    progress: Callable[[int], None] = lambda done: None,
+) -> Ledger:
+    """Track frames `start` to `stop` of a source and enter them in the ledger.
+
+    Ctrl-C ends the run and is noted in the ledger. If the source breaks off, what it had delivered has been
+    tracked and watched; the ledger is closed and the InputError is raised on.
+    """
+    state = tracker.start(hint)
+    try:
+        frames = source.frames(start, stop)
+        while True:
+            before_s = clock.now_s()
+            frame = next(frames, None)
+            if frame is None:
+                break
+            decoded_s = clock.now_s()
+            state, estimate = tracker.step(state, frame)
+            tracked_s = clock.now_s()
+            ledger.count(estimate)
+            for watcher in watchers:
+                watcher.saw(frame, estimate)
+            ledger.timed("read", decoded_s - before_s)
+            ledger.timed("track", tracked_s - decoded_s)
+            ledger.timed("hand over", clock.now_s() - tracked_s)
+            progress(ledger.frames)
+    except KeyboardInterrupt:
+        ledger.interrupted = True
+    except InputError as e:
+        ledger.ended_early = str(e)
+        raise
+    finally:
+        ledger.close()
+    return ledger
+
+
+class Background:
+    """Runs a watcher in a thread of its own, `depth` frames behind at most.
+
+    Use as a context manager; leaving it waits for the frames still queued. What the watcher raises is raised
+    again at the next `saw` or at the end.
+    """
+
+    def __init__(self, watcher: Watcher, *, depth: int = 32, complete: bool = True) -> None:
+        self._watcher = watcher
+        self._queue: queue.Queue[tuple[Frame, Estimate] | None] = queue.Queue(depth)
+        self._complete = complete
+        self._error: BaseException | None = None
+        self.dropped = 0
+        self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            if self._error is None:
+                try:
+                    self._watcher.saw(*item)
+                except Exception as e:  # noqa: BLE001  handed to the loop's own thread
+                    self._error = e
+
+    def saw(self, frame: Frame, estimate: Estimate) -> None:
+        """Queue one frame."""
+        if self._error is not None:
+            raise self._error
+        if self._complete:
+            self._queue.put((frame, estimate))
+            return
+        try:
+            self._queue.put_nowait((frame, estimate))
+        except queue.Full:
+            self.dropped += 1
+            try:
+                self._queue.get_nowait()
+            except queue.Empty:
+                pass
+            self._queue.put((frame, estimate))
+
+    def __enter__(self) -> Background:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._queue.put(None)
+        self._thread.join()
+        if self._error is not None and error is None:
+            raise self._error

@@ -1,0 +1,162 @@
+"""Start without a click: where is the needle, given the side it enters from or its angle?
+
+Paper T starts its estimators by hand ("when it is inside the phantom by a certain length"). Ours: lines that
+begin at the border and end inside (`imaging/line_search.py`) are looked for in each frame; a clear one starts
+the tracker at once, a fainter one when it has come back in several frames. With nothing known beforehand
+a still bright line cannot be told from fascia, so a hint is required.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sonosteer.core.errors import InputError
+from sonosteer.core.types import Hint
+from sonosteer.imaging.line_search import Line, field_of_view, find_lines
+
+#: ours: needles lie between these angles below the horizontal unless the user says otherwise
+SHALLOWEST_RAD, STEEPEST_RAD = math.radians(8), math.radians(75)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One kind of line to look for: mirrored or not, by columns or by rows; angles are after mirroring."""
+
+    from_right: bool
+    steep: bool
+    angle_rad: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A line seen before: latest sighting, smoothed score, sightings, misses in a row, time of the first."""
+
+    line: Line
+    score: float
+    seen: int
+    missed: int
+    since_s: float
+
+
+@dataclass(frozen=True)
+class StartSearch:
+    """Thresholds of the start. Scores are sums of clipped log likelihood ratios, see `line_search.py`.
+
+    All ours, chosen on simulated training scenes and needle-free images (docs/methods/start.md).
+    """
+
+    mm_per_px: float = 0.15
+    clear: float = 8.0
+    faint_wide: float = 3.8
+    faint_narrow: float = 1.5
+    patience_s: float = 0.3
+    near_mm: float = 1.8
+    near_rad: float = math.radians(5)
+    margin: float = 1.0
+    probation_s: float = 3.0
+    every_s: float = 0.2
+
+    def families(self, hint: Hint) -> tuple[Family, ...]:
+        """What to look for. InputError if the hint says neither side nor angle, or contradicts itself."""
+        if hint.enters is None and hint.angle_rad is None:
+            raise InputError(
+                "this method cannot start from nothing: say where the needle comes from with "
+                "--enters left|right|top, or its angle with --angle-deg LO:HI"
+            )
+        low, high = hint.angle_rad or (SHALLOWEST_RAD, math.pi - SHALLOWEST_RAD)
+        out = []
+        for from_right in (False, True):
+            a, b = (math.pi - high, math.pi - low) if from_right else (low, high)
+            a, b = max(a, 0.0), min(b, math.pi / 2)
+            if hint.angle_rad is None and hint.enters != "top":
+                b = min(b, STEEPEST_RAD)
+            if a >= b or hint.enters == ("left" if from_right else "right"):
+                continue
+            if a < math.radians(45) and hint.enters != "top":
+                out.append(Family(from_right, False, (a, b)))
+            if b > math.radians(45) or hint.enters == "top":
+                out.append(Family(from_right, True, (max(a, math.radians(30)), b)))
+        if not out:
+            raise InputError(
+                f"--enters {hint.enters} does not go with an angle of {math.degrees(low):g} to "
+                f"{math.degrees(high):g} degrees: from the left angles lie between 0 and 90, from the right "
+                "between 90 and 180"
+            )
+        return tuple(out)
+
+    def look(
+        self,
+        image: NDArray[np.uint8],
+        scale_mm: float,
+        families: tuple[Family, ...],
+        suspects: tuple[Suspect, ...],
+        time_s: float,
+        current: Line | None = None,
+    ) -> tuple[Line | None, tuple[Suspect, ...]]:
+        """One frame: (the line to start on, or None; what to remember).
+
+        image: (rows, columns) uint8 with `scale_mm` mm per px; lines are in px of this image. current: the
+        line that is being followed, if any; another must then be clearly better.
+        """
+        k = min(1.0, scale_mm / self.mm_per_px)
+        small = cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
+        mask = field_of_view(small)
+        lines: list[Line] = []
+        for f in families:
+            lines += find_lines(small, mask, from_right=f.from_right, steep=f.steep, angle_rad=f.angle_rad)
+        lines = [_scaled(line, small.shape, image.shape) for line in lines]
+        suspects = self._remember(lines, suspects, scale_mm, time_s)
+        least = self.faint(families)
+        if current is not None:
+            own = [s.score for s in suspects if self._same(s.line, current, scale_mm)]
+            least = max([least, *own]) + self.margin
+        for s in sorted(suspects, key=lambda s: -s.score):
+            waited = time_s - s.since_s >= self.patience_s
+            clear = current is None and s.score > self.clear
+            if s.missed == 0 and (clear or (waited and s.score > least)):
+                return s.line, suspects
+        return None, suspects
+
+    def faint(self, families: tuple[Family, ...]) -> float:
+        """Least score of a needle: the fewer directions are tried, the fewer fibres can pass for one."""
+        tried = sum(f.angle_rad[1] - f.angle_rad[0] for f in families)
+        share = min(max((math.degrees(tried) - 10.0) / 50.0, 0.0), 1.0)
+        return self.faint_narrow + share * (self.faint_wide - self.faint_narrow)
+
+    def _remember(
+        self, lines: list[Line], suspects: tuple[Suspect, ...], scale_mm: float, time_s: float
+    ) -> tuple[Suspect, ...]:
+        rest = sorted(lines, key=lambda line: -line.score)[:6]
+        out = []
+        for s in suspects:
+            match = next((line for line in rest if self._same(line, s.line, scale_mm)), None)
+            if match is None:
+                if s.missed < 4:
+                    out.append(Suspect(s.line, 0.8 * s.score, s.seen, s.missed + 1, s.since_s))
+                continue
+            rest.remove(match)
+            gain = max(0.1, 1.0 / (s.seen + 1))
+            out.append(Suspect(match, s.score + gain * (match.score - s.score), s.seen + 1, 0, s.since_s))
+        out += [Suspect(line, line.score, 1, 0, time_s) for line in rest]
+        return tuple(out)
+
+    def _same(self, a: Line, b: Line, scale_mm: float) -> bool:
+        if abs(a.angle_rad - b.angle_rad) > self.near_rad:
+            return False
+        mid = [(p + q) / 2 for p, q in zip(a.entry_px, a.tip_px, strict=True)]
+        d = (mid[0] - b.entry_px[0]) * -math.sin(b.angle_rad) + (mid[1] - b.entry_px[1]) * math.cos(
+            b.angle_rad
+        )
+        return abs(d) * scale_mm < self.near_mm
+
+
+def _scaled(line: Line, small: tuple[int, ...], full: tuple[int, ...]) -> Line:
+    kx, ky = full[1] / small[1], full[0] / small[0]
+    entry = ((line.entry_px[0] + 0.5) * kx - 0.5, (line.entry_px[1] + 0.5) * ky - 0.5)
+    tip = ((line.tip_px[0] + 0.5) * kx - 0.5, (line.tip_px[1] + 0.5) * ky - 0.5)
+    return Line(entry, tip, line.angle_rad, line.score)
