@@ -188,7 +188,7 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(str(e), e.exit_code)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
-    except Exception as e:  # noqa: BLE001  the last line of defence: no traceback reaches a user
+    except Exception as e:
         if hasattr(e, "format_message"):  # click's own usage errors
             _fail(f"{e.format_message()} (see sonosteer --help)", 2)
         if type(e).__name__ in ("Abort", "Exit"):

@@ -69,7 +69,7 @@ def whitened_ridges(P: F32, w1: int, w2: int, Z: F32) -> None:
                 z[y] = max(a, b)
                 d = p[y] - p[y - w2]
                 part += d * d
-            power += part
+            power += float(part)
         inverse = np.float32(1.0 / math.sqrt(power / (P.shape[1] * (rows - 2 * w2)) + 1e-3))
         for j in range(P.shape[1]):
             z = Z[k, j]

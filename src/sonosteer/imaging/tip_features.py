@@ -38,7 +38,8 @@ def square_kernel(size: int) -> F32:
     K = np.where(np.abs(y) < 0.5, 1.0, -1.0)
     K[np.isclose(np.abs(y), 0.5)] = 0.0
     K[[0, -1]] *= 0.5
-    return (K / (size / 2)).astype(np.float32)
+    out: F32 = (K / (size / 2)).astype(np.float32)
+    return out
 
 
 def gauss_kernel(size: int, width: float) -> F32:
@@ -46,7 +47,8 @@ def gauss_kernel(size: int, width: float) -> F32:
     y = np.arange(-(size // 2), size // 2 + 1)
     a = (y / (width / 2)) ** 2
     K = -2.0 * (a - 1.0) * np.exp(-a)
-    return (K / np.abs(K).sum()).astype(np.float32)
+    out: F32 = (K / np.abs(K).sum()).astype(np.float32)
+    return out
 
 
 @njit(cache=True, nogil=True)

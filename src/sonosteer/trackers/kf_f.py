@@ -98,8 +98,9 @@ class KalmanFeedback:
     half_range_deg: float = 5.0
     follow: float = 0.3  # ours: share of the measured offset by which the region moves sideways
     first_tip_px: float = 20.0  # ours: nearer to the border there is no room for TR
-    shaft_window_px: int = 80  # ours: length of shaft before the tip that must look like one
-    shaft_min: float = 0.6  # ours: mean whitened ridge score below which the needle is doubted
+    shaft_min: float = 0.5  # ours: mean whitened ridge score below which the needle is doubted
+    near_tip_px: int = 80  # ours: the stretch before the tip that must look like a shaft
+    near_tip_min: float = 0.4  # ours: below it the tip is coasting
     lost_after_s: float = 0.6  # ours: 12 frames at the paper's rate
     along_scale: float = 1.0  # ours: calibrated on validation scenes
     across_mm: float = 0.4  # ours: calibrated on validation scenes
@@ -181,15 +182,17 @@ class KalmanFeedback:
 
         seen = self._features.along(image, earlier, foot, angle, _length_inside(image, foot, c, s))  # Alg. 3
         end = _end_of_view(seen)
-        shaft = self._shaft(seen, min(tip.x, end))
-        good = shaft > self.shaft_min
+        x_end = min(tip.x, end)
+        shaft = _mean_score(seen, 0.0, x_end)
+        near_tip = _mean_score(seen, x_end - self.near_tip_px, x_end)
         z, p = -1, 0.0
         if end - self.first_tip_px > 2 * self.M:
             first, last = int(self.first_tip_px), end - self.M
             z, p = select_candidate(seen.h, first, last, self.M, tip.x, needle.sigma_px)
-        if good and z >= 0:
-            tip = tip.update_position(z, measurement_variance(self.r_min, p))  # line 13, Eq. (18)
-        bad_s = 0.0 if good else needle.bad_s + elapsed_s
+        if z >= 0:
+            r_k = measurement_variance(self.r_min, p)  # Eq. (18)
+            tip = tip.update_position(z, r_k)  # line 13
+        bad_s = 0.0 if shaft > self.shaft_min else needle.bad_s + elapsed_s
         if bad_s > self.lost_after_s or not self.first_tip_px / 2 < tip.x < end + self.s_margin_px:
             why = "the shaft has faded" if bad_s > self.lost_after_s else "the tip has left the image"
             return None, Lost(frame.index, frame.time_s, why)
@@ -198,7 +201,8 @@ class KalmanFeedback:
         anchor = (needle.anchor_px[0] - shift * s, needle.anchor_px[1] + shift * c)
         sigma = max(self.sigma_min, needle.sigma_px - self.sigma_step)
         following = Following(anchor, needle.range_rad, angle_deg, tip, sigma, shaft, bad_s, needle.since_s)
-        state = Track.TRACKING if good else Track.COASTING
+        sure = z >= 0 and bad_s == 0.0 and near_tip > self.near_tip_min
+        state = Track.TRACKING if sure else Track.COASTING
         position = (foot[0] + tip.x * c, foot[1] + tip.x * s)
         lever_mm = SCALE_MM * (tip.x - axis.along_px) * math.radians(math.sqrt(angle_deg.variance))
         covariance = np.diag(
@@ -217,11 +221,6 @@ class KalmanFeedback:
             state,
             grid.to_frame(foot),
         )
-
-    def _shaft(self, seen: TipProfile, tip_px: float) -> float:
-        last = max(int(tip_px), 12)
-        z = seen.z[max(0, last - self.shaft_window_px) : last]
-        return float(np.clip(z, -0.5, 2.5).mean()) if len(z) else 0.0
 
     def _remember(
         self, past: tuple[tuple[float, U8], ...], time_s: float, image: U8
@@ -280,6 +279,13 @@ def _end_of_view(seen: TipProfile) -> int:
     """Number of pixels along the axis up to the last that shows tissue (black borders hold no tip)."""
     lit = np.flatnonzero(seen.level > 6.0)
     return int(lit[-1]) + 1 if len(lit) else 0
+
+
+def _mean_score(seen: TipProfile, first_px: float, last_px: float) -> float:
+    """Mean of the clipped shaft score over a stretch of the axis, at least 12 px of it."""
+    last = max(int(last_px), 12)
+    z = seen.z[max(0, int(first_px)) : last]
+    return float(np.clip(z, -0.5, 2.5).mean()) if len(z) else 0.0
 
 
 def _confidence(shaft: float) -> float:

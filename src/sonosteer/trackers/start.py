@@ -113,11 +113,13 @@ class StartSearch:
         suspects = self._remember(lines, suspects, scale_mm, time_s)
         least = self.faint(families)
         if current is not None:
-            own = [s.score for s in suspects if self._same(s.line, current, scale_mm)]
+            own = [s.score for s in suspects if self._same(s.line, current, scale_mm, slack=2.0)]
             least = max([least, *own]) + self.margin
         for s in sorted(suspects, key=lambda s: -s.score):
             waited = time_s - s.since_s >= self.patience_s
             clear = current is None and s.score > self.clear
+            if current is not None and self._same(s.line, current, scale_mm, slack=2.0):
+                continue
             if s.missed == 0 and (clear or (waited and s.score > least)):
                 return s.line, suspects
         return None, suspects
@@ -145,14 +147,14 @@ class StartSearch:
         out += [Suspect(line, line.score, 1, 0, time_s) for line in rest]
         return tuple(out)
 
-    def _same(self, a: Line, b: Line, scale_mm: float) -> bool:
-        if abs(a.angle_rad - b.angle_rad) > self.near_rad:
+    def _same(self, a: Line, b: Line, scale_mm: float, slack: float = 1.0) -> bool:
+        if abs(a.angle_rad - b.angle_rad) > slack * self.near_rad:
             return False
         mid = [(p + q) / 2 for p, q in zip(a.entry_px, a.tip_px, strict=True)]
         d = (mid[0] - b.entry_px[0]) * -math.sin(b.angle_rad) + (mid[1] - b.entry_px[1]) * math.cos(
             b.angle_rad
         )
-        return abs(d) * scale_mm < self.near_mm
+        return abs(d) * scale_mm < slack * self.near_mm
 
 
 def _scaled(line: Line, small: tuple[int, ...], full: tuple[int, ...]) -> Line:

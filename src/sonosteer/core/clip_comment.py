@@ -1,0 +1,55 @@
+"""Scale and probe geometry as one line of text, carried in the comment of the video files that we write.
+
+`sonosteer spacing_mm=0.1,0.1; probe=linear apex_px=255.5,0 width_mm=38 depth_mm=50`
+"""
+
+from __future__ import annotations
+
+import math
+
+from sonosteer.core.errors import InputError
+from sonosteer.core.geometry import ConvexProbe, LinearProbe, Probe, Spacing
+
+
+def format_clip_comment(spacing: Spacing | None, probe: Probe | None) -> str:
+    """Write scale and probe as one line."""
+    text = "sonosteer"
+    if spacing is not None:
+        text += f" spacing_mm={spacing.x_mm!r},{spacing.y_mm!r}"
+    if isinstance(probe, LinearProbe):
+        text += f"; probe=linear apex_px={probe.apex_px[0]!r},{probe.apex_px[1]!r}"
+        text += f" width_mm={probe.width_mm!r} depth_mm={probe.depth_mm!r}"
+    elif isinstance(probe, ConvexProbe):
+        text += f"; probe=convex apex_px={probe.apex_px[0]!r},{probe.apex_px[1]!r}"
+        text += f" radius_mm={probe.radius_mm!r} fov_deg={math.degrees(probe.fov_rad)!r}"
+        text += f" depth_mm={probe.depth_mm!r}"
+    return text
+
+
+def parse_clip_comment(text: str) -> tuple[Spacing | None, Probe | None]:
+    """Read what `format_clip_comment` wrote; (None, None) for anybody else's comment.
+
+    Raises InputError when the text is ours but damaged.
+    """
+    if not text.startswith("sonosteer"):
+        return None, None
+    words = text.replace(";", " ").split()[1:]
+    pairs = dict(word.partition("=")[::2] for word in words)
+    try:
+        spacing = None
+        if "spacing_mm" in pairs:
+            x, y = pairs["spacing_mm"].split(",")
+            spacing = Spacing(float(x), float(y))
+        return spacing, _probe(pairs)
+    except (KeyError, ValueError) as e:
+        raise InputError(f"the comment in the clip is damaged ({e}): {text!r}") from None
+
+
+def _probe(pairs: dict[str, str]) -> Probe | None:
+    if "probe" not in pairs:
+        return None
+    x, y = (float(v) for v in pairs["apex_px"].split(","))
+    if pairs["probe"] == "linear":
+        return LinearProbe((x, y), float(pairs["width_mm"]), float(pairs["depth_mm"]))
+    fov = math.radians(float(pairs["fov_deg"]))
+    return ConvexProbe((x, y), float(pairs["radius_mm"]), fov, float(pairs["depth_mm"]))

@@ -1,0 +1,136 @@
+"""Video files through PyAV: true frame times, exact seeking, grey levels as they were recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from sonosteer.core.clip_comment import parse_clip_comment
+from sonosteer.core.errors import InputError
+from sonosteer.core.geometry import Spacing
+from sonosteer.core.protocols import SourceInfo
+from sonosteer.core.types import Frame
+
+
+class VideoFile:
+    """A video file as a source of grey frames (or RGB with `grey=False`).
+
+    Decodes one frame at a time. time_s is the frame's own presentation time from the start of the stream.
+    Streams of more than 8 bits give uint16. InputError if the file is no video, is damaged, or if the size
+    of the frames changes on the way.
+    """
+
+    def __init__(self, path: Path, *, spacing: Spacing | None = None, grey: bool = True) -> None:
+        self._path = path
+        self._grey = grey
+        with self._open() as container:
+            stream = self._stream(container)
+            said, probe = parse_clip_comment(container.metadata.get("comment", ""))
+            rate = stream.average_rate or stream.base_rate
+            self._deep = _bits(stream) > 8
+            try:
+                count = stream.frames or sum(p.size > 0 for p in container.demux(stream))
+            except av.FFmpegError as e:
+                raise InputError(f"{path} is damaged: {_reason(e)}") from None
+            size = (stream.width, stream.height)
+        if count == 0:
+            raise InputError(f"{path} has no frames")
+        self.info = SourceInfo(
+            str(path), "video", size, count, float(rate) if rate else None, spacing or said, probe
+        )
+
+    def _open(self) -> Any:
+        try:
+            return av.open(str(self._path))
+        except (av.FFmpegError, OSError, ValueError) as e:
+            raise InputError(
+                f"{self._path} is not a video that can be read, or it is cut off: {_reason(e)}"
+            ) from None
+
+    def _stream(self, container: Any) -> Any:
+        if not container.streams.video:
+            raise InputError(f"{self._path} has no video in it")
+        stream = container.streams.video[0]
+        if stream.width <= 0 or stream.height <= 0:
+            raise InputError(f"{self._path} is damaged: the video has no size")
+        stream.thread_type = "NONE"  # one thread: frame times elsewhere stay honest
+        return stream
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
+        """Yield frames `start` to `stop`, decoding from the key frame before `start`."""
+        with self._open() as container:
+            stream = self._stream(container)
+            origin = stream.start_time or 0
+            index = self._seek(container, stream, start)
+            try:
+                for picture in container.decode(stream):
+                    if stop is not None and index >= stop:
+                        return
+                    if index >= start:
+                        yield self._frame(picture, index, origin, stream.time_base)
+                    index += 1
+            except av.FFmpegError as e:
+                raise InputError(
+                    f"{self._path} ends early: {index} of {self.info.frames} frames could be read "
+                    f"({_reason(e)})"
+                ) from None
+        wanted = self.info.frames if stop is None else min(stop, self.info.frames or stop)
+        if wanted is not None and start < wanted and index < wanted:
+            raise InputError(f"{self._path} ends early: {index} of {self.info.frames} frames could be read")
+
+    def _seek(self, container: Any, stream: Any, start: int) -> int:
+        """Seek to a key frame at or before `start`; return the number of the next decoded frame."""
+        if start < 48:  # cheaper to decode than to seek
+            return 0
+        times = []
+        keys = []
+        for packet in container.demux(stream):
+            if packet.pts is not None:
+                times.append(packet.pts)
+                if packet.is_keyframe:
+                    keys.append(packet.pts)
+        order = {pts: i for i, pts in enumerate(sorted(times))}
+        wanted = [pts for pts in keys if order[pts] <= start]
+        key = max(wanted) if wanted else min(times)
+        container.seek(key, stream=stream, backward=True, any_frame=False)
+        return order[key]
+
+    def _frame(self, picture: Any, index: int, origin: int, time_base: Fraction) -> Frame:
+        size = (picture.width, picture.height)
+        if size != self.info.size_px:
+            raise InputError(
+                f"{self._path}: frame {index} is {size[0]}x{size[1]}, the frames before it "
+                f"{self.info.size_px[0]}x{self.info.size_px[1]}; cut the clip where the size changes"
+            )
+        if self._deep:
+            pixels = picture.to_ndarray(format="gray16le" if self._grey else "rgb48le")
+        else:
+            pixels = picture.to_ndarray(format="gray" if self._grey else "rgb24")
+        if picture.pts is not None:
+            time_s = float((picture.pts - origin) * time_base)
+        else:
+            time_s = index / (self.info.rate_hz or 25.0)
+        return Frame(
+            np.ascontiguousarray(pixels),
+            index,
+            time_s,
+            self.info.spacing,
+            self.info.probe,
+            65535.0 if self._deep else 255.0,
+        )
+
+    def close(self) -> None:
+        """Nothing to release: every reading opens the file for itself."""
+
+
+def _bits(stream: Any) -> int:
+    return max((c.bits for c in stream.format.components), default=8)
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).split("\n")[0]
