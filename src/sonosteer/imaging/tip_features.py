@@ -30,6 +30,8 @@ from sonosteer.imaging.rays import F32, U8, across_sign, bilinear_line
 
 #: rows of `profiles`: grey, difference, square, square shifted deeper, second derivative of the Gaussian
 GREY, DIFFERENCE, SQUARE, SQUARE_DEEPER, GAUSS = range(5)
+#: ours: grey level up to which a pixel is the black around the field of view
+BLACK = np.float32(2.0)
 
 
 def square_kernel(size: int) -> F32:
@@ -63,31 +65,43 @@ def sample_band(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def project(
-    band: F32, n: int, K_sq: F32, K_g: F32, width: int, shift: int, profiles: F32, level: F32
-) -> None:
+def project(band: F32, n: int, K_sq: F32, K_g: F32, width: int, shift: int, profiles: F32) -> int:
     """Filter the band across the needle: rows GREY, SQUARE, SQUARE_DEEPER and GAUSS of `profiles`.
 
-    level[u]: mean grey of the whole band, to tell the field of view from the black around it.
+    Black pixels lie outside the field of view and count as the mean of the others in their column, so that
+    the edge of the picture is no edge of the needle. Returns the end of the view: columns up to the last whose
+    needle width is lit.
     """
     mid = band.shape[1] // 2
     h_sq, h_g, h_w = K_sq.shape[0] // 2, K_g.shape[0] // 2, width // 2
+    end = 0
     for u in range(n):
         row = band[u]
-        grey = square = deeper = gauss = total = np.float32(0.0)
-        for y in range(-h_w, h_w + 1):
-            grey += row[mid + y]
-        for y in range(-h_sq, h_sq + 1):
-            square += K_sq[h_sq + y] * row[mid + y]
-            deeper += K_sq[h_sq + y] * row[mid + y + shift]
+        total = lit = np.float32(0.0)
         for y in range(-h_g, h_g + 1):
-            gauss += K_g[h_g + y] * row[mid + y]
-            total += row[mid + y]
-        profiles[GREY, u] = grey / np.float32(2 * h_w + 1)
+            inside = np.float32(1.0) if row[mid + y] > BLACK else np.float32(0.0)
+            lit += inside
+            total += inside * row[mid + y]
+        mean = total / max(lit, np.float32(1.0))
+        grey = square = deeper = gauss = near = np.float32(0.0)
+        for y in range(-h_w, h_w + 1):
+            inside = np.float32(1.0) if row[mid + y] > BLACK else np.float32(0.0)
+            near += inside
+            grey += inside * (row[mid + y] - mean)
+        for y in range(-h_sq, h_sq + 1):
+            v = row[mid + y] if row[mid + y] > BLACK else mean
+            d = row[mid + y + shift] if row[mid + y + shift] > BLACK else mean
+            square += K_sq[h_sq + y] * v
+            deeper += K_sq[h_sq + y] * d
+        for y in range(-h_g, h_g + 1):
+            gauss += K_g[h_g + y] * (row[mid + y] - mean if row[mid + y] > BLACK else np.float32(0.0))
+        profiles[GREY, u] = mean + grey / np.float32(2 * h_w + 1)
         profiles[SQUARE, u] = square
         profiles[SQUARE_DEEPER, u] = deeper
         profiles[GAUSS, u] = gauss
-        level[u] = total / np.float32(2 * h_g + 1)
+        if near > h_w:
+            end = u + 1
+    return end
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -191,12 +205,14 @@ def shaft_score(band: F32, n: int, w: int, r: int, s: int, z: F32) -> float:
 
 @dataclass(frozen=True, slots=True)
 class TipProfile:
-    """What Algorithm 3 saw along the axis: h(x) for 0 <= x < n, and the shaft's score z(x). Views, not copies."""
+    """What Algorithm 3 saw along the axis: h(x) and the shaft's score z(x) for 0 <= x < end of the view.
 
-    n: int
+    Views of the workspace, good until the next call.
+    """
+
+    end: int
     h: F32
     z: F32
-    level: F32
 
 
 @dataclass(frozen=True)
@@ -222,7 +238,6 @@ class TipFeatures:
                 band=np.zeros((n, self.s_y_gauss), np.float32),
                 earlier=np.zeros((n, self.s_n + 1), np.float32),
                 profiles=np.zeros((5, n), np.float32),
-                level=np.zeros(n, np.float32),
                 sums=np.zeros(n + 1, np.float64),
                 smooth=np.zeros(n, np.float32),
                 E=np.zeros((5, n), np.float32),
@@ -243,7 +258,7 @@ class TipFeatures:
         deeper = across_sign(angle_rad)
         half = self.s_y_gauss // 2
         sample_band(image, *anchor_px, angle_rad, deeper, n, half, W["band"])
-        project(W["band"], n, W["K_sq"], W["K_g"], self.s_n, self.shift_px, W["profiles"], W["level"])
+        n = project(W["band"], n, W["K_sq"], W["K_g"], self.s_n, self.shift_px, W["profiles"])
         if earlier is None:
             W["profiles"][DIFFERENCE, :n] = 0.0
         else:
@@ -262,4 +277,4 @@ class TipFeatures:
             W["h"],
         )
         shaft_score(W["band"], n, 7, 4, 4, W["z"])
-        return TipProfile(n, W["h"][:n], W["z"][:n], W["level"][:n])
+        return TipProfile(n, W["h"][:n], W["z"][:n])

@@ -30,10 +30,10 @@ class Appearance:
     """
 
     diameter_mm: float = 2.108
-    specular_db: float = 36.0
-    rough_db: float = 25.0
+    specular_db: float = 38.0
+    rough_db: float = 29.0
     floor_db: float = -14.0
-    tip_db: float = 28.0
+    tip_db: float = 32.0
     specular_lobe_deg: float = 6.0
     rough_lobe_deg: float = 30.0
     dropout_db: float = 3.0
