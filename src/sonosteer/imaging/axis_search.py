@@ -59,7 +59,7 @@ def axis_search_step(S: F32, n_rays: int, bin_px: int, H: F32) -> tuple[float, f
     return mean / n_rays - (size - 1) / 2, float(best)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=True)
 def try_angles(
     region: F32,
     rays_px: F32,

@@ -47,7 +47,7 @@ def bilinear_line(
         out[i] = a + fy * (b - a)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=True)
 def sample_rays(
     image: U8,
     x0: float,
@@ -95,7 +95,7 @@ def ray_scores(
     w = w_max + 1. R: (2 (half + w) + 1,) scratch. S: (rays, 2 half + 1).
     """
     size = 2 * (half + w) + 1
-    mean = np.float32(1.0 / (2 * s + 1))
+    twice_mean = np.float32(2.0 / (2 * s + 1))
     full = region.shape[2] // 2
     for k in range(n_rays):
         for y in range(size):
@@ -105,13 +105,14 @@ def ray_scores(
             whole = math.floor(shift)
             f = np.float32(shift - whole)
             g = np.float32(1.0) - f
-            row = region[k, i]
             start = full - half - w + int(whole)
-            for y in range(size):
-                R[y] += g * row[start + y] + f * row[start + y + 1]
+            here, next_ = region[k, i, start:], region[k, i, start + 1 :]
+            for y in range(size):  # slices, so that the compiler sees plain indices and vectorises
+                R[y] += g * here[y] + f * next_[y]
+        middle, behind, score = R[w:], R[2 * w :], S[k]
         for y in range(2 * half + 1):  # Eqs. (2)-(5), telescoped
-            m = R[y + w]
-            S[k, y] = np.float32(2.0) * mean * min(m - R[y], m - R[y + 2 * w])
+            m = middle[y]
+            score[y] = twice_mean * min(m - R[y], m - behind[y])
 
 
 def across_sign(angle_rad: float) -> float:

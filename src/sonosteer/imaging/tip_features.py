@@ -53,7 +53,7 @@ def gauss_kernel(size: int, width: float) -> F32:
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=True)
 def sample_band(
     image: U8, x0: float, y0: float, angle_rad: float, deeper: float, n: int, half: int, out: F32
 ) -> None:
@@ -115,7 +115,7 @@ def project_difference(band: F32, earlier: F32, n: int, width: int, profiles: F3
         profiles[DIFFERENCE, u] = total / np.float32(2 * h_w + 1)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=True)
 def running_mean(p: F32, n: int, size: int, sums: NDArray[np.float64], out: F32) -> None:
     """out[x] = mean of p over the `size` samples about x (fewer at the ends)."""
     sums[0] = 0.0
@@ -127,7 +127,7 @@ def running_mean(p: F32, n: int, size: int, sums: NDArray[np.float64], out: F32)
         out[u] = (sums[b] - sums[a]) / (b - a)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=True)
 def trailing_minus_leading(p: F32, n: int, region: int, sums: NDArray[np.float64], E: F32) -> None:
     """Eq. (7): E[x] = mean of p over TR (region samples up to x) - mean over LR (region samples after x)."""
     sums[0] = 0.0
@@ -140,7 +140,7 @@ def trailing_minus_leading(p: F32, n: int, region: int, sums: NDArray[np.float64
         E[x] = trailing - leading
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=True)
 def features(
     profiles: F32,
     n: int,

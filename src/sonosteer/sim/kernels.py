@@ -105,7 +105,7 @@ def log_compress(envelope: F32, gain: F32, per_db: float, grey: float, out: NDAr
             out[i, q] = np.uint8(min(max(v + np.float32(0.5), np.float32(0.0)), np.float32(255.0)))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=True)
 def add_points(
     r: F32,
     l: F32,
@@ -137,7 +137,7 @@ def add_points(
             out[ir + k, pad + il + 1] += a * (w * fl)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=True)
 def add_line_echoes(r: F32, amplitude: C64, turns_per_sample: float, pulse: F32, re: F32, im: F32) -> None:
     """Add one specular echo per line after the lateral convolution. r: range in samples; 0 amplitude: none."""
     half = pulse.shape[0] // 2

@@ -55,6 +55,7 @@ class Following:
     tip: Motion
     sigma_px: float
     shaft: float
+    wobble_deg: float
     bad_s: float
     since_s: float
 
@@ -94,11 +95,19 @@ class KalmanFeedback:
     angle_q_deg2: float = 1.0
     angle_r_deg2: float = 4.0**2
     angle_p0_deg2: float = 10.0**2
-    weights: tuple[float, float, float, float, float] = (0.22, 0.40, 0.74, 0.46, 0.15)  # chosen on training scenes
+    weights: tuple[float, float, float, float, float] = (
+        0.22,
+        0.40,
+        0.74,
+        0.46,
+        0.15,
+    )  # chosen on training scenes
     half_range_deg: float = 5.0
     follow: float = 0.3  # ours: share of the measured offset by which the region moves sideways
     first_tip_px: float = 20.0  # ours: nearer to the border there is no room for TR
     shaft_min: float = 0.5  # ours: mean whitened ridge score below which the needle is doubted
+    wobble_s: float = 0.25  # ours: time over which the jumps of the raw angle are averaged
+    wobble_max_deg: float = 1.5  # ours: a rigid needle does not shake; noise jumps about
     near_tip_px: int = 80  # ours: the stretch before the tip that must look like a shaft
     near_tip_min: float = 0.4  # ours: below it the tip is coasting
     lost_after_s: float = 0.6  # ours: 12 frames at the paper's rate
@@ -164,6 +173,7 @@ class KalmanFeedback:
             tip=Motion(length, 0.0, self.p0_x, 0.0, self.p0_v),
             sigma_px=self.sigma_max,
             shaft=1.0,
+            wobble_deg=0.0,
             bad_s=0.0,
             since_s=time_s,
         )
@@ -174,6 +184,8 @@ class KalmanFeedback:
         steps = elapsed_s / STEP_S
         tip = needle.tip.predict(steps, self.q_x, self.q_v)
         axis = self._axis.search(image, needle.anchor_px, needle.range_rad, tip.x)  # Algorithms 1, 2
+        jump_deg = min(abs(math.degrees(axis.angle_rad) - needle.angle_deg.mean), 5.0)
+        wobble = needle.wobble_deg + (jump_deg - needle.wobble_deg) * min(1.0, elapsed_s / self.wobble_s)
         angle_deg = needle.angle_deg.predict(self.angle_q_deg2 * steps)
         angle_deg = angle_deg.update(math.degrees(axis.angle_rad), self.angle_r_deg2)  # line 16
         angle = math.radians(angle_deg.mean)
@@ -192,15 +204,20 @@ class KalmanFeedback:
         if z >= 0:
             r_k = measurement_variance(self.r_min, p)  # Eq. (18)
             tip = tip.update_position(z, r_k)  # line 13
-        bad_s = 0.0 if shaft > self.shaft_min else needle.bad_s + elapsed_s
+        believable = shaft > self.shaft_min and wobble < self.wobble_max_deg
+        bad_s = 0.0 if believable else needle.bad_s + elapsed_s
         if bad_s > self.lost_after_s or not self.first_tip_px / 2 < tip.x < end + self.s_margin_px:
-            why = "the shaft has faded" if bad_s > self.lost_after_s else "the tip has left the image"
+            why = (
+                "no shaft on the axis any more" if bad_s > self.lost_after_s else "the tip has left the image"
+            )
             return None, Lost(frame.index, frame.time_s, why)
 
         shift = self.follow * ((foot[1] - needle.anchor_px[1]) * c - (foot[0] - needle.anchor_px[0]) * s)
         anchor = (needle.anchor_px[0] - shift * s, needle.anchor_px[1] + shift * c)
         sigma = max(self.sigma_min, needle.sigma_px - self.sigma_step)
-        following = Following(anchor, needle.range_rad, angle_deg, tip, sigma, shaft, bad_s, needle.since_s)
+        following = Following(
+            anchor, needle.range_rad, angle_deg, tip, sigma, shaft, wobble, bad_s, needle.since_s
+        )
         sure = z >= 0 and bad_s == 0.0 and near_tip > self.near_tip_min
         state = Track.TRACKING if sure else Track.COASTING
         position = (foot[0] + tip.x * c, foot[1] + tip.x * s)

@@ -20,7 +20,7 @@ from sonosteer.core.types import Hint
 from sonosteer.imaging.line_search import Line, field_of_view, find_lines
 
 #: ours: needles lie between these angles below the horizontal unless the user says otherwise
-SHALLOWEST_RAD, STEEPEST_RAD = math.radians(8), math.radians(75)
+SHALLOWEST_RAD, STEEPEST_RAD = math.radians(12), math.radians(75)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,13 @@ class StartSearch:
     """
 
     mm_per_px: float = 0.15
-    clear: float = 8.0
+    clear_wide: float = 8.0
+    clear_narrow: float = 4.0
     faint_wide: float = 3.8
     faint_narrow: float = 1.5
     patience_s: float = 0.3
-    near_mm: float = 1.8
-    near_rad: float = math.radians(5)
+    near_mm: float = 1.5
+    near_rad: float = math.radians(4)
     margin: float = 1.0
     probation_s: float = 3.0
     every_s: float = 0.2
@@ -111,24 +112,27 @@ class StartSearch:
             lines += find_lines(small, mask, from_right=f.from_right, steep=f.steep, angle_rad=f.angle_rad)
         lines = [_scaled(line, small.shape, image.shape) for line in lines]
         suspects = self._remember(lines, suspects, scale_mm, time_s)
-        least = self.faint(families)
+        least, clear = self.least_scores(families)
         if current is not None:
             own = [s.score for s in suspects if self._same(s.line, current, scale_mm, slack=2.0)]
             least = max([least, *own]) + self.margin
         for s in sorted(suspects, key=lambda s: -s.score):
             waited = time_s - s.since_s >= self.patience_s
-            clear = current is None and s.score > self.clear
+            at_once = current is None and s.score > clear
             if current is not None and self._same(s.line, current, scale_mm, slack=2.0):
                 continue
-            if s.missed == 0 and (clear or (waited and s.score > least)):
+            if s.missed == 0 and (at_once or (waited and s.score > least)):
                 return s.line, suspects
         return None, suspects
 
-    def faint(self, families: tuple[Family, ...]) -> float:
-        """Least score of a needle: the fewer directions are tried, the fewer fibres can pass for one."""
+    def least_scores(self, families: tuple[Family, ...]) -> tuple[float, float]:
+        """(faint, clear): the fewer directions are tried, the fewer fibres can pass for a needle."""
         tried = sum(f.angle_rad[1] - f.angle_rad[0] for f in families)
         share = min(max((math.degrees(tried) - 10.0) / 50.0, 0.0), 1.0)
-        return self.faint_narrow + share * (self.faint_wide - self.faint_narrow)
+        return (
+            self.faint_narrow + share * (self.faint_wide - self.faint_narrow),
+            self.clear_narrow + share * (self.clear_wide - self.clear_narrow),
+        )
 
     def _remember(
         self, lines: list[Line], suspects: tuple[Suspect, ...], scale_mm: float, time_s: float
