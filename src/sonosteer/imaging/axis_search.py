@@ -94,7 +94,7 @@ def adapt_rays(length_px: float, first_px: float, rays_px: F32) -> int:
     if span / n < 20.0:
         n = max(3, int(span / 20.0))
     elif span / n > 45.0:
-        n = min(rays_px.shape[0], int(math.ceil(span / 45.0)))
+        n = min(rays_px.shape[0], math.ceil(span / 45.0))
     spacing = min(max(span / n, 20.0), 45.0)
     for k in range(n):
         rays_px[k] = first_px + k * spacing

@@ -43,7 +43,7 @@ def strip_means(T: F32, x0: int, strip: int, slopes: NDArray[np.float64], pad: i
             for y in range(rows):
                 out[y] = 0.0
             for i in range(strip):
-                shift = pad + int(math.floor(slopes[k] * (i - (strip - 1) * 0.5) + 0.5))
+                shift = pad + math.floor(slopes[k] * (i - (strip - 1) * 0.5) + 0.5)
                 row = T[x0 + j * strip + i]
                 for y in range(rows):
                     out[y] += row[y + shift]
@@ -106,7 +106,7 @@ def best_lines(
         while y < last_row:
             total, best, first, tip, last = 0.0, -1e9, -1, -1, -1
             for j in range(strips):
-                row = int(math.floor(y + m * (j + 0.5) * strip + 0.5))
+                row = math.floor(y + m * (j + 0.5) * strip + 0.5)
                 if row < 0 or row >= rows or inside[j, row] == 0:
                     if first >= 0:
                         break

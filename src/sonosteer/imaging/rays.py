@@ -70,7 +70,7 @@ def sample_rays(
     px, py = -n * deeper, c * deeper
     full = out.shape[2] // 2
     for k in range(n_rays):
-        half = min(full, reach + int(math.ceil((rays_px[k] + s) * slope_max)) + 1)
+        half = min(full, reach + math.ceil((rays_px[k] + s) * slope_max) + 1)
         for i in range(2 * s + 1):
             u = rays_px[k] + i - s
             bilinear_line(

@@ -18,6 +18,7 @@ from sonosteer.core.errors import InputError
 from sonosteer.core.protocols import Source, Tracker, Watcher
 from sonosteer.core.types import Estimate, Frame, Hint
 from sonosteer.runtime.ledger import Ledger
+import contextlib
 
 
 def track(
@@ -85,7 +86,7 @@ class Background:
             if self._error is None:
                 try:
                     self._watcher.saw(*item)
-                except Exception as e:  # noqa: BLE001  handed to the loop's own thread
+                except Exception as e:
                     self._error = e
 
     def saw(self, frame: Frame, estimate: Estimate) -> None:
@@ -99,10 +100,8 @@ class Background:
             self._queue.put_nowait((frame, estimate))
         except queue.Full:
             self.dropped += 1
-            try:
+            with contextlib.suppress(queue.Empty):
                 self._queue.get_nowait()
-            except queue.Empty:
-                pass
             self._queue.put((frame, estimate))
 
     def __enter__(self) -> Background:

@@ -28,7 +28,7 @@ def blend(a: F32, b: F32, share: float, out: F32) -> None:
 
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def gather(field: C64, r: F32, l: F32, turns: F32, pad: int, out: C64) -> None:  # noqa: E741
+def gather(field: C64, r: F32, l: F32, turns: F32, pad: int, out: C64) -> None:
     """Bilinear gather of a field slice at displaced coordinates, turned by the exact carrier phase.
 
     r, l: coordinates in samples of the field, on a grid every BLOCK samples and lines. turns: phase in
@@ -113,7 +113,7 @@ def add_points(
     turns_per_sample: float,
     pulse: F32,
     pad: int,
-    out: C64,  # noqa: E741
+    out: C64,
 ) -> None:
     """Add point echoes with the axial pulse and exact phase, before the lateral convolution.
 

@@ -45,7 +45,7 @@ class MetaImageSequence:
 
     def __init__(self, path: Path, *, spacing: Spacing | None = None) -> None:
         try:
-            import SimpleITK as sitk  # noqa: N813  the name everybody uses
+            import SimpleITK as sitk
         except ImportError:
             raise MissingExtraError(f"reading {path.suffix} files", "SimpleITK", "metaimage") from None
         self._path = path

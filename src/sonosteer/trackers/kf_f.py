@@ -245,7 +245,7 @@ class KalmanFeedback:
         """Keep the newest image that is at least delta old and all after it, at most 32."""
         if past and time_s - past[-1][0] < self.difference_s / 32:
             return past
-        keep = past + ((time_s, image),)
+        keep = (*past, (time_s, image))
         while len(keep) > 1 and time_s - keep[1][0] >= self.difference_s - 1e-6:
             keep = keep[1:]
         return keep

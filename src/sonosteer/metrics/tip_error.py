@@ -1,0 +1,181 @@
+"""Tip and axis error against truth, matched by frame. A frame without an estimate counts as lost.
+
+Error measures of Paper T, Section IV-A: e_n along the needle (positive: it is inserted farther than
+estimated), e_p across it, ||e||, e_theta. Coverage: how often the truth lies in the estimate's 95 % ellipse.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonosteer.core.errors import InputError
+from sonosteer.core.geometry import Spacing
+from sonosteer.core.types import Truth
+from sonosteer.recording.tips import TipRow
+
+F64 = NDArray[np.float64]
+CHI2_95_2D = 5.991
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Per-frame errors over the tracked frames that have a truth, in pixels and (if the scale is known) mm.
+
+    along: e_n, across: e_p, angle_deg: e_theta. inside_95: 1 where the truth lies in the 95 % ellipse.
+    visible: 1 where the tip could be seen.
+    """
+
+    frame: NDArray[np.int64]
+    time_s: F64
+    along_px: F64
+    across_px: F64
+    along_mm: F64 | None
+    across_mm: F64 | None
+    angle_deg: F64
+    inside_95: F64
+    visible: NDArray[np.bool_]
+    lost: int
+    missing: int
+    false_alarms: int
+
+    @property
+    def distance_mm(self) -> F64 | None:
+        """||e|| in mm."""
+        if self.along_mm is None or self.across_mm is None:
+            return None
+        return np.hypot(self.along_mm, self.across_mm)
+
+
+def tip_errors(tips: Sequence[TipRow], truths: Sequence[Truth], spacing: Spacing | None = None) -> Errors:
+    """Match by frame number. Scale: `spacing`, else what tips.csv's own px and mm columns say.
+
+    InputError if no frame of the truth has a tip, or none of its frames is in the track.
+    """
+    by_frame = {row.frame: row for row in tips}
+    with_tip = [t for t in truths if t.tip_px is not None]
+    if not with_tip:
+        raise InputError("the truth has no frame with a tip: there is nothing to compare with")
+    if not any(t.frame_index in by_frame for t in with_tip):
+        raise InputError("the track and the truth have no frame in common: are they of the same clip?")
+    spacing = spacing or _scale(tips)
+    rows: list[tuple[float, ...]] = []
+    for truth in with_tip:
+        row = by_frame.get(truth.frame_index)
+        if row is not None and row.tip_px is not None:
+            rows.append(_compare(row, truth, spacing))
+    table = np.array(rows, dtype=np.float64).reshape(-1, 9)
+    missing = sum(t.frame_index not in by_frame for t in with_tip)
+    no_needle = {t.frame_index for t in truths if t.tip_px is None}
+    false_alarms = sum(row.tip_px is not None and row.frame in no_needle for row in tips)
+    return Errors(
+        table[:, 0].astype(np.int64),
+        table[:, 1],
+        table[:, 2],
+        table[:, 3],
+        table[:, 4] if spacing else None,
+        table[:, 5] if spacing else None,
+        table[:, 6],
+        table[:, 7],
+        table[:, 8] > 0,
+        len(with_tip) - len(rows),
+        missing,
+        false_alarms,
+    )
+
+
+def _scale(tips: Sequence[TipRow]) -> Spacing | None:
+    """mm per px as the ratio of the columns of the row farthest from the origin along each axis."""
+    known = [(r.tip_px, r.tip_mm) for r in tips if r.tip_px is not None and r.tip_mm is not None]
+    out = []
+    for axis in (0, 1):
+        far = max(known, key=lambda k: abs(k[0][axis]), default=None)
+        if far is None or abs(far[0][axis]) < 1.0 or far[1][axis] / far[0][axis] <= 0:
+            return None
+        out.append(far[1][axis] / far[0][axis])
+    return Spacing(out[0], out[1])
+
+
+def _compare(row: TipRow, truth: Truth, spacing: Spacing | None) -> tuple[float, ...]:
+    assert row.tip_px is not None and truth.tip_px is not None and row.angle_deg is not None
+    dx, dy = truth.tip_px[0] - row.tip_px[0], truth.tip_px[1] - row.tip_px[1]
+    k = spacing or Spacing(1.0, 1.0)
+    # directions are measured in mm; in pixels they differ where pixels are not square
+    along_px, across_px = _split(
+        dx, dy, math.atan2(math.sin(truth.angle_rad) / k.y_mm, math.cos(truth.angle_rad) / k.x_mm)
+    )
+    along_mm, across_mm = _split(dx * k.x_mm, dy * k.y_mm, truth.angle_rad)
+    angle = (math.degrees(truth.angle_rad) - row.angle_deg + 180.0) % 360.0 - 180.0
+    inside = math.nan
+    if spacing and row.sd_along_mm and row.sd_across_mm:
+        a, b = _split(dx * k.x_mm, dy * k.y_mm, math.radians(row.angle_deg))
+        inside = float((a / row.sd_along_mm) ** 2 + (b / row.sd_across_mm) ** 2 <= CHI2_95_2D)
+    return (
+        truth.frame_index,
+        truth.time_s,
+        along_px,
+        across_px,
+        along_mm,
+        across_mm,
+        angle,
+        inside,
+        float(truth.visible),
+    )
+
+
+def _split(x: float, y: float, angle_rad: float) -> tuple[float, float]:
+    c, s = math.cos(angle_rad), math.sin(angle_rad)
+    return x * c + y * s, -x * s + y * c
+
+
+def summarise(e: Errors) -> dict[str, Any]:
+    """The numbers of `sonosteer evaluate --json`; null where there is nothing to average or no scale."""
+    n = len(e.frame)
+    out: dict[str, Any] = {"frames": n + e.lost, "tracked": n, "lost": e.lost}
+    out |= _statistics("mm", e.along_mm, e.across_mm, n)
+    out |= _statistics("px", e.along_px, e.across_px, n)
+    out["angle_mean_deg"] = float(e.angle_deg.mean()) if n else None
+    out["angle_sd_deg"] = float(e.angle_deg.std()) if n else None
+    known = e.inside_95[~np.isnan(e.inside_95)]
+    out["coverage_95"] = float(known.mean()) if len(known) else None
+    distance = e.distance_mm
+    out["mean_ci95_mm"] = None if distance is None or n < 2 else block_bootstrap_ci(distance)
+    for name, mask in (("visible", e.visible), ("hidden", ~e.visible)):
+        chosen = None if distance is None else distance[mask]
+        some = chosen is not None and len(chosen) > 0
+        out[f"{name}_frames"] = int(mask.sum())
+        out[f"{name}_mean_mm"] = float(chosen.mean()) if some and chosen is not None else None
+    return out | {"missing": e.missing, "false_alarms": e.false_alarms}
+
+
+def _statistics(unit: str, along: F64 | None, across: F64 | None, n: int) -> Mapping[str, float | None]:
+    keys = ("mean", "sd", "median", "p95", "max", "bias_along", "sd_along", "sd_across")
+    if along is None or across is None or n == 0:
+        return {f"{key}_{unit}": None for key in keys}
+    d = np.hypot(along, across)
+    values = (
+        d.mean(),
+        d.std(),
+        np.median(d),
+        np.percentile(d, 95),
+        d.max(),
+        along.mean(),
+        along.std(),
+        across.std(),
+    )
+    return {f"{key}_{unit}": float(v) for key, v in zip(keys, values, strict=True)}
+
+
+def block_bootstrap_ci(values: F64, *, block: int = 20, draws: int = 1000, seed: int = 0) -> list[float]:
+    """95 % interval of the mean by a moving-block bootstrap: neighbouring frames are not independent."""
+    n = len(values)
+    block = min(block, n)
+    rng = np.random.default_rng(seed)
+    starts = rng.integers(0, n - block + 1, (draws, -(-n // block)))
+    index = (starts[..., None] + np.arange(block)).reshape(draws, -1)[:, :n]
+    return [float(v) for v in np.percentile(values[index].mean(1), [2.5, 97.5])]

@@ -1,0 +1,204 @@
+"""Clips on disk: mp4 that plays in browsers, lossless mkv/avi, MetaImage sequences, folders of PNG.
+
+Whatever is being written is readable up to the last whole frame if the process dies.
+"""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sonosteer.core.clip_comment import format_clip_comment
+from sonosteer.core.errors import InputError
+from sonosteer.core.protocols import SourceInfo
+from sonosteer.recording.tables import writing_failed
+
+CLOCK = Fraction(1, 90_000)
+
+
+class ClipWriter(Protocol):
+    """Writes pictures, each (rows, columns) grey or (rows, columns, 3) RGB uint8, with their times."""
+
+    def add(self, pixels: NDArray[np.uint8], time_s: float) -> None:
+        """Append one picture."""
+        ...
+
+    def close(self) -> None:
+        """Finish the file; may be called twice."""
+        ...
+
+
+def open_clip(path: Path, info: SourceInfo) -> ClipWriter:
+    """Writer by ending: .mp4, .mkv, .avi, .mha, or a folder of PNG. InputError for anything else."""
+    ending = path.suffix.lower()
+    if ending in (".mp4", ".m4v"):
+        return VideoWriter(path, info)
+    if ending in (".mkv", ".avi"):
+        return VideoWriter(path, info, codec="ffv1")
+    if ending == ".mha":
+        return MetaImageWriter(path, info)
+    if ending == "":
+        return PngWriter(path, info)
+    raise InputError(
+        f"{path}: clips are written as .mp4, .mkv, .avi, .mha or a folder of PNG, not as {ending}"
+    )
+
+
+class VideoWriter:
+    """Video through PyAV: H.264 in fragments (a cut-off file still plays), or lossless FFV1.
+
+    Grey levels are flagged as full range, so that they come back as they went in. Odd sizes are padded by
+    one row or column, as H.264 in browsers needs.
+    """
+
+    def __init__(self, path: Path, info: SourceInfo, *, codec: str = "libx264", crf: int = 12) -> None:
+        self._path = path
+        self._frames = 0
+        lossless = codec == "ffv1"
+        mp4 = path.suffix.lower() in (".mp4", ".m4v")
+        flags = {"movflags": "frag_keyframe+empty_moov+default_base_moof"} if mp4 else {}
+        try:
+            self._file: Any = av.open(str(path), "w", options=flags)
+        except OSError as e:
+            raise writing_failed(path, e, "nothing was written") from None
+        self._file.metadata["comment"] = format_clip_comment(info.spacing, info.probe)
+        rate = Fraction(info.rate_hz or 20.0).limit_denominator(1001)
+        options = {} if lossless else {"crf": str(crf), "preset": "veryfast", "g": "12", "bf": "0"}
+        self._stream: Any = self._file.add_stream(codec, rate=rate, options=options)
+        pad = 0 if lossless else 1
+        self._stream.width, self._stream.height = (v + (v & pad) for v in info.size_px)
+        self._stream.pix_fmt = "gray" if lossless else "yuv420p"
+        self._stream.codec_context.color_range = 2
+        self._stream.codec_context.thread_count = 1
+        self._stream.time_base = self._stream.codec_context.time_base = CLOCK
+        self._last_pts = -1
+
+    def add(self, pixels: NDArray[np.uint8], time_s: float) -> None:
+        """Append one picture. InputError if the disk is full."""
+        h, w = self._stream.height - pixels.shape[0], self._stream.width - pixels.shape[1]
+        if h or w:
+            pixels = cv2.copyMakeBorder(pixels, 0, h, 0, w, cv2.BORDER_REPLICATE)
+        frame = av.VideoFrame.from_ndarray(pixels, format="gray" if pixels.ndim == 2 else "rgb24")
+        if pixels.ndim == 2:
+            frame.color_range = 2
+        frame = frame.reformat(format=self._stream.pix_fmt, dst_color_range=2)
+        frame.color_range = 2
+        self._last_pts = max(self._last_pts + 1, round(time_s / CLOCK))
+        frame.pts, frame.time_base = self._last_pts, CLOCK
+        self._mux(frame)
+        self._frames += 1
+
+    def _mux(self, frame: Any) -> None:
+        try:
+            for packet in self._stream.encode(frame):
+                self._file.mux(packet)
+        except OSError as e:
+            self._stream = None
+            raise writing_failed(self._path, e, f"about {self._frames} frames are kept") from None
+
+    def close(self) -> None:
+        """Write what the encoder still holds and close the file."""
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        try:
+            if self._stream is not None:
+                for packet in self._stream.encode(None):
+                    file.mux(packet)
+            file.close()
+        except OSError as e:
+            raise writing_failed(self._path, e, f"about {self._frames} frames are kept") from None
+
+
+class MetaImageWriter:
+    """An uncompressed MetaImage sequence with a time for each frame, as PLUS writes them."""
+
+    def __init__(self, path: Path, info: SourceInfo) -> None:
+        if not info.frames:
+            raise InputError(f"{path}: a MetaImage sequence needs to know its number of frames beforehand")
+        self._path, self._info, self._frames = path, info, 0
+        self._times_s: list[float] = []
+        self._header_size = 400 + 64 * info.frames
+        try:
+            self._file = path.open("wb")
+            self._header()
+        except OSError as e:
+            raise writing_failed(path, e, "nothing was written") from None
+
+    def _header(self) -> None:
+        """(Re)write the header in its fixed room, for the frames that are in the file by now."""
+        spacing = self._info.spacing
+        step = f"{spacing.x_mm!r} {spacing.y_mm!r} 1" if spacing else "1 1 1"
+        width, height = self._info.size_px
+        lines = ["ObjectType = Image", "NDims = 3", "BinaryData = True", "BinaryDataByteOrderMSB = False"]
+        lines += ["CompressedData = False", f"DimSize = {width} {height} {max(1, self._frames)}"]
+        lines += [f"ElementSpacing = {step}", "ElementType = MET_UCHAR", "UltrasoundImageOrientation = MFA"]
+        for i, time_s in enumerate(self._times_s):
+            lines.append(f"Seq_Frame{i:04d}_Timestamp = {time_s:.6f}")
+        end = "\nElementDataFile = LOCAL\n"
+        text = "\n".join(lines)
+        room = self._header_size - len(text) - len(end)
+        comment = "\nComment = " + "." * (room - len("\nComment = "))
+        self._file.seek(0)
+        self._file.write((text + comment + end).encode())
+
+    def add(self, pixels: NDArray[np.uint8], time_s: float) -> None:
+        """Append one grey picture. InputError if the disk is full."""
+        grey = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        try:
+            self._file.seek(self._header_size + self._frames * grey.size)
+            self._file.write(np.ascontiguousarray(grey).data)
+            self._times_s.append(time_s)
+            self._frames += 1
+            if self._frames % 16 == 0:
+                self._header()
+            self._file.flush()
+        except OSError as e:
+            raise writing_failed(self._path, e, f"about {self._frames} frames are kept") from None
+
+    def close(self) -> None:
+        """Write the final header."""
+        if not self._file.closed:
+            self._header()
+            self._file.close()
+
+
+class PngWriter:
+    """A folder of PNG with a sequence.json that holds times, scale and probe."""
+
+    def __init__(self, path: Path, info: SourceInfo) -> None:
+        self._path, self._info = path, info
+        self._times_s: list[float] = []
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise writing_failed(path, e, "nothing was written") from None
+
+    def add(self, pixels: NDArray[np.uint8], time_s: float) -> None:
+        """Append one picture. InputError if the disk is full."""
+        bgr = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+        file = self._path / f"frame_{len(self._times_s):06d}.png"
+        try:
+            file.write_bytes(cv2.imencode(".png", bgr)[1].tobytes())
+            self._times_s.append(time_s)
+            if len(self._times_s) % 16 == 0:
+                self._describe()
+        except OSError as e:
+            file.unlink(missing_ok=True)
+            raise writing_failed(file, e, f"the first {len(self._times_s)} frames are kept") from None
+
+    def _describe(self) -> None:
+        data: dict[str, Any] = {"time_s": self._times_s}
+        data["comment"] = format_clip_comment(self._info.spacing, self._info.probe)
+        (self._path / "sequence.json").write_text(json.dumps(data) + "\n")
+
+    def close(self) -> None:
+        """Write sequence.json."""
+        self._describe()

@@ -1,0 +1,135 @@
+"""CSV that survives: rows appear on disk as they are written, and a failed write leaves whole rows only."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from sonosteer.core.errors import BrokenError, InputError, SonosteerError
+
+Row = TypeVar("Row")
+
+
+def writing_failed(path: Path, error: OSError, kept: str) -> SonosteerError:
+    """The error to raise when writing to `path` failed; `kept` says what is left of the work."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return InputError(
+            f"the disk is full: {path} cannot grow; {kept}; free some space or choose another --out"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+        return InputError(f"{path} cannot be written: {error.strerror}; choose another --out")
+    return BrokenError(f"writing {path} failed: {error.strerror}; {kept}")
+
+
+class TableWriter:
+    """Appends rows to a CSV file, each handed to the operating system before `write` returns."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self.path = path
+        self.rows = 0
+        try:
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        except OSError as e:
+            raise writing_failed(path, e, "nothing was written") from None
+        self._columns = tuple(columns)
+        self._put(",".join(columns) + "\n")
+
+    def write(self, values: Sequence[str]) -> None:
+        """Append one row. InputError if the disk is full; the rows before it stay readable."""
+        self._put(",".join(values) + "\n")
+        self.rows += 1
+
+    def _put(self, line: str) -> None:
+        data = line.encode()
+        start = os.lseek(self._file, 0, os.SEEK_CUR)
+        try:
+            done = os.write(self._file, data)
+            while done < len(data):
+                done += os.write(self._file, data[done:])
+        except OSError as e:
+            os.ftruncate(self._file, start)
+            raise writing_failed(self.path, e, f"the first {self.rows} rows are kept") from None
+
+    def close(self) -> None:
+        """Close the file; may be called twice."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_table(path: Path, columns: Sequence[str], parse: Callable[[dict[str, str]], Row]) -> list[Row]:
+    """Read a CSV file written by a `TableWriter`, or by hand with the same columns.
+
+    A last line without its end (a process that was killed while writing) is left out. InputError names the
+    missing column, or the line and the value that is wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except OSError as e:
+        raise InputError(f"{path} cannot be read: {e.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not a CSV file") from None
+    if not text.strip():
+        raise InputError(f"{path} is empty")
+    lines = text.splitlines(keepends=True)
+    rows = csv.DictReader(lines)
+    missing = [c for c in columns if c not in (rows.fieldnames or [])]
+    if missing:
+        raise InputError(f"{path} lacks the column {missing[0]!r}; it needs {','.join(columns)}")
+    return list(_parsed(path, rows, columns, parse, cut=not lines[-1].endswith("\n")))
+
+
+def _parsed(
+    path: Path, rows: Any, columns: Sequence[str], parse: Callable[[dict[str, str]], Row], *, cut: bool
+) -> Iterator[Row]:
+    held: tuple[int, dict[str, str]] | None = None
+    for row in rows:
+        if held is not None:
+            yield _row(path, *held, parse)
+        held = (rows.line_num, row)
+    if held is None:
+        return
+    try:
+        yield _row(path, *held, parse)
+    except InputError:
+        if not cut:
+            raise
+
+
+def _row(path: Path, line: int, row: dict[str, str], parse: Callable[[dict[str, str]], Row]) -> Row:
+    try:
+        return parse(row)
+    except (ValueError, TypeError, AttributeError, KeyError) as e:
+        raise InputError(f"{path}, line {line}: {e}") from None
+
+
+def number(row: dict[str, str], column: str) -> float:
+    """A finite number; ValueError says what stands there instead."""
+    text = (row[column] or "").strip()
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"{column} is {text!r}, which is not a number") from None
+    if value != value or value in (float("inf"), float("-inf")):
+        raise ValueError(f"{column} is {text}, which is not a finite number")
+    return value
+
+
+def optional(row: dict[str, str], column: str) -> float | None:
+    """A number, or None for an empty field."""
+    return number(row, column) if (row[column] or "").strip() else None

@@ -1,0 +1,156 @@
+"""The tracked needle drawn over the image: shaft, tip, 95 % ellipse, trail, state."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sonosteer.core.geometry import Point
+from sonosteer.core.protocols import SourceInfo
+from sonosteer.core.types import Estimate, Frame, TipEstimate, Track, Truth
+from sonosteer.recording.clips import VideoWriter
+
+RGB = tuple[int, int, int]
+#: Okabe-Ito colours: told apart by colour-blind readers too
+COLOURS: dict[Track, RGB] = {
+    Track.TRACKING: (0, 200, 140),
+    Track.COASTING: (240, 170, 30),
+    Track.LOST: (230, 80, 40),
+}
+TRUTH: RGB = (86, 180, 233)
+SHIFT = 4  # sub-pixel bits of OpenCV's drawing
+
+
+def draw(
+    frame: Frame, estimate: Estimate, truth: Truth | None = None, trail: tuple[Point, ...] = ()
+) -> NDArray[np.uint8]:
+    """(rows, columns, 3) RGB picture of a frame with what is believed of it. A lost frame gets no needle."""
+    canvas: NDArray[np.uint8] = cv2.cvtColor(frame.grey(), cv2.COLOR_GRAY2RGB)
+    unit = max(canvas.shape[0], canvas.shape[1]) / 512
+    colour = COLOURS[estimate.state]
+    for i, point in enumerate(trail):
+        share = (i + 1) / len(trail)
+        _dot(canvas, point, max(1.0, 1.3 * unit), _mix(colour, 0.25 + 0.5 * share))
+    if isinstance(estimate, TipEstimate):
+        _needle(canvas, frame, estimate, colour, unit)
+    if truth is not None and truth.tip_px is not None:
+        x, y = (round(v) for v in truth.tip_px)
+        size = max(7, round(11 * unit))
+        cv2.drawMarker(canvas, (x, y), TRUTH, cv2.MARKER_TILTED_CROSS, size, max(1, round(unit)), cv2.LINE_AA)
+    _caption(canvas, _words(frame, estimate), colour, unit)
+    _scale_bar(canvas, frame, unit)
+    return canvas
+
+
+def _needle(canvas: NDArray[np.uint8], frame: Frame, e: TipEstimate, colour: RGB, unit: float) -> None:
+    thickness = max(1, round(1.2 * unit))
+    (x0, y0), (x1, y1) = e.entry_px, e.tip_px
+    pieces = 1 if e.state is Track.TRACKING else 17
+    for i in range(0, pieces, 2):
+        a, b = i / pieces, (i + 1) / pieces
+        start = (x0 + a * (x1 - x0), y0 + a * (y1 - y0))
+        end = (x0 + b * (x1 - x0), y0 + b * (y1 - y0))
+        cv2.line(canvas, _fixed(start), _fixed(end), colour, thickness, cv2.LINE_AA, SHIFT)
+    _ellipse(canvas, frame, e, colour, thickness)
+    _dot(canvas, e.tip_px, max(1.5, 2.2 * unit), (255, 255, 255))
+    _dot(canvas, e.tip_px, max(1.0, 1.4 * unit), colour)
+
+
+def _ellipse(canvas: NDArray[np.uint8], frame: Frame, e: TipEstimate, colour: RGB, thickness: int) -> None:
+    """95 % ellipse as a polygon, right also where pixels are not square."""
+    if frame.spacing is None:
+        return
+    t = np.linspace(0, 2 * math.pi, 49)
+    a, b = math.sqrt(5.991) * e.sd_along_mm * np.cos(t), math.sqrt(5.991) * e.sd_across_mm * np.sin(t)
+    c, s = math.cos(e.angle_rad), math.sin(e.angle_rad)
+    x = e.tip_px[0] + (a * c - b * s) / frame.spacing.x_mm
+    y = e.tip_px[1] + (a * s + b * c) / frame.spacing.y_mm
+    points = np.round(np.stack([x, y], 1) * (1 << SHIFT)).astype(np.int32)
+    cv2.polylines(canvas, [points], True, colour, thickness, cv2.LINE_AA, SHIFT)
+
+
+def _words(frame: Frame, e: Estimate) -> str:
+    start = f"{frame.index}  {frame.time_s:.2f} s  "
+    if isinstance(e, TipEstimate):
+        return f"{start}{e.state.value}  {math.degrees(e.angle_rad):.0f} deg  sd {e.sd_along_mm:.1f} mm"
+    return f"{start}LOST: {e.reason}"
+
+
+def _caption(canvas: NDArray[np.uint8], text: str, colour: RGB, unit: float) -> None:
+    scale = max(0.32, 0.42 * unit)
+    thickness = max(1, round(unit))
+    (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    if width > canvas.shape[1] - 8:
+        scale *= (canvas.shape[1] - 8) / width
+        (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    pad = max(3, round(4 * unit))
+    bottom = canvas.shape[0] - pad
+    box = canvas[max(0, bottom - height - base - pad) : bottom + pad, : width + 3 * pad]
+    box[:] = (box * 0.35).astype(np.uint8)
+    at = (pad, bottom - base)
+    cv2.putText(canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA)
+
+
+def _scale_bar(canvas: NDArray[np.uint8], frame: Frame, unit: float) -> None:
+    if frame.spacing is None:
+        return
+    length = 10.0 / frame.spacing.x_mm
+    if not 8 <= length <= 0.6 * canvas.shape[1]:
+        return
+    pad = max(4, round(6 * unit))
+    y, x = canvas.shape[0] - pad, canvas.shape[1] - pad
+    cv2.line(canvas, (round(x - length), y), (x, y), (255, 255, 255), max(1, round(1.5 * unit)))
+    scale = max(0.3, 0.34 * unit)
+    at = (round(x - length), y - max(3, round(4 * unit)))
+    cv2.putText(canvas, "10 mm", at, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
+
+
+def _dot(canvas: NDArray[np.uint8], at: Point, radius: float, colour: RGB) -> None:
+    cv2.circle(canvas, _fixed(at), round(radius * (1 << SHIFT)), colour, -1, cv2.LINE_AA, SHIFT)
+
+
+def _fixed(p: Point) -> tuple[int, int]:
+    limit = 1 << 24
+    x, y = (min(max(round(v * (1 << SHIFT)), -limit), limit) for v in p)
+    return x, y
+
+
+def _mix(colour: RGB, share: float) -> RGB:
+    r, g, b = (round(share * c) for c in colour)
+    return r, g, b
+
+
+class OverlayVideo:
+    """Watches a run and writes overlay.mp4; keeps pictures spread over the clip for a contact sheet."""
+
+    def __init__(
+        self, path: Path, info: SourceInfo, truth_of: Callable[[int], Truth | None], keep: frozenset[int]
+    ) -> None:
+        self._video = VideoWriter(path, info, crf=20)
+        self._truth_of = truth_of
+        self._keep = keep
+        self._trail: deque[Point] = deque(maxlen=40)
+        self._done = 0
+        self.sheet: list[tuple[str, NDArray[np.uint8]]] = []
+
+    def saw(self, frame: Frame, estimate: Estimate) -> None:
+        """Draw and append one frame. InputError if the disk is full."""
+        picture = draw(frame, estimate, self._truth_of(frame.index), tuple(self._trail))
+        if isinstance(estimate, TipEstimate):
+            self._trail.append(estimate.tip_px)
+        else:
+            self._trail.clear()
+        if self._done in self._keep:
+            self.sheet.append((f"frame {frame.index}, {frame.time_s:.2f} s", picture))
+        self._done += 1
+        self._video.add(picture, frame.time_s)
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._video.close()

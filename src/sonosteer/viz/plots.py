@@ -1,0 +1,185 @@
+"""Figures as SVG text. The only room that knows matplotlib; no pyplot, no global state."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from sonosteer.metrics.tip_error import Errors
+from sonosteer.recording.tips import TipRow
+
+GREEN, AMBER, RED, BLUE, GREY = "#009e73", "#e69f00", "#d55e00", "#0072b2", "#8a8f98"
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e6ea",
+    "grid.linewidth": 0.7,
+    "axes.edgecolor": "#9aa0a8",
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "sonosteer",
+}
+
+
+def _svg(figure: Figure) -> str:
+    """The figure as an <svg> element that scales with its page."""
+    out = io.StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None}, bbox_inches="tight")
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    return (
+        re.sub(r' xmlns:?\w*="[^"]*"', "", text)
+        .replace("<svg", '<svg role="img"', 1)
+        .replace("xlink:href", "href")
+    )
+
+
+def _figure(rows: int, columns: int, height: float, width: float = 8.6) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def tip_path(
+    tips: Sequence[TipRow], errors: Errors | None, truth: Sequence[tuple[float, float, float]]
+) -> str:
+    """Tip in the image (mm) and both coordinates over time; truth as (time_s, x_mm, y_mm)."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _figure(1, 2, 3.4)
+        path, over = axes[0]
+        seen = [r for r in tips if r.tip_mm is not None]
+        x = np.array([r.tip_mm[0] for r in seen if r.tip_mm])
+        y = np.array([r.tip_mm[1] for r in seen if r.tip_mm])
+        t = np.array([r.time_s for r in seen])
+        if truth:
+            T = np.array(truth)
+            path.plot(T[:, 1], T[:, 2], color=BLUE, lw=4, alpha=0.3, label="truth", solid_capstyle="round")
+            over.plot(T[:, 0], T[:, 1], color=BLUE, lw=4, alpha=0.3)
+            over.plot(T[:, 0], T[:, 2], color=BLUE, lw=4, alpha=0.3)
+        for state, colour in (("tracking", GREEN), ("coasting", AMBER)):
+            on = np.array([r.state == state for r in seen], bool)
+            if on.any():
+                path.plot(x[on], y[on], ".", ms=3, color=colour, label=state)
+                over.plot(t[on], x[on], ".", ms=2.5, color=colour)
+                over.plot(t[on], y[on], ".", ms=2.5, color=colour)
+        _shade_lost(over, tips)
+        path.set(xlabel="x (mm)", ylabel="depth in the image, y (mm)", title="Path of the tip")
+        path.invert_yaxis()
+        path.set_aspect("equal", adjustable="datalim")
+        over.set(xlabel="time (s)", ylabel="mm", title="x and y over time")
+        if len(t):
+            over.annotate("x", (t[-1], x[-1]), textcoords="offset points", xytext=(5, 0))
+            over.annotate("y", (t[-1], y[-1]), textcoords="offset points", xytext=(5, 0))
+            path.legend(fontsize=8)
+        return _svg(figure)
+
+
+def _shade_lost(axis: Any, tips: Sequence[TipRow]) -> None:
+    times = [r.time_s for r in tips]
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.05
+    start: float | None = None
+    for row in [*tips, None]:
+        lost = row is not None and row.state == "lost"
+        if lost and row is not None and start is None:
+            start = row.time_s
+        if not lost and start is not None:
+            end = row.time_s if row is not None else times[-1] + step
+            axis.axvspan(start, end, color=RED, alpha=0.10, lw=0)
+            start = None
+
+
+def error_over_time(tips: Sequence[TipRow], e: Errors) -> str:
+    """Errors along and across against truth with the 95 % band that the tracker claims, and their spread."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _figure(1, 2, 3.0)
+        over, spread = axes[0]
+        along, across = (e.along_mm, e.across_mm)
+        if along is None or across is None:
+            along, across = e.along_px, e.across_px
+        unit = "px" if e.along_mm is None else "mm"
+        sd = {r.frame: r.sd_along_mm or 0.0 for r in tips}
+        band = 1.96 * np.array([sd[int(f)] for f in e.frame])
+        if unit == "mm":
+            over.fill_between(
+                e.time_s, -band, band, color=GREY, alpha=0.25, lw=0, label="claimed 95 %, along"
+            )
+        over.plot(e.time_s, along, color=BLUE, lw=1.2, label="along the needle")
+        over.plot(e.time_s, across, color=AMBER, lw=1.2, label="across")
+        _shade_lost(over, tips)
+        over.axhline(0, color="#555", lw=0.6)
+        over.set(xlabel="time (s)", ylabel=f"error ({unit})", title="Error against truth")
+        over.legend(fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0, 1.06))
+        d = np.sort(np.hypot(along, across))
+        if len(d):
+            spread.plot(
+                d, np.arange(1, len(d) + 1) / len(d) * 100, color=GREEN, lw=1.6, drawstyle="steps-post"
+            )
+            for p in (50, 95):
+                v = float(np.percentile(d, p))
+                spread.plot([v, v, 0], [0, p, p], color=GREY, lw=0.7, ls=":")
+                spread.annotate(
+                    f"{v:.2f} {unit}", (v, p), textcoords="offset points", xytext=(4, -9), fontsize=8
+                )
+        spread.set(xlabel=f"tip error ({unit})", ylabel="frames with at most this error (%)", title="Spread")
+        spread.set_xlim(left=0)
+        spread.set_ylim(0, 102)
+        return _svg(figure)
+
+
+def angle_and_confidence(tips: Sequence[TipRow]) -> str:
+    """Angle, claimed standard deviations and confidence over time."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _figure(1, 2, 2.6)
+        angle, doubt = axes[0]
+        seen = [r for r in tips if r.angle_deg is not None]
+        t = [r.time_s for r in seen]
+        angle.plot(t, [r.angle_deg for r in seen], color=GREEN, lw=1.3)
+        angle.set(xlabel="time (s)", ylabel="degrees", title="Angle, entry to tip")
+        doubt.plot(t, [r.sd_along_mm for r in seen], color=BLUE, lw=1.3, label="sd along (mm)")
+        doubt.plot(t, [r.sd_across_mm for r in seen], color=AMBER, lw=1.3, label="sd across (mm)")
+        doubt.plot(t, [r.confidence for r in seen], color=GREEN, lw=1.3, label="confidence")
+        doubt.set(xlabel="time (s)", title="What the tracker says of itself")
+        doubt.set_ylim(bottom=0)
+        doubt.legend(fontsize=8)
+        for axis in (angle, doubt):
+            _shade_lost(axis, tips)
+        return _svg(figure)
+
+
+def latency(times_ms: Mapping[str, Sequence[float]]) -> str:
+    """Time per frame of each stage over the run, and its percentiles."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _figure(1, 2, 2.6)
+        over, bars = axes[0]
+        colours = dict(zip(times_ms, (BLUE, GREEN, AMBER, GREY), strict=False))
+        for stage, values in times_ms.items():
+            over.plot(values, lw=0.8, color=colours[stage], label=stage)
+        over.set(xlabel="frame", ylabel="ms", title="Time per frame")
+        over.set_yscale("log")
+        over.legend(fontsize=8)
+        for i, (stage, values) in enumerate(times_ms.items()):
+            q = np.percentile(values, [50, 95, 99, 100])
+            bars.barh([i + 0.24, i + 0.08, i - 0.08, i - 0.24], q, 0.15, color=colours[stage])
+            for p, v, dy in zip(
+                ("median", "95 %", "99 %", "max"), q, (0.24, 0.08, -0.08, -0.24), strict=True
+            ):
+                bars.annotate(f" {p} {v:.2f}", (v, i + dy), va="center", fontsize=7)
+        bars.set_yticks(range(len(times_ms)), list(times_ms))
+        bars.set(xlabel="ms", title="Percentiles")
+        bars.margins(x=0.25)
+        bars.grid(visible=False, axis="y")
+        return _svg(figure)

@@ -1,0 +1,181 @@
+"""One self-contained HTML page about a run: verdict, figures, contact sheet, settings. No script, no links."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sonosteer.metrics.tip_error import Errors
+from sonosteer.recording.tables import writing_failed
+from sonosteer.recording.tips import TipRow
+from sonosteer.viz import plots
+
+STYLE = (resources.files("sonosteer.viz") / "report.css").read_text()
+
+
+@dataclass(frozen=True)
+class Story:
+    """What a report tells. truth: (time_s, x_mm, y_mm); sheet: (caption, RGB picture); video: name beside it."""
+
+    title: str
+    summary: Mapping[str, Any]
+    tips: Sequence[TipRow]
+    times_ms: Mapping[str, Sequence[float]]
+    sheet: Sequence[tuple[str, NDArray[np.uint8]]]
+    video: str | None
+    errors: Errors | None = None
+    error_numbers: Mapping[str, Any] | None = None
+    truth: Sequence[tuple[float, float, float]] = ()
+
+
+def write_report(path: Path, story: Story) -> None:
+    """Write the page. InputError if the disk is full."""
+    try:
+        path.write_text(render(story), encoding="utf-8")
+    except OSError as e:
+        raise writing_failed(path, e, "the other results are kept") from None
+
+
+def render(story: Story) -> str:
+    """The page as text."""
+    body = [
+        f"<h1>{html.escape(story.title)}</h1>",
+        f"<p>{html.escape(_verdict(story))}</p>",
+        '<p class="soft">Research software, not a medical device: not for clinical decisions.</p>',
+        _numbers(story),
+    ]
+    if story.video is not None and story.sheet:
+        body.append(
+            f'<h2 class="film">Overlay</h2><video controls muted loop src="{html.escape(story.video)}"></video>'
+        )
+    if any(r.tip_px is not None for r in story.tips):
+        body.append(
+            "<h2>Tip</h2>" + _figure(plots.tip_path(story.tips, story.errors, story.truth), PATH_CAPTION)
+        )
+    if story.errors is not None and len(story.errors.frame):
+        body.append(
+            "<h2>Error</h2>" + _figure(plots.error_over_time(story.tips, story.errors), ERROR_CAPTION)
+        )
+        body.append(_error_table(story.error_numbers or {}))
+    if any(r.tip_px is not None for r in story.tips):
+        body.append(
+            "<h2>Angle and confidence</h2>" + _figure(plots.angle_and_confidence(story.tips), SELF_CAPTION)
+        )
+    if any(len(v) for v in story.times_ms.values()):
+        body.append("<h2>Latency</h2>" + _figure(plots.latency(story.times_ms), TIME_CAPTION))
+    if story.sheet:
+        body.append(f'<h2>Contact sheet</h2><div class="sheet">{"".join(map(_thumb, story.sheet))}</div>')
+    settings = html.escape(json.dumps(story.summary, indent=2, default=str))
+    body.append(
+        f"<h2>Settings and versions</h2><details><summary>summary.json</summary><pre>{settings}</pre></details>"
+    )
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(story.title)}</title><style>{STYLE}</style></head><body>{''.join(body)}</body></html>\n"
+    )
+
+
+PATH_CAPTION = "Green: tracking, amber: coasting, red shade: lost, wide blue: truth where there is one."
+ERROR_CAPTION = "Positive along: the needle is inserted farther than estimated. Red shade: lost."
+SELF_CAPTION = "Direction in degrees from image +x downwards; standard deviations as written to tips.csv."
+TIME_CAPTION = (
+    "read: decoding; track: the tracker alone; hand over: writing tips.csv and queueing for the overlay."
+)
+
+
+def _verdict(story: Story) -> str:
+    counts = story.summary["counts"]
+    n = counts["frames"]
+    found = counts["tracking"] + counts["coasting"]
+    text = (
+        f"{found} of {n} frames have a tip ({counts['coasting']} of them coasting), {counts['lost']} are lost"
+    )
+    if counts["lost_because"]:
+        why = max(counts["lost_because"], key=counts["lost_because"].get)
+        text += f", mostly because: {why}"
+    if counts["dropped"]:
+        text += f". {counts['dropped']} frames were dropped: {', '.join(counts['dropped_because'])}"
+    numbers = story.error_numbers or {}
+    if numbers.get("mean_mm") is not None:
+        text += f". Against the truth the tip is off by {numbers['mean_mm']:.2f} mm on average"
+    return text + "."
+
+
+def _numbers(story: Story) -> str:
+    counts, numbers = story.summary["counts"], story.error_numbers or {}
+    found = counts["tracking"] + counts["coasting"]
+    cells = [(f"{100 * found / max(1, counts['frames']):.0f} %", "frames with a tip")]
+    if numbers.get("mean_mm") is not None:
+        cells += [
+            (f"{numbers['mean_mm']:.2f} mm", "mean tip error"),
+            (f"{numbers['p95_mm']:.2f} mm", "95 % below"),
+        ]
+    if numbers.get("coverage_95") is not None:
+        cells.append((f"{100 * numbers['coverage_95']:.0f} %", "truth in the 95 % ellipse"))
+    timing = story.summary.get("timing", {}).get("track", {})
+    if timing:
+        cells.append((f"{timing['median_ms']:.2f} ms", "to track a frame, median"))
+        cells.append((f"{timing['p99_ms']:.2f} ms", "99 % of the frames below"))
+    return (
+        '<div class="numbers">'
+        + "".join(f"<div><b>{a}</b><span>{b}</span></div>" for a, b in cells)
+        + "</div>"
+    )
+
+
+def _error_table(numbers: Mapping[str, Any]) -> str:
+    names = {
+        "mean_mm": "mean tip error (mm)",
+        "mean_ci95_mm": "its 95 % interval, block bootstrap (mm)",
+        "sd_mm": "standard deviation (mm)",
+        "p95_mm": "95th percentile (mm)",
+        "max_mm": "largest (mm)",
+        "bias_along_mm": "bias along the needle (mm)",
+        "sd_along_mm": "sd along (mm)",
+        "sd_across_mm": "sd across (mm)",
+        "angle_mean_deg": "angle, mean error (deg)",
+        "angle_sd_deg": "angle, sd (deg)",
+        "coverage_95": "coverage of the 95 % ellipse",
+        "tracked": "frames compared",
+        "lost": "frames with a needle and no estimate",
+    }
+    rows = [
+        f"<tr><th>{label}</th><td>{_say(numbers[key])}</td></tr>"
+        for key, label in names.items()
+        if key in numbers
+    ]
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _say(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, list):
+        return " to ".join(_say(v) for v in value)
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _figure(svg: str, caption: str) -> str:
+    return f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"
+
+
+def _thumb(item: tuple[str, NDArray[np.uint8]]) -> str:
+    caption, picture = item
+    k = min(1.0, 420 / picture.shape[1])
+    small = cv2.resize(picture, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
+    jpeg = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82])[1]
+    data = base64.b64encode(jpeg.tobytes()).decode()
+    text = html.escape(caption)
+    image = f'<img alt="overlay of {text}" src="data:image/jpeg;base64,{data}">'
+    return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
