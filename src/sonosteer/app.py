@@ -88,15 +88,11 @@ def _angle(text: str | None, enters: str | None) -> tuple[float, float] | None:
     except ValueError:
         raise InputError(f"--angle-deg {text!r}: give LO:HI in degrees, e.g. 30:40") from None
     if not low < high:
-        raise InputError(
-            f"--angle-deg {text}: the range is upside down; give the lower angle first, e.g. 30:40"
-        )
+        raise InputError(f"--angle-deg {text}: the range is upside down; give the lower angle first, e.g. 30:40")
     if not 0 <= low < high <= 180:
         raise InputError(f"--angle-deg {text}: angles lie between 0 and 180 degrees (a needle goes down)")
     if enters == "right" and high <= 90:
-        print(
-            f"sonosteer: with --enters right, {text} is read as {180 - high:g}:{180 - low:g}", file=sys.stderr
-        )
+        print(f"sonosteer: with --enters right, {text} is read as {180 - high:g}:{180 - low:g}", file=sys.stderr)
         low, high = 180 - high, 180 - low
     return math.radians(low), math.radians(high)
 
@@ -150,7 +146,7 @@ def track(options: TrackOptions, *, as_json: bool) -> dict[str, Any]:
     start, stop = parse_frames(options.frames)
     hint = parse_hint(options.angle_deg, options.enters, options.start)
     tracker = _tracker(options.method, options.settings)
-    tracker.start(hint)
+    tracker.start(hint)  # a hint that is not enough is refused before anything is written
     source = open_source(options.source, spacing=spacing, seed=options.seed)
     _check_source(source, start)
     truths = {t.frame_index: t for t in read_truth(options.truth)} if options.truth else {}
@@ -176,9 +172,7 @@ def _tracker(method: str, settings: tuple[str, ...]) -> Any:
 def _check_source(source: Source, start: int) -> None:
     info = source.info
     if info.spacing is None:
-        raise InputError(
-            f"{info.name}: the scale is unknown; give it with --spacing-mm X[,Y] in millimetres per pixel"
-        )
+        raise InputError(f"{info.name}: the scale is unknown; give it with --spacing-mm X[,Y] in millimetres per pixel")
     if info.frames == 1 and info.kind in ("video", "images"):
         raise InputError(f"{info.name} has one frame only: a clip of two or more is needed to track in")
     if info.frames is not None and start >= info.frames:
@@ -208,6 +202,7 @@ def _run(
     assert info.spacing is not None
     expected = None if info.frames is None else min(stop or info.frames, info.frames) - start
     ledger = Ledger(expected)
+    tracker.prepare()
     keep = frozenset(round(i * ((expected or 12) - 1) / 11) for i in range(12))
     video = OverlayVideo(options.out / "overlay.mp4", info, truth_of, keep)
     broke: SonosteerError | None = None
@@ -421,9 +416,7 @@ def bench(name: str, *, seed: int, as_json: bool) -> None:
     if as_json:
         print(json.dumps(result, allow_nan=False))
         return
-    table = Table(
-        "case", "median ms", "p95", "p99", "max", "times faster than", title=f"bench {name}, one thread"
-    )
+    table = Table("case", "median ms", "p95", "p99", "max", "times faster than", title=f"bench {name}, one thread")
     for case in result["cases"]:
         ratios = ", ".join(f"{k} {v:.1f}x" for k, v in case["ratio"].items())
         numbers = [f"{case[k]:.3f}" for k in ("median_ms", "p95_ms", "p99_ms", "max_ms")]
@@ -471,9 +464,7 @@ def doctor(*, as_json: bool) -> None:
     table = Table("what", "state", title="sonosteer doctor", title_justify="left")
     for key, value in result["versions"].items():  # type: ignore[attr-defined]
         table.add_row(key, value)
-    table.add_row(
-        "H.264 encoder for overlays", "yes" if result["h264_encoder"] else "no: pip install --upgrade av"
-    )
+    table.add_row("H.264 encoder for overlays", "yes" if result["h264_encoder"] else "no: pip install --upgrade av")
     for what, state in extras.items():
         table.add_row(what, state)
     for key in ("sources", "methods", "setups"):

@@ -15,7 +15,7 @@ from sonosteer.core.errors import SonosteerError
 
 app = typer.Typer(
     name="sonosteer",
-    help="See the needle, steer the needle: ultrasound needle tracking. Research software, not a medical device.",
+    help="See the needle, steer the needle. Research software, not a medical device.",
     epilog="First steps: sonosteer demo, then sonosteer track clip.mp4 --enters right --spacing-mm 0.1",
     no_args_is_help=True,
     add_completion=False,
@@ -27,16 +27,15 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout an
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random: same seed, same result.")]
 SpacingMm = Annotated[
     str | None,
-    typer.Option(
-        "--spacing-mm", metavar="X[,Y]", help="Millimetres per pixel; read from the file where it says."
-    ),
+    typer.Option("--spacing-mm", metavar="X[,Y]", help="Millimetres per pixel; read from the file where it says."),
 ]
 AngleDeg = Annotated[
     str | None,
     typer.Option(
         "--angle-deg",
         metavar="LO:HI",
-        help="Expected direction from entry to tip, from image +x downwards: 30:40 from the left, 140:150 from the right.",
+        help="Expected direction from entry to tip, 0 to 180 from image +x downwards: "
+        "30:40 from the left, 140:150 from the right.",
     ),
 ]
 Enters = Annotated[
@@ -52,9 +51,7 @@ Frames = Annotated[
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="NAME=VALUE", help="One setting of the method or the scene; may be repeated."
-    ),
+    typer.Option("--set", metavar="NAME=VALUE", help="One setting of the method or the scene; may be repeated."),
 ]
 
 
@@ -103,12 +100,8 @@ def track(
             metavar="SOURCE", help="Video, folder of PNG/JPEG, .mha/.nrrd sequence, DICOM cine, or sim:SETUP."
         ),
     ],
-    out: Annotated[
-        Path, typer.Option("--out", help="Folder for tips.csv, overlay.mp4, report.html, summary.json.")
-    ],
-    method: Annotated[
-        str, typer.Option("--method", help="Tracking method; `sonosteer doctor` lists them.")
-    ] = "kf+f",
+    out: Annotated[Path, typer.Option("--out", help="Folder for tips.csv, overlay.mp4, report.html, summary.json.")],
+    method: Annotated[str, typer.Option("--method", help="Tracking method; `sonosteer doctor` lists them.")] = "kf+f",
     spacing_mm: SpacingMm = None,
     angle_deg: AngleDeg = None,
     enters: Enters = None,
@@ -146,9 +139,7 @@ def track(
 @app.command(epilog="Example: sonosteer evaluate results/tips.csv truth.csv --json")
 def evaluate(
     tips: Annotated[Path, typer.Argument(help="tips.csv of a tracker.")],
-    truth: Annotated[
-        Path, typer.Argument(help="truth.csv of a simulation, or your own marks in the same columns.")
-    ],
+    truth: Annotated[Path, typer.Argument(help="truth.csv of a simulation, or your own marks in the same columns.")],
     spacing_mm: SpacingMm = None,
     json: Json = False,
 ) -> None:
@@ -179,7 +170,7 @@ def doctor(json: Json = False) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point: one clear line on stderr and exit code 2 (wrong input) or 1 (it broke), never a traceback."""
+    """Entry point: one clear line on stderr and exit code 2 (wrong input) or 1 (it broke), no traceback."""
     signal.signal(signal.SIGTERM, _stop)
     command: Any = typer.main.get_command(app)
     try:

@@ -49,6 +49,10 @@ class Source(Protocol):
 class Tracker(Protocol[State]):
     """Frames -> tip. All memory is in `State`: replay, fork and test come free."""
 
+    def prepare(self) -> None:
+        """Compile and allocate beforehand what frames would otherwise wait for."""
+        ...
+
     def start(self, hint: Hint) -> State:
         """Return the state before the first frame."""
         ...

@@ -31,8 +31,6 @@ class LazyTable(Mapping[str, str]):
         if name not in self._entries:
             near = difflib.get_close_matches(name, self._entries, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise InputError(
-                f"there is no {self.what} called {name!r}{hint}; there are: {', '.join(self._entries)}"
-            )
+            raise InputError(f"there is no {self.what} called {name!r}{hint}; there are: {', '.join(self._entries)}")
         module, _, attribute = self._entries[name].partition(":")
         return getattr(import_module(module), attribute)

@@ -91,7 +91,7 @@ def best_lines(
     """Fill lines (n, 5) with (score, row at the entry, slope, first strip, tip strip); return how many.
 
     A line through entry row y and slope m collects l = clip(0.8 (z - 0.9), -1.2, 2.2) per strip and ends at
-    the largest prefix sum, at least 3 strips in; reaching the far side unbroken costs 3 (a needle ends inside).
+    the largest prefix sum, at least 3 strips in; reaching the far side costs 3 (a needle ends inside).
     Before the first positive sum a strip costs at most 0.35, for a quarter of the width: poor contact.
     """
     strips, rows = Z.shape[1], Z.shape[2]
@@ -181,14 +181,12 @@ def normalised(image: U8, mask: U8, size: int = 41, floor: float = 8.0, cap: flo
     return out
 
 
-def find_lines(
-    image: U8, mask: U8, *, from_right: bool, steep: bool, angle_rad: tuple[float, float]
-) -> list[Line]:
+def find_lines(image: U8, mask: U8, *, from_right: bool, steep: bool, angle_rad: tuple[float, float]) -> list[Line]:
     """Candidates of one family, best first.
 
     from_right: the needle enters at the right or comes down from the right (the image is mirrored).
-    steep: strips are rows (more than 45 degrees) instead of columns. angle_rad: (low, high) of the angle below
-    the horizontal, 0..pi/2, after mirroring.
+    steep: strips are rows (more than 45 degrees) instead of columns. angle_rad: (low, high) of the angle
+    below the horizontal, 0..pi/2, after mirroring.
     """
     if from_right:
         image, mask = cv2.flip(image, 1), cv2.flip(mask, 1)

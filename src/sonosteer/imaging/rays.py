@@ -29,9 +29,7 @@ U8 = NDArray[np.uint8]
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def bilinear_line(
-    image: U8, x: float, y: float, dx: float, dy: float, out: F32, first: int, last: int
-) -> None:
+def bilinear_line(image: U8, x: float, y: float, dx: float, dy: float, out: F32, first: int, last: int) -> None:
     """out[i] = image at (x + i dx, y + i dy) for first <= i < last; outside the image its border repeats."""
     rows, columns = image.shape
     x_max, y_max = np.float32(columns - 1.001), np.float32(rows - 1.001)
@@ -86,9 +84,7 @@ def sample_rays(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def ray_scores(
-    region: F32, rays_px: F32, n_rays: int, s: int, w: int, half: int, slope: float, R: F32, S: F32
-) -> None:
+def ray_scores(region: F32, rays_px: F32, n_rays: int, s: int, w: int, half: int, slope: float, R: F32, S: F32) -> None:
     """Eqs. (1) to (5) for one trial angle: S[k, half + y] for |y| <= half.
 
     (3)-(5) telescope: S = S_lag - S_lead - |S_lag + S_lead| = 2 min(R(y) - R(y - w), R(y) - R(y + w)),
@@ -116,5 +112,5 @@ def ray_scores(
 
 
 def across_sign(angle_rad: float) -> float:
-    """Sign that makes v_p = sign (-sin, cos) point deeper into the image, whichever side the needle enters."""
+    """Sign that makes v_p = sign (-sin, cos) point deeper, whichever side the needle enters from."""
     return 1.0 if math.cos(angle_rad) >= 0 else -1.0

@@ -54,9 +54,7 @@ def gauss_kernel(size: int, width: float) -> F32:
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def sample_band(
-    image: U8, x0: float, y0: float, angle_rad: float, deeper: float, n: int, half: int, out: F32
-) -> None:
+def sample_band(image: U8, x0: float, y0: float, angle_rad: float, deeper: float, n: int, half: int, out: F32) -> None:
     """out[u, half + y] = image at anchor + u v_n + y v_p for 0 <= u < n, |y| <= half (bilinear)."""
     c, s = math.cos(angle_rad), math.sin(angle_rad)
     px, py = -s * deeper, c * deeper
@@ -251,7 +249,7 @@ class TipFeatures:
     ) -> TipProfile:
         """h(x) and z(x) for 0 <= x < n from `anchor_px` along `angle_rad`.
 
-        image, earlier: (rows, columns) uint8, the present image and the one delta steps before (None: E_2 = 0).
+        image, earlier: (rows, columns) uint8, the present image and the one delta before it (None: E_2 = 0).
         """
         W: dict[str, NDArray[np.float32]] = self._workspace()  # type: ignore[assignment]
         n = min(n, self.max_px)

@@ -102,7 +102,9 @@ def _scale(tips: Sequence[TipRow]) -> Spacing | None:
 
 
 def _compare(row: TipRow, truth: Truth, spacing: Spacing | None) -> tuple[float, ...]:
-    assert row.tip_px is not None and truth.tip_px is not None and row.angle_deg is not None
+    assert row.tip_px is not None
+    assert row.angle_deg is not None
+    assert truth.tip_px is not None
     dx, dy = truth.tip_px[0] - row.tip_px[0], truth.tip_px[1] - row.tip_px[1]
     k = spacing or Spacing(1.0, 1.0)
     # directions are measured in mm; in pixels they differ where pixels are not square

@@ -46,9 +46,7 @@ def open_clip(path: Path, info: SourceInfo) -> ClipWriter:
         return MetaImageWriter(path, info)
     if ending == "":
         return PngWriter(path, info)
-    raise InputError(
-        f"{path}: clips are written as .mp4, .mkv, .avi, .mha or a folder of PNG, not as {ending}"
-    )
+    raise InputError(f"{path}: clips are written as .mp4, .mkv, .avi, .mha or a folder of PNG, not as {ending}")
 
 
 class VideoWriter:

@@ -18,9 +18,7 @@ Row = TypeVar("Row")
 def writing_failed(path: Path, error: OSError, kept: str) -> SonosteerError:
     """The error to raise when writing to `path` failed; `kept` says what is left of the work."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return InputError(
-            f"the disk is full: {path} cannot grow; {kept}; free some space or choose another --out"
-        )
+        return InputError(f"the disk is full: {path} cannot grow; {kept}; free some space or choose another --out")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
         return InputError(f"{path} cannot be written: {error.strerror}; choose another --out")
     return BrokenError(f"writing {path} failed: {error.strerror}; {kept}")

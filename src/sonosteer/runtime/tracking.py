@@ -7,6 +7,7 @@ with `complete=False`, for live sources, the oldest waiting frame is dropped ins
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -18,7 +19,6 @@ from sonosteer.core.errors import InputError
 from sonosteer.core.protocols import Source, Tracker, Watcher
 from sonosteer.core.types import Estimate, Frame, Hint
 from sonosteer.runtime.ledger import Ledger
-import contextlib
 
 
 def track(
@@ -86,7 +86,7 @@ class Background:
             if self._error is None:
                 try:
                     self._watcher.saw(*item)
-                except Exception as e:
+                except Exception as e:  # noqa: BLE001  raised again in the loop's own thread
                     self._error = e
 
     def saw(self, frame: Frame, estimate: Estimate) -> None:

@@ -69,9 +69,7 @@ class NeedleEcho:
     def lobes(self, misalignment_rad: F64) -> tuple[F64, F64]:
         """(specular, rough) amplitude factor against the angle between the shaft's normal and the beam."""
         a = np.abs(misalignment_rad)
-        aperture = 0.5 * math.atan(0.5 / self.array.f_number_rx) + 0.5 * math.atan(
-            0.5 / self.array.f_number_tx
-        )
+        aperture = 0.5 * math.atan(0.5 / self.array.f_number_rx) + 0.5 * math.atan(0.5 / self.array.f_number_tx)
         s = math.radians(self.look.specular_lobe_deg)
         specular = np.clip(1 - a / (aperture + 2 * s), 0, 1) ** 1.5 * np.exp(-((a / (aperture + s)) ** 2))
         rough = np.maximum(
@@ -118,16 +116,12 @@ class NeedleEcho:
 
         turns = 2 * p.range_step_mm / p.wavelength_mm
         pulse = p.pulse(p.range_step_mm)
-        amplitude = (
-            10 ** (look.rough_db / 20) * rough * weight * self.modulation[:n] * math.sqrt(STEP_MM / 0.1)
-        )
+        amplitude = 10 ** (look.rough_db / 20) * rough * weight * self.modulation[:n] * math.sqrt(STEP_MM / 0.1)
         points = self.roughness[:n] * amplitude.astype(np.float32)
         points[:2] += np.float32(10 ** (look.tip_db / 20) / 2 * weight[0] * (0.35 + 0.65 * rough[0]))
         step = look.reverberation_mm / p.range_step_mm
         for k in range(look.reverberations + 1):
-            gain = np.complex64(
-                10 ** (look.reverberation_db * k / 20) * np.exp(2j * np.pi * self.phases[k] * (k > 0))
-            )
+            gain = np.complex64(10 ** (look.reverberation_db * k / 20) * np.exp(2j * np.pi * self.phases[k] * (k > 0)))
             kernels.add_points(r + np.float32(k * step), q, points * gain, turns, pulse, pad, data)
 
         strength = 10 ** (look.specular_db / 20) * specular * weight * self.modulation[:n]
@@ -142,9 +136,7 @@ class NeedleEcho:
         turns, pulse = 2 * p.range_step_mm / p.wavelength_mm, p.pulse(p.range_step_mm)
         step = look.reverberation_mm / p.range_step_mm
         for k in range(look.reverberations + 1):
-            gain = np.complex64(
-                10 ** (look.reverberation_db * k / 20) * np.exp(2j * np.pi * self.phases[k] * (k > 0))
-            )
+            gain = np.complex64(10 ** (look.reverberation_db * k / 20) * np.exp(2j * np.pi * self.phases[k] * (k > 0)))
             kernels.add_line_echoes(shaft_r + np.float32(k * step), amplitude * gain, turns, pulse, re, im)
 
     def _shade(

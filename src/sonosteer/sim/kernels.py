@@ -28,10 +28,10 @@ def blend(a: F32, b: F32, share: float, out: F32) -> None:
 
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def gather(field: C64, r: F32, l: F32, turns: F32, pad: int, out: C64) -> None:
+def gather(field: C64, r: F32, q: F32, turns: F32, pad: int, out: C64) -> None:
     """Bilinear gather of a field slice at displaced coordinates, turned by the exact carrier phase.
 
-    r, l: coordinates in samples of the field, on a grid every BLOCK samples and lines. turns: phase in
+    r, q: coordinates in samples and lines of the field, on a grid every BLOCK samples and lines. turns: phase in
     revolutions on the same grid, 2 (r_image - r_tissue) / wavelength. out: (samples, lines + 2 pad).
     """
     samples, lines = out.shape[0], out.shape[1] - 2 * pad
@@ -43,14 +43,14 @@ def gather(field: C64, r: F32, l: F32, turns: F32, pad: int, out: C64) -> None:
         for bl in range((lines + BLOCK - 1) // BLOCK):
             r0 = r[bi, bl] + f * (r[bi + 1, bl] - r[bi, bl])
             r1 = r[bi, bl + 1] + f * (r[bi + 1, bl + 1] - r[bi, bl + 1])
-            l0 = l[bi, bl] + f * (l[bi + 1, bl] - l[bi, bl])
-            l1 = l[bi, bl + 1] + f * (l[bi + 1, bl + 1] - l[bi, bl + 1])
+            q0 = q[bi, bl] + f * (q[bi + 1, bl] - q[bi, bl])
+            q1 = q[bi, bl + 1] + f * (q[bi + 1, bl + 1] - q[bi, bl + 1])
             t0 = turns[bi, bl] + f * (turns[bi + 1, bl] - turns[bi, bl])
             t1 = turns[bi, bl + 1] + f * (turns[bi + 1, bl + 1] - turns[bi, bl + 1])
-            for q in range(min(BLOCK, lines - bl * BLOCK)):
-                g = np.float32(q) * step
+            for j in range(min(BLOCK, lines - bl * BLOCK)):
+                g = np.float32(j) * step
                 rr = min(max(r0 + g * (r1 - r0), np.float32(0.0)), r_max)
-                ll = min(max(l0 + g * (l1 - l0), np.float32(0.0)), l_max)
+                ll = min(max(q0 + g * (q1 - q0), np.float32(0.0)), l_max)
                 ir, il = int(rr), int(ll)
                 fr, fl = rr - np.float32(ir), ll - np.float32(il)
                 a = field[ir, il] + (field[ir, il + 1] - field[ir, il]) * fl
@@ -58,7 +58,7 @@ def gather(field: C64, r: F32, l: F32, turns: F32, pad: int, out: C64) -> None:
                 v = a + (b - a) * fr
                 angle = np.float32(-2.0 * math.pi) * (t0 + g * (t1 - t0))
                 c, s = np.float32(math.cos(angle)), np.float32(math.sin(angle))
-                out[i, pad + bl * BLOCK + q] = complex(v.real * c - v.imag * s, v.real * s + v.imag * c)
+                out[i, pad + bl * BLOCK + j] = complex(v.real * c - v.imag * s, v.real * s + v.imag * c)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -82,9 +82,7 @@ def convolve_lines(data: C64, kernels: C64, zone: NDArray[np.int64], pad: int, r
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def add_envelope(
-    re: F32, im: F32, noise: C64, row: int, column: int, level: F32, total: F32, first: bool
-) -> None:
+def add_envelope(re: F32, im: F32, noise: C64, row: int, column: int, level: F32, total: F32, first: bool) -> None:
     """total (+)= |signal + level[range] noise|, noise read from a bank at (row, column)."""
     for i in range(re.shape[0]):
         for q in range(re.shape[1]):
@@ -108,7 +106,7 @@ def log_compress(envelope: F32, gain: F32, per_db: float, grey: float, out: NDAr
 @njit(cache=True, nogil=True, fastmath=True)
 def add_points(
     r: F32,
-    l: F32,
+    q: F32,
     amplitude: C64,
     turns_per_sample: float,
     pulse: F32,
@@ -117,14 +115,14 @@ def add_points(
 ) -> None:
     """Add point echoes with the axial pulse and exact phase, before the lateral convolution.
 
-    r, l: position in samples and lines. amplitude: complex, relative to tissue rms.
+    r, q: position in samples and lines. amplitude: complex, relative to tissue rms.
     """
     half = pulse.shape[0] // 2
     for p in range(r.shape[0]):
-        ir, il = math.floor(r[p]), math.floor(l[p])
+        ir, il = math.floor(r[p]), math.floor(q[p])
         if ir - half < 0 or ir + half + 1 >= out.shape[0] or il + pad < 0 or il + pad + 1 >= out.shape[1]:
             continue
-        fr, fl = np.float32(r[p] - ir), np.float32(l[p] - il)
+        fr, fl = np.float32(r[p] - ir), np.float32(q[p] - il)
         phase = -2.0 * math.pi * r[p] * turns_per_sample
         a = np.complex64(amplitude[p] * complex(math.cos(phase), math.sin(phase)))
         for k in range(-half, half + 2):

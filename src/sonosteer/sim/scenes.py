@@ -32,7 +32,8 @@ class Scene:
 
     angle_deg: below the horizontal. entry_z_mm: depth at which the needle crosses the side of the image.
     tip_y_mm: how far the tip drifts out of the image plane at most. needle_db: level offset of all needle
-    echoes (it is moved into `look`). pull_mm: drag of the tissue. noise_db: receive noise at the surface, dB over tissue.
+    echoes (it is moved into `look`). pull_mm: drag of the tissue. noise_db: receive noise at the surface, in
+    dB over the tissue.
     """
 
     setup: str
@@ -104,9 +105,7 @@ def make_scene(setup: str, seed: int, **overrides: Any) -> Scene:
     drawn["look"] = _draw(recipe[split]["look"], rng)
     drawn.update(setup=name, split=split, seed=seed)
     angle = math.radians(drawn["angle_deg"])
-    drawn["end_mm"] = min(
-        drawn["end_mm"], 36.0 / math.cos(angle), (47.0 - drawn["entry_z_mm"]) / math.sin(angle)
-    )
+    drawn["end_mm"] = min(drawn["end_mm"], 36.0 / math.cos(angle), (47.0 - drawn["entry_z_mm"]) / math.sin(angle))
     return from_dict(Scene, {**drawn, **overrides}, f"scene {setup}")
 
 
@@ -144,19 +143,13 @@ def _check(s: Scene) -> None:
         if not getattr(s, name) >= 0:
             raise InputError(f"scene: {name} is {getattr(s, name)}, but must not be negative")
     if not (16 <= s.width_px <= 4096 and 16 <= s.height_px <= 4096):
-        raise InputError(
-            f"scene: an image of {s.width_px}x{s.height_px} px; 16 to 4096 px each way are drawn"
-        )
+        raise InputError(f"scene: an image of {s.width_px}x{s.height_px} px; 16 to 4096 px each way are drawn")
     if s.enters not in ("left", "right"):
         raise InputError(f"scene: enters is {s.enters!r}; left and right are possible")
     if not 5.0 <= s.angle_deg <= 80.0:
-        raise InputError(
-            f"scene: angle_deg is {s.angle_deg}; 5 to 80 degrees below the horizontal are possible"
-        )
+        raise InputError(f"scene: angle_deg is {s.angle_deg}; 5 to 80 degrees below the horizontal are possible")
     if not 0.0 <= s.start_mm <= s.end_mm:
-        raise InputError(
-            f"scene: the needle goes from {s.start_mm} to {s.end_mm} mm; it can only be pushed in"
-        )
+        raise InputError(f"scene: the needle goes from {s.start_mm} to {s.end_mm} mm; it can only be pushed in")
     angle = math.radians(s.angle_deg)
     reach = (s.array.width_mm / math.cos(angle), (s.array.depth_mm - s.entry_z_mm) / math.sin(angle))
     if s.needle and not (0.0 <= s.entry_z_mm < s.array.depth_mm and s.end_mm <= min(reach)):

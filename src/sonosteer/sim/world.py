@@ -139,9 +139,7 @@ class World:
         turns = (2 * (z_image - z) / a.wavelength_mm).astype(np.float32)
         return r, q, turns
 
-    def _truth(
-        self, index: int, time_s: float, length: float, speed: float, tip_y: float, breath: float
-    ) -> Truth:
+    def _truth(self, index: int, time_s: float, length: float, speed: float, tip_y: float, breath: float) -> Truth:
         s = self.scene
         dx, dz = self.insertion.direction
         angle = math.atan2(dz, dx)
@@ -150,9 +148,7 @@ class World:
         x, z = self.insertion.tip_mm(length)
         z += breath
         tip_px = self.probe.to_image_px((x, z), self.spacing)
-        drawn = (
-            0 <= tip_px[0] < s.width_px and 0 <= tip_px[1] < s.height_px and self.probe.contains_mm((x, z))
-        )
+        drawn = 0 <= tip_px[0] < s.width_px and 0 <= tip_px[1] < s.height_px and self.probe.contains_mm((x, z))
         bright = self.echo.tip_level_db(s.angle_rad, tip_y, z) > VISIBLE_DB
         return Truth(index, time_s, tip_px, angle, drawn and bright, length, speed)
 

@@ -24,7 +24,8 @@ class DicomCine:
 
     Scale: the first calibrated 2-D tissue region in centimetres (PS3.3 C.8.5.5), else PixelSpacing, else
     ImagerPixelSpacing, else unknown. Times: FrameTimeVector, FrameTime, CineRate,
-    RecommendedDisplayFrameRate, else 1/20 s apart. MONOCHROME1 is inverted; YBR and palette colour become RGB. Window centre and width are
+    RecommendedDisplayFrameRate, else 1/20 s apart. MONOCHROME1 is inverted; YBR and palette colour become
+    RGB. Window centre and width are
     not applied: white is 2**BitsStored - 1. InputError if there are no pixels or they cannot be decoded.
     """
 

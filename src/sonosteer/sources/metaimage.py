@@ -45,7 +45,7 @@ class MetaImageSequence:
 
     def __init__(self, path: Path, *, spacing: Spacing | None = None) -> None:
         try:
-            import SimpleITK as sitk
+            import SimpleITK as sitk  # noqa: N813  its common name
         except ImportError:
             raise MissingExtraError(f"reading {path.suffix} files", "SimpleITK", "metaimage") from None
         self._path = path

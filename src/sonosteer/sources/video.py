@@ -40,17 +40,13 @@ class VideoFile:
             size = (stream.width, stream.height)
         if count == 0:
             raise InputError(f"{path} has no frames")
-        self.info = SourceInfo(
-            str(path), "video", size, count, float(rate) if rate else None, spacing or said, probe
-        )
+        self.info = SourceInfo(str(path), "video", size, count, float(rate) if rate else None, spacing or said, probe)
 
     def _open(self) -> Any:
         try:
             return av.open(str(self._path))
         except (av.FFmpegError, OSError, ValueError) as e:
-            raise InputError(
-                f"{self._path} is not a video that can be read, or it is cut off: {_reason(e)}"
-            ) from None
+            raise InputError(f"{self._path} is not a video that can be read, or it is cut off: {_reason(e)}") from None
 
     def _stream(self, container: Any) -> Any:
         if not container.streams.video:
@@ -76,8 +72,7 @@ class VideoFile:
                     index += 1
             except av.FFmpegError as e:
                 raise InputError(
-                    f"{self._path} ends early: {index} of {self.info.frames} frames could be read "
-                    f"({_reason(e)})"
+                    f"{self._path} ends early: {index} of {self.info.frames} frames could be read ({_reason(e)})"
                 ) from None
         wanted = self.info.frames if stop is None else min(stop, self.info.frames or stop)
         if wanted is not None and start < wanted and index < wanted:

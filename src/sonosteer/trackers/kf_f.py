@@ -123,6 +123,15 @@ class KalmanFeedback:
 
     _features: TipFeatures = field(init=False, repr=False)
 
+    def prepare(self) -> None:
+        """Compile the kernels and allocate the workspaces, so that no frame of a clip pays for it."""
+        noise = np.random.default_rng(0).integers(10, 200, (256, 256)).astype(np.uint8)
+        families = self.start_search.families(Hint(enters="left"))
+        self.start_search.look(noise, SCALE_MM, families, (), 0.0)
+        self._axis.search(noise, (0.0, 10.0), (0.6, 0.7), 100.0)
+        seen = self._features.along(noise, noise, (0.0, 10.0), 0.65, 200)
+        select_candidate(seen.h, 20, 150, self.M, 50.0, self.sigma_max)
+
     def start(self, hint: Hint) -> State:
         """State before the first frame. InputError if the hint is not enough to find a needle by."""
         return State(hint, self.start_search.families(hint))
@@ -134,16 +143,12 @@ class KalmanFeedback:
         past = state.past if elapsed_s >= 0 and _same_size(state.past, image) else ()
         needle = state.needle if past or state.time_s is None else None
         suspects = state.suspects
-        if self._should_look(needle, frame.time_s, elapsed_s):
+        if self._should_look(state, needle, frame.time_s, elapsed_s):
             current = None if needle is None else needle.line()
-            line, suspects = self.start_search.look(
-                image, SCALE_MM, state.families, suspects, frame.time_s, current
-            )
+            line, suspects = self.start_search.look(image, SCALE_MM, state.families, suspects, frame.time_s, current)
             if line is not None:
                 needle = self._take_up(line, state.hint, frame.time_s)
-        earlier = next(
-            (old for time_s, old in past if frame.time_s - time_s >= self.difference_s - 1e-6), None
-        )
+        earlier = next((old for time_s, old in past if frame.time_s - time_s >= self.difference_s - 1e-6), None)
         estimate: Estimate = Lost(frame.index, frame.time_s, "no needle found yet")
         if needle is not None:
             needle, estimate = self._follow(needle, image, earlier, elapsed_s, frame, grid)
@@ -152,10 +157,15 @@ class KalmanFeedback:
 
     # -- one needle ----------------------------------------------------------------------------------------
 
-    def _should_look(self, needle: Following | None, time_s: float, elapsed_s: float) -> bool:
-        """Look for a needle while there is none, and now and then while the one found is on probation."""
+    def _should_look(self, state: State, needle: Following | None, time_s: float, elapsed_s: float) -> bool:
+        """Look for a needle while there is none, and now and then while the one found is on probation.
+
+        There is no probation where the user named a narrow range of angles: little else can pass for a needle.
+        """
         if needle is None:
             return True
+        if self.start_search.narrow(state.families):
+            return False
         age_s, every_s = time_s - needle.since_s, self.start_search.every_s
         return age_s < self.start_search.probation_s and age_s % every_s < elapsed_s
 
@@ -207,17 +217,13 @@ class KalmanFeedback:
         believable = shaft > self.shaft_min and wobble < self.wobble_max_deg
         bad_s = 0.0 if believable else needle.bad_s + elapsed_s
         if bad_s > self.lost_after_s or not self.first_tip_px / 2 < tip.x < end + self.s_margin_px:
-            why = (
-                "no shaft on the axis any more" if bad_s > self.lost_after_s else "the tip has left the image"
-            )
+            why = "no shaft on the axis any more" if bad_s > self.lost_after_s else "the tip has left the image"
             return None, Lost(frame.index, frame.time_s, why)
 
         shift = self.follow * ((foot[1] - needle.anchor_px[1]) * c - (foot[0] - needle.anchor_px[0]) * s)
         anchor = (needle.anchor_px[0] - shift * s, needle.anchor_px[1] + shift * c)
         sigma = max(self.sigma_min, needle.sigma_px - self.sigma_step)
-        following = Following(
-            anchor, needle.range_rad, angle_deg, tip, sigma, shaft, wobble, bad_s, needle.since_s
-        )
+        following = Following(anchor, needle.range_rad, angle_deg, tip, sigma, shaft, wobble, bad_s, needle.since_s)
         sure = z >= 0 and bad_s == 0.0 and near_tip > self.near_tip_min
         state = Track.TRACKING if sure else Track.COASTING
         position = (foot[0] + tip.x * c, foot[1] + tip.x * s)
@@ -239,9 +245,7 @@ class KalmanFeedback:
             grid.to_frame(foot),
         )
 
-    def _remember(
-        self, past: tuple[tuple[float, U8], ...], time_s: float, image: U8
-    ) -> tuple[tuple[float, U8], ...]:
+    def _remember(self, past: tuple[tuple[float, U8], ...], time_s: float, image: U8) -> tuple[tuple[float, U8], ...]:
         """Keep the newest image that is at least delta old and all after it, at most 32."""
         if past and time_s - past[-1][0] < self.difference_s / 32:
             return past

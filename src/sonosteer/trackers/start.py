@@ -61,6 +61,7 @@ class StartSearch:
     margin: float = 1.0
     probation_s: float = 3.0
     every_s: float = 0.2
+    narrow_deg: float = 20.0
 
     def families(self, hint: Hint) -> tuple[Family, ...]:
         """What to look for. InputError if the hint says neither side nor angle, or contradicts itself."""
@@ -127,12 +128,15 @@ class StartSearch:
 
     def least_scores(self, families: tuple[Family, ...]) -> tuple[float, float]:
         """(faint, clear): the fewer directions are tried, the fewer fibres can pass for a needle."""
-        tried = sum(f.angle_rad[1] - f.angle_rad[0] for f in families)
-        share = min(max((math.degrees(tried) - 10.0) / 50.0, 0.0), 1.0)
+        share = min(max((_tried_deg(families) - 10.0) / 50.0, 0.0), 1.0)
         return (
             self.faint_narrow + share * (self.faint_wide - self.faint_narrow),
             self.clear_narrow + share * (self.clear_wide - self.clear_narrow),
         )
+
+    def narrow(self, families: tuple[Family, ...]) -> bool:
+        """True where so few directions are tried that the first line found can be trusted."""
+        return _tried_deg(families) <= self.narrow_deg
 
     def _remember(
         self, lines: list[Line], suspects: tuple[Suspect, ...], scale_mm: float, time_s: float
@@ -155,10 +159,12 @@ class StartSearch:
         if abs(a.angle_rad - b.angle_rad) > slack * self.near_rad:
             return False
         mid = [(p + q) / 2 for p, q in zip(a.entry_px, a.tip_px, strict=True)]
-        d = (mid[0] - b.entry_px[0]) * -math.sin(b.angle_rad) + (mid[1] - b.entry_px[1]) * math.cos(
-            b.angle_rad
-        )
+        d = (mid[0] - b.entry_px[0]) * -math.sin(b.angle_rad) + (mid[1] - b.entry_px[1]) * math.cos(b.angle_rad)
         return abs(d) * scale_mm < slack * self.near_mm
+
+
+def _tried_deg(families: tuple[Family, ...]) -> float:
+    return math.degrees(sum(f.angle_rad[1] - f.angle_rad[0] for f in families))
 
 
 def _scaled(line: Line, small: tuple[int, ...], full: tuple[int, ...]) -> Line:

@@ -42,11 +42,7 @@ def _svg(figure: Figure) -> str:
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
-    return (
-        re.sub(r' xmlns:?\w*="[^"]*"', "", text)
-        .replace("<svg", '<svg role="img"', 1)
-        .replace("xlink:href", "href")
-    )
+    return re.sub(r' xmlns:?\w*="[^"]*"', "", text).replace("<svg", '<svg role="img"', 1).replace("xlink:href", "href")
 
 
 def _figure(rows: int, columns: int, height: float, width: float = 8.6) -> tuple[Figure, Any]:
@@ -54,9 +50,7 @@ def _figure(rows: int, columns: int, height: float, width: float = 8.6) -> tuple
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def tip_path(
-    tips: Sequence[TipRow], errors: Errors | None, truth: Sequence[tuple[float, float, float]]
-) -> str:
+def tip_path(tips: Sequence[TipRow], errors: Errors | None, truth: Sequence[tuple[float, float, float]]) -> str:
     """Tip in the image (mm) and both coordinates over time; truth as (time_s, x_mm, y_mm)."""
     with mpl.rc_context(STYLE):
         figure, axes = _figure(1, 2, 3.4)
@@ -114,9 +108,7 @@ def error_over_time(tips: Sequence[TipRow], e: Errors) -> str:
         sd = {r.frame: r.sd_along_mm or 0.0 for r in tips}
         band = 1.96 * np.array([sd[int(f)] for f in e.frame])
         if unit == "mm":
-            over.fill_between(
-                e.time_s, -band, band, color=GREY, alpha=0.25, lw=0, label="claimed 95 %, along"
-            )
+            over.fill_between(e.time_s, -band, band, color=GREY, alpha=0.25, lw=0, label="claimed 95 %, along")
         over.plot(e.time_s, along, color=BLUE, lw=1.2, label="along the needle")
         over.plot(e.time_s, across, color=AMBER, lw=1.2, label="across")
         _shade_lost(over, tips)
@@ -125,15 +117,11 @@ def error_over_time(tips: Sequence[TipRow], e: Errors) -> str:
         over.legend(fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0, 1.06))
         d = np.sort(np.hypot(along, across))
         if len(d):
-            spread.plot(
-                d, np.arange(1, len(d) + 1) / len(d) * 100, color=GREEN, lw=1.6, drawstyle="steps-post"
-            )
+            spread.plot(d, np.arange(1, len(d) + 1) / len(d) * 100, color=GREEN, lw=1.6, drawstyle="steps-post")
             for p in (50, 95):
                 v = float(np.percentile(d, p))
                 spread.plot([v, v, 0], [0, p, p], color=GREY, lw=0.7, ls=":")
-                spread.annotate(
-                    f"{v:.2f} {unit}", (v, p), textcoords="offset points", xytext=(4, -9), fontsize=8
-                )
+                spread.annotate(f"{v:.2f} {unit}", (v, p), textcoords="offset points", xytext=(4, -9), fontsize=8)
         spread.set(xlabel=f"tip error ({unit})", ylabel="frames with at most this error (%)", title="Spread")
         spread.set_xlim(left=0)
         spread.set_ylim(0, 102)
@@ -174,12 +162,11 @@ def latency(times_ms: Mapping[str, Sequence[float]]) -> str:
         for i, (stage, values) in enumerate(times_ms.items()):
             q = np.percentile(values, [50, 95, 99, 100])
             bars.barh([i + 0.24, i + 0.08, i - 0.08, i - 0.24], q, 0.15, color=colours[stage])
-            for p, v, dy in zip(
-                ("median", "95 %", "99 %", "max"), q, (0.24, 0.08, -0.08, -0.24), strict=True
-            ):
+            for p, v, dy in zip(("median", "95 %", "99 %", "max"), q, (0.24, 0.08, -0.08, -0.24), strict=True):
                 bars.annotate(f" {p} {v:.2f}", (v, i + dy), va="center", fontsize=7)
         bars.set_yticks(range(len(times_ms)), list(times_ms))
         bars.set(xlabel="ms", title="Percentiles")
-        bars.margins(x=0.25)
+        bars.set_xscale("log")
+        bars.set_xlim(right=bars.get_xlim()[1] * 8)
         bars.grid(visible=False, axis="y")
         return _svg(figure)

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a run: verdict, figures, contact sheet, settings. No script, no links."""
+"""One self-contained HTML page about a run: verdict, figures, contact sheet, settings. No script."""
 
 from __future__ import annotations
 
@@ -59,18 +59,12 @@ def render(story: Story) -> str:
             f'<h2 class="film">Overlay</h2><video controls muted loop src="{html.escape(story.video)}"></video>'
         )
     if any(r.tip_px is not None for r in story.tips):
-        body.append(
-            "<h2>Tip</h2>" + _figure(plots.tip_path(story.tips, story.errors, story.truth), PATH_CAPTION)
-        )
+        body.append("<h2>Tip</h2>" + _figure(plots.tip_path(story.tips, story.errors, story.truth), PATH_CAPTION))
     if story.errors is not None and len(story.errors.frame):
-        body.append(
-            "<h2>Error</h2>" + _figure(plots.error_over_time(story.tips, story.errors), ERROR_CAPTION)
-        )
+        body.append("<h2>Error</h2>" + _figure(plots.error_over_time(story.tips, story.errors), ERROR_CAPTION))
         body.append(_error_table(story.error_numbers or {}))
     if any(r.tip_px is not None for r in story.tips):
-        body.append(
-            "<h2>Angle and confidence</h2>" + _figure(plots.angle_and_confidence(story.tips), SELF_CAPTION)
-        )
+        body.append("<h2>Angle and confidence</h2>" + _figure(plots.angle_and_confidence(story.tips), SELF_CAPTION))
     if any(len(v) for v in story.times_ms.values()):
         body.append("<h2>Latency</h2>" + _figure(plots.latency(story.times_ms), TIME_CAPTION))
     if story.sheet:
@@ -89,18 +83,14 @@ def render(story: Story) -> str:
 PATH_CAPTION = "Green: tracking, amber: coasting, red shade: lost, wide blue: truth where there is one."
 ERROR_CAPTION = "Positive along: the needle is inserted farther than estimated. Red shade: lost."
 SELF_CAPTION = "Direction in degrees from image +x downwards; standard deviations as written to tips.csv."
-TIME_CAPTION = (
-    "read: decoding; track: the tracker alone; hand over: writing tips.csv and queueing for the overlay."
-)
+TIME_CAPTION = "read: decoding; track: the tracker alone; hand over: writing tips.csv and queueing for the overlay."
 
 
 def _verdict(story: Story) -> str:
     counts = story.summary["counts"]
     n = counts["frames"]
     found = counts["tracking"] + counts["coasting"]
-    text = (
-        f"{found} of {n} frames have a tip ({counts['coasting']} of them coasting), {counts['lost']} are lost"
-    )
+    text = f"{found} of {n} frames have a tip ({counts['coasting']} of them coasting), {counts['lost']} are lost"
     if counts["lost_because"]:
         why = max(counts["lost_because"], key=counts["lost_because"].get)
         text += f", mostly because: {why}"
@@ -127,11 +117,7 @@ def _numbers(story: Story) -> str:
     if timing:
         cells.append((f"{timing['median_ms']:.2f} ms", "to track a frame, median"))
         cells.append((f"{timing['p99_ms']:.2f} ms", "99 % of the frames below"))
-    return (
-        '<div class="numbers">'
-        + "".join(f"<div><b>{a}</b><span>{b}</span></div>" for a, b in cells)
-        + "</div>"
-    )
+    return '<div class="numbers">' + "".join(f"<div><b>{a}</b><span>{b}</span></div>" for a, b in cells) + "</div>"
 
 
 def _error_table(numbers: Mapping[str, Any]) -> str:
@@ -150,11 +136,7 @@ def _error_table(numbers: Mapping[str, Any]) -> str:
         "tracked": "frames compared",
         "lost": "frames with a needle and no estimate",
     }
-    rows = [
-        f"<tr><th>{label}</th><td>{_say(numbers[key])}</td></tr>"
-        for key, label in names.items()
-        if key in numbers
-    ]
+    rows = [f"<tr><th>{label}</th><td>{_say(numbers[key])}</td></tr>" for key, label in names.items() if key in numbers]
     return f"<table>{''.join(rows)}</table>"
 
 

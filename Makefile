@@ -1,0 +1,43 @@
+# Two commands are enough: make demo, make test. Everything lives in .venv; nothing outside it is touched.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+OUT ?= demo-out
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench clean
+
+help: ## What there is to make
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+.venv/ready: scripts/make-venv
+	@scripts/make-venv "$(PYTHON)"
+	@touch $@
+
+.venv/user: .venv/ready pyproject.toml constraints.txt
+	@echo "installing sonosteer into .venv (about a minute the first time)"
+	@$(PIP) -e '.[files]'
+	@touch $@
+
+.venv/dev: .venv/user
+	@echo "installing the test tools into .venv"
+	@$(PIP) -e '.[dev]'
+	@touch $@
+
+demo: .venv/user ## One simulated insertion: frames, tracker, overlay, report (demo-out/report.html)
+	@$(BIN)/sonosteer demo --out $(OUT)
+
+test: check ## Style, types, import rules and all the tests
+	$(BIN)/python -m pytest -n 2
+
+check: .venv/dev ## Style (ruff), types (mypy --strict) and who imports whom (import-linter)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: .venv/user ## Speed against plain NumPy and OpenCV's trackers, in one run
+	@$(BIN)/sonosteer bench tracking
+
+clean: ## Remove .venv and what make has made
+	rm -rf .venv demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

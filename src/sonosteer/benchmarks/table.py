@@ -1,0 +1,7 @@
+"""Benchmarks by name: what `sonosteer bench` takes."""
+
+from __future__ import annotations
+
+from sonosteer.core.registry import LazyTable
+
+BENCHMARKS = LazyTable("benchmark", {"tracking": "sonosteer.benchmarks.tracking:run"})
