@@ -237,7 +237,7 @@ def _run(
     if broke is not None:
         raise broke
     if ledger.interrupted:
-        _tell_interrupted(options.out, ledger.frames)
+        raise KeyboardInterrupt(f"interrupted; the {ledger.frames} frames done so far are in {options.out}")
     return summary
 
 
@@ -487,7 +487,8 @@ def _progress(what: str, total: int | None, quiet: bool) -> Iterator[Callable[[i
     """A progress bar on stderr; yields a function that takes the number of things done."""
     console = Console(stderr=True, quiet=quiet)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=quiet) as progress:
+    hidden = quiet or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
         task = progress.add_task(what, total=total)
         yield lambda done: progress.update(task, completed=done)
 
@@ -507,7 +508,3 @@ def _tell(out: Path, summary: dict[str, Any]) -> None:
     for name in ("report.html", "overlay.mp4", "tips.csv", "summary.json"):
         print(f"  {out / name}")
     print(NOTICE)
-
-
-def _tell_interrupted(out: Path, frames: int) -> None:
-    print(f"sonosteer: interrupted; the {frames} frames done so far are in {out}", file=sys.stderr)

@@ -177,8 +177,8 @@ def main(arguments: list[str] | None = None) -> None:
         code = command.main(args=arguments, prog_name="sonosteer", standalone_mode=False)
     except SonosteerError as e:
         _fail(str(e), e.exit_code)
-    except KeyboardInterrupt:
-        _fail("interrupted", 130)
+    except KeyboardInterrupt as e:
+        _fail(str(e) or "interrupted", 130)
     except Exception as e:
         if hasattr(e, "format_message"):  # click's own usage errors
             _fail(f"{e.format_message()} (see sonosteer --help)", 2)

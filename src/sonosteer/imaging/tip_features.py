@@ -92,7 +92,7 @@ def project(band: F32, n: int, K_sq: F32, K_g: F32, width: int, shift: int, prof
             square += K_sq[h_sq + y] * v
             deeper += K_sq[h_sq + y] * d
         for y in range(-h_g, h_g + 1):
-            gauss += K_g[h_g + y] * (row[mid + y] - mean if row[mid + y] > BLACK else np.float32(0.0))
+            gauss += K_g[h_g + y] * (row[mid + y] if row[mid + y] > BLACK else mean)
         profiles[GREY, u] = mean + grey / np.float32(2 * h_w + 1)
         profiles[SQUARE, u] = square
         profiles[SQUARE_DEEPER, u] = deeper

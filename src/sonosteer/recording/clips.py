@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonosteer.core.clip_comment import format_clip_comment
-from sonosteer.core.errors import InputError
+from sonosteer.core.errors import InputError, SonosteerError
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.recording.tables import writing_failed
 
@@ -59,6 +59,7 @@ class VideoWriter:
     def __init__(self, path: Path, info: SourceInfo, *, codec: str = "libx264", crf: int = 12) -> None:
         self._path = path
         self._frames = 0
+        self._failed: SonosteerError | None = None
         lossless = codec == "ffv1"
         mp4 = path.suffix.lower() in (".mp4", ".m4v")
         flags = {"movflags": "frag_keyframe+empty_moov+default_base_moof"} if mp4 else {}
@@ -98,21 +99,42 @@ class VideoWriter:
             for packet in self._stream.encode(frame):
                 self._file.mux(packet)
         except OSError as e:
-            self._stream = None
-            raise writing_failed(self._path, e, f"about {self._frames} frames are kept") from None
+            self._failed = writing_failed(self._path, e, "the frames before are kept")
+            raise self._failed from None
 
     def close(self) -> None:
-        """Write what the encoder still holds and close the file."""
+        """Write what the encoder still holds and close the file; after a failure, cut it to whole fragments."""
         if self._file is None:
             return
         file, self._file = self._file, None
         try:
-            if self._stream is not None:
+            if self._failed is None:
                 for packet in self._stream.encode(None):
                     file.mux(packet)
             file.close()
         except OSError as e:
-            raise writing_failed(self._path, e, f"about {self._frames} frames are kept") from None
+            self._failed = self._failed or writing_failed(self._path, e, "the frames before are kept")
+        if self._failed is not None:
+            if self._path.suffix.lower() in (".mp4", ".m4v"):
+                cut_to_whole_fragments(self._path)
+            raise self._failed
+
+
+def cut_to_whole_fragments(path: Path) -> None:
+    """Drop the broken end of a fragmented mp4, so that every player reads what is left."""
+    with path.open("r+b") as f:
+        size = f.seek(0, 2)
+        at = whole = 0
+        while at + 8 <= size:
+            f.seek(at)
+            length = int.from_bytes(f.read(4), "big")
+            kind = f.read(4)
+            if length < 8 or at + length > size:
+                break
+            at += length
+            if kind in (b"moov", b"mdat"):
+                whole = at
+        f.truncate(whole)
 
 
 class MetaImageWriter:

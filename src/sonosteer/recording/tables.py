@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
 import os
@@ -14,12 +15,15 @@ from sonosteer.core.errors import BrokenError, InputError, SonosteerError
 
 Row = TypeVar("Row")
 
+#: what the system says when a place cannot be written to at all
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT)
+
 
 def writing_failed(path: Path, error: OSError, kept: str) -> SonosteerError:
     """The error to raise when writing to `path` failed; `kept` says what is left of the work."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return InputError(f"the disk is full: {path} cannot grow; {kept}; free some space or choose another --out")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+    if error.errno in REFUSED:
         return InputError(f"{path} cannot be written: {error.strerror}; choose another --out")
     return BrokenError(f"writing {path} failed: {error.strerror}; {kept}")
 
@@ -50,7 +54,8 @@ class TableWriter:
             while done < len(data):
                 done += os.write(self._file, data[done:])
         except OSError as e:
-            os.ftruncate(self._file, start)
+            with contextlib.suppress(OSError):  # a half-written row must not stay
+                os.ftruncate(self._file, start)
             raise writing_failed(self.path, e, f"the first {self.rows} rows are kept") from None
 
     def close(self) -> None:

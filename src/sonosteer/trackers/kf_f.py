@@ -111,9 +111,9 @@ class KalmanFeedback:
     near_tip_px: int = 80  # ours: the stretch before the tip that must look like a shaft
     near_tip_min: float = 0.4  # ours: below it the tip is coasting
     lost_after_s: float = 0.6  # ours: 12 frames at the paper's rate
-    along_scale: float = 1.0  # ours: calibrated on validation scenes
-    across_mm: float = 0.4  # ours: calibrated on validation scenes
-    across_lever: float = 0.5  # ours: calibrated on validation scenes
+    along_scale: float = 1.5  # ours: calibrated on validation scenes
+    across_mm: float = 0.2  # ours: calibrated on validation scenes
+    across_lever: float = 0.2  # ours: calibrated on validation scenes
     s_margin_px: float = 20.0  # ours: how far beyond the image the tip may coast
     start_search: StartSearch = field(default_factory=StartSearch)
     _axis: AxisSearch = field(default_factory=AxisSearch, repr=False)

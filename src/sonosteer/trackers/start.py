@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonosteer.core.errors import InputError
+from sonosteer.core.geometry import Point
 from sonosteer.core.types import Hint
 from sonosteer.imaging.line_search import Line, field_of_view, find_lines
 
@@ -62,13 +63,14 @@ class StartSearch:
     probation_s: float = 3.0
     every_s: float = 0.2
     narrow_deg: float = 20.0
+    click_mm: float = 2.0
 
     def families(self, hint: Hint) -> tuple[Family, ...]:
         """What to look for. InputError if the hint says neither side nor angle, or contradicts itself."""
-        if hint.enters is None and hint.angle_rad is None:
+        if hint.enters is None and hint.angle_rad is None and hint.start_px is None:
             raise InputError(
                 "this method cannot start from nothing: say where the needle comes from with "
-                "--enters left|right|top, or its angle with --angle-deg LO:HI"
+                "--enters left|right|top, its angle with --angle-deg LO:HI, or its tip with --start X,Y"
             )
         low, high = hint.angle_rad or (SHALLOWEST_RAD, math.pi - SHALLOWEST_RAD)
         out = []
@@ -99,11 +101,13 @@ class StartSearch:
         suspects: tuple[Suspect, ...],
         time_s: float,
         current: Line | None = None,
+        start_px: Point | None = None,
     ) -> tuple[Line | None, tuple[Suspect, ...]]:
         """One frame: (the line to start on, or None; what to remember).
 
         image: (rows, columns) uint8 with `scale_mm` mm per px; lines are in px of this image. current: the
-        line that is being followed, if any; another must then be clearly better.
+        line that is being followed, if any; another must then be clearly better. start_px: where the user says
+        the tip is now: a line through it is taken at once.
         """
         k = min(1.0, scale_mm / self.mm_per_px)
         small = cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
@@ -112,6 +116,10 @@ class StartSearch:
         for f in families:
             lines += find_lines(small, mask, from_right=f.from_right, steep=f.steep, angle_rad=f.angle_rad)
         lines = [_scaled(line, small.shape, image.shape) for line in lines]
+        if start_px is not None:
+            chosen = self._through(lines, start_px, scale_mm)
+            if chosen is not None:
+                return chosen, ()
         suspects = self._remember(lines, suspects, scale_mm, time_s)
         least, clear = self.least_scores(families)
         if current is not None:
@@ -125,6 +133,17 @@ class StartSearch:
             if s.missed == 0 and (at_once or (waited and s.score > least)):
                 return s.line, suspects
         return None, suspects
+
+    def _through(self, lines: list[Line], point: Point, scale_mm: float) -> Line | None:
+        """The best line that passes near a point, ending there."""
+        for line in sorted(lines, key=lambda line: -line.score):
+            c, s = math.cos(line.angle_rad), math.sin(line.angle_rad)
+            x, y = point[0] - line.entry_px[0], point[1] - line.entry_px[1]
+            along, across = x * c + y * s, -x * s + y * c
+            if abs(across) * scale_mm < self.click_mm and along > 0:
+                end = (line.entry_px[0] + along * c, line.entry_px[1] + along * s)
+                return Line(line.entry_px, end, line.angle_rad, line.score)
+        return None
 
     def least_scores(self, families: tuple[Family, ...]) -> tuple[float, float]:
         """(faint, clear): the fewer directions are tried, the fewer fibres can pass for a needle."""
