@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sonosteer.core.clip_comment import format_clip_comment
 from sonosteer.core.errors import InputError, SonosteerError
 from sonosteer.core.protocols import SourceInfo
-from sonosteer.recording.tables import writing_failed
+from sonosteer.recording.tables import TableWriter, writing_failed
 
 CLOCK = Fraction(1, 90_000)
 
@@ -62,8 +62,9 @@ class VideoWriter:
         self._failed: SonosteerError | None = None
         lossless = codec == "ffv1"
         mp4 = path.suffix.lower() in (".mp4", ".m4v")
-        flags = {"movflags": "frag_keyframe+empty_moov+default_base_moof"} if mp4 else {}
+        flags = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"} if mp4 else {}
         try:
+            path.open("wb").close()  # PyAV opens the file late: say now if it cannot be written
             self._file: Any = av.open(str(path), "w", options=flags)
         except OSError as e:
             raise writing_failed(path, e, "nothing was written") from None
@@ -76,7 +77,8 @@ class VideoWriter:
         self._stream.pix_fmt = "gray" if lossless else "yuv420p"
         self._stream.codec_context.color_range = 2
         self._stream.codec_context.thread_count = 1
-        self._stream.time_base = self._stream.codec_context.time_base = CLOCK
+        self._clock = 1 / rate if path.suffix.lower() == ".avi" else CLOCK  # AVI knows no times but n / rate
+        self._stream.time_base = self._stream.codec_context.time_base = self._clock
         self._last_pts = -1
 
     def add(self, pixels: NDArray[np.uint8], time_s: float) -> None:
@@ -89,8 +91,8 @@ class VideoWriter:
             frame.color_range = 2
         frame = frame.reformat(format=self._stream.pix_fmt, dst_color_range=2)
         frame.color_range = 2
-        self._last_pts = max(self._last_pts + 1, round(time_s / CLOCK))
-        frame.pts, frame.time_base = self._last_pts, CLOCK
+        self._last_pts = max(self._last_pts + 1, round(time_s / self._clock))
+        frame.pts, frame.time_base = self._last_pts, self._clock
         self._mux(frame)
         self._frames += 1
 
@@ -138,87 +140,81 @@ def cut_to_whole_fragments(path: Path) -> None:
 
 
 class MetaImageWriter:
-    """An uncompressed MetaImage sequence with a time for each frame, as PLUS writes them."""
+    """An uncompressed MetaImage sequence with a time for each frame, as PLUS writes them.
+
+    The header has fixed places for the number of frames and every frame's time; they are patched as frames
+    arrive.
+    """
 
     def __init__(self, path: Path, info: SourceInfo) -> None:
         if not info.frames:
             raise InputError(f"{path}: a MetaImage sequence needs to know its number of frames beforehand")
-        self._path, self._info, self._frames = path, info, 0
-        self._times_s: list[float] = []
-        self._header_size = 400 + 64 * info.frames
+        self._path, self._frames = path, 0
+        spacing = info.spacing
+        step = f"{spacing.x_mm!r} {spacing.y_mm!r} 1" if spacing else "1 1 1"
+        before = "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
+        before += f"CompressedData = False\nDimSize = {info.size_px[0]} {info.size_px[1]} "
+        after = f"\nElementSpacing = {step}\nElementType = MET_UCHAR\nUltrasoundImageOrientation = MFA\n"
+        self._count_at, text = len(before), before + f"{0:<8d}" + after
+        self._time_at = []
+        for i in range(info.frames):
+            text += f"Seq_Frame{i:04d}_Timestamp = "
+            self._time_at.append(len(text))
+            text += f"{0.0:<16.6f}\n"
+        text += "ElementDataFile = LOCAL\n"
+        self._data_at = len(text)
         try:
-            self._file = path.open("wb")
-            self._header()
+            self._file = path.open("wb", buffering=0)
+            self._file.write(text.encode())
         except OSError as e:
             raise writing_failed(path, e, "nothing was written") from None
-
-    def _header(self) -> None:
-        """(Re)write the header in its fixed room, for the frames that are in the file by now."""
-        spacing = self._info.spacing
-        step = f"{spacing.x_mm!r} {spacing.y_mm!r} 1" if spacing else "1 1 1"
-        width, height = self._info.size_px
-        lines = ["ObjectType = Image", "NDims = 3", "BinaryData = True", "BinaryDataByteOrderMSB = False"]
-        lines += ["CompressedData = False", f"DimSize = {width} {height} {max(1, self._frames)}"]
-        lines += [f"ElementSpacing = {step}", "ElementType = MET_UCHAR", "UltrasoundImageOrientation = MFA"]
-        for i, time_s in enumerate(self._times_s):
-            lines.append(f"Seq_Frame{i:04d}_Timestamp = {time_s:.6f}")
-        end = "\nElementDataFile = LOCAL\n"
-        text = "\n".join(lines)
-        room = self._header_size - len(text) - len(end)
-        comment = "\nComment = " + "." * (room - len("\nComment = "))
-        self._file.seek(0)
-        self._file.write((text + comment + end).encode())
 
     def add(self, pixels: NDArray[np.uint8], time_s: float) -> None:
         """Append one grey picture. InputError if the disk is full."""
         grey = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
         try:
-            self._file.seek(self._header_size + self._frames * grey.size)
-            self._file.write(np.ascontiguousarray(grey).data)
-            self._times_s.append(time_s)
+            self._put(self._data_at + self._frames * grey.size, np.ascontiguousarray(grey).tobytes())
+            self._put(self._time_at[self._frames], f"{time_s:<16.6f}".encode())
+            self._put(self._count_at, f"{self._frames + 1:<8d}".encode())
             self._frames += 1
-            if self._frames % 16 == 0:
-                self._header()
-            self._file.flush()
         except OSError as e:
-            raise writing_failed(self._path, e, f"about {self._frames} frames are kept") from None
+            raise writing_failed(self._path, e, f"the first {self._frames} frames are kept") from None
+
+    def _put(self, at: int, data: bytes) -> None:
+        self._file.seek(at)
+        while data:
+            data = data[self._file.write(data) :]
 
     def close(self) -> None:
-        """Write the final header."""
-        if not self._file.closed:
-            self._header()
-            self._file.close()
+        """Close the file: its header is up to date already."""
+        self._file.close()
 
 
 class PngWriter:
-    """A folder of PNG with a sequence.json that holds times, scale and probe."""
+    """A folder of PNG; sequence.json holds scale and probe, times.csv the time of each picture."""
 
     def __init__(self, path: Path, info: SourceInfo) -> None:
-        self._path, self._info = path, info
-        self._times_s: list[float] = []
+        self._path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
+            comment = format_clip_comment(info.spacing, info.probe)
+            (path / "sequence.json").write_text(json.dumps({"comment": comment}) + "\n")
         except OSError as e:
             raise writing_failed(path, e, "nothing was written") from None
+        self._times = TableWriter(path / "times.csv", ("frame", "time_s"))
 
     def add(self, pixels: NDArray[np.uint8], time_s: float) -> None:
         """Append one picture. InputError if the disk is full."""
         bgr = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-        file = self._path / f"frame_{len(self._times_s):06d}.png"
+        number = self._times.rows
+        file = self._path / f"frame_{number:06d}.png"
         try:
             file.write_bytes(cv2.imencode(".png", bgr)[1].tobytes())
-            self._times_s.append(time_s)
-            if len(self._times_s) % 16 == 0:
-                self._describe()
         except OSError as e:
             file.unlink(missing_ok=True)
-            raise writing_failed(file, e, f"the first {len(self._times_s)} frames are kept") from None
-
-    def _describe(self) -> None:
-        data: dict[str, Any] = {"time_s": self._times_s}
-        data["comment"] = format_clip_comment(self._info.spacing, self._info.probe)
-        (self._path / "sequence.json").write_text(json.dumps(data) + "\n")
+            raise writing_failed(file, e, f"the first {number} frames are kept") from None
+        self._times.write((str(number), f"{time_s:.6f}"))
 
     def close(self) -> None:
-        """Write sequence.json."""
-        self._describe()
+        """Close times.csv."""
+        self._times.close()

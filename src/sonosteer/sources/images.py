@@ -16,6 +16,7 @@ from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Probe, Spacing
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Frame, Pixels
+from sonosteer.recording.tables import number, read_table
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
@@ -23,8 +24,9 @@ ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 class ImageFolder:
     """Pictures in natural order (frame2 before frame10), read one at a time.
 
-    8 or 16 bit, grey or colour (RGB). A `sequence.json` beside them, as `sonosteer simulate` writes it, gives
-    times, scale and probe; without it frames are `1 / rate_hz` apart and the scale must be given.
+    8 or 16 bit, grey or colour (RGB). `times.csv` (frame,time_s) and `sequence.json` beside them, as
+    `sonosteer simulate` writes them, give times, scale and probe; without them frames are `1 / rate_hz` apart
+    and the scale must be given.
     """
 
     def __init__(self, path: Path, *, spacing: Spacing | None = None, rate_hz: float = 20.0) -> None:
@@ -44,20 +46,26 @@ class ImageFolder:
         self.info = SourceInfo(str(path), kind, size, len(self._files), rate, spacing or said, probe)
 
     def _sequence(self) -> tuple[list[float] | None, Spacing | None, Probe | None]:
-        path = self._path / "sequence.json"
-        if not self._path.is_dir() or not path.exists():
+        """Times, scale and probe from times.csv and sequence.json, where there are any."""
+        if not self._path.is_dir():
             return None, None, None
-        try:
-            data: dict[str, Any] = json.loads(path.read_text())
-            times_s = [float(t) for t in data.get("time_s", [])]
-            spacing, probe = parse_clip_comment(str(data.get("comment", "")))
-            if "spacing_mm" in data:
-                spacing = Spacing(*(float(v) for v in data["spacing_mm"]))
-        except (ValueError, TypeError, AttributeError) as e:
-            raise InputError(f"{path} is damaged: {e}") from None
-        if times_s and len(times_s) < len(self._files):
-            raise InputError(f"{path} gives {len(times_s)} times for {len(self._files)} pictures")
-        return times_s or None, spacing, probe
+        spacing, probe = None, None
+        path = self._path / "sequence.json"
+        if path.exists():
+            try:
+                data: dict[str, Any] = json.loads(path.read_text())
+                spacing, probe = parse_clip_comment(str(data.get("comment", "")))
+            except (ValueError, AttributeError) as e:
+                raise InputError(f"{path} is damaged: {e}") from None
+        table = self._path / "times.csv"
+        if not table.exists():
+            return None, spacing, probe
+        times_s = read_table(table, ("frame", "time_s"), lambda row: number(row, "time_s"))
+        if len(times_s) == len(self._files) - 1:
+            self._files.pop()  # a process that was killed had written this picture, but not yet its time
+        if len(times_s) != len(self._files):
+            raise InputError(f"{table} gives {len(times_s)} times for {len(self._files)} pictures")
+        return times_s, spacing, probe
 
     def _read(self, index: int) -> Pixels:
         file = self._files[index]

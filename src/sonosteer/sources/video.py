@@ -30,7 +30,7 @@ class VideoFile:
         self._grey = grey
         with self._open() as container:
             stream = self._stream(container)
-            said, probe = parse_clip_comment(container.metadata.get("comment", ""))
+            said, probe = parse_clip_comment(_comment(container.metadata))
             rate = stream.average_rate or stream.base_rate
             self._deep = _bits(stream) > 8
             try:
@@ -121,6 +121,10 @@ class VideoFile:
 
     def close(self) -> None:
         """Nothing to release: every reading opens the file for itself."""
+
+
+def _comment(metadata: dict[str, str]) -> str:
+    return next((v for k, v in metadata.items() if k.lower() == "comment"), "")
 
 
 def _bits(stream: Any) -> int:

@@ -145,7 +145,11 @@ class KalmanFeedback:
         suspects = state.suspects
         if self._should_look(state, needle, frame.time_s, elapsed_s):
             current = None if needle is None else needle.line()
-            line, suspects = self.start_search.look(image, SCALE_MM, state.families, suspects, frame.time_s, current)
+            first_click = state.hint.start_px if state.time_s is None else None
+            click = None if first_click is None else grid.to_work(first_click)
+            line, suspects = self.start_search.look(
+                image, SCALE_MM, state.families, suspects, frame.time_s, current, click
+            )
             if line is not None:
                 needle = self._take_up(line, state.hint, frame.time_s)
         earlier = next((old for time_s, old in past if frame.time_s - time_s >= self.difference_s - 1e-6), None)

@@ -1,0 +1,127 @@
+import errno
+import math
+import os
+
+import numpy as np
+import pytest
+
+from sonosteer.core.errors import BrokenError, InputError
+from sonosteer.core.geometry import Spacing
+from sonosteer.core.types import Lost, TipEstimate, Track, Truth
+from sonosteer.recording.tables import writing_failed
+from sonosteer.recording.tips import COLUMNS, TipsWriter, read_tips
+from sonosteer.recording.truths import TruthWriter, read_truth
+
+SPACING = Spacing(0.1, 0.2)
+
+
+def estimate(i, x=100.25, y=50.5):
+    covariance = np.diag([0.25, 0.04])
+    return TipEstimate(i, i / 20, (x, y), math.radians(35), covariance, 0.9, Track.TRACKING, (0.0, 0.0))
+
+
+def write(path, estimates):
+    with TipsWriter(path, SPACING) as w:
+        for e in estimates:
+            w.add(e)
+
+
+def test_tips_have_the_contracts_columns_and_read_back(tmp_path):
+    path = tmp_path / "tips.csv"
+    write(path, [Lost(0, 0.0, "no needle"), estimate(1)])
+    lines = path.read_text().splitlines()
+    assert lines[0] == ",".join(COLUMNS)
+    assert lines[1] == "0,0.000000,,,,,,,,,lost"
+    lost, tip = read_tips(path)
+    assert lost.tip_px is None
+    assert lost.state == "lost"
+    assert tip.tip_px == (100.25, 50.5)
+    assert tip.tip_mm == pytest.approx((10.025, 10.1))
+    assert (tip.angle_deg, tip.sd_along_mm, tip.sd_across_mm, tip.confidence) == pytest.approx((35, 0.5, 0.2, 0.9))
+
+
+def test_rows_are_on_disk_as_soon_as_they_are_written(tmp_path):
+    path = tmp_path / "tips.csv"
+    with TipsWriter(path, SPACING) as w:
+        w.add(estimate(0))
+        assert len(read_tips(path)) == 1
+
+
+def test_a_row_cut_by_a_killed_process_is_left_out(tmp_path):
+    path = tmp_path / "tips.csv"
+    write(path, [estimate(i) for i in range(3)])
+    path.write_bytes(path.read_bytes()[:-20])
+    assert [r.frame for r in read_tips(path)] == [0, 1]
+
+
+def test_a_full_disk_leaves_whole_rows_and_one_clear_line(tmp_path, monkeypatch):
+    path = tmp_path / "tips.csv"
+    real_write, room = os.write, [900]
+
+    def small_disk(fd, data):
+        if room[0] <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        n = real_write(fd, data[: room[0]])
+        room[0] -= n
+        return n
+
+    with TipsWriter(path, SPACING) as w:
+        monkeypatch.setattr(os, "write", small_disk)
+        with pytest.raises(InputError, match=r"the disk is full: .*tips.csv cannot grow; the first \d+ rows are kept"):
+            for i in range(100):
+                w.add(estimate(i))
+    monkeypatch.undo()
+    assert path.read_text().endswith("\n")
+    assert len(read_tips(path)) == w.rows > 5
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "said"),
+    [
+        (errno.ENOSPC, InputError, "disk is full"),
+        (errno.EACCES, InputError, "cannot be written"),
+        (errno.EIO, BrokenError, "failed"),
+    ],
+)
+def test_a_failed_write_says_whose_fault_it_is(tmp_path, number, kind, said):
+    error = writing_failed(tmp_path, OSError(number, os.strerror(number)), "nothing was written")
+    assert type(error) is kind
+    assert said in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is empty"),
+        ("frame,time_s\n0,0\n", "lacks the column 'tip_x_px'"),
+        (",".join(COLUMNS) + "\n0,0,abc,2,,,35,,,,tracking\n", "line 2: tip_x_px is 'abc'"),
+        (",".join(COLUMNS) + "\n0,0,nan,2,,,35,,,,tracking\n", "line 2: tip_x_px is nan"),
+        (",".join(COLUMNS) + "\n0,0,1,2,,,35,,,,dreaming\n", "line 2: state is 'dreaming'"),
+    ],
+)
+def test_a_damaged_table_is_named_with_its_line(tmp_path, text, said):
+    path = tmp_path / "tips.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=said):
+        read_tips(path)
+
+
+def test_truth_reads_back_with_and_without_a_tip(tmp_path):
+    path = tmp_path / "truth.csv"
+    truths = [
+        Truth(0, 0.0, None, 0.5, False, 0.0, 0.0),
+        Truth(1, 0.05, (3.5, 4.25), math.radians(145), True, 12.0, 5.0),
+    ]
+    with TruthWriter(path) as w:
+        for t in truths:
+            w.add(t)
+    got = read_truth(path)
+    assert got[0].tip_px is None
+    assert not got[0].visible
+    assert got[1].tip_px == (3.5, 4.25)
+    assert got[1].angle_rad == pytest.approx(truths[1].angle_rad)
+
+
+def test_an_unwritable_place_is_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot be written"):
+        TipsWriter(tmp_path / "nowhere" / "tips.csv", SPACING)
