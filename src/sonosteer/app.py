@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sonosteer.core.clock import RealClock
 from sonosteer.core.config import to_dict
-from sonosteer.core.errors import InputError, SonosteerError
+from sonosteer.core.errors import InputError, InterruptedRunError, SonosteerError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.protocols import Source
 from sonosteer.core.types import Hint, Truth
@@ -237,7 +237,7 @@ def _run(
     if broke is not None:
         raise broke
     if ledger.interrupted:
-        raise KeyboardInterrupt(f"interrupted; the {ledger.frames} frames done so far are in {options.out}")
+        raise InterruptedRunError(f"interrupted; the {ledger.frames} frames done so far are in {options.out}")
     return summary
 
 
@@ -391,18 +391,17 @@ def evaluate(tips: Path, truth: Path, *, spacing_mm: str | None, as_json: bool) 
 
 def demo(out: Path, *, seed: int, as_json: bool) -> None:
     """`sonosteer demo`: one simulated insertion from frames to report."""
-    options = TrackOptions("sim:in-plane-linear", out, angle_deg=_demo_angle(seed), seed=seed)
-    track(options, as_json=as_json)
-
-
-def _demo_angle(seed: int) -> str:
-    """The nominal insertion angle +-5 degrees, which a robot or a guide would know (Paper T, Section III-C)."""
     from sonosteer.sim.scenes import make_scene
 
-    scene = make_scene("in-plane-linear", seed)
-    nominal = 5 * round(scene.angle_deg / 5)
-    angle = nominal if scene.enters == "left" else 180 - nominal
-    return f"{angle - 5}:{angle + 5}"
+    low, high = (round(math.degrees(a)) for a in nominal_angles(make_scene("in-plane-linear", seed)))
+    track(TrackOptions("sim:in-plane-linear", out, angle_deg=f"{low}:{high}", seed=seed), as_json=as_json)
+
+
+def nominal_angles(scene: Any) -> tuple[float, float]:
+    """The planned angle of a simulated insertion +-5 degrees in rad, as a robot knows it (Paper T, III-C)."""
+    planned = 5 * round(scene.angle_deg / 5)
+    angle = planned if scene.enters == "left" else 180 - planned
+    return math.radians(angle - 5), math.radians(angle + 5)
 
 
 def bench(name: str, *, seed: int, as_json: bool) -> None:

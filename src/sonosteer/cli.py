@@ -177,13 +177,15 @@ def main(arguments: list[str] | None = None) -> None:
         code = command.main(args=arguments, prog_name="sonosteer", standalone_mode=False)
     except SonosteerError as e:
         _fail(str(e), e.exit_code)
-    except KeyboardInterrupt as e:
-        _fail(str(e) or "interrupted", 130)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
     except Exception as e:
         if hasattr(e, "format_message"):  # click's own usage errors
             _fail(f"{e.format_message()} (see sonosteer --help)", 2)
-        if type(e).__name__ in ("Abort", "Exit"):
-            sys.exit(getattr(e, "exit_code", 1))
+        if type(e).__name__ == "Abort":  # what click makes of Ctrl-C
+            _fail("interrupted", 130)
+        if type(e).__name__ == "Exit":
+            sys.exit(getattr(e, "exit_code", 0))
         if os.environ.get("SONOSTEER_TRACEBACK"):
             raise
         _fail(f"broke with {type(e).__name__}: {e} (SONOSTEER_TRACEBACK=1 shows where)", 1)

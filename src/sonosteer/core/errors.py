@@ -22,5 +22,11 @@ class MissingExtraError(InputError):
         super().__init__(f"{what} needs {package}, which is not installed: pip install 'sonosteer[{extra}]'")
 
 
+class InterruptedRunError(SonosteerError):
+    """The user stopped a run; the message says what is kept (exit code 130, as shells have it)."""
+
+    exit_code = 130
+
+
 class BrokenError(SonosteerError):
     """Something failed that the user could not have prevented: a device that went away (exit code 1)."""

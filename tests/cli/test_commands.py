@@ -1,0 +1,282 @@
+"""The command line as a user meets it: files, exit codes, one clear line for every mistake."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from sonosteer.cli import main
+from sonosteer.recording.tips import COLUMNS, read_tips
+
+SHORT = "sim:in-plane-linear?speed_mm_s=15&end_mm=18&angle_deg=40&enters=left"
+
+
+def run(capsys, *arguments):
+    """(exit code, stdout, stderr) of a command run in this process."""
+    with pytest.raises(SystemExit) as e:
+        main([str(a) for a in arguments])
+    out = capsys.readouterr()
+    return e.value.code, out.out, out.err
+
+
+def one_line(err):
+    return err.startswith("sonosteer: ") and err.count("\n") == 1 and "Traceback" not in err
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory):
+    """A short simulated clip with its truth, as the command line writes them."""
+    folder = tmp_path_factory.mktemp("clip")
+    with pytest.raises(SystemExit) as e:
+        settings = ("speed_mm_s=15", "end_mm=20", "enters=left", "angle_deg=40")
+        words = ["simulate", "in-plane-linear", "--seed", "4", "--out", str(folder / "clip.mp4")]
+        main([*words, "--truth", str(folder / "truth.csv"), *(f"--set={s}" for s in settings)])
+    assert e.value.code == 0
+    return folder
+
+
+def test_a_clip_goes_through_track_and_evaluate(capsys, clip, tmp_path):
+    out = tmp_path / "results"
+    code, stdout, _ = run(capsys, "track", clip / "clip.mp4", "--angle-deg", "35:45", "--out", out)
+    assert code == 0
+    assert "not a medical device" in stdout
+    assert {p.name for p in out.iterdir()} == {"tips.csv", "overlay.mp4", "report.html", "summary.json"}
+    rows = list(csv.reader((out / "tips.csv").read_text().splitlines()))
+    assert tuple(rows[0]) == COLUMNS
+    with av.open(str(clip / "clip.mp4")) as c:
+        frames = sum(1 for _ in c.decode(video=0))
+    assert [r[0] for r in rows[1:]] == [str(i) for i in range(frames)]
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["counts"]["frames"] == frames
+    assert summary["dropped"] == 0
+    assert set(summary["timing"]["track"]) >= {"median_ms", "p95_ms", "p99_ms", "max_ms"}
+    assert summary["configuration"]["sigma_max"] == 300.0
+    assert summary["versions"]["numpy"]
+    with av.open(str(out / "overlay.mp4")) as c:
+        assert sum(1 for _ in c.decode(video=0)) == frames
+    code, stdout, _ = run(capsys, "evaluate", out / "tips.csv", clip / "truth.csv", "--json")
+    assert code == 0
+    got = json.loads(stdout)
+    wanted = "frames tracked lost mean_mm sd_mm p95_mm max_mm bias_along_mm sd_along_mm sd_across_mm"
+    assert set(got) >= {*wanted.split(), "angle_mean_deg", "angle_sd_deg", "coverage_95", "mean_px"}
+    assert got["frames"] == frames
+    assert got["mean_mm"] < 3.0
+    code, stdout, _ = run(capsys, "evaluate", out / "tips.csv", clip / "truth.csv")
+    assert "mean_mm" in stdout
+
+
+def test_json_is_one_object_and_nothing_else(capsys, tmp_path):
+    code, stdout, stderr = run(capsys, "track", SHORT, "--enters", "left", "--out", tmp_path / "o", "--json")
+    assert code == 0
+    assert stderr == ""
+    summary = json.loads(stdout)
+    assert summary["error"]["frames"] == summary["counts"]["frames"]
+    assert summary["scene"]["angle_deg"] == 40
+
+
+def test_a_range_of_frames_keeps_the_sources_numbers(capsys, clip, tmp_path):
+    code, _, _ = run(capsys, "track", clip / "clip.mp4", "--enters", "left", "--frames", "3:9", "--out", tmp_path / "o")
+    assert code == 0
+    assert [r.frame for r in read_tips(tmp_path / "o" / "tips.csv")] == [3, 4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("name", ["clip.mha", "folder"])
+def test_the_same_seed_gives_the_same_clip_in_every_format(capsys, clip, tmp_path, name):
+    from sonosteer.sources.opening import open_source
+
+    settings = [f"--set={s}" for s in ("speed_mm_s=15", "end_mm=20", "enters=left", "angle_deg=40")]
+    code, _, _ = run(capsys, "simulate", "in-plane-linear", "--seed", 4, "--out", tmp_path / name, *settings)
+    assert code == 0
+    a, b = (list(open_source(p).frames()) for p in (tmp_path / name, clip / "clip.mp4"))
+    assert len(a) == len(b)
+    assert np.abs(a[5].grey().astype(int) - b[5].grey()).mean() < 3
+    assert a[0].spacing == b[0].spacing
+
+
+def test_the_demo_tells_where_its_results_are(capsys, tmp_path):
+    code, stdout, _ = run(capsys, "demo", "--out", tmp_path / "demo", "--seed", 2)
+    assert code == 0
+    assert str(tmp_path / "demo" / "report.html") in stdout
+    assert "tip error" in stdout
+    assert (tmp_path / "demo" / "report.html").stat().st_size > 50_000
+
+
+def test_the_doctor_lists_what_there_is(capsys):
+    code, stdout, _ = run(capsys, "doctor", "--json")
+    assert code == 0
+    got = json.loads(stdout)
+    assert "kf+f" in got["methods"]
+    assert "in-plane-linear" in got["setups"]
+    assert got["h264_encoder"] is True
+    code, stdout, _ = run(capsys, "doctor")
+    assert "not a medical device" in stdout
+
+
+def test_help_explains_every_command_with_an_example(capsys):
+    for command in ("demo", "simulate", "track", "evaluate", "bench"):
+        code, stdout, _ = run(capsys, command, "--help")
+        assert code == 0
+        assert "Example: sonosteer" in stdout
+    assert run(capsys, "--version")[1].startswith("sonosteer ")
+
+
+def video(path, n, sizes=((64, 48),)):
+    with av.open(str(path), "w") as c:
+        s = c.add_stream("libx264", rate=20)
+        s.width, s.height, s.pix_fmt = *sizes[0], "yuv420p"
+        for i in range(n):
+            f = av.VideoFrame.from_ndarray(np.full((48, 64), 8 * i, np.uint8), format="gray")
+            f.pts = i
+            c.mux(s.encode(f))
+        c.mux(s.encode(None))
+    return path
+
+
+def changing_size(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(4):
+        cv2.imwrite(str(folder / f"{i}.png"), np.full((48, 64 if i < 3 else 60), 90, np.uint8))
+    return folder
+
+
+MISTAKES = {
+    "missing file": (lambda p: [p / "nothing.mp4"], "does not exist"),
+    "empty file": (lambda p: [(p / "e.mp4", (p / "e.mp4").touch())[0]], "is empty"),
+    "truncated mp4": (lambda p: [(f := video(p / "t.mp4", 30), f.write_bytes(f.read_bytes()[:700]))[0]], "cut off"),
+    "text named mp4": (lambda p: [(p / "x.mp4", (p / "x.mp4").write_text("hello\n" * 99))[0]], "not a video"),
+    "no scale": (lambda p: [video(p / "a.mp4", 5)], "--spacing-mm"),
+    "spacing 0": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm", "0"], "positive number"),
+    "spacing nan": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm", "nan"], "positive number"),
+    "spacing negative": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=-0.1"], "positive number"),
+    "spacing text": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm", "wide"], "millimetres per pixel"),
+    "angles upside down": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--angle-deg=40:30"], "upside down"),
+    "angles out of range": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--angle-deg=170:190"], "0 and 180"),
+    "side unknown": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--enters=below"], "left, right and top"),
+    "one frame": (lambda p: [video(p / "a.mp4", 1), "--spacing-mm", "0.1"], "one frame only"),
+    "frames change size": (lambda p: [changing_size(p), "--spacing-mm", "0.1"], "frame 3 is 60x48"),
+    "frames upside down": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--frames=4:2"], "0 <= A < B"),
+    "frames beyond": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--frames=7:"], "has 5 frames"),
+    "method unknown": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--method=kf"], "did you mean 'kf+f'"),
+    "setting unknown": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--set=mood=1"], "no setting 'mood'"),
+    "setting wrong": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--set=M=ten"], "must be of type int"),
+    "click wrong": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--start=here"], "X,Y in pixels"),
+    "truth missing": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--truth", p / "t.csv"], "does not exist"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gets_one_clear_line_and_exit_code_2(capsys, tmp_path, mistake):
+    make, said = MISTAKES[mistake]
+    arguments = make(tmp_path)
+    if not any(str(a).startswith(("--enters", "--angle")) for a in arguments):
+        arguments = [*arguments, "--enters", "left"]
+    code, stdout, stderr = run(capsys, "track", *arguments, "--out", tmp_path / "out")
+    assert code == 2
+    assert said in stderr
+    assert one_line(stderr)
+    assert stdout == ""
+
+
+def test_frames_before_a_change_of_size_are_kept(capsys, tmp_path):
+    arguments = [changing_size(tmp_path), "--spacing-mm", "0.1", "--enters", "left", "--out", tmp_path / "out"]
+    run(capsys, "track", *arguments)
+    assert len(read_tips(tmp_path / "out" / "tips.csv")) == 3
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["dropped"] == 1
+    assert "60x48" in next(iter(summary["counts"]["dropped_because"]))
+
+
+def test_no_hint_at_all_is_told_what_to_add(capsys, tmp_path):
+    path = video(tmp_path / "a.mp4", 5)
+    code, _, stderr = run(capsys, "track", path, "--spacing-mm", "0.1", "--out", tmp_path / "out")
+    assert code == 2
+    assert "--enters left|right|top" in stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["track"], ["track", "a.mp4", "--out"], ["bench", "nothing"]])
+def test_a_wrong_command_line_is_one_line_too(capsys, arguments):
+    code, _, stderr = run(capsys, *arguments)
+    assert code == 2
+    assert one_line(stderr)
+
+
+def test_an_output_folder_that_cannot_be_written_is_refused(capsys, tmp_path):
+    path = video(tmp_path / "a.mp4", 5)
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    for out in (blocked, blocked / "deeper", "/proc/nothing"):
+        code, _, stderr = run(capsys, "track", path, "--spacing-mm=0.1", "--enters=left", "--out", out)
+        assert code == 2
+        assert one_line(stderr)
+
+
+def test_a_full_disk_is_one_line_and_keeps_the_rows(tmp_path):
+    """With a limit on the size of files, which the system enforces as it does a full disk."""
+    code = (
+        "import resource, sys; from sonosteer.cli import main; import sonosteer.trackers.kf_f as k; "
+        "k.KalmanFeedback().prepare(); resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000)); "
+        "main(sys.argv[1:])"
+    )
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", code, "track", SHORT, "--enters", "left", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "disk is full" in done.stderr
+    assert one_line(done.stderr)
+    assert len(read_tips(out / "tips.csv")) > 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_the_frames_done(tmp_path, number):
+    out = tmp_path / "out"
+    source = "sim:in-plane-linear?speed_mm_s=0.5&enters=left"  # a long clip
+    command = [sys.executable, "-m", "sonosteer", "track", source, "--enters", "left", "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+    tips = out / "tips.csv"
+    for _ in range(600):
+        if tips.exists() and tips.read_text().count("\n") > 12:
+            break
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in stderr
+    assert one_line(stderr)
+    rows = read_tips(tips)
+    assert [r.frame for r in rows] == list(range(len(rows)))
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["counts"]["interrupted"] is True
+    assert summary["counts"]["frames"] == len(rows)
+    assert (out / "report.html").exists()
+
+
+def test_stills_and_tracked_sequences_run(capsys, real_data, tmp_path):
+    for i, name in enumerate(
+        ("needle-stills-ge", "needle-stills-ge/45.png", "plus-sequences/BkCurvilinearScanConvertedData.igs.mha")
+    ):
+        code, _, stderr = run(
+            capsys, "track", real_data / name, "--spacing-mm", "0.059", "--enters", "left", "--out", tmp_path / str(i)
+        )
+        assert code == 0, stderr
+        assert read_tips(tmp_path / str(i) / "tips.csv")
+
+
+def test_the_bench_reports_ratios(capsys):
+    code, stdout, _ = run(capsys, "bench", "tracking", "--json")
+    assert code == 0
+    got = json.loads(stdout)
+    case = got["cases"][0]
+    assert case["case"] == "kf+f"
+    assert set(case["ratio"]) == {"numpy", "csrt", "kcf"}
+    assert all(v > 0 for v in case["ratio"].values())
+    assert {"median_ms", "p95_ms", "p99_ms", "max_ms"} <= set(case)
