@@ -117,9 +117,10 @@ def track(
 ) -> None:
     """Track the needle's tip through a clip: a file, a picture and a report."""
     from sonosteer import app as do
+    from sonosteer.options import TrackOptions
 
     do.track(
-        do.TrackOptions(
+        TrackOptions(
             source=source,
             out=out,
             method=method,

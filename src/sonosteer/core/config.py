@@ -64,6 +64,18 @@ def _coerce(kind: Any, value: Any, where: str) -> Any:
     return value
 
 
+def parse_value(text: str) -> bool | int | float | str:
+    """A setting as typed: true, false, a number, or text."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
 def load_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file; InputError says what is wrong with it."""
     try:

@@ -28,21 +28,45 @@ F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 
 
+@njit(cache=True, nogil=True, fastmath=True, inline="always")
+def bilinear(image: U8, x: float, y: float) -> float:
+    """Image at (x, y), which lies inside it."""
+    ix, iy = np.uint32(x), np.uint32(y)
+    fx, fy = np.float32(x - ix), np.float32(y - iy)
+    p, q = np.float32(image[iy, ix]), np.float32(image[iy, ix + 1])
+    r, s = np.float32(image[iy + 1, ix]), np.float32(image[iy + 1, ix + 1])
+    p += fx * (q - p)
+    r += fx * (s - r)
+    return float(p + fy * (r - p))
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def steps_inside(start: float, step: float, size: int, first: int, last: int) -> tuple[int, int]:
+    """The range of i in first..last for which start + i step surely lies between 0 and size - 1."""
+    low, high = 0.01, size - 1.02
+    if abs(step) < 1e-9:
+        return (first, last) if low <= start <= high else (first, first)
+    a, b = (low - start) / step, (high - start) / step
+    i, j = math.ceil(min(a, b)), math.floor(max(a, b)) + 1
+    i = min(max(i, first), last)
+    return i, max(min(j, last), i)
+
+
 @njit(cache=True, nogil=True, fastmath=True)
 def bilinear_line(image: U8, x: float, y: float, dx: float, dy: float, out: F32, first: int, last: int) -> None:
     """out[i] = image at (x + i dx, y + i dy) for first <= i < last; outside the image its border repeats."""
     rows, columns = image.shape
-    x_max, y_max = np.float32(columns - 1.001), np.float32(rows - 1.001)
-    for i in range(first, last):
-        px = min(max(np.float32(x + i * dx), np.float32(0.0)), x_max)
-        py = min(max(np.float32(y + i * dy), np.float32(0.0)), y_max)
-        ix, iy = int(px), int(py)
-        fx, fy = px - np.float32(ix), py - np.float32(iy)
-        a = np.float32(image[iy, ix])
-        b = np.float32(image[iy + 1, ix])
-        a += fx * (np.float32(image[iy, ix + 1]) - a)
-        b += fx * (np.float32(image[iy + 1, ix + 1]) - b)
-        out[i] = a + fy * (b - a)
+    ax, bx = steps_inside(x, dx, columns, first, last)
+    ay, by = steps_inside(y, dy, rows, first, last)
+    a, b = max(ax, ay), min(bx, by)
+    b = max(a, b)
+    x_max, y_max = columns - 1.001, rows - 1.001
+    for i in range(first, a):
+        out[i] = bilinear(image, min(max(x + i * dx, 0.0), x_max), min(max(y + i * dy, 0.0), y_max))
+    for i in range(a, b):
+        out[i] = bilinear(image, x + i * dx, y + i * dy)
+    for i in range(b, last):
+        out[i] = bilinear(image, min(max(x + i * dx, 0.0), x_max), min(max(y + i * dy, 0.0), y_max))
 
 
 @njit(cache=True, nogil=True, fastmath=True)

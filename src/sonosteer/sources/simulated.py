@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from sonosteer.core.config import parse_value
 from sonosteer.core.errors import InputError
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Frame, Truth
@@ -60,15 +61,3 @@ def _fields(query: str) -> dict[str, Any]:
             raise InputError(f"scene: {part!r} should read field=value")
         out[key] = parse_value(text)
     return out
-
-
-def parse_value(text: str) -> bool | int | float | str:
-    """A scene field as typed: true, false, a number, or text."""
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

@@ -29,13 +29,14 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Point
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
 from sonosteer.filters.candidates import measurement_variance, select_candidate
 from sonosteer.filters.kalman import Motion, Scalar
-from sonosteer.imaging.axis_search import AxisSearch
+from sonosteer.imaging.axis_search import Axis, AxisSearch
 from sonosteer.imaging.line_search import Line
 from sonosteer.imaging.rays import U8
 from sonosteer.imaging.tip_features import TipFeatures, TipProfile
@@ -43,6 +44,8 @@ from sonosteer.trackers.start import Family, StartSearch, Suspect
 
 SCALE_MM = 0.10
 STEP_S = 0.05
+#: ours, not published: w_1..w_5 of Eq. (6), chosen on training scenes (docs/methods/kf-f.md)
+TIP_WEIGHTS = (0.29, 0.51, 0.70, 0.40, 0.01)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +98,7 @@ class KalmanFeedback:
     angle_q_deg2: float = 1.0
     angle_r_deg2: float = 4.0**2
     angle_p0_deg2: float = 10.0**2
-    weights: tuple[float, float, float, float, float] = (
-        0.22,
-        0.40,
-        0.74,
-        0.46,
-        0.15,
-    )  # chosen on training scenes
+    weights: tuple[float, float, float, float, float] = TIP_WEIGHTS
     half_range_deg: float = 5.0
     follow: float = 0.3  # ours: share of the measured offset by which the region moves sideways
     first_tip_px: float = 20.0  # ours: nearer to the border there is no room for TR
@@ -114,14 +111,13 @@ class KalmanFeedback:
     along_scale: float = 1.5  # ours: calibrated on validation scenes
     across_mm: float = 0.2  # ours: calibrated on validation scenes
     across_lever: float = 0.2  # ours: calibrated on validation scenes
-    s_margin_px: float = 20.0  # ours: how far beyond the image the tip may coast
+    margin_px: float = 20.0  # ours: how far beyond the image the tip may coast
     start_search: StartSearch = field(default_factory=StartSearch)
     _axis: AxisSearch = field(default_factory=AxisSearch, repr=False)
+    _features: TipFeatures = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_features", TipFeatures(self.weights))
-
-    _features: TipFeatures = field(init=False, repr=False)
 
     def prepare(self) -> None:
         """Compile the kernels and allocate the workspaces, so that no frame of a clip pays for it."""
@@ -198,8 +194,6 @@ class KalmanFeedback:
         steps = elapsed_s / STEP_S
         tip = needle.tip.predict(steps, self.q_x, self.q_v)
         axis = self._axis.search(image, needle.anchor_px, needle.range_rad, tip.x)  # Algorithms 1, 2
-        jump_deg = min(abs(math.degrees(axis.angle_rad) - needle.angle_deg.mean), 5.0)
-        wobble = needle.wobble_deg + (jump_deg - needle.wobble_deg) * min(1.0, elapsed_s / self.wobble_s)
         angle_deg = needle.angle_deg.predict(self.angle_q_deg2 * steps)
         angle_deg = angle_deg.update(math.degrees(axis.angle_rad), self.angle_r_deg2)  # line 16
         angle = math.radians(angle_deg.mean)
@@ -207,47 +201,63 @@ class KalmanFeedback:
         foot = (axis.point_px[0] - axis.along_px * c, axis.point_px[1] - axis.along_px * s)
 
         seen = self._features.along(image, earlier, foot, angle, _length_inside(image, foot, c, s))  # Alg. 3
-        end = seen.end
-        x_end = min(tip.x, end)
-        shaft = _mean_score(seen, 0.0, x_end)
-        near_tip = _mean_score(seen, x_end - self.near_tip_px, x_end)
-        z, p = -1, 0.0
-        if end - self.first_tip_px > 2 * self.M:
-            first, last = int(self.first_tip_px), end - self.M
-            z, p = select_candidate(seen.h, first, last, self.M, tip.x, needle.sigma_px)
-        if z >= 0:
-            r_k = measurement_variance(self.r_min, p)  # Eq. (18)
-            tip = tip.update_position(z, r_k)  # line 13
-        believable = shaft > self.shaft_min and wobble < self.wobble_max_deg
-        bad_s = 0.0 if believable else needle.bad_s + elapsed_s
-        if bad_s > self.lost_after_s or not self.first_tip_px / 2 < tip.x < end + self.s_margin_px:
-            why = "no shaft on the axis any more" if bad_s > self.lost_after_s else "the tip has left the image"
-            return None, Lost(frame.index, frame.time_s, why)
+        tip, measured = self._measure(tip, seen, needle.sigma_px)  # lines 4 to 13
+        shaft, wobble_deg, bad_s = self._believe(needle, axis, seen, tip.x, elapsed_s)
+        if bad_s > self.lost_after_s:
+            return None, Lost(frame.index, frame.time_s, "no shaft on the axis any more")
+        if not self.first_tip_px / 2 < tip.x < seen.end + self.margin_px:
+            return None, Lost(frame.index, frame.time_s, "the tip has left the image")
 
         shift = self.follow * ((foot[1] - needle.anchor_px[1]) * c - (foot[0] - needle.anchor_px[0]) * s)
-        anchor = (needle.anchor_px[0] - shift * s, needle.anchor_px[1] + shift * c)
-        sigma = max(self.sigma_min, needle.sigma_px - self.sigma_step)
-        following = Following(anchor, needle.range_rad, angle_deg, tip, sigma, shaft, wobble, bad_s, needle.since_s)
-        sure = z >= 0 and bad_s == 0.0 and near_tip > self.near_tip_min
-        state = Track.TRACKING if sure else Track.COASTING
-        position = (foot[0] + tip.x * c, foot[1] + tip.x * s)
-        lever_mm = SCALE_MM * (tip.x - axis.along_px) * math.radians(math.sqrt(angle_deg.variance))
-        covariance = np.diag(
-            [
-                self.along_scale * SCALE_MM**2 * tip.p_xx,
-                self.across_mm**2 + (self.across_lever * lever_mm) ** 2,
-            ]
+        following = Following(
+            anchor_px=(needle.anchor_px[0] - shift * s, needle.anchor_px[1] + shift * c),
+            range_rad=needle.range_rad,
+            angle_deg=angle_deg,
+            tip=tip,
+            sigma_px=max(self.sigma_min, needle.sigma_px - self.sigma_step),
+            shaft=shaft,
+            wobble_deg=wobble_deg,
+            bad_s=bad_s,
+            since_s=needle.since_s,
         )
+        near_tip = _mean_score(seen, tip.x - self.near_tip_px, tip.x)
+        sure = measured and bad_s == 0.0 and near_tip > self.near_tip_min
         return following, TipEstimate(
             frame.index,
             frame.time_s,
-            grid.to_frame(position),
+            grid.to_frame((foot[0] + tip.x * c, foot[1] + tip.x * s)),
             angle,
-            covariance,
+            self._covariance(following, tip.x - axis.along_px),
             _confidence(shaft),
-            state,
+            Track.TRACKING if sure else Track.COASTING,
             grid.to_frame(foot),
         )
+
+    def _measure(self, tip: Motion, seen: TipProfile, sigma_px: float) -> tuple[Motion, bool]:
+        """Choose among the peaks of h and update the tip's filter; False where there is nothing to choose from."""
+        first, last = int(self.first_tip_px), seen.end - self.M
+        if last - first <= self.M:
+            return tip, False
+        z, p = select_candidate(seen.h, first, last, self.M, tip.x, sigma_px)
+        if z < 0:
+            return tip, False
+        return tip.update_position(z, measurement_variance(self.r_min, p)), True  # Eq. (18)
+
+    def _believe(
+        self, needle: Following, axis: Axis, seen: TipProfile, tip_px: float, elapsed_s: float
+    ) -> tuple[float, float, float]:
+        """(shaft score, wobble of the raw angle in deg, seconds without a believable shaft)."""
+        shaft = _mean_score(seen, 0.0, tip_px)
+        jump_deg = min(abs(math.degrees(axis.angle_rad) - needle.angle_deg.mean), self.half_range_deg)
+        wobble_deg = needle.wobble_deg + (jump_deg - needle.wobble_deg) * min(1.0, elapsed_s / self.wobble_s)
+        believable = shaft > self.shaft_min and wobble_deg < self.wobble_max_deg
+        return shaft, wobble_deg, 0.0 if believable else needle.bad_s + elapsed_s
+
+    def _covariance(self, needle: Following, beyond_rays_px: float) -> NDArray[np.float64]:
+        """(2, 2) in mm^2 along and across; across, the angle's deviation counts from the middle of the rays."""
+        along = self.along_scale * SCALE_MM**2 * needle.tip.p_xx
+        lever_mm = SCALE_MM * beyond_rays_px * math.radians(math.sqrt(needle.angle_deg.variance))
+        return np.diag([along, self.across_mm**2 + (self.across_lever * lever_mm) ** 2])
 
     def _remember(self, past: tuple[tuple[float, U8], ...], time_s: float, image: U8) -> tuple[tuple[float, U8], ...]:
         """Keep the newest image that is at least delta old and all after it, at most 32."""
@@ -302,7 +312,7 @@ def _length_inside(image: U8, foot: Point, c: float, s: float) -> int:
 
 def _mean_score(seen: TipProfile, first_px: float, last_px: float) -> float:
     """Mean of the clipped shaft score over a stretch of the axis, at least 12 px of it."""
-    last = max(int(last_px), 12)
+    last = max(int(min(last_px, seen.end)), 12)
     z = seen.z[max(0, int(first_px)) : last]
     return float(np.clip(z, -0.5, 2.5).mean()) if len(z) else 0.0
 

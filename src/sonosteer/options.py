@@ -1,0 +1,105 @@
+"""What users type: options as text -> hints, scales, ranges. Every mistake is an InputError of one line."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sonosteer.core.config import parse_value
+from sonosteer.core.errors import InputError
+from sonosteer.core.geometry import Spacing
+from sonosteer.core.types import Hint
+
+
+@dataclass(frozen=True)
+class TrackOptions:
+    """What the user asked `track` for, as typed; saved with the results."""
+
+    source: str
+    out: Path
+    method: str = "kf+f"
+    spacing_mm: str | None = None
+    angle_deg: str | None = None
+    enters: str | None = None
+    start: str | None = None
+    frames: str | None = None
+    truth: Path | None = None
+    seed: int = 0
+    settings: tuple[str, ...] = ()
+
+
+def parse_spacing(text: str | None) -> Spacing | None:
+    """ "0.1" or "0.1,0.12" in mm per pixel."""
+    if text is None:
+        return None
+    try:
+        values = [float(v) for v in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) not in (1, 2):
+        raise InputError(f"--spacing-mm {text!r}: give millimetres per pixel, e.g. 0.1 or 0.1,0.12")
+    return Spacing(values[0], values[-1])
+
+
+def parse_frames(text: str | None) -> tuple[int, int | None]:
+    """ "A:B" with either end empty."""
+    if text is None:
+        return 0, None
+    try:
+        first, _, last = text.partition(":")
+        a, b = int(first or 0), int(last) if last else None
+        if ":" not in text or a < 0 or (b is not None and b <= a):
+            raise ValueError
+    except ValueError:
+        raise InputError(f"--frames {text!r}: give A:B with 0 <= A < B, e.g. 20:120 or 20:") from None
+    return a, b
+
+
+def parse_hint(angle_deg: str | None, enters: str | None, start: str | None) -> Hint:
+    """What the user knows of the needle beforehand."""
+    if enters not in (None, "left", "right", "top"):
+        raise InputError(f"--enters {enters!r}: left, right and top are possible")
+    return Hint(_angle(angle_deg, enters), enters, _start(start))  # type: ignore[arg-type]
+
+
+def _angle(text: str | None, enters: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        low, high = (float(v) for v in text.split(":"))
+    except ValueError:
+        raise InputError(f"--angle-deg {text!r}: give LO:HI in degrees, e.g. 30:40") from None
+    if not low < high:
+        raise InputError(f"--angle-deg {text}: the range is upside down; give the lower angle first, e.g. 30:40")
+    if not 0 <= low < high <= 180:
+        raise InputError(f"--angle-deg {text}: angles lie between 0 and 180 degrees (a needle goes down)")
+    if enters == "right" and high <= 90:
+        print(f"sonosteer: with --enters right, {text} is read as {180 - high:g}:{180 - low:g}", file=sys.stderr)
+        low, high = 180 - high, 180 - low
+    return math.radians(low), math.radians(high)
+
+
+def _start(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        x, y = (float(v) for v in text.split(",")[:2])
+    except ValueError:
+        raise InputError(f"--start {text!r}: give the tip in the first frame as X,Y in pixels") from None
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise InputError(f"--start {text!r}: give the tip in the first frame as X,Y in pixels")
+    return x, y
+
+
+def parse_settings(settings: tuple[str, ...] | list[str]) -> dict[str, Any]:
+    """ "name=value" pairs."""
+    out: dict[str, Any] = {}
+    for item in settings:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise InputError(f"--set {item!r}: give NAME=VALUE")
+        out[name.strip()] = parse_value(value.strip())
+    return out
