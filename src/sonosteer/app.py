@@ -22,6 +22,8 @@ from sonosteer.options import TrackOptions, parse_frames, parse_hint, parse_sett
 from sonosteer.recording.tables import writing_failed
 
 NOTICE = "Research software, not a medical device."
+#: ours: an image smaller or larger than this has a wrong scale
+SMALLEST_MM, LARGEST_MM = 4.0, 500.0
 
 
 def make_folder(path: Path) -> None:
@@ -47,7 +49,7 @@ def track(options: TrackOptions, *, as_json: bool) -> dict[str, Any]:
     spacing = parse_spacing(options.spacing_mm)
     start, stop = parse_frames(options.frames)
     hint = parse_hint(options.angle_deg, options.enters, options.start)
-    tracker = _tracker(options.method, options.settings)
+    tracker = _tracker(options)
     tracker.start(hint)  # a hint that is not enough is refused before anything is written
     source = open_source(options.source, spacing=spacing, seed=options.seed)
     _check_source(source, start)
@@ -64,17 +66,25 @@ def track(options: TrackOptions, *, as_json: bool) -> dict[str, Any]:
     return summary
 
 
-def _tracker(method: str, settings: tuple[str, ...]) -> Any:
-    from sonosteer.core.config import from_dict
+def _tracker(options: TrackOptions) -> Any:
+    """The method with its settings: defaults, then --config, then --set."""
+    from sonosteer.core.config import from_dict, load_toml
     from sonosteer.trackers.table import TRACKERS
 
-    return from_dict(TRACKERS.load(method), parse_settings(settings), f"method {method}")
+    settings = (load_toml(options.config) if options.config else {}) | parse_settings(options.settings)
+    return from_dict(TRACKERS.load(options.method), settings, f"method {options.method}")
 
 
 def _check_source(source: Source, start: int) -> None:
     info = source.info
     if info.spacing is None:
         raise InputError(f"{info.name}: the scale is unknown; give it with --spacing-mm X[,Y] in millimetres per pixel")
+    width_mm, height_mm = info.spacing.to_mm((float(info.size_px[0]), float(info.size_px[1])))
+    if not (min(width_mm, height_mm) >= SMALLEST_MM and max(width_mm, height_mm) <= LARGEST_MM):
+        raise InputError(
+            f"{info.name}: at {info.spacing.x_mm:g},{info.spacing.y_mm:g} mm per pixel the image would be "
+            f"{width_mm:.4g} x {height_mm:.4g} mm, which is no ultrasound image; check --spacing-mm"
+        )
     if info.frames == 1 and info.kind in ("video", "images"):
         raise InputError(f"{info.name} has one frame only: a clip of two or more is needed to track in")
     if info.frames is not None and start >= info.frames:

@@ -112,6 +112,9 @@ def track(
         typer.Option("--truth", help="truth.csv to compare with in the report (sim: brings its own)."),
     ] = None,
     seed: Seed = 0,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="TOML file with settings of the method (names as in --set).")
+    ] = None,
     settings: Settings = None,
     json: Json = False,
 ) -> None:
@@ -132,6 +135,7 @@ def track(
             truth=truth,
             seed=seed,
             settings=tuple(settings or ()),
+            config=config,
         ),
         as_json=json,
     )
@@ -180,6 +184,9 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(str(e), e.exit_code)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
+    except BrokenPipeError:  # the reader of our output has gone (| head)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except Exception as e:
         if hasattr(e, "format_message"):  # click's own usage errors
             _fail(f"{e.format_message()} (see sonosteer --help)", 2)

@@ -29,6 +29,7 @@ class TrackOptions:
     truth: Path | None = None
     seed: int = 0
     settings: tuple[str, ...] = ()
+    config: Path | None = None
 
 
 def parse_spacing(text: str | None) -> Spacing | None:

@@ -168,6 +168,12 @@ MISTAKES = {
     "method unknown": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--method=kf"], "did you mean 'kf+f'"),
     "setting unknown": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--set=mood=1"], "no setting 'mood'"),
     "setting wrong": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--set=M=ten"], "must be of type int"),
+    "scale of a house": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=20"], "no ultrasound image"),
+    "scale of a cell": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.001"], "no ultrasound image"),
+    "no such config": (
+        lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--config", p / "c.toml"],
+        "c.toml does not",
+    ),
     "click wrong": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--start=here"], "X,Y in pixels"),
     "truth missing": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--truth", p / "t.csv"], "does not exist"),
 }
@@ -193,6 +199,28 @@ def test_frames_before_a_change_of_size_are_kept(capsys, tmp_path):
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["dropped"] == 1
     assert "60x48" in next(iter(summary["counts"]["dropped_because"]))
+
+
+def test_settings_come_from_a_file_and_from_the_line_and_are_saved(capsys, tmp_path):
+    config = tmp_path / "mine.toml"
+    config.write_text("M = 12\nr_min = 400.0\n")
+    words = [
+        "track",
+        SHORT,
+        "--enters",
+        "left",
+        "--config",
+        config,
+        "--set",
+        "r_min=500",
+        "--out",
+        tmp_path / "o",
+        "--json",
+    ]
+    code, stdout, _ = run(capsys, *words)
+    assert code == 0
+    used = json.loads(stdout)["configuration"]
+    assert (used["M"], used["r_min"], used["q_v"]) == (12, 500.0, 0.1**2)
 
 
 def test_no_hint_at_all_is_told_what_to_add(capsys, tmp_path):
