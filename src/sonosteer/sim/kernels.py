@@ -47,18 +47,20 @@ def gather(field: C64, r: F32, q: F32, turns: F32, pad: int, out: C64) -> None:
             q1 = q[bi, bl + 1] + f * (q[bi + 1, bl + 1] - q[bi, bl + 1])
             t0 = turns[bi, bl] + f * (turns[bi + 1, bl] - turns[bi, bl])
             t1 = turns[bi, bl + 1] + f * (turns[bi + 1, bl + 1] - turns[bi, bl + 1])
+            # the phase is linear over a block: one sine and cosine to start with, then a rotation per line
+            a0, a1 = np.float32(-2.0 * math.pi) * t0, np.float32(-2.0 * math.pi) * (t1 - t0) * step
+            turn = complex(math.cos(a0), math.sin(a0))
+            rotate = complex(math.cos(a1), math.sin(a1))
             for j in range(min(BLOCK, lines - bl * BLOCK)):
                 g = np.float32(j) * step
                 rr = min(max(r0 + g * (r1 - r0), np.float32(0.0)), r_max)
                 ll = min(max(q0 + g * (q1 - q0), np.float32(0.0)), l_max)
-                ir, il = int(rr), int(ll)
+                ir, il = np.uint32(rr), np.uint32(ll)
                 fr, fl = rr - np.float32(ir), ll - np.float32(il)
                 a = field[ir, il] + (field[ir, il + 1] - field[ir, il]) * fl
                 b = field[ir + 1, il] + (field[ir + 1, il + 1] - field[ir + 1, il]) * fl
-                v = a + (b - a) * fr
-                angle = np.float32(-2.0 * math.pi) * (t0 + g * (t1 - t0))
-                c, s = np.float32(math.cos(angle)), np.float32(math.sin(angle))
-                out[i, pad + bl * BLOCK + j] = complex(v.real * c - v.imag * s, v.real * s + v.imag * c)
+                out[i, pad + bl * BLOCK + j] = np.complex64((a + (b - a) * fr) * turn)
+                turn *= rotate
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -67,7 +69,12 @@ def convolve_lines(data: C64, kernels: C64, zone: NDArray[np.int64], pad: int, r
     samples, lines = re.shape
     taps = kernels.shape[1]
     first = pad - taps // 2
+    width = data.shape[1]
+    x, y = np.empty(width, np.float32), np.empty(width, np.float32)
     for i in range(samples):
+        for q in range(width):  # real and imaginary parts apart, so that the loops below vectorise
+            x[q] = data[i, q].real
+            y[q] = data[i, q].imag
         row_re, row_im = re[i], im[i]
         for q in range(lines):
             row_re[q] = 0.0
@@ -75,10 +82,10 @@ def convolve_lines(data: C64, kernels: C64, zone: NDArray[np.int64], pad: int, r
         for k in range(taps):
             h = kernels[zone[i], taps - 1 - k]
             a, b = h.real, h.imag
+            u, v = x[first + k :], y[first + k :]
             for q in range(lines):
-                v = data[i, first + k + q]
-                row_re[q] += a * v.real - b * v.imag
-                row_im[q] += a * v.imag + b * v.real
+                row_re[q] += a * u[q] - b * v[q]
+                row_im[q] += a * v[q] + b * u[q]
 
 
 @njit(cache=True, nogil=True, fastmath=True)
