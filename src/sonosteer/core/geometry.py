@@ -49,24 +49,31 @@ class Spacing:
 
 
 @dataclass(frozen=True, slots=True)
-class LinearProbe:
+class _Face:
+    """Where the middle of a transducer's face is drawn, and the Cartesian coordinates that start there."""
+
+    apex_px: Point
+
+    def to_probe_mm(self, point_px: Point, spacing: Spacing) -> Point:
+        """Image pixels -> (lateral, depth) in mm from the middle of the face."""
+        return spacing.to_mm((point_px[0] - self.apex_px[0], point_px[1] - self.apex_px[1]))
+
+    def to_image_px(self, point_mm: Point, spacing: Spacing) -> Point:
+        """(lateral, depth) in mm -> image pixels."""
+        x, y = spacing.to_px(point_mm)
+        return x + self.apex_px[0], y + self.apex_px[1]
+
+
+@dataclass(frozen=True, slots=True)
+class LinearProbe(_Face):
     """A linear array drawn as a rectangle.
 
     apex_px: pixel of the middle of the transducer's face. width_mm: length of the face.
     depth_mm: imaged depth.
     """
 
-    apex_px: Point
     width_mm: float
     depth_mm: float
-
-    def to_probe_mm(self, point_px: Point, spacing: Spacing) -> Point:
-        """Image pixels -> (lateral, depth) in mm from the middle of the face."""
-        return (point_px[0] - self.apex_px[0]) * spacing.x_mm, (point_px[1] - self.apex_px[1]) * spacing.y_mm
-
-    def to_image_px(self, point_mm: Point, spacing: Spacing) -> Point:
-        """(lateral, depth) in mm -> image pixels."""
-        return point_mm[0] / spacing.x_mm + self.apex_px[0], point_mm[1] / spacing.y_mm + self.apex_px[1]
 
     def beam_angle_rad(self, point_mm: Point) -> float:
         """Direction of the beam through a point, from straight down towards +x: always 0 here."""
@@ -78,25 +85,16 @@ class LinearProbe:
 
 
 @dataclass(frozen=True, slots=True)
-class ConvexProbe:
+class ConvexProbe(_Face):
     """A curved array drawn as a sector.
 
     apex_px: pixel of the middle of the face (its lowest-depth point). radius_mm: radius of the face.
     fov_rad: opening angle of the sector. depth_mm: imaged depth along the middle line.
     """
 
-    apex_px: Point
     radius_mm: float
     fov_rad: float
     depth_mm: float
-
-    def to_probe_mm(self, point_px: Point, spacing: Spacing) -> Point:
-        """Image pixels -> (lateral, depth) in mm from the middle of the face (Cartesian)."""
-        return (point_px[0] - self.apex_px[0]) * spacing.x_mm, (point_px[1] - self.apex_px[1]) * spacing.y_mm
-
-    def to_image_px(self, point_mm: Point, spacing: Spacing) -> Point:
-        """(lateral, depth) in mm -> image pixels."""
-        return point_mm[0] / spacing.x_mm + self.apex_px[0], point_mm[1] / spacing.y_mm + self.apex_px[1]
 
     def to_polar(self, point_mm: Point) -> Point:
         """(lateral, depth) in mm -> (range from the face in mm, beam angle in rad)."""
@@ -119,12 +117,6 @@ class ConvexProbe:
 
 
 Probe: TypeAlias = LinearProbe | ConvexProbe
-
-
-def read_only(array: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Set an array read-only and return it: what flows is frozen."""
-    array.flags.writeable = False
-    return array
 
 
 def rigid(rotation: NDArray[np.float64], translation_mm: tuple[float, float, float]) -> Matrix:

@@ -38,7 +38,6 @@ class TableWriter:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         except OSError as e:
             raise writing_failed(path, e, "nothing was written") from None
-        self._columns = tuple(columns)
         self._put(",".join(columns) + "\n")
 
     def write(self, values: Sequence[str]) -> None:

@@ -52,6 +52,7 @@ class NeedleEcho:
     roughness: C64
     modulation: F64
     phases: F64
+    pulse: NDArray[np.float32]
 
     @classmethod
     def make(
@@ -64,7 +65,7 @@ class NeedleEcho:
         kernel = np.exp(-0.5 * (t / 1.5) ** 2)
         smooth = np.convolve(rng.standard_normal(n + 120), kernel, "valid")
         modulation = 10 ** (look.dropout_db / 20 * smooth / smooth.std())
-        return cls(array, look, rough, modulation, rng.random(16))
+        return cls(array, look, rough, modulation, rng.random(16), array.pulse(array.range_step_mm))
 
     def lobes(self, misalignment_rad: F64) -> tuple[F64, F64]:
         """(specular, rough) amplitude factor against the angle between the shaft's normal and the beam."""
@@ -115,14 +116,13 @@ class NeedleEcho:
         self._shade(r, q, weight, covered, shaft_r, order, pad, data)
 
         turns = 2 * p.range_step_mm / p.wavelength_mm
-        pulse = p.pulse(p.range_step_mm)
         amplitude = 10 ** (look.rough_db / 20) * rough * weight * self.modulation[:n] * math.sqrt(STEP_MM / 0.1)
         points = self.roughness[:n] * amplitude.astype(np.float32)
         points[:2] += np.float32(10 ** (look.tip_db / 20) / 2 * weight[0] * (0.35 + 0.65 * rough[0]))
         step = look.reverberation_mm / p.range_step_mm
         for k in range(look.reverberations + 1):
             gain = np.complex64(10 ** (look.reverberation_db * k / 20) * np.exp(2j * np.pi * self.phases[k] * (k > 0)))
-            kernels.add_points(r + np.float32(k * step), q, points * gain, turns, pulse, pad, data)
+            kernels.add_points(r + np.float32(k * step), q, points * gain, turns, self.pulse, pad, data)
 
         strength = 10 ** (look.specular_db / 20) * specular * weight * self.modulation[:n]
         per_line = np.where(covered, np.interp(lines, q[order], strength[order]), 0.0)
@@ -133,11 +133,11 @@ class NeedleEcho:
     ) -> None:
         """Add the specular echo and its reverberation to the beamformed lines."""
         p, look = self.array, self.look
-        turns, pulse = 2 * p.range_step_mm / p.wavelength_mm, p.pulse(p.range_step_mm)
+        turns = 2 * p.range_step_mm / p.wavelength_mm
         step = look.reverberation_mm / p.range_step_mm
         for k in range(look.reverberations + 1):
             gain = np.complex64(10 ** (look.reverberation_db * k / 20) * np.exp(2j * np.pi * self.phases[k] * (k > 0)))
-            kernels.add_line_echoes(shaft_r + np.float32(k * step), amplitude * gain, turns, pulse, re, im)
+            kernels.add_line_echoes(shaft_r + np.float32(k * step), amplitude * gain, turns, self.pulse, re, im)
 
     def _shade(
         self,

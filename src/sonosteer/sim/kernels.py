@@ -111,6 +111,18 @@ def log_compress(envelope: F32, gain: F32, per_db: float, grey: float, out: NDAr
 
 
 @njit(cache=True, nogil=True, fastmath=True)
+def pulse_at(pulse: F32, k: int, fraction: np.float32) -> np.float32:
+    """Share of an echo at sample k after the one it lies behind by `fraction`; linear between samples."""
+    half = pulse.shape[0] // 2
+    w = np.float32(0.0)
+    if k <= half:
+        w += pulse[k + half] * (np.float32(1.0) - fraction)
+    if k > -half:
+        w += pulse[k + half - 1] * fraction
+    return w
+
+
+@njit(cache=True, nogil=True, fastmath=True)
 def add_points(
     r: F32,
     q: F32,
@@ -133,11 +145,7 @@ def add_points(
         phase = -2.0 * math.pi * r[p] * turns_per_sample
         a = np.complex64(amplitude[p] * complex(math.cos(phase), math.sin(phase)))
         for k in range(-half, half + 2):
-            w = np.float32(0.0)
-            if k <= half:
-                w += pulse[k + half] * (np.float32(1.0) - fr)
-            if k > -half:
-                w += pulse[k + half - 1] * fr
+            w = pulse_at(pulse, k, fr)
             out[ir + k, pad + il] += a * (w * (np.float32(1.0) - fl))
             out[ir + k, pad + il + 1] += a * (w * fl)
 
@@ -154,11 +162,7 @@ def add_line_echoes(r: F32, amplitude: C64, turns_per_sample: float, pulse: F32,
         phase = -2.0 * math.pi * r[q] * turns_per_sample
         a = amplitude[q] * complex(math.cos(phase), math.sin(phase))
         for k in range(-half, half + 2):
-            w = np.float32(0.0)
-            if k <= half:
-                w += pulse[k + half] * (np.float32(1.0) - fr)
-            if k > -half:
-                w += pulse[k + half - 1] * fr
+            w = pulse_at(pulse, k, fr)
             re[ir + k, q] += np.float32(a.real) * w
             im[ir + k, q] += np.float32(a.imag) * w
 
