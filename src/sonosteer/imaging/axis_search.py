@@ -22,6 +22,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sonosteer.imaging.rays import F32, U8, across_sign, ray_scores, sample_rays
+from sonosteer.imaging.scratch import Scratch
 
 MAX_RAYS = 48
 
@@ -128,13 +129,7 @@ class AxisSearch:
     first_ray_px: float = 12.0  # ours: clear of the border
     coarse_rad: float = math.radians(1.0)
     fine_rad: float = math.radians(0.1)
-    _scratch: dict[str, NDArray[np.float32]] = field(default_factory=dict, repr=False, compare=False)
-
-    def _buffer(self, name: str, *shape: int) -> NDArray[np.float32]:
-        buffer = self._scratch.get(name)
-        if buffer is None or any(have < want for have, want in zip(buffer.shape, shape, strict=True)):
-            buffer = self._scratch[name] = np.zeros(shape, np.float32)
-        return buffer
+    _scratch: Scratch = field(default_factory=Scratch, repr=False, compare=False)
 
     def search(
         self, image: U8, anchor_px: tuple[float, float], range_rad: tuple[float, float], length_px: float
@@ -146,16 +141,29 @@ class AxisSearch:
         middle = 0.5 * (range_rad[0] + range_rad[1])
         spread = 0.5 * (range_rad[1] - range_rad[0])
         deeper = across_sign(middle)
-        rays = self._buffer("rays", MAX_RAYS)
+        rays = self._scratch.at_least("rays", (MAX_RAYS,))
         n = adapt_rays(length_px, self.first_ray_px, rays)
         slope_max = math.tan(spread + 0.5 * self.coarse_rad)
         reach = self.half_px + self.w_px
         full = reach + math.ceil((float(rays[n - 1]) + self.s_px) * slope_max) + 2
-        region = self._buffer("region", MAX_RAYS, 2 * self.s_px + 1, 2 * full + 1)
+        region = self._scratch.at_least(
+            "region",
+            (
+                MAX_RAYS,
+                2 * self.s_px + 1,
+                2 * full + 1,
+            ),
+        )
         sample_rays(image, *anchor_px, middle, deeper, rays, n, self.s_px, reach, slope_max, region)
-        R = self._buffer("R", 2 * reach + 1)
-        S = self._buffer("S", MAX_RAYS, 2 * self.half_px + 1)
-        H = self._buffer("H", 2 * self.half_px + 1)
+        R = self._scratch.at_least("R", (2 * reach + 1,))
+        S = self._scratch.at_least(
+            "S",
+            (
+                MAX_RAYS,
+                2 * self.half_px + 1,
+            ),
+        )
+        H = self._scratch.at_least("H", (2 * self.half_px + 1,))
         args = (region, rays, n, self.s_px, self.w_px, self.half_px, self.bin_px)
 
         steps = max(1, round(spread / self.coarse_rad))

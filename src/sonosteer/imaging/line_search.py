@@ -24,6 +24,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from sonosteer.imaging.scratch import Scratch
+
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 
@@ -170,26 +172,70 @@ def field_of_view(image: U8) -> U8:
     return closed
 
 
-def normalised(image: U8, mask: U8, size: int = 41, floor: float = 8.0, cap: float = 2.5) -> F32:
-    """(image - local mean) / (local sd + floor) inside the mask, clipped to +-cap, 0 outside."""
-    f, m = image.astype(np.float32), mask.astype(np.float32)
-    weight = cv2.blur(m, (size, size)) + 1e-3
-    mean = cv2.blur(f * m, (size, size)) / weight
-    power = cv2.blur(f * f * m, (size, size)) / weight
-    sd = np.sqrt(np.maximum(power - mean * mean, 0))
-    out: F32 = np.clip((f - mean) / (sd + floor), -cap, cap) * 30 * m
+def normalised(image: U8, mask: U8, scratch: Scratch, size: int = 41, floor: float = 8.0, cap: float = 2.5) -> F32:
+    """(image - local mean) / (local sd + floor) inside the mask, clipped to +-cap, 0 outside; in scratch."""
+    moments, blurred = (scratch.exactly(name, (*image.shape, 3)) for name in ("moments", "blurred"))
+    local_moments(image, mask, moments)
+    cv2.blur(moments, (size, size), dst=blurred)
+    out = scratch.exactly("flat", image.shape)
+    standardise(image, mask, blurred, floor, cap, out)
     return out
 
 
-def find_lines(image: U8, mask: U8, *, from_right: bool, steep: bool, angle_rad: tuple[float, float]) -> list[Line]:
-    """Candidates of one family, best first.
+@njit(cache=True, nogil=True, fastmath=True)
+def local_moments(image: U8, mask: U8, moments: F32) -> None:
+    """moments[..., 0:3] = mask, mask * image, mask * image^2."""
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            m, v = np.float32(mask[y, x]), np.float32(image[y, x])
+            moments[y, x, 0] = m
+            moments[y, x, 1] = m * v
+            moments[y, x, 2] = m * v * v
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def standardise(image: U8, mask: U8, moments: F32, floor: float, cap: float, out: F32) -> None:
+    """out = 30 mask clip((image - mean) / (sd + floor), -cap, cap) from blurred moments."""
+    low, top = np.float32(floor), np.float32(cap)
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            inverse = np.float32(1.0) / (moments[y, x, 0] + np.float32(1e-3))
+            mean = moments[y, x, 1] * inverse
+            variance = max(moments[y, x, 2] * inverse - mean * mean, np.float32(0.0))
+            z = (np.float32(image[y, x]) - mean) / (np.sqrt(variance) + low)
+            out[y, x] = np.float32(30.0) * np.float32(mask[y, x]) * min(max(z, -top), top)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An image made ready for the search: contrast normalised, and 1 where there is tissue.
+
+    Lives in its scratch, until that is used for another image.
+    """
+
+    flat: F32
+    mask: U8
+    scratch: Scratch
+
+
+def view_of(image: U8, scratch: Scratch | None = None) -> View:
+    """Make an image ready; (rows, columns) uint8. Serves every family of lines."""
+    scratch = scratch or Scratch()
+    mask = field_of_view(image)
+    return View(normalised(image, mask, scratch), mask, scratch)
+
+
+def find_lines(view: View, *, from_right: bool, steep: bool, angle_rad: tuple[float, float]) -> list[Line]:
+    """Candidates of one family, best first, in px of the image.
 
     from_right: the needle enters at the right or comes down from the right (the image is mirrored).
     steep: strips are rows (more than 45 degrees) instead of columns. angle_rad: (low, high) of the angle
     below the horizontal, 0..pi/2, after mirroring.
     """
+    flat, mask, scratch = view.flat, view.mask, view.scratch
     if from_right:
-        image, mask = cv2.flip(image, 1), cv2.flip(mask, 1)
+        flat = cv2.flip(flat, 1, dst=scratch.exactly("mirrored", flat.shape))
+        mask = cv2.flip(mask, 1)
     columns = np.flatnonzero(mask.mean(0) > 0.25)
     rows = np.flatnonzero(mask.mean(1) > 0.1)
     low, high = angle_rad
@@ -200,7 +246,6 @@ def find_lines(image: U8, mask: U8, *, from_right: bool, steep: bool, angle_rad:
     if len(columns) < 40 or len(rows) < 40 or low >= high:
         return []
     c0, c1, r0, r1 = int(columns[0]), int(columns[-1]) + 1, int(rows[0]), int(rows[-1]) + 1
-    flat = normalised(image, mask)
     if steep:
         T, inside, x0, x1 = flat, mask, r0, r1
         first_row, last_row = c0 - 0.5 * (c1 - c0), c0 + 0.75 * (c1 - c0)
@@ -209,17 +254,19 @@ def find_lines(image: U8, mask: U8, *, from_right: bool, steep: bool, angle_rad:
         first_row, last_row = r0 - 6.0, r0 + 0.62 * (r1 - r0)
     strips = (x1 - x0) // STRIP
     pad = STRIP + 2
-    padded = cv2.copyMakeBorder(np.ascontiguousarray(T), 0, 0, pad, pad, cv2.BORDER_REPLICATE)
+    padded = scratch.exactly("padded", (T.shape[0], T.shape[1] + 2 * pad))
+    padded[:, pad:-pad] = T
+    padded[:, :pad], padded[:, -pad:] = T[:, :1], T[:, -1:]
     slopes = np.tan(np.arange(low, high + math.radians(2), math.radians(2)))
     fine = np.tan(np.arange(low, high + 1e-9, math.radians(0.75)))
-    P = np.empty((len(slopes), strips, T.shape[1]), np.float32)
+    P = scratch.exactly(f"P {steep}", (len(slopes), strips, T.shape[1]))
     strip_means(padded, x0, STRIP, slopes, pad, P)
-    Z = np.empty_like(P)
+    Z = scratch.exactly(f"Z {steep}", P.shape)
     whitened_ridges(P, *LAGS, Z)
     middle = slice(x0 + STRIP // 2, x0 + strips * STRIP, STRIP)
     lines = np.zeros((MAX_LINES, 5))
     n = best_lines(Z, np.ascontiguousarray(inside[middle]), STRIP, slopes, fine, first_row, last_row, lines)
-    width = image.shape[1]
+    width = mask.shape[1]
     found = (_to_line(row, x0, width, from_right=from_right, steep=steep) for row in lines[:n])
     weighed = (_weigh_entry(line, float(r0), float(c1 - c0)) for line in found)
     return sorted((line for line in weighed if line is not None), key=lambda line: -line.score)

@@ -9,7 +9,7 @@ a still bright line cannot be told from fascia, so a hint is required.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Point
 from sonosteer.core.types import Hint
-from sonosteer.imaging.line_search import Line, field_of_view, find_lines
+from sonosteer.imaging.line_search import Line, find_lines, view_of
+from sonosteer.imaging.scratch import Scratch
 
 #: ours: needles lie between these angles below the horizontal unless the user says otherwise
 SHALLOWEST_RAD, STEEPEST_RAD = math.radians(12), math.radians(75)
@@ -64,6 +65,7 @@ class StartSearch:
     every_s: float = 0.2
     narrow_deg: float = 20.0
     click_mm: float = 2.0
+    _scratch: Scratch = field(default_factory=Scratch, repr=False, compare=False)
 
     def families(self, hint: Hint) -> tuple[Family, ...]:
         """What to look for. InputError if the hint says neither side nor angle, or contradicts itself."""
@@ -111,10 +113,10 @@ class StartSearch:
         """
         k = min(1.0, scale_mm / self.mm_per_px)
         small = cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
-        mask = field_of_view(small)
+        view = view_of(small, self._scratch)
         lines: list[Line] = []
         for f in families:
-            lines += find_lines(small, mask, from_right=f.from_right, steep=f.steep, angle_rad=f.angle_rad)
+            lines += find_lines(view, from_right=f.from_right, steep=f.steep, angle_rad=f.angle_rad)
         lines = [_scaled(line, small.shape, image.shape) for line in lines]
         if start_px is not None:
             chosen = self._through(lines, start_px, scale_mm)
