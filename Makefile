@@ -38,6 +38,7 @@ check: .venv/dev ## Style (ruff), types (mypy --strict) and who imports whom (im
 
 bench: .venv/user ## Speed against plain NumPy and OpenCV's trackers, in one run
 	@$(BIN)/sonosteer bench tracking
+	@$(BIN)/sonosteer bench simulator
 
 clean: ## Remove .venv and what make has made
 	rm -rf .venv demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

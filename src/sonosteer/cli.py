@@ -156,7 +156,7 @@ def evaluate(
 
 @app.command(epilog="Example: sonosteer bench tracking --json")
 def bench(
-    name: Annotated[str, typer.Argument(help="tracking")] = "tracking",
+    name: Annotated[str, typer.Argument(help="tracking or simulator")] = "tracking",
     seed: Seed = 0,
     json: Json = False,
 ) -> None:

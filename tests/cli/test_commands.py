@@ -299,6 +299,15 @@ def test_stills_and_tracked_sequences_run(capsys, real_data, tmp_path):
         assert read_tips(tmp_path / str(i) / "tips.csv")
 
 
+def test_the_simulators_bench_reports_frames_per_second_and_a_ratio(capsys):
+    code, stdout, _ = run(capsys, "bench", "simulator", "--json")
+    assert code == 0
+    whole, tissue = json.loads(stdout)["cases"]
+    assert whole["fps"] > 0
+    assert tissue["ratio"]["numpy"] > 0
+    assert run(capsys, "bench", "simulator")[0] == 0
+
+
 def test_the_bench_reports_ratios(capsys):
     code, stdout, _ = run(capsys, "bench", "tracking", "--json")
     assert code == 0

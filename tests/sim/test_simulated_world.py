@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from sonosteer.benchmarks.simulator import kernel_tissue, numpy_tissue
 from sonosteer.core.errors import InputError
 from sonosteer.sim.echo import Appearance, NeedleEcho
 from sonosteer.sim.field import Tissue
@@ -91,6 +92,14 @@ def test_convolution_along_the_lines_equals_numpys():
     for i, zone in enumerate((0, 1, 1)):
         want = np.convolve(data[i, PAD - 4 : PAD + 44], kernels[zone], "valid")
         np.testing.assert_allclose(re[i] + 1j * im[i], want, atol=1e-3)
+
+
+def test_a_tissue_frame_equals_the_plain_numpy_statement():
+    world = World(make_scene("in-plane-linear", 6, needle=False))
+    ours, numpy = kernel_tissue(world, 1.37), numpy_tissue(world, 1.37)
+    difference = np.abs(ours.astype(int) - numpy)
+    assert np.quantile(difference, 0.999) <= 1
+    assert ours.std() > 10
 
 
 def test_blending_is_linear():

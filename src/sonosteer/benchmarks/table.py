@@ -4,4 +4,10 @@ from __future__ import annotations
 
 from sonosteer.core.registry import LazyTable
 
-BENCHMARKS = LazyTable("benchmark", {"tracking": "sonosteer.benchmarks.tracking:run"})
+BENCHMARKS = LazyTable(
+    "benchmark",
+    {
+        "tracking": "sonosteer.benchmarks.tracking:run",
+        "simulator": "sonosteer.benchmarks.simulator:run",
+    },
+)

@@ -40,14 +40,14 @@ class World:
         self.insertion = _insertion(scene)
         bank = noise.standard_normal((a.samples + 64, a.lines + 64, 2), dtype=np.float32) * np.float32(0.7071)
         pulse = a.pulse(a.range_step_mm)
-        self._noise = cv2.sepFilter2D(bank, -1, np.ones(1, np.float32), pulse).view(np.complex64)[..., 0]
+        self.noise = cv2.sepFilter2D(bank, -1, np.ones(1, np.float32), pulse).view(np.complex64)[..., 0]
         depth = np.arange(a.samples) * a.range_step_mm
         level_db = scene.noise_db + scene.noise_db_per_mm * depth
-        self._noise_level = (10 ** (level_db / 20)).astype(np.float32)
-        self._gain = np.full(a.samples, 1.0 / scene.looks, np.float32)
-        self._zone = np.minimum(depth / a.depth_mm * ZONES, ZONES - 1).astype(np.int64)
+        self.noise_level = (10 ** (level_db / 20)).astype(np.float32)
+        self.gain = np.full(a.samples, 1.0 / scene.looks, np.float32)
+        self.zone = np.minimum(depth / a.depth_mm * ZONES, ZONES - 1).astype(np.int64)
         angles = np.linspace(-1, 1, scene.looks) * scene.look_deg if scene.looks > 1 else [0.0]
-        self._kernels = [lateral_kernels(a, math.radians(float(d))) for d in angles]
+        self.kernels = [lateral_kernels(a, math.radians(float(d))) for d in angles]
         self.spacing = Spacing(scene.spacing_mm, scene.spacing_mm)
         self.probe = LinearProbe(((scene.width_px - 1) / 2, 0.0), a.width_mm, a.depth_mm)
         self._map = self._scan_map()
@@ -99,26 +99,26 @@ class World:
         kernels.blend(a, b, share, flat)
         self._data[:, :PAD] = 0  # needle points drawn beyond the outer lines must not pile up
         self._data[:, -PAD:] = 0
-        kernels.gather(self._slice, *self._coordinates(length_mm, breath_mm), PAD, self._data)
+        kernels.gather(self._slice, *self.coordinates(length_mm, breath_mm), PAD, self._data)
         if s.needle and length_mm > 0:
             wall = self.insertion.wall_mm(length_mm, tip_y_mm, STEP_MM)
             wall[:, 1] += breath_mm
             shaft_r, specular = self.echo.draw(wall, PAD, self._data)
-        for look, kernel in enumerate(self._kernels):
-            kernels.convolve_lines(self._data, kernel, self._zone, PAD, self._re, self._im)
+        for look, kernel in enumerate(self.kernels):
+            kernels.convolve_lines(self._data, kernel, self.zone, PAD, self._re, self._im)
             if shaft_r is not None and specular is not None:
                 self.echo.draw_specular(shaft_r, specular, self._re, self._im)
             row, column = offsets[look]
             kernels.add_envelope(
-                self._re, self._im, self._noise, row, column, self._noise_level, self._envelope, look == 0
+                self._re, self._im, self.noise, row, column, self.noise_level, self._envelope, look == 0
             )
-        kernels.log_compress(self._envelope, self._gain, 255.0 / s.dynamic_range_db, s.grey, self._lines)
+        kernels.log_compress(self._envelope, self.gain, 255.0 / s.dynamic_range_db, s.grey, self._lines)
         image: NDArray[np.uint8] = cv2.remap(
             self._lines, *self._map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
         )
         return image
 
-    def _coordinates(
+    def coordinates(
         self, length_mm: float, breath_mm: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Where in the field each image sample's tissue was at rest, every BLOCK samples and lines."""
