@@ -70,7 +70,10 @@ def demo(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """One simulated insertion through source, tracker, overlay and report, in under a minute."""
+    """Track a simulated insertion, from frames to report.
+
+    Takes well under a minute and prints where the results are.
+    """
     from sonosteer import app as do
 
     do.demo(out, seed=seed, as_json=json)
@@ -118,7 +121,10 @@ def track(
     settings: Settings = None,
     json: Json = False,
 ) -> None:
-    """Track the needle's tip through a clip: a file, a picture and a report."""
+    """Track the needle's tip through a clip.
+
+    Writes tips.csv (a row for every frame), overlay.mp4, report.html and summary.json.
+    """
     from sonosteer import app as do
     from sonosteer.options import TrackOptions
 
@@ -148,7 +154,10 @@ def evaluate(
     spacing_mm: SpacingMm = None,
     json: Json = False,
 ) -> None:
-    """Errors of a track against truth; a frame without an estimate counts against the tracker."""
+    """Measure the errors of a track against truth.
+
+    Matched by frame; a frame without an estimate counts against the tracker.
+    """
     from sonosteer import app as do
 
     do.evaluate(tips, truth, spacing_mm=spacing_mm, as_json=json)
@@ -160,15 +169,18 @@ def bench(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Speed, each figure as a ratio to a stated reference measured in the same run."""
+    """Measure speed against stated references.
+
+    Each figure is a ratio to a reference measured in the same run, on one thread.
+    """
     from sonosteer import app as do
 
     do.bench(name, seed=seed, as_json=json)
 
 
-@app.command()
+@app.command(epilog="Example: sonosteer doctor")
 def doctor(json: Json = False) -> None:
-    """What is installed, what is missing, and how to get it."""
+    """Say what is installed, what is missing, how to get it."""
     from sonosteer import app as do
 
     do.doctor(as_json=json)

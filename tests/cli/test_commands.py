@@ -121,7 +121,7 @@ def test_the_doctor_lists_what_there_is(capsys):
 
 
 def test_help_explains_every_command_with_an_example(capsys):
-    for command in ("demo", "simulate", "track", "evaluate", "bench"):
+    for command in ("demo", "simulate", "track", "evaluate", "bench", "doctor"):
         code, stdout, _ = run(capsys, command, "--help")
         assert code == 0
         assert "Example: sonosteer" in stdout
