@@ -115,6 +115,14 @@ def test_tip_features_equal_the_direct_statement(angle_deg, moved):
     np.testing.assert_allclose(got.h, want, atol=0.02)
 
 
+def test_the_features_apart_add_up_to_h():
+    image, _ = line_image(35)
+    feature = TipFeatures(WEIGHTS)
+    h = feature.along(image, image, (60.0, 40.0), math.radians(35), 300).h.copy()
+    E = feature.each_along(image, image, (60.0, 40.0), math.radians(35), 300)
+    np.testing.assert_allclose(np.array(WEIGHTS) @ E, h, atol=1e-3)
+
+
 def test_the_features_peak_at_the_tip():
     image, _ = line_image(35, width=9)
     seen = TipFeatures(WEIGHTS).along(image, None, (60.0, 40.0), math.radians(35), 380)

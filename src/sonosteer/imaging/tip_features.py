@@ -276,3 +276,13 @@ class TipFeatures:
         )
         shaft_score(W["band"], n, 7, 4, 4, W["z"])
         return TipProfile(n, W["h"][:n], W["z"][:n])
+
+    def each_along(
+        self, image: U8, earlier: U8 | None, anchor_px: tuple[float, float], angle_rad: float, n: int
+    ) -> F32:
+        """E_1..E_5 apart, (5, end of the view), shifted as they enter h: what weights are chosen on."""
+        end = self.along(image, earlier, anchor_px, angle_rad, n).end
+        E: F32 = self._workspace()["E"][:, :end].astype(np.float32)
+        later = np.minimum(np.arange(end) + self.s_n, end - 1)
+        E[[2, 4]] = E[[2, 4]][:, later]
+        return E
