@@ -196,3 +196,36 @@ def test_the_needle_in_a_real_clip_is_found_and_followed(real_data):
         for mark in marks
     ]
     assert np.median(distance) <= 45
+
+
+def growing_line(angle_deg, entry, n=36, start=90.0, step=4.0):
+    """A bright line over noise that grows from `entry`; (frames, true tips)."""
+    import cv2
+
+    rng = np.random.default_rng(0)
+    tissue = cv2.GaussianBlur(rng.normal(70, 60, (512, 400)).astype(np.float32), (0, 0), 1.5)
+    a = math.radians(angle_deg)
+    frames, tips = [], []
+    for i in range(n):
+        length = start + step * i
+        tips.append((entry[0] + length * math.cos(a), entry[1] + length * math.sin(a)))
+        line = np.zeros_like(tissue)
+        ends = (tuple(round(16 * v) for v in point) for point in (entry, tips[-1]))
+        cv2.line(line, *ends, 80.0, 7, cv2.LINE_AA, 4)
+        noise = cv2.GaussianBlur(rng.normal(0, 20, tissue.shape).astype(np.float32), (0, 0), 1.2)
+        pixels = np.clip(tissue + noise + cv2.GaussianBlur(line, (0, 0), 1.5), 5, 255).astype(np.uint8)
+        frames.append(Frame(pixels, i, i / 20, Spacing(0.1, 0.1)))
+    return frames, tips
+
+
+TOP = [(40, (20, 0)), (60, (60, 0)), (75, (150, 0)), (100, (250, 0)), (120, (330, 0)), (140, (380, 0))]
+
+
+@pytest.mark.parametrize(("angle", "entry"), TOP)
+def test_a_needle_from_the_top_is_followed(angle, entry):
+    frames, tips = growing_line(angle, entry)
+    estimates = follow(frames, Hint(enters="top"))
+    found = [(e, tip) for e, tip in zip(estimates, tips, strict=True) if isinstance(e, TipEstimate)]
+    assert len(found) >= 0.7 * len(frames)
+    assert np.median([0.1 * math.dist(e.tip_px, tip) for e, tip in found]) < 2.0
+    assert math.degrees(found[-1][0].angle_rad) == pytest.approx(angle, abs=2)

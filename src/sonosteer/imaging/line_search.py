@@ -225,12 +225,15 @@ def view_of(image: U8, scratch: Scratch | None = None) -> View:
     return View(normalised(image, mask, scratch), mask, scratch)
 
 
-def find_lines(view: View, *, from_right: bool, steep: bool, angle_rad: tuple[float, float]) -> list[Line]:
+def find_lines(
+    view: View, *, from_right: bool, steep: bool, angle_rad: tuple[float, float], from_top: bool = False
+) -> list[Line]:
     """Candidates of one family, best first, in px of the image.
 
     from_right: the needle enters at the right or comes down from the right (the image is mirrored).
     steep: strips are rows (more than 45 degrees) instead of columns. angle_rad: (low, high) of the angle
-    below the horizontal, 0..pi/2, after mirroring.
+    below the horizontal, 0..pi/2, after mirroring. from_top: by columns, lines that begin at the top of the
+    image instead of its side.
     """
     flat, mask, scratch = view.flat, view.mask, view.scratch
     if from_right:
@@ -252,6 +255,8 @@ def find_lines(view: View, *, from_right: bool, steep: bool, angle_rad: tuple[fl
     else:
         T, inside, x0, x1 = flat.T, mask.T, c0, c1
         first_row, last_row = r0 - 6.0, r0 + 0.62 * (r1 - r0)
+        if from_top:  # where they would have crossed the side, above the image
+            first_row, last_row = r0 - 0.8 * (c1 - c0) * math.tan(high), float(r0)
     strips = (x1 - x0) // STRIP
     pad = STRIP + 2
     padded = scratch.exactly("padded", (T.shape[0], T.shape[1] + 2 * pad))

@@ -23,15 +23,20 @@ from sonosteer.imaging.scratch import Scratch
 
 #: ours: needles lie between these angles below the horizontal unless the user says otherwise
 SHALLOWEST_RAD, STEEPEST_RAD = math.radians(12), math.radians(75)
+FLATTEST_FROM_TOP_RAD = math.radians(25)
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One kind of line to look for: mirrored or not, by columns or by rows; angles are after mirroring."""
+    """One kind of line to look for: mirrored or not, by columns or by rows; angles are after mirroring.
+
+    from_top: lines by columns that begin at the top of the image instead of its side.
+    """
 
     from_right: bool
     steep: bool
     angle_rad: tuple[float, float]
+    from_top: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +88,10 @@ class StartSearch:
                 b = min(b, STEEPEST_RAD)
             if a >= b or hint.enters == ("left" if from_right else "right"):
                 continue
-            if a < math.radians(45) and hint.enters != "top":
-                out.append(Family(from_right, False, (a, b)))
+            if a < math.radians(45):
+                from_top = hint.enters == "top"
+                flattest = max(a, FLATTEST_FROM_TOP_RAD) if from_top and hint.angle_rad is None else a
+                out.append(Family(from_right, False, (flattest, b), from_top))
             if b > math.radians(45) or hint.enters == "top":
                 out.append(Family(from_right, True, (max(a, math.radians(30)), b)))
         if not out:
@@ -116,7 +123,9 @@ class StartSearch:
         view = view_of(small, self._scratch)
         lines: list[Line] = []
         for f in families:
-            lines += find_lines(view, from_right=f.from_right, steep=f.steep, angle_rad=f.angle_rad)
+            lines += find_lines(
+                view, from_right=f.from_right, steep=f.steep, angle_rad=f.angle_rad, from_top=f.from_top
+            )
         lines = [_scaled(line, small.shape, image.shape) for line in lines]
         if start_px is not None:
             chosen = self._through(lines, start_px, scale_mm)
