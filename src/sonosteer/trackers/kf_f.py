@@ -99,6 +99,7 @@ class KalmanFeedback:
     angle_r_deg2: float = 4.0**2
     angle_p0_deg2: float = 10.0**2
     weights: tuple[float, float, float, float, float] = TIP_WEIGHTS
+    ridge_px: int = 4  # ours: w = w_max + 1; keeps to the straight part of a slightly bent needle
     half_range_deg: float = 5.0
     follow: float = 0.3  # ours: share of the measured offset by which the region moves sideways
     first_tip_px: float = 20.0  # ours: nearer to the border there is no room for TR
@@ -113,10 +114,11 @@ class KalmanFeedback:
     across_lever: float = 0.2  # ours: calibrated on validation scenes
     margin_px: float = 20.0  # ours: how far beyond the image the tip may coast
     start_search: StartSearch = field(default_factory=StartSearch)
-    _axis: AxisSearch = field(default_factory=AxisSearch, repr=False)
+    _axis: AxisSearch = field(init=False, repr=False)
     _features: TipFeatures = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_axis", AxisSearch(w_px=self.ridge_px))
         object.__setattr__(self, "_features", TipFeatures(self.weights))
 
     def prepare(self) -> None:
