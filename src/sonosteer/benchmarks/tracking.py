@@ -34,7 +34,7 @@ def run(*, seed: int, progress: Progress) -> dict[str, Any]:
     """`sonosteer bench tracking`: {"name", "machine", "cases": [{"case", "median_ms", ..., "ratio"}]}."""
     cv2.setNumThreads(1)
     scene = make_scene("in-plane-linear/validation", seed, speed_mm_s=10.0)
-    clip = [(frame, truth) for frame, truth in World(scene).frames()]
+    clip: list[tuple[Frame, Truth]] = list(World(scene).frames())
     times = {"kf+f": _track(clip), "numpy": _numpy(clip, progress)}
     times["csrt"] = _opencv("CSRT", clip)
     times["kcf"] = _opencv("KCF", clip)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -56,12 +57,29 @@ def _coerce(kind: Any, value: Any, where: str) -> Any:
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise InputError(f"{where} is {value!r}, but must be of type {kind.__name__}")
         return value
-    if isinstance(value, list):
-        inner = [o for o in options if o is not type(None)]
-        if inner and all(o is float for o in inner):
-            return tuple(_coerce(float, v, where) for v in value)
-        return tuple(value)
-    return value
+    if isinstance(value, list | tuple) and get_origin(kind) is tuple:
+        each = [options[0]] * len(value) if options[-1] is Ellipsis else list(options)
+        if len(each) != len(value):
+            raise InputError(f"{where} has {len(value)} entries, but must have {len(each)}")
+        return tuple(_coerce(k, v, where) for k, v in zip(each, value, strict=True))
+    return tuple(value) if isinstance(value, list) else value
+
+
+def check_finite(owner: Any, where: str) -> None:
+    """InputError names the first float field of a dataclass that is NaN or infinite."""
+    for f in dataclasses.fields(owner):
+        value = getattr(owner, f.name)
+        values = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(v, float) and not math.isfinite(v) for v in values):
+            raise InputError(f"{where}: {f.name} is {value}, but must be a number")
+
+
+def check_range(owner: Any, where: str, low: float, high: float, *names: str) -> None:
+    """InputError names the first of these fields that does not lie in [low, high]."""
+    for name in names:
+        value = getattr(owner, name)
+        if not low <= value <= high:
+            raise InputError(f"{where}: {name} is {value:g}; {low:g} to {high:g} is possible")
 
 
 def parse_value(text: str) -> bool | int | float | str:

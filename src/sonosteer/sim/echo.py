@@ -1,7 +1,9 @@
-"""What a needle looks like: specular and rough echoes of the shaft, the tip, reverberation, shadow.
+"""What a needle looks like: specular and rough echoes of its walls, the bevel, reverberation, ghosts, shadow.
 
-The visible line of a needle is the wall that faces the transducer. Its bevel faces away here, so that this
-wall runs straight to the apex: the drawn tip is the geometric one. Levels are dB over the tissue's rms.
+The needle comes as its axis, points (x lateral, y elevation, z depth) in probe mm from the tip back, one range step
+of the transducer apart, and the roll of its bevel: 0 where the point of the bevel lies on the probe's side, so that
+the wall facing the probe runs straight to the apex; pi where the bevel's face looks at the probe and that wall falls
+away to the apex on the far side. Levels are dB over the tissue's rms.
 """
 
 from __future__ import annotations
@@ -10,26 +12,32 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
+from sonosteer.core.config import check_finite, check_range
 from sonosteer.sim import kernels
-from sonosteer.sim.probe import ZONES, LinearArray, elevation_weights
+from sonosteer.sim.probe import ZONES, Transducer, elevation_weights
 
 C64 = NDArray[np.complex64]
+F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
-STEP_MM = 0.08
+TIP_MM = 3.0  # ours: the stretch behind the tip that decides whether it is called visible
 
 
 @dataclass(frozen=True, slots=True)
 class Appearance:
     """How a needle echoes. Defaults: a sanded 14G biopsy needle, as in Paper T.
 
-    specular_lobe_deg, rough_lobe_deg: how fast each echo falls with the angle between the shaft's normal and
-    the beam. dropout_db: log-normal variation along the shaft. reverberations: number, spacing and decay of
-    the copies below the shaft. shadow: share of the beam that the shaft stops when centred.
+    specular_lobe_deg, rough_lobe_deg: how fast each echo falls with the angle between the shaft's normal and the
+    beam. dropout_db: log-normal variation along the shaft; gaps: share of the shaft that hardly echoes.
+    second_wall_db: the far wall's echo, second_wall_mm below the near one's. reverberations: number, spacing and
+    decay of the copies below the shaft (many and slow: a comet tail). ghost_db: side-lobe copies, ghost_mm to either
+    side. shadow: share of the beam that the shaft stops when centred. bevel_deg: angle between face and axis.
     """
 
     diameter_mm: float = 2.108
+    bevel_deg: float = 20.0
     specular_db: float = 38.0
     rough_db: float = 29.0
     floor_db: float = -14.0
@@ -37,134 +45,306 @@ class Appearance:
     specular_lobe_deg: float = 6.0
     rough_lobe_deg: float = 30.0
     dropout_db: float = 3.0
+    gaps: float = 0.0
+    gap_mm: float = 2.0
+    second_wall_db: float = -12.0
+    second_wall_mm: float = 1.6
     reverberations: int = 5
     reverberation_mm: float = 0.55
     reverberation_db: float = -5.0
+    ghost_db: float = -36.0
+    ghost_mm: float = 5.0
     shadow: float = 0.6
+
+    def __post_init__(self) -> None:
+        check_finite(self, "needle's look")
+        check_range(self, "needle's look", 0.05, 5.0, "diameter_mm")
+        check_range(self, "needle's look", 5.0, 90.0, "bevel_deg")
+        check_range(self, "needle's look", 0.1, 90.0, "specular_lobe_deg", "rough_lobe_deg")
+        check_range(self, "needle's look", -120.0, 60.0, "specular_db", "rough_db", "tip_db", "second_wall_db")
+        check_range(self, "needle's look", 0.0, 1.0, "shadow", "gaps")
+        check_range(self, "needle's look", 0.0, 20.0, "dropout_db", "second_wall_mm", "reverberation_mm")
+        check_range(self, "needle's look", 0, 20, "reverberations")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What drawing a needle told.
+
+    line_r, line_amplitude: range (samples) and amplitude of the specular echo per line. bright_mm: (x, z) of the
+    brightest point. apex_mm: (x, y, z) of the bevel's point. level: amplitude of the shaft's last millimetres,
+    relative to fully developed tissue.
+    """
+
+    line_r: F32
+    line_amplitude: C64
+    bright_mm: tuple[float, float]
+    apex_mm: tuple[float, float, float]
+    level: float
 
 
 @dataclass(frozen=True)
 class NeedleEcho:
     """A needle's fixed material pattern: roughness, drop-outs and phases travel with the shaft."""
 
-    array: LinearArray
+    array: Transducer
     look: Appearance
     roughness: C64
     modulation: F64
-    phases: F64
-    pulse: NDArray[np.float32]
+    copies_mm: F64
+    copies: C64
+    pulse: F32
 
     @classmethod
     def make(
-        cls, array: LinearArray, look: Appearance, rng: np.random.Generator, length_mm: float = 90.0
+        cls, array: Transducer, look: Appearance, rng: np.random.Generator, length_mm: float = 220.0
     ) -> NeedleEcho:
         """Draw the pattern of a needle of `length_mm`, counted from the tip."""
-        n = round(length_mm / STEP_MM)
+        step = array.range_step_mm
+        n = round(length_mm / step)
         rough = (rng.standard_normal((n, 2)) * math.sqrt(0.5)).astype(np.float32).view(np.complex64)[:, 0]
-        t = np.arange(-60, 61) * STEP_MM
-        kernel = np.exp(-0.5 * (t / 1.5) ** 2)
-        smooth = np.convolve(rng.standard_normal(n + 120), kernel, "valid")
+        t = np.arange(-60, 61) * step
+        smooth = np.convolve(rng.standard_normal(n + 120), np.exp(-0.5 * (t / 1.5) ** 2), "valid")
         modulation = 10 ** (look.dropout_db / 20 * smooth / smooth.std())
-        return cls(array, look, rough, modulation, rng.random(16), array.pulse(array.range_step_mm))
+        if look.gaps > 0:
+            holes = np.convolve(rng.standard_normal(n + 120), np.exp(-0.5 * (t / (look.gap_mm / 2)) ** 2), "valid")
+            modulation[holes < np.quantile(holes, look.gaps)] *= 10 ** (-16 / 20)
+        k = np.arange(1, look.reverberations + 1)
+        copies_mm = np.concatenate([[0.0, look.second_wall_mm], k * look.reverberation_mm])
+        level_db = np.concatenate([[0.0, look.second_wall_db], k * look.reverberation_db])
+        phase = np.exp(2j * np.pi * np.concatenate([[0.0], rng.random(len(k) + 1)]))
+        gains = (10 ** (level_db / 20) * phase).astype(np.complex64)
+        return cls(array, look, rough, modulation, copies_mm, gains, array.pulse(array.range_step_mm))
 
-    def lobes(self, misalignment_rad: F64) -> tuple[F64, F64]:
-        """(specular, rough) amplitude factor against the angle between the shaft's normal and the beam."""
-        a = np.abs(misalignment_rad)
-        aperture = 0.5 * math.atan(0.5 / self.array.f_number_rx) + 0.5 * math.atan(0.5 / self.array.f_number_tx)
-        s = math.radians(self.look.specular_lobe_deg)
-        specular = np.clip(1 - a / (aperture + 2 * s), 0, 1) ** 1.5 * np.exp(-((a / (aperture + s)) ** 2))
-        rough = np.maximum(
-            np.exp(-0.5 * (a / math.radians(self.look.rough_lobe_deg)) ** 2), 10 ** (self.look.floor_db / 20)
-        )
-        return specular, rough
+    @property
+    def widths(self) -> tuple[float, float, float, float]:
+        """Of the lobes: aperture and surface of the specular one, of the rough one (rad), floor of the rough one."""
+        tx = math.atan(0.5 / self.array.f_number_tx) if self.array.f_number_tx > 0 else 0.0
+        aperture = 0.5 * math.atan(0.5 / self.array.f_number_rx) + 0.5 * tx
+        look = self.look
+        surface, rough = math.radians(look.specular_lobe_deg), math.radians(look.rough_lobe_deg)
+        return aperture, surface, rough, 10 ** (look.floor_db / 20)
 
-    def elevation(self, y_mm: F64, z_mm: F64) -> F64:
+    def elevation(self, y_mm: F64, range_mm: F64) -> F64:
         """Amplitude left at a distance y_mm from the image plane."""
-        y, w = elevation_weights(self.array)
-        zone = np.clip(z_mm / self.array.depth_mm * ZONES, 0, ZONES - 1).astype(int)
-        i = np.clip(np.abs(y_mm) / y[1], 0, len(y) - 1).astype(int)
-        out: F64 = w[zone, i]
+        y, weight, _ = elevation_weights(self.array)
+        out: F64 = bilinear(weight, range_mm / self.array.depth_mm * ZONES - 0.5, (y_mm - y[0]) / (y[1] - y[0]))
         return out
 
-    def tip_level_db(self, angle_rad: float, y_mm: float, z_mm: float) -> float:
-        """Level of the shaft's last millimetres over the tissue: what `visible` is judged by."""
-        _, rough = self.lobes(np.array([angle_rad]))
-        w = self.elevation(np.array([y_mm]), np.array([z_mm]))
-        near_tip = float(np.median(self.modulation[: round(3.0 / STEP_MM)]))
-        return self.look.rough_db + 20 * math.log10(float(rough[0] * w[0]) * near_tip + 1e-9)
+    def draw_in_plane(self, axis_mm: F64, roll_rad: float, level: F32, pad: int, data: C64) -> Drawn | None:
+        """Shade the tissue and add the rough echoes of a needle that lies along the image plane.
 
-    def draw(self, wall_mm: F64, pad: int, data: C64) -> tuple[NDArray[np.float32], C64]:
-        """Shade the tissue and add the rough echoes; return (range, amplitude) of the specular echo per line.
-
-        wall_mm: (n, 3) points (x lateral, z depth, y elevation) of the wall that faces the transducer, from
-        the tip back, STEP_MM apart.
+        level: the frame's amplitude factor every BLOCK samples and lines (what an occlusion leaves). None where
+        the needle is too short to be drawn.
         """
         p, look = self.array, self.look
-        n = min(len(wall_mm), len(self.roughness))
-        x, z, y = wall_mm[:n].T
-        t = np.gradient(wall_mm[:n], axis=0)
-        t /= np.linalg.norm(t, axis=1, keepdims=True)
-        angle = np.arcsin(np.clip(t[:, 1], -1, 1))
-        specular, rough = self.lobes(angle)
-        weight = self.elevation(y, z)
-        r = (z / p.range_step_mm).astype(np.float32)
-        q = ((x + p.width_mm / 2) / p.pitch_mm).astype(np.float32)
-        lines = np.arange(p.lines)
+        n = min(len(axis_mm), len(self.roughness))
+        if n < 4:
+            return None
+        y, weight, below = elevation_weights(p)
+        wall, r, q = np.empty((n, 2)), np.empty(n, np.float32), np.empty(n, np.float32)
+        shine, rough, mask, blocked = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+        face = max(0.0, -math.cos(roll_rad))
+        optics = (p.radius_mm, p.line_step, (p.lines - 1) / 2, p.range_step_mm, p.depth_mm)
+        surfaces(
+            axis_mm[:n], look.diameter_mm / 2, math.radians(look.bevel_deg), face, optics, self.widths,
+            (weight, below, y[0], y[1] - y[0]), level, self.modulation, wall, r, q, shine, rough, mask, blocked,
+        )  # fmt: skip
         order = np.argsort(q)
-        shaft_r = np.interp(lines, q[order], r[order]).astype(np.float32)
-        covered = (lines >= q.min()) & (lines <= q.max())
-        self._shade(r, q, weight, covered, shaft_r, order, pad, data)
+        self._shade(r, q, blocked, order, pad, data)
+        mask_of_tip = mask[0] / self.modulation[0]
+        amplitude = 10 ** (look.rough_db / 20) * rough * mask
+        points = self.roughness[:n] * (amplitude * math.sqrt(p.range_step_mm / 0.1)).astype(np.float32)
+        points[0] += np.float32(10 ** (look.tip_db / 20) * mask_of_tip * (0.35 + 0.65 * rough[0]))
+        self._add(r, q, points, pad, data)
+        shine *= 10 ** (look.specular_db / 20) * mask
+        lines = np.arange(p.lines)
+        per_line = np.interp(lines, q[order], shine[order], left=0.0, right=0.0).astype(np.complex64)
+        line_r = np.interp(lines, q[order], r[order]).astype(np.float32)
+        brightest = int(np.argmax(np.abs(points) + shine))
+        near_tip = (amplitude + shine)[: round(TIP_MM / p.range_step_mm)]
+        seen = 0.6 * math.sqrt(float((near_tip**2).mean()))  # ours: what the kernels leave of a line
+        aside = look.diameter_mm / 2 * math.sin(roll_rad)
+        apex = (float(wall[0, 0]), float(axis_mm[0, 1]) + aside, float(wall[0, 1]))
+        return Drawn(line_r, per_line, (float(wall[brightest, 0]), float(wall[brightest, 1])), apex, seen)
 
-        turns = 2 * p.range_step_mm / p.wavelength_mm
-        amplitude = 10 ** (look.rough_db / 20) * rough * weight * self.modulation[:n] * math.sqrt(STEP_MM / 0.1)
-        points = self.roughness[:n] * amplitude.astype(np.float32)
-        points[:2] += np.float32(10 ** (look.tip_db / 20) / 2 * weight[0] * (0.35 + 0.65 * rough[0]))
-        step = look.reverberation_mm / p.range_step_mm
-        for k in range(look.reverberations + 1):
-            gain = np.complex64(10 ** (look.reverberation_db * k / 20) * np.exp(2j * np.pi * self.phases[k] * (k > 0)))
-            kernels.add_points(r + np.float32(k * step), q, points * gain, turns, self.pulse, pad, data)
+    def draw_section(self, axis_mm: F64, level: F32, pad: int, data: C64) -> Drawn | None:
+        """Shade the tissue and add the echoes of a needle that crosses the image plane; None where it does not.
 
-        strength = 10 ** (look.specular_db / 20) * specular * weight * self.modulation[:n]
-        per_line = np.where(covered, np.interp(lines, q[order], strength[order]), 0.0)
-        return shaft_r, per_line.astype(np.complex64)
-
-    def draw_specular(
-        self, shaft_r: NDArray[np.float32], amplitude: C64, re: NDArray[np.float32], im: NDArray[np.float32]
-    ) -> None:
-        """Add the specular echo and its reverberation to the beamformed lines."""
+        The elevation beam decides how much of the shaft is seen and where: before the tip arrives, nothing.
+        """
         p, look = self.array, self.look
-        turns = 2 * p.range_step_mm / p.wavelength_mm
-        step = look.reverberation_mm / p.range_step_mm
-        for k in range(look.reverberations + 1):
-            gain = np.complex64(10 ** (look.reverberation_db * k / 20) * np.exp(2j * np.pi * self.phases[k] * (k > 0)))
-            kernels.add_line_echoes(shaft_r + np.float32(k * step), amplitude * gain, turns, self.pulse, re, im)
-
-    def _shade(
-        self,
-        r: NDArray[np.float32],
-        q: NDArray[np.float32],
-        weight: F64,
-        covered: NDArray[np.bool_],
-        shaft_r: NDArray[np.float32],
-        order: NDArray[np.int64],
-        pad: int,
-        data: C64,
-    ) -> None:
-        p = self.array
-        blocked = np.interp(np.arange(p.lines), q[order], (self.look.shadow * weight)[order])
-        side = -1.0 if q[0] > q[-1] else 1.0
-        beyond = np.arange(p.lines) < q.min() - 2 if side < 0 else np.arange(p.lines) > q.max() + 2
-        blocked[beyond & ~covered] = 0.0
-        lower = shaft_r + np.float32(0.5 * self.look.diameter_mm / p.range_step_mm)
-        cone = 0.5 / p.f_number_rx * p.range_step_mm / p.pitch_mm
-        kernels.shade(
+        # what the beam sees of the shaft: points every 0.1 mm of elevation, weighted by the elevation response
+        order = np.argsort(axis_mm[:, 1])
+        y = np.arange(-5.0, 5.05, 0.1)
+        on = (y >= axis_mm[order[0], 1]) & (y <= axis_mm[order[-1], 1])
+        if not on.any():
+            return None
+        x, z = (np.interp(y, axis_mm[order, 1], axis_mm[order, k]) for k in (0, 2))
+        w = self.elevation(y, z)
+        seen = w * on
+        if seen.sum() < 1e-3 * w.sum():
+            return None
+        coherent, rough_share = seen.sum() / w.sum(), math.sqrt(float((seen**2).sum() / (w**2).sum()))
+        x_mm, z_mm = float((seen * x).sum() / seen.sum()), float((seen * z).sum() / seen.sum())
+        slope = np.polyfit(y[on], z[on], 1)[0] if on.sum() > 3 else 0.0
+        specular, rough = lobes(math.atan(slope), *self.widths)
+        back = round(abs(float(axis_mm[0, 1]) - float((seen * y).sum() / seen.sum())) / p.range_step_mm)
+        arc = np.radians(np.linspace(-60, 60, 9))
+        radius = look.diameter_mm / 2
+        range_mm, line = p.to_beam(x_mm + radius * np.sin(arc), z_mm - radius * np.cos(arc))
+        r, q = (range_mm / p.range_step_mm).astype(np.float32), line.astype(np.float32)
+        mask = sample_blocks(level, r, q) * self.modulation[back % len(self.modulation)]
+        grain = self.roughness[(back + 37 * np.arange(len(arc))) % len(self.roughness)]
+        points = 10 ** (look.rough_db / 20) * rough * rough_share * np.exp(-0.5 * (arc / 0.6) ** 2) * grain
+        points = points + 10 ** (look.specular_db / 20) * specular * coherent * 0.5 * np.exp(-0.5 * (arc / 0.35) ** 2)
+        if back * p.range_step_mm < 1.5:  # the bevel is in the beam
+            points[len(arc) // 2] += 10 ** (look.tip_db / 20) * 0.3 * coherent
+        middle_r, middle_q = (float(v[0]) for v in p.to_beam(np.array([x_mm]), np.array([z_mm])))
+        pitch = p.pitch_mm(z_mm)
+        kernels.shade_below_point(
             data,
             pad,
-            lower,
-            blocked.astype(np.float32),
-            float(r[0]),
-            float(q[0]),
-            side,
-            cone,
+            middle_r / p.range_step_mm,
+            middle_q,
+            look.diameter_mm / pitch,
+            0.6 / p.f_number_rx * p.range_step_mm / pitch,
+            look.shadow * coherent,
             0.02 * p.range_step_mm,
         )
+        points = (points * mask).astype(np.complex64)
+        self._add(r, q, points, pad, data)
+        nothing = np.zeros(p.lines, np.float32)
+        shown = 0.33 * math.sqrt(float((np.abs(points) ** 2).sum()))  # ours: what the kernels leave of a point
+        tip = (float(axis_mm[0, 0]), float(axis_mm[0, 1]), float(axis_mm[0, 2]))
+        return Drawn(nothing, nothing.astype(np.complex64), (x_mm, z_mm - radius), tip, shown)
+
+    def draw_specular(self, drawn: Drawn, out: C64, touched: NDArray[np.bool_]) -> None:
+        """Add the specular echo and its copies to the beamformed lines."""
+        p = self.array
+        turns = 2 * p.range_step_mm / p.wavelength_mm
+        for below_mm, gain in zip(self.copies_mm, self.copies, strict=True):
+            r = drawn.line_r + np.float32(below_mm / p.range_step_mm)
+            kernels.add_line_echoes(r, drawn.line_amplitude * gain, turns, self.pulse, out, touched)
+
+    def _add(self, r: F32, q: F32, points: C64, pad: int, data: C64) -> None:
+        """Rough echoes with their copies below and their ghosts to either side."""
+        p, look = self.array, self.look
+        turns = 2 * p.range_step_mm / p.wavelength_mm
+        copies = (self.copies_mm / p.range_step_mm).astype(np.float32)
+        kernels.add_points(r, q, points, copies, self.copies, turns, self.pulse, pad, data)
+        if look.ghost_db > -60:
+            ghost = np.full(1, 10 ** (look.ghost_db / 20) * 1j, np.complex64)
+            aside = np.float32(look.ghost_mm / p.pitch_mm(float(r[0]) * p.range_step_mm))
+            for side in (-aside, aside):
+                kernels.add_points(r, q + side, points, copies[:1], ghost, turns, self.pulse, pad, data)
+
+    def _shade(self, r: F32, q: F32, share: F64, order: NDArray[np.int64], pad: int, data: C64) -> None:
+        p = self.array
+        lines = np.arange(p.lines)
+        shaft_r = np.interp(lines, q[order], r[order]).astype(np.float32)
+        blocked = np.interp(lines, q[order], (self.look.shadow * share)[order])
+        blocked[(lines < q[order[0]] - 2) | (lines > q[order[-1]] + 2)] = 0.0
+        lower = shaft_r + np.float32(0.5 * self.look.diameter_mm / p.range_step_mm)
+        cone = 0.5 / p.f_number_rx * p.range_step_mm / p.pitch_mm(float(r[0]) * p.range_step_mm)
+        side = 1.0 if q[0] < q[-1] else -1.0
+        refill = 0.02 * p.range_step_mm
+        kernels.shade(data, pad, lower, blocked.astype(np.float32), float(r[0]), float(q[0]), side, cone, refill)
+
+
+@njit(cache=True, nogil=True)
+def _at(grid: F64, i: float, j: float) -> float:
+    u = min(max(i, 0.0), grid.shape[0] - 1.000001)
+    v = min(max(j, 0.0), grid.shape[1] - 1.000001)
+    a, b = int(u), int(v)
+    f, g = u - a, v - b
+    top = grid[a, b] * (1 - g) + grid[a, b + 1] * g
+    bottom = grid[a + 1, b] * (1 - g) + grid[a + 1, b + 1] * g
+    return float(top * (1 - f) + bottom * f)
+
+
+@njit(cache=True, nogil=True)
+def lobes(
+    misalignment_rad: float, aperture_rad: float, surface_rad: float, rough_rad: float, floor: float
+) -> tuple[float, float]:
+    """(specular, rough) amplitude factor against the angle between the shaft's normal and the beam."""
+    a = abs(misalignment_rad)
+    specular = min(max(1 - a / (aperture_rad + 2 * surface_rad), 0.0), 1.0) ** 1.5
+    specular *= math.exp(-((a / (aperture_rad + surface_rad)) ** 2))
+    return specular, max(math.exp(-0.5 * (a / rough_rad) ** 2), floor)
+
+
+@njit(cache=True, nogil=True)
+def surfaces(
+    axis: F64,
+    radius_mm: float,
+    bevel_rad: float,
+    face: float,
+    optics: tuple[float, float, float, float, float],
+    widths: tuple[float, float, float, float],
+    beam: tuple[F64, F64, float, float],
+    level: F32,
+    modulation: F64,
+    wall: F64,
+    r: F32,
+    q: F32,
+    shine: F64,
+    rough: F64,
+    mask: F64,
+    blocked: F64,
+) -> None:
+    """The wall that faces the probe, point by point from the apex back: where it is and how it echoes.
+
+    axis: (n, 3). face: 1 where the bevel's face looks at the probe, 0 where away from it. optics: radius of the
+    array, line step, middle line, range step, depth. widths: of the lobes. beam: elevation response and energy
+    below y per zone, first y and step. Filled in: wall (n, 2) x and z; r, q in samples and lines; specular and rough
+    factor; mask: what plane, drop-outs and occlusion leave; share of the beam that is blocked.
+    """
+    array_mm, line_step, middle, step_mm, depth_mm = optics
+    weight, below, y0, dy = beam
+    n = axis.shape[0]
+    bevel_mm = 2 * radius_mm / math.tan(bevel_rad)
+    for k in range(n):
+        a, b = max(k - 1, 0), min(k + 1, n - 1)
+        tx, ty, tz = axis[b, 0] - axis[a, 0], axis[b, 1] - axis[a, 1], axis[b, 2] - axis[a, 2]
+        norm = math.sqrt(tx * tx + ty * ty + tz * tz)
+        x, z = axis[k, 0], axis[k, 2]
+        bx, bz = 0.0, 1.0
+        if array_mm > 0:
+            far = math.hypot(x, z + array_mm)
+            bx, bz = x / far, (z + array_mm) / far
+        misaligned = math.asin(min(max((tx * bx + tz * bz) / max(norm, 1e-12), -1.0), 1.0))
+        nx, nz = -tz, tx
+        away = math.copysign(1.0, nx * bx + nz * bz) / max(math.hypot(nx, nz), 1e-12)
+        s = k * step_mm
+        offset = radius_mm * (-1 + 2 * face * max(0.0, 1 - s / bevel_mm)) * away
+        x += nx * offset
+        z += nz * offset
+        wall[k, 0], wall[k, 1] = x, z
+        if array_mm > 0:
+            range_mm, line = math.hypot(x, z + array_mm) - array_mm, math.atan2(x, z + array_mm) / line_step + middle
+        else:
+            range_mm, line = z, x / line_step + middle
+        r[k], q[k] = range_mm / step_mm, line
+        if s < bevel_mm:
+            misaligned -= bevel_rad * face  # the face falls away from the probe towards the tip
+        shine[k], rough[k] = lobes(misaligned, *widths)
+        zone, at = range_mm / depth_mm * ZONES - 0.5, (axis[k, 1] - y0) / dy
+        hidden = _at(level, r[k] / kernels.BLOCK, q[k] / kernels.BLOCK)
+        mask[k] = _at(weight, zone, at) * modulation[k] * hidden
+        blocked[k] = _at(below, zone, at + radius_mm / dy) - _at(below, zone, at - radius_mm / dy)
+
+
+def sample_blocks(grid: F32, r: F32, q: F32) -> F64:
+    """Values of a grid given every BLOCK samples and lines, at samples r and lines q."""
+    out: F64 = bilinear(grid, r / kernels.BLOCK, q / kernels.BLOCK)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def bilinear(grid: F64, i: F64, j: F64) -> F64:
+    """Bilinear values of a grid at fractional rows i and columns j; edges extended."""
+    out = np.empty(i.shape[0])
+    for p in range(i.shape[0]):
+        out[p] = _at(grid, i[p], j[p])
+    return out

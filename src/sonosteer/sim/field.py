@@ -1,72 +1,97 @@
 """Tissue as a complex Gaussian scatterer field, filtered by the elevation response and the pulse (method G).
 
-The field lives in the reference frame of the transducer's beams (range, line) and is periodic in elevation.
-A frame is one blended elevation slice of it, gathered at displaced coordinates with the exact carrier phase.
+The field lives in the reference frame of the transducer's beams (range, line) and is periodic in elevation and
+along the lines. A frame is one blended elevation slice of it, gathered at displaced coordinates with the exact
+carrier phase. Structure larger than a few millimetres is not in here but in `anatomy`.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sonosteer.sim.probe import LinearArray, elevation_response
+from sonosteer.core.config import check_finite, check_range
+from sonosteer.sim import kernels
+from sonosteer.sim.probe import Transducer, elevation_response
 
 C64 = NDArray[np.complex64]
 F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
 
 MARGIN_SAMPLES = 40
 MARGIN_LINES = 24
 OVERSAMPLING = 2
+WRAP = 24  # columns stored twice, so that a block of lines may start anywhere in the period
 
 
 @dataclass(frozen=True, slots=True)
 class Tissue:
-    """Recipe of a muscle-like tissue. Levels in dB over the mean scattering.
+    """Recipe of a tissue's texture. Levels in dB over the mean scattering, lengths in mm, angles in degrees
+    below the horizontal.
 
-    fibres: bright thin reflectors along the muscle's direction, their number, angle (deg below the
-    horizontal), spread and levels. modulation_db: log-normal variation of the echogenicity along the fibres.
+    fibres: bright thin reflectors along the muscle's direction. modulation_db: log-normal variation of the
+    echogenicity, modulation_mm long along the fibres and across them. fascias: long bright wavy sheets. decoys:
+    straight rough segments at needle-like angles of either sign, in the tissue. sparsity: shape m of the gamma
+    distribution that modulates the scatterers (K-distributed speckle, as in gel); 0: fully developed.
     """
 
     fibres: int = 250
     fibre_angle_deg: float = 6.0
     fibre_spread_deg: float = 6.0
     fibre_db: tuple[float, float] = (2.0, 16.0)
+    fibre_mm: tuple[float, float] = (3.0, 16.0)
     modulation_db: float = 4.5
+    modulation_mm: tuple[float, float] = (4.0, 0.4)
+    fascias: int = 0
+    fascia_db: tuple[float, float] = (8.0, 18.0)
+    decoys: int = 0
+    decoy_angle_deg: tuple[float, float] = (20.0, 60.0)
+    decoy_db: tuple[float, float] = (12.0, 20.0)
+    sparsity: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_finite(self, "tissue")
+        check_range(self, "tissue", 0, 5000, "fibres", "fascias", "decoys")
+        check_range(self, "tissue", 0.0, 30.0, "modulation_db", "sparsity")
+        check_range(self, "tissue", -90.0, 90.0, "fibre_angle_deg")
+        check_range(self, "tissue", 0.0, 90.0, "fibre_spread_deg")
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """volume[y, r, l]: baseband field; r0_mm, l0_mm: where sample 0 lies; steps in mm."""
+    """volume[y, r, l]: baseband field, `period` lines before it repeats; steps in mm and lines."""
 
     volume: C64
+    period: int
     r0_mm: float
-    x0_mm: float
+    line0: float
     dr_mm: float
-    dx_mm: float
     dy_mm: float
 
 
 def build_field(
-    array: LinearArray,
+    array: Transducer,
     tissue: Tissue,
     rng: np.random.Generator,
     *,
     period_mm: float = 6.0,
     dy_mm: float = 0.25,
 ) -> Field:
-    """Draw a field. Unit mean power everywhere before echogenicity and fibres."""
-    ny = round(period_mm / dy_mm)
-    dr, dx = array.range_step_mm / OVERSAMPLING, array.pitch_mm
-    nr = (array.samples + 2 * MARGIN_SAMPLES) * OVERSAMPLING
-    nx = array.lines + 2 * MARGIN_LINES
-    r0, x0 = -MARGIN_SAMPLES * array.range_step_mm, -array.width_mm / 2 - MARGIN_LINES * dx
-    volume = np.empty((ny, nr, nx), np.complex64)
-    echo = echogenicity(nr, nx, dr, dx, tissue, rng)
-    lines = _fibres(ny, nr, nx, r0, x0, dr, dx, dy_mm, array, tissue, rng)
+    """Draw a field. Unit mean power everywhere before echogenicity and reflectors. About a second."""
+    ny, dr = round(period_mm / dy_mm), array.range_step_mm / OVERSAMPLING
+    nr, nx = (array.samples + 2 * MARGIN_SAMPLES) * OVERSAMPLING, array.lines + 2 * MARGIN_LINES
+    r0, line0 = -MARGIN_SAMPLES * array.range_step_mm, -float(MARGIN_LINES)
+    volume = np.zeros((ny, nr, nx + WRAP), np.complex64)
+    body = volume[:, :, :nx]
+    field = Field(volume, nx, r0, line0, dr, dy_mm)
+    _draw_reflectors(body, field, array, tissue, rng)
+    echo = echogenicity(field, array, tissue, rng)
+    sparse = _sparseness((ny, nr, nx), tissue.sparsity, rng)
     y = (np.arange(ny) - ny // 2) * dy_mm
     block = 64
     for i in range(0, nr, block):
@@ -76,68 +101,105 @@ def build_field(
         h /= np.sqrt((np.abs(h) ** 2).sum())
         noise = rng.standard_normal((ny, j - i, nx, 2), dtype=np.float32).view(np.complex64)[..., 0]
         noise *= echo[i:j] * np.float32(math.sqrt(0.5))
-        noise += lines[:, i:j]
-        spectrum = np.fft.fft(np.fft.ifftshift(h)).astype(np.complex64)
-        volume[:, i:j] = np.fft.ifft(np.fft.fft(noise, axis=0) * spectrum[:, None, None], axis=0)
+        if sparse is not None:
+            noise *= sparse(i, j)
+        noise += body[:, i:j]
+        # circular convolution in elevation as a matrix product: faster here than two Fourier transforms
+        shift = (np.arange(ny)[:, None] - np.arange(ny)[None, :] + ny // 2) % ny
+        body[:, i:j] = (h[shift].astype(np.complex64) @ noise.reshape(ny, -1)).reshape(ny, j - i, nx)
     pulse = array.pulse(dr)
     one = np.ones(1, np.float32)
     for k in range(ny):
-        slice_k = volume[k].view(np.float32).reshape(nr, nx, 2)
-        volume[k] = (
-            cv2.sepFilter2D(slice_k, -1, one, pulse, borderType=cv2.BORDER_REFLECT)
-            .reshape(nr, 2 * nx)
-            .view(np.complex64)
-        )
-    return Field(volume, r0, x0, dr, dx, dy_mm)
+        parts = np.ascontiguousarray(body[k]).view(np.float32).reshape(nr, nx, 2)
+        cv2.sepFilter2D(parts, -1, one, pulse, dst=parts, borderType=cv2.BORDER_REFLECT)
+        body[k] = parts.reshape(nr, 2 * nx).view(np.complex64)
+    volume[:, :, nx:] = volume[:, :, :WRAP]
+    return field
 
 
-def echogenicity(nr: int, nx: int, dr: float, dx: float, tissue: Tissue, rng: np.random.Generator) -> F32:
-    """(nr, nx) amplitude: log-normal, long along the fibres (4 mm) and short across them (0.4 mm)."""
-    step = 0.2
-    h, w = math.ceil(nr * dr / step) + 1, math.ceil(nx * dx / step) + 1
-    white = rng.standard_normal((h, w)).astype(np.float32)
+def echogenicity(field: Field, array: Transducer, tissue: Tissue, rng: np.random.Generator) -> F32:
+    """(nr, nx) amplitude: log-normal, long along the fibres and short across them; meets itself at the seam."""
+    nr, nx = field.volume.shape[1], field.period
+    if tissue.modulation_db == 0:
+        return np.ones((nr, nx), np.float32)
+    step = max(0.2, array.depth_mm / 400)
+    lines = field.line0 + np.arange(-WRAP, nx)
+    rows = np.arange(0, nr, 4)
+    x, z = array.from_beam(*np.meshgrid(field.r0_mm + rows * field.dr_mm, lines, indexing="ij"))
+    x0, z0 = x.min() - step, z.min() - step
+    h, w = math.ceil((z.max() - z0) / step) + 2, math.ceil((x.max() - x0) / step) + 2
     a = math.radians(tissue.fibre_angle_deg)
-    u = np.arange(-60, 61) * step
-    X, Z = np.meshgrid(u, u)
+    reach = min(math.ceil(3 * tissue.modulation_mm[0] / step), 80)
+    X, Z = np.meshgrid(*[np.arange(-reach, reach + 1) * step] * 2)
     along, across = X * math.cos(a) + Z * math.sin(a), -X * math.sin(a) + Z * math.cos(a)
-    kernel = np.exp(-0.5 * ((along / 4.0) ** 2 + (across / 0.4) ** 2)).astype(np.float32)
-    smooth = cv2.filter2D(white, -1, kernel, borderType=cv2.BORDER_REFLECT)
+    kernel = np.exp(-0.5 * ((along / tissue.modulation_mm[0]) ** 2 + (across / tissue.modulation_mm[1]) ** 2))
+    smooth = cv2.filter2D(rng.standard_normal((h, w), dtype=np.float32), -1, kernel.astype(np.float32))
     smooth /= smooth.std()
-    out: F32 = np.power(10.0, tissue.modulation_db / 20 * cv2.resize(smooth, (nx, nr))).astype(np.float32)
+    drawn = cv2.remap(
+        smooth, ((x - x0) / step).astype(np.float32), ((z - z0) / step).astype(np.float32), cv2.INTER_LINEAR
+    )
+    fade = np.linspace(0, 1, WRAP, dtype=np.float32)
+    drawn[:, -WRAP:] = drawn[:, -WRAP:] * (1 - fade) + drawn[:, :WRAP] * fade
+    full = cv2.resize(drawn[:, WRAP:], (nx, nr))
+    out: F32 = np.power(10.0, tissue.modulation_db / 20 * full).astype(np.float32)
     return out
 
 
-def _fibres(
-    ny: int,
-    nr: int,
-    nx: int,
-    r0: float,
-    x0: float,
-    dr: float,
-    dx: float,
-    dy: float,
-    array: LinearArray,
-    tissue: Tissue,
-    rng: np.random.Generator,
-) -> C64:
-    """Coherent thin reflectors: points every 0.03 mm with the exact phase, a Gaussian in elevation."""
-    out = np.zeros((ny, nr, nx), np.complex64)
+def _sparseness(shape: tuple[int, int, int], m: float, rng: np.random.Generator) -> Any:
+    """Rows i to j of sqrt(gamma(m) / m), constant over about a resolution cell; None for fully developed speckle."""
+    if m <= 0:
+        return None
+    ny, nr, nx = shape
+    grains = np.sqrt(rng.gamma(m, 1 / m, (-(-ny // 3), -(-nr // 5), -(-nx // 3)))).astype(np.float32)
+
+    def rows(i: int, j: int) -> F32:
+        part = grains[:, i // 5 : (j - 1) // 5 + 1].repeat(3, 0)[:ny].repeat(5, 1).repeat(3, 2)[:, :, :nx]
+        return part[:, i % 5 : i % 5 + j - i]
+
+    return rows
+
+
+def _draw_reflectors(body: C64, field: Field, array: Transducer, tissue: Tissue, rng: np.random.Generator) -> None:
+    """Fibres, fascias and decoys: points finer than an eighth of a wavelength with the exact phase."""
+    step = array.wavelength_mm / 8
+    corner = array.from_beam(np.array([array.depth_mm]), np.array([array.lines + 20.0]))
+    half_mm = float(corner[0][0])
+
+    def place(length: float, angle_deg: float, wave: F64, amplitude: C64 | F64, y_width_mm: float) -> None:
+        t = (np.arange(len(wave)) - len(wave) / 2) * step
+        a = math.radians(angle_deg)
+        x = rng.uniform(-half_mm, half_mm) + t * math.cos(a) - wave * math.sin(a)
+        z = rng.uniform(1.0, array.depth_mm) + t * math.sin(a) + wave * math.cos(a)
+        r, line = array.to_beam(x, z)
+        value = (amplitude * np.exp(-4j * np.pi * r / array.wavelength_mm)).astype(np.complex64)
+        iz = np.round((r - field.r0_mm) / field.dr_mm).astype(np.int64)
+        ix = np.round(line - field.line0).astype(np.int64)
+        y = rng.uniform(0, body.shape[0])
+        kernels.add_reflectors(body, field.period, iz, ix, value, y, y_width_mm / field.dy_mm)
+
+    # a line's echo is the sum over a pulse's and a beam's worth of points: its level must not depend on the step
+    weight = 0.32 * step / 0.03
     for _ in range(tissue.fibres):
-        length, angle = rng.uniform(3, 16), rng.normal(tissue.fibre_angle_deg, tissue.fibre_spread_deg)
-        x_mid, z_mid = rng.uniform(x0, x0 + nx * dx), rng.uniform(1.0, array.depth_mm)
-        y_mid, y_width = rng.uniform(0, ny * dy), rng.uniform(0.6, 2.5)
+        length, angle = rng.uniform(*tissue.fibre_mm), rng.normal(tissue.fibre_angle_deg, tissue.fibre_spread_deg)
+        t = np.arange(-length / 2, length / 2, step)
         level = 10 ** (rng.uniform(*tissue.fibre_db) / 20)
-        t = np.arange(-length / 2, length / 2, 0.03)
-        bend = rng.normal(0, 0.004) * t * t
-        a = math.radians(angle)
-        x, z = x_mid + t * math.cos(a), z_mid + t * math.sin(a) + bend
-        wander = np.exp(2j * np.pi * 0.35 * np.cumsum(rng.normal(0, 0.05, len(t))))
-        amplitude = level * 0.32 * np.sqrt(np.hanning(len(t))) * wander
-        value = (amplitude * np.exp(-4j * np.pi * z / array.wavelength_mm)).astype(np.complex64)
-        ix, iz = np.round((x - x0) / dx).astype(int), np.round((z - r0) / dr).astype(int)
-        inside = (ix >= 0) & (ix < nx) & (iz >= 0) & (iz < nr)
-        distance = np.abs((np.arange(ny) * dy - y_mid + ny * dy / 2) % (ny * dy) - ny * dy / 2)
-        for k in np.flatnonzero(distance < 2.4 * y_width):
-            w = np.float32(math.exp(-0.5 * (distance[k] / y_width) ** 2))
-            np.add.at(out[k], (iz[inside], ix[inside]), w * value[inside])
-    return out
+        drift = rng.normal(0, 0.05 * math.sqrt(step / 0.03), len(t))
+        wander = np.exp(2j * np.pi * 0.35 * np.cumsum(drift))
+        amplitude = level * weight * np.sqrt(np.hanning(len(t))) * wander
+        place(length, angle, rng.normal(0, 0.004) * t * t, amplitude, rng.uniform(0.6, 2.5))
+    for _ in range(tissue.fascias):
+        length = rng.uniform(0.5, 1.2) * half_mm
+        t = np.arange(-length / 2, length / 2, step)
+        wave = rng.uniform(0.2, 1.0) * np.sin(2 * np.pi * (t / rng.uniform(12, 30) + rng.random()))
+        level = 10 ** (rng.uniform(*tissue.fascia_db) / 20)
+        angle = rng.normal(tissue.fibre_angle_deg, 3.0)
+        for gap in (0.0, rng.uniform(0.5, 1.2)):  # a sheet has two faces
+            rough = np.exp(2j * np.pi * 0.35 * np.cumsum(rng.normal(0, 0.04 * math.sqrt(step / 0.03), len(t))))
+            place(length, angle, wave + gap, level * weight * np.sqrt(np.hanning(len(t))) * rough, 3.0)
+    for _ in range(tissue.decoys):
+        length = rng.uniform(6.0, 25.0) * array.depth_mm / 50
+        t = np.arange(-length / 2, length / 2, step)
+        angle = rng.choice([-1.0, 1.0]) * rng.uniform(*tissue.decoy_angle_deg)
+        level = 10 ** (rng.uniform(*tissue.decoy_db) / 20)
+        rough = rng.standard_normal((len(t), 2)) @ np.array([1.0, 1.0j]) * math.sqrt(0.5 * step / 0.1)
+        place(length, angle, rng.normal(0, 0.002) * t * t, level * np.sqrt(np.hanning(len(t))) * rough, 1.5)

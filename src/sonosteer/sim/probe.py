@@ -1,4 +1,4 @@
-"""The transducer: geometry, pulse and point spread functions from aperture physics.
+"""The transducer: geometry of its beams, pulse and point spread functions from aperture physics.
 
 Baseband signal of a scatterer at range r: exp(-j 2 k0 r), k0 = 2 pi f_c / c. Lateral and elevation responses
 are Fresnel sums over the aperture with the same sign of phase, over five frequencies of the band.
@@ -8,7 +8,8 @@ are Fresnel sums over the aperture with the same sign of phase, over five freque
 | f_c, BW | `centre_mhz`, `bandwidth` (-6 dB, fraction of f_c) | MHz, - |
 | c | `SPEED_MM_US` | mm/us |
 | F# | `f_number_tx`, `f_number_rx` | - |
-| dr, dl | `range_step_mm`, `pitch_mm` | mm |
+| R | `radius_mm` (0: a linear array) | mm |
+| dr | `range_step_mm` | mm |
 """
 
 from __future__ import annotations
@@ -16,25 +17,36 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sonosteer.core.config import check_finite, check_range
+from sonosteer.core.errors import InputError
+from sonosteer.core.geometry import ConvexProbe, LinearProbe, Point, Probe
+
 C64 = NDArray[np.complex64]
 C128 = NDArray[np.complex128]
+F64 = NDArray[np.float64]
 
 SPEED_MM_US = 1.54
 ZONES = 64  # ours: depth zones of the lateral response
 
 
 @dataclass(frozen=True, slots=True)
-class LinearArray:
-    """A linear transducer and how it is driven. Defaults: the 7 MHz set-up of Paper T's kind of scanner."""
+class Transducer:
+    """A linear or convex array and how it is driven. Defaults: the 7 MHz linear one of Paper T's kind of scanner.
+
+    width_mm: length of a linear face. radius_mm, fov_deg: of a convex one (radius 0: linear). f_number_tx = 0:
+    plane wave. rx_window: apodisation of the receive aperture. lens_mm, lens_focus_mm: elevation aperture and focus.
+    """
 
     centre_mhz: float = 7.0
     bandwidth: float = 0.42
     width_mm: float = 38.0
+    radius_mm: float = 0.0
+    fov_deg: float = 0.0
     depth_mm: float = 50.0
     lines: int = 256
     range_step_mm: float = 0.1
@@ -42,13 +54,31 @@ class LinearArray:
     f_number_rx: float = 2.0
     focus_mm: float = 25.0
     rx_aperture_max_mm: float = 25.0
+    rx_window: Literal["hamming", "rect"] = "hamming"
     lens_mm: float = 4.5
     lens_focus_mm: float = 20.0
 
+    def __post_init__(self) -> None:
+        check_finite(self, "transducer")
+        check_range(self, "transducer", 1e-3, 1e3, "centre_mhz", "depth_mm", "range_step_mm", "focus_mm", "lens_mm")
+        check_range(self, "transducer", 1e-3, 1e3, "f_number_rx", "rx_aperture_max_mm", "lens_focus_mm", "width_mm")
+        check_range(self, "transducer", 0.05, 1.5, "bandwidth")
+        check_range(self, "transducer", 0.0, 500.0, "radius_mm", "f_number_tx")
+        check_range(self, "transducer", 32, 1024, "lines")
+        if self.convex:
+            check_range(self, "transducer", 5.0, 120.0, "fov_deg")
+        if self.rx_window not in ("hamming", "rect"):
+            raise InputError(f"transducer: rx_window is {self.rx_window!r}; hamming and rect are possible")
+
     @property
-    def pitch_mm(self) -> float:
-        """Distance between lines."""
-        return self.width_mm / (self.lines - 1)
+    def convex(self) -> bool:
+        """True for a curved array."""
+        return self.radius_mm > 0
+
+    @property
+    def line_step(self) -> float:
+        """Distance between lines: mm for a linear array, rad for a convex one."""
+        return (math.radians(self.fov_deg) if self.convex else self.width_mm) / (self.lines - 1)
 
     @property
     def samples(self) -> int:
@@ -65,11 +95,45 @@ class LinearArray:
         """Two-way Gaussian pulse: (c / 2) (4 ln 2 / pi) / (BW f_c)."""
         return SPEED_MM_US / 2 * 4 * math.log(2) / math.pi / (self.bandwidth * self.centre_mhz)
 
-    def zone_depths_mm(self) -> NDArray[np.float64]:
+    def pitch_mm(self, range_mm: float) -> float:
+        """Distance between neighbouring lines at a range."""
+        return self.line_step * (self.radius_mm + range_mm) if self.convex else self.line_step
+
+    def to_beam(self, x_mm: F64, z_mm: F64) -> tuple[F64, F64]:
+        """(lateral, depth) in mm -> (range in mm, line, fractional, 0 = leftmost)."""
+        middle = (self.lines - 1) / 2
+        if not self.convex:
+            return z_mm, x_mm / self.line_step + middle
+        deep = z_mm + self.radius_mm
+        return np.hypot(x_mm, deep) - self.radius_mm, np.arctan2(x_mm, deep) / self.line_step + middle
+
+    def from_beam(self, range_mm: F64, line: F64) -> tuple[F64, F64]:
+        """(range, line) -> (lateral, depth) in mm."""
+        along = (line - (self.lines - 1) / 2) * self.line_step
+        if not self.convex:
+            return along, range_mm
+        r = range_mm + self.radius_mm
+        return r * np.sin(along), r * np.cos(along) - self.radius_mm
+
+    def beam_direction(self, x_mm: F64, z_mm: F64) -> tuple[F64, F64]:
+        """Unit vector (x, z) of the beam through a point, away from the face."""
+        if not self.convex:
+            return np.zeros_like(x_mm), np.ones_like(x_mm)
+        deep = z_mm + self.radius_mm
+        r = np.hypot(x_mm, deep)
+        return x_mm / r, deep / r
+
+    def drawn(self, apex_px: Point) -> Probe:
+        """The geometry that travels with a frame, the middle of the face at `apex_px`."""
+        if self.convex:
+            return ConvexProbe(apex_px, self.radius_mm, math.radians(self.fov_deg), self.depth_mm)
+        return LinearProbe(apex_px, self.width_mm, self.depth_mm)
+
+    def zone_depths_mm(self) -> F64:
         """Middle of each depth zone."""
         return (np.arange(ZONES) + 0.5) * self.depth_mm / ZONES
 
-    def band(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def band(self) -> tuple[F64, F64]:
         """Five frequencies of the band in MHz and their two-way amplitudes."""
         f = self.centre_mhz * np.array([0.8, 0.9, 1.0, 1.1, 1.2])
         return f, np.exp(-(((f - self.centre_mhz) / (self.bandwidth * self.centre_mhz / 2.3548)) ** 2) / 2)
@@ -100,18 +164,20 @@ def fresnel(
     return out
 
 
-def lateral_response(array: LinearArray, x_mm: NDArray[np.floating[Any]], z_mm: float) -> C128:
-    """Two-way lateral response at depth z: fixed transmit focus, dynamic receive focus (Hamming)."""
-    tx = array.focus_mm / array.f_number_tx
+def lateral_response(array: Transducer, x_mm: NDArray[np.floating[Any]], z_mm: float) -> C128:
+    """Two-way lateral response at depth z: fixed transmit focus (or plane wave), dynamic receive focus."""
     rx = min(max(z_mm / array.f_number_rx, 2.0), array.rx_aperture_max_mm)
     total = np.zeros(len(x_mm), np.complex128)
     for f, w in zip(*array.band(), strict=True):
         k = 2 * math.pi * f / SPEED_MM_US
-        total += w * fresnel(x_mm, z_mm, k, tx, array.focus_mm) * fresnel(x_mm, z_mm, k, rx, z_mm, True)
+        one_way = fresnel(x_mm, z_mm, k, rx, z_mm, array.rx_window == "hamming")
+        if array.f_number_tx > 0:
+            one_way *= fresnel(x_mm, z_mm, k, array.focus_mm / array.f_number_tx, array.focus_mm)
+        total += w * one_way
     return total
 
 
-def elevation_response(array: LinearArray, y_mm: NDArray[np.floating[Any]], z_mm: float) -> C128:
+def elevation_response(array: Transducer, y_mm: NDArray[np.floating[Any]], z_mm: float) -> C128:
     """Two-way elevation response at depth z of the fixed lens: complex, its phase sets the decorrelation."""
     total = np.zeros(len(y_mm), np.complex128)
     for f, w in zip(*array.band(), strict=True):
@@ -120,25 +186,30 @@ def elevation_response(array: LinearArray, y_mm: NDArray[np.floating[Any]], z_mm
     return total
 
 
-@lru_cache(maxsize=4)
-def lateral_kernels(array: LinearArray, steer_rad: float = 0.0) -> C64:
+@lru_cache(maxsize=16)
+def lateral_kernels(array: Transducer, steer_rad: float = 0.0) -> C64:
     """(ZONES, taps) unit-energy kernels along the lines; steered: one look of a spatial compound."""
     half = 12
-    x = np.arange(-half, half + 1) * array.pitch_mm
-    out = np.array([lateral_response(array, x, max(z, 3.0)) for z in array.zone_depths_mm()])
+    taps = np.arange(-half, half + 1)
+    depths = array.zone_depths_mm()
+    pitch = np.array([array.pitch_mm(z) for z in depths])
+    out = np.array([lateral_response(array, taps * p, max(z, 3.0)) for z, p in zip(depths, pitch, strict=True)])
     out /= np.sqrt((np.abs(out) ** 2).sum(1, keepdims=True))
-    level = np.abs(out).max(0) / np.abs(out).max()
+    level = np.sqrt((np.abs(out / np.abs(out).max(1, keepdims=True)) ** 2).mean(0))
     reach = max(abs(i - half) for i in np.flatnonzero(level > 10 ** (-34 / 20)))
-    out = out[:, half - reach : half + reach + 1]
-    x = x[half - reach : half + reach + 1]
-    out = out * np.exp(-2j * np.pi * 2 * math.sin(steer_rad) / array.wavelength_mm * x)
-    kernels: C64 = out.astype(np.complex64)
+    keep = slice(half - reach, half + reach + 1)
+    turned = np.exp(-4j * np.pi * math.sin(steer_rad) / array.wavelength_mm * pitch[:, None] * taps[keep])
+    kernels: C64 = (out[:, keep] * turned).astype(np.complex64)
     return kernels
 
 
-@lru_cache(maxsize=4)
-def elevation_weights(array: LinearArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(y in mm, |response| relative to y = 0 per zone): how a needle fades when it leaves the plane."""
-    y = np.linspace(0.0, 5.0, 101)
+@lru_cache(maxsize=8)
+def elevation_weights(array: Transducer) -> tuple[F64, F64, F64]:
+    """(y in mm, |response| relative to its largest per zone, energy of the beam below y per zone).
+
+    How a needle fades when it leaves the plane, and how much of the beam it can stop.
+    """
+    y = np.linspace(-8.0, 8.0, 321)
     w = np.array([np.abs(elevation_response(array, y, z)) for z in array.zone_depths_mm()])
-    return y, w / w[:, :1]
+    energy = np.cumsum(w**2, axis=1)
+    return y, w / w.max(1, keepdims=True), energy / energy[:, -1:]

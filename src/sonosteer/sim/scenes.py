@@ -1,7 +1,8 @@
 """Scenes: what to simulate, drawn from a recipe by a seed.
 
 A scene's name is `SETUP/SPLIT`. Training, validation and test scenes draw from different seeds, tissues and
-appearances, so that nothing tuned on one has seen the other. The recipes are TOML files beside this module.
+appearances, so that nothing tuned on one has seen the other. The recipes are TOML files beside this module; your
+own may stand anywhere: `make_scene("my-scene.toml", seed)`.
 """
 
 from __future__ import annotations
@@ -9,42 +10,67 @@ from __future__ import annotations
 import dataclasses
 import math
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import resources
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sonosteer.core.config import from_dict
+from sonosteer.core.config import check_finite, from_dict, load_toml
 from sonosteer.core.errors import InputError
+from sonosteer.needle.flexible import NeedleGeometry
+from sonosteer.needle.tissue import material
+from sonosteer.sim.anatomy import Anatomy
+from sonosteer.sim.artefacts import Artefacts
 from sonosteer.sim.echo import Appearance
 from sonosteer.sim.field import Tissue
-from sonosteer.sim.probe import LinearArray
+from sonosteer.sim.probe import Transducer
 
 Split = Literal["train", "validation", "test"]
 
-SETUPS = {"in-plane-linear": "in-plane-linear.toml"}
+SETUPS = {"in-plane-linear": "in-plane-linear.toml", "axial": "axial.toml", "in-plane-convex": "in-plane-convex.toml"}
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
     """Everything that decides a simulated clip; same scene, same frames.
 
-    angle_deg: below the horizontal. entry_z_mm: depth at which the needle crosses the side of the image.
-    tip_y_mm: how far the tip drifts out of the image plane at most. needle_db: level offset of all needle
-    echoes (it is moved into `look`). pull_mm: drag of the tissue. noise_db: receive noise at the surface, in
-    dB over the tissue.
+    view: the needle lies along the image plane, or crosses it (axial: it goes along the elevation). angle_deg: below
+    the horizontal, in plane. entry_x_mm, entry_z_mm: where the needle enters the tissue (in plane, entry_x_mm is
+    minus the distance from the middle on the side it enters from). start_mm, end_mm: inserted length.
+    pace: constant, or a hand's (speed varies by speed_sd, with pauses and retractions). turns: rolls of the base on
+    the way. material: "rigid", or a preset of `sonosteer.needle.tissue`; bevel_gain: factor on its bevel forces.
+    tip_y_mm: how far the tip drifts out of the image plane. probe_slide_mm: in-plane travel of the probe during the
+    insertion; probe_lag_s: how late an axial probe follows the tip; probe_wander_mm: its unsteadiness.
+    needle_db: level of all needle echoes (it is moved into `look`). pull_mm: drag of the tissue. noise_db: receive
+    noise at the surface over the tissue. top_mm: depth of the face below the image's upper edge. period_mm: of the
+    speckle in elevation.
     """
 
     setup: str
     split: Split
     seed: int
-    angle_deg: float
     speed_mm_s: float
-    enters: Literal["left", "right"]
-    entry_z_mm: float
-    start_mm: float
     end_mm: float
+    start_mm: float = 0.0
+    view: Literal["in-plane", "axial"] = "in-plane"
+    mode: Literal["", "ips", "ipm"] = ""
+    angle_deg: float = 45.0
+    enters: Literal["left", "right"] = "left"
+    entry_x_mm: float = -19.0
+    entry_z_mm: float = 2.0
+    material: str = "rigid"
+    bevel_gain: float = 1.0
+    roll_deg: float = 0.0
+    turns: int = 0
+    pace: Literal["constant", "hand"] = "constant"
+    speed_sd: float = 0.3
+    pauses: int = 0
+    retractions: int = 0
     needle: bool = True
     rest_frames: int = 0
     end_rest_frames: int = 8
@@ -52,19 +78,28 @@ class Scene:
     width_px: int = 512
     height_px: int = 512
     spacing_mm: float = 0.10
+    top_mm: float = 0.0
     needle_db: float = 0.0
     tip_y_mm: float = 0.4
     breathing_mm: float = 0.0
+    breathing_hz: float = 0.25
     pull_mm: float = 0.5
+    probe_slide_mm: float = 0.0
+    probe_lag_s: float = 0.1
+    probe_wander_mm: float = 0.15
     looks: int = 3
     look_deg: float = 7.0
     dynamic_range_db: float = 60.0
     grey: float = 85.0
     noise_db: float = -38.0
     noise_db_per_mm: float = 0.4
-    array: LinearArray = field(default_factory=LinearArray)
+    period_mm: float = 6.0
+    array: Transducer = field(default_factory=Transducer)
     tissue: Tissue = field(default_factory=Tissue)
+    anatomy: Anatomy = field(default_factory=Anatomy)
     look: Appearance = field(default_factory=Appearance)
+    artefacts: Artefacts = field(default_factory=Artefacts)
+    geometry: NeedleGeometry = field(default_factory=NeedleGeometry)
 
     @property
     def name(self) -> str:
@@ -76,6 +111,19 @@ class Scene:
         """Angle below the horizontal."""
         return math.radians(self.angle_deg)
 
+    @property
+    def entry_mm(self) -> tuple[float, float, float]:
+        """(x, y, z) in the world."""
+        return (-self.entry_x_mm if self.enters == "right" else self.entry_x_mm), 0.0, self.entry_z_mm
+
+    @property
+    def direction(self) -> tuple[float, float, float]:
+        """Unit vector (x, y, z) of the insertion."""
+        if self.view == "axial":
+            return 0.0, 1.0, 0.0
+        side = -1.0 if self.enters == "right" else 1.0
+        return side * math.cos(self.angle_rad), 0.0, math.sin(self.angle_rad)
+
     def __post_init__(self) -> None:
         _check(self)
         if self.needle_db:
@@ -86,74 +134,175 @@ class Scene:
 
 
 def make_scene(setup: str, seed: int, **overrides: Any) -> Scene:
-    """Draw the scene of a seed. `setup` may name the split: "in-plane-linear/train" (default: test).
+    """Draw the scene of a seed. `setup` may name the split: "in-plane-linear/train" (default: test), or a TOML file.
 
-    overrides: any field of `Scene` by name. InputError for an unknown set-up, split or field, or nonsense.
+    overrides: any field of `Scene` by name, "part.field" for those of its parts, `mode` for a set-up's modes.
+    InputError for an unknown set-up, split or field, or nonsense.
     """
-    name, _, split = setup.partition("/")
-    split = split or "test"
-    if name not in SETUPS:
-        raise InputError(f"there is no set-up called {name!r}; there are: {', '.join(SETUPS)}")
-    if split not in get_args(Split):
-        raise InputError(f"there is no split called {split!r}; there are: {', '.join(get_args(Split))}")
+    path, split = _split(setup)
     if seed < 0:
         raise InputError(f"the seed is {seed}: it must be 0 or more")
-    recipe = _recipe(SETUPS[name])
+    name = setup.partition("/")[0] if path is None else path.stem
+    recipe = _recipe(SETUPS[name]) if path is None else load_toml(path)
     rng = np.random.default_rng([seed, get_args(Split).index(split)])
-    drawn = _draw({**recipe["scene"], **recipe[split].get("scene", {})}, rng)
-    drawn["tissue"] = _draw(recipe[split]["tissue"], rng)
-    drawn["look"] = _draw(recipe[split]["look"], rng)
-    drawn.update(setup=name, split=split, seed=seed)
-    angle = math.radians(drawn["angle_deg"])
-    drawn["end_mm"] = min(drawn["end_mm"], 36.0 / math.cos(angle), (47.0 - drawn["entry_z_mm"]) / math.sin(angle))
-    return from_dict(Scene, {**drawn, **overrides}, f"scene {setup}")
+    drawn: dict[str, Any] = {"setup": name, "split": split, "seed": seed}
+    parts = [recipe.get("scene", {}), recipe.get(split, {})]
+    modes = recipe.get("modes", {})
+    mode = overrides.get("mode") or (modes and sorted(modes)[int(rng.integers(len(modes)))]) or ""
+    if mode and mode not in modes:
+        known = f"; there are: {', '.join(sorted(modes))}" if modes else ", for it has none"
+        raise InputError(f"{name} has no mode {mode!r}{known}")
+    if mode:
+        parts.append(modes[mode])
+        overrides["mode"] = mode
+    variants = recipe.get(split, {}).get("variants")
+    if variants:
+        parts.append(variants[int(rng.integers(len(variants)))])
+    try:
+        for part in parts:
+            _merge(drawn, _draw({k: v for k, v in part.items() if k != "variants"}, rng))
+    except (TypeError, ValueError) as e:
+        raise InputError(f"scene {setup}: a range cannot be drawn from: {e}") from None
+    for key, value in overrides.items():
+        part_name, _, field_name = key.partition(".")
+        _merge(drawn, {part_name: {field_name: value}} if field_name else {key: value})
+    missing = [k for k in ("speed_mm_s", "end_mm") if k not in drawn]
+    if missing:
+        raise InputError(f"scene {setup}: {' and '.join(missing)} must be given")
+    if drawn.get("view", "in-plane") == "in-plane":
+        _fit(drawn, overrides)
+    return from_dict(Scene, drawn, f"scene {setup}")
 
 
+def _split(setup: str) -> tuple[Path | None, Split]:
+    """(a TOML file, if that is what the name says, split)."""
+    name, _, split = setup.rpartition("/") if setup.rpartition("/")[2] in get_args(Split) else (setup, "", "test")
+    if name.endswith(".toml"):
+        return Path(name), split  # type: ignore[return-value]
+    base, _, wrong = name.partition("/")
+    if base not in SETUPS:
+        raise InputError(f"there is no set-up called {base!r}; there are: {', '.join(SETUPS)}, or a .toml file")
+    if wrong:
+        raise InputError(f"there is no split called {wrong!r}; there are: {', '.join(get_args(Split))}")
+    return None, split  # type: ignore[return-value]
+
+
+@lru_cache(maxsize=8)
 def _recipe(name: str) -> dict[str, Any]:
     return tomllib.loads((resources.files("sonosteer.sim") / name).read_text())
 
 
-def _draw(ranges: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+def _draw(ranges: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
     """Draw {"uniform": [a, b]}, {"integers": [a, b]} and {"choice": [...], "sd": s}; keep the rest as it is."""
     out: dict[str, Any] = {}
     for key, value in ranges.items():
         if isinstance(value, dict) and "uniform" in value:
             out[key] = float(rng.uniform(*value["uniform"]))
         elif isinstance(value, dict) and "integers" in value:
-            out[key] = int(rng.integers(*value["integers"]))
+            out[key] = int(rng.integers(value["integers"][0], value["integers"][1], endpoint=True))
         elif isinstance(value, dict) and "choice" in value:
             picked = value["choice"][int(rng.integers(len(value["choice"])))]
             out[key] = picked + rng.normal(0, value["sd"]) if "sd" in value else picked
+        elif isinstance(value, dict) and "chance" in value:  # with this chance the inner recipe, else nothing
+            if rng.random() < value["chance"]:
+                out[key] = _draw({"it": value["of"]}, rng)["it"]
+        elif isinstance(value, dict):
+            out[key] = _draw(value, rng)
         else:
             out[key] = value
     return out
 
 
+def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
+    for key, value in new.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            into[key] = {**into[key], **value}
+        elif isinstance(value, dict) and dataclasses.is_dataclass(into.get(key)):
+            into[key] = dataclasses.replace(into[key], **value)
+        else:
+            into[key] = value
+
+
+def _fit(drawn: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Start and end of an in-plane needle so that its tip is in the image: lengths drawn count from its edge on."""
+    array = drawn.get("array", Transducer())
+    if not isinstance(array, Transducer):
+        array = from_dict(Transducer, array, "transducer")
+    angle = math.radians(drawn.get("angle_deg", 45.0))
+    x0, z0 = drawn.get("entry_x_mm", -19.0), drawn.get("entry_z_mm", 2.0)
+    if not all(map(math.isfinite, (angle, x0, z0))):
+        return  # the scene's own check says so
+    length = np.arange(0.0, 200.0, 0.25)
+    x, z = x0 + length * math.cos(angle), z0 + length * math.sin(angle)
+    slide = drawn.get("probe_slide_mm", 0.0)
+    width, height = drawn.get("width_px", 512), drawn.get("height_px", 512)
+    mm, top = drawn.get("spacing_mm", 0.1), drawn.get("top_mm", 0.0)
+
+    def inside(probe_x: float, margin: float) -> NDArray[np.bool_]:
+        range_mm, line = array.to_beam(x - probe_x, z)
+        edge = margin / array.pitch_mm(array.depth_mm / 2)
+        seen: NDArray[np.bool_] = (line >= edge) & (line <= array.lines - 1 - edge) & (range_mm >= 0)
+        seen &= range_mm <= array.depth_mm - 1.5 * margin
+        seen &= (np.abs(x - probe_x) < (width / 2) * mm - margin) & (z + top < height * mm - margin)
+        return seen
+
+    first, last = inside(0.0, 0.0), inside(slide, 2.0)
+    if not first.any() or not last.any():
+        return
+    enters = float(length[np.argmax(first)])
+    if "start_mm" not in overrides:
+        drawn["start_mm"] = drawn.get("start_mm", 0.0) + enters
+    if "end_mm" not in overrides:
+        drawn["end_mm"] = min(drawn["end_mm"] + enters, float(length[np.flatnonzero(last)[-1]]))
+        drawn["end_mm"] = max(drawn["end_mm"], drawn["start_mm"])
+
+
 def _check(s: Scene) -> None:
-    for owner in (s, s.tissue, s.look, s.array):
-        for f in dataclasses.fields(owner):
-            value = getattr(owner, f.name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise InputError(f"scene: {f.name} is {value}, but must be a number")
+    check_finite(s, "scene")
     positive = ("speed_mm_s", "rate_hz", "width_px", "height_px", "spacing_mm", "looks", "dynamic_range_db")
-    for name in positive:
+    for name in (*positive, "period_mm", "bevel_gain", "breathing_hz"):
         if not getattr(s, name) > 0:
             raise InputError(f"scene: {name} is {getattr(s, name)}, but must be more than 0")
-    for name in ("rest_frames", "end_rest_frames", "tip_y_mm", "breathing_mm", "pull_mm"):
+    lengths = ("rest_frames", "end_rest_frames", "tip_y_mm", "breathing_mm", "pull_mm", "probe_lag_s", "top_mm")
+    for name in (*lengths, "probe_wander_mm", "turns", "pauses", "retractions", "speed_sd"):
         if not getattr(s, name) >= 0:
             raise InputError(f"scene: {name} is {getattr(s, name)}, but must not be negative")
+    choices = {"view": ("in-plane", "axial"), "enters": ("left", "right"), "pace": ("constant", "hand")}
+    for name, known in choices.items():
+        if getattr(s, name) not in known:
+            raise InputError(f"scene: {name} is {getattr(s, name)!r}; {' and '.join(known)} are possible")
+    if s.material != "rigid":
+        material(s.material)
     if not (16 <= s.width_px <= 4096 and 16 <= s.height_px <= 4096):
         raise InputError(f"scene: an image of {s.width_px}x{s.height_px} px; 16 to 4096 px each way are drawn")
-    if s.enters not in ("left", "right"):
-        raise InputError(f"scene: enters is {s.enters!r}; left and right are possible")
+    if not s.looks <= 15:
+        raise InputError(f"scene: looks is {s.looks}; 1 to 15 are possible")
     if not 5.0 <= s.angle_deg <= 80.0:
         raise InputError(f"scene: angle_deg is {s.angle_deg}; 5 to 80 degrees below the horizontal are possible")
     if not 0.0 <= s.start_mm <= s.end_mm:
         raise InputError(f"scene: the needle goes from {s.start_mm} to {s.end_mm} mm; it can only be pushed in")
-    angle = math.radians(s.angle_deg)
-    reach = (s.array.width_mm / math.cos(angle), (s.array.depth_mm - s.entry_z_mm) / math.sin(angle))
-    if s.needle and not (0.0 <= s.entry_z_mm < s.array.depth_mm and s.end_mm <= min(reach)):
+    if not s.top_mm < s.height_px * s.spacing_mm:
+        raise InputError(f"scene: top_mm is {s.top_mm:g}, which leaves nothing of the image; make it smaller")
+    if s.needle:
+        _check_reach(s)
+
+
+def _check_reach(s: Scene) -> None:
+    if s.material != "rigid" and s.end_mm > s.geometry.length_mm - 10.0:
         raise InputError(
-            f"scene: a needle {s.end_mm:g} mm long from a depth of {s.entry_z_mm:g} mm leaves the image, which "
-            f"has room for {min(reach):.1f} mm"
+            f"scene: a needle of {s.geometry.length_mm:g} mm cannot be inserted {s.end_mm:g} mm; 10 mm stay outside"
+        )
+    x, _, z = s.entry_mm
+    if s.view == "axial":
+        if not (s.array.depth_mm > z > 1.0 and s.array.pitch_mm(z) * s.array.lines / 2 > abs(x)):
+            raise InputError(f"scene: a needle at x = {x:g} mm, depth {z:g} mm is outside the image")
+        return
+    dx, _, dz = s.direction
+    slide = s.probe_slide_mm * math.copysign(1.0, dx)
+    tip_x, tip_z = x + s.end_mm * dx - slide, z + s.end_mm * dz
+    range_mm, line = (float(v[0]) for v in s.array.to_beam(np.array([tip_x]), np.array([tip_z])))
+    if not (-1 <= line <= s.array.lines and 0.0 <= range_mm <= s.array.depth_mm):
+        raise InputError(
+            f"scene: a needle {s.end_mm:g} mm long from {x:g} mm aside at a depth of {z:g} mm leaves the image; "
+            f"its tip would be at {tip_x:.1f}, {tip_z:.1f} mm"
         )

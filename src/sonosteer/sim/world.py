@@ -1,170 +1,232 @@
-"""A scene come alive: frames and their truth, one after the other, on one page."""
+"""A scene come alive: a rig drives a needle into tissue under a probe; every frame comes with its truth."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from sonosteer.core.geometry import LinearProbe, Spacing
-from sonosteer.core.types import Frame, Truth
-from sonosteer.sim import kernels
-from sonosteer.sim.echo import STEP_MM, NeedleEcho
-from sonosteer.sim.field import build_field
-from sonosteer.sim.insertion import Insertion, drag
-from sonosteer.sim.probe import ZONES, lateral_kernels
+from sonosteer.core.geometry import Point, Spacing
+from sonosteer.core.types import Action, Frame
+from sonosteer.sim.echo import sample_blocks
+from sonosteer.sim.motion import Drag
+from sonosteer.sim.plant import Plant
+from sonosteer.sim.rig import Rig, RigLimits, RigReading
+from sonosteer.sim.scanner import NOISE_BANK, Picture, Scanner, View
 from sonosteer.sim.scenes import Scene
+from sonosteer.sim.script import DT_S, write_script
+from sonosteer.sim.truth import VISIBLE_DB, NeedleTruth
 
-PAD = 16
-#: ours: a tip is called visible while its shaft is this much brighter than the tissue
-VISIBLE_DB = 6.0
+JITTER_MM = 0.02  # of the needle along its axis, from frame to frame
+SHAFT_POINTS = 16
 
 
 class World:
-    """Builds a scene's tissue and needle once (about a second), then draws frames.
+    """Builds a scene's tissue and needle once (well under a second), then lives.
 
-    `frames()` may be called again and gives the same frames. Not safe to share between threads.
+    `frames()` plays the scene's own script and may be called again: it gives the same frames. To act yourself:
+    `restart()`, then `order()`, `advance()` and `look()` as you like. Not safe to share between threads.
     """
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, limits: RigLimits | None = None) -> None:
         self.scene = scene
-        a = scene.array
-        streams = np.random.SeedSequence([scene.seed, len(scene.split), 7]).spawn(4)
-        tissue, needle, noise, motion = (np.random.default_rng(s) for s in streams)
-        self.field = build_field(a, scene.tissue, tissue)
-        self.echo = NeedleEcho.make(a, scene.look, needle)
-        self.motion_seed = motion.integers(1 << 62)
-        self.insertion = _insertion(scene)
-        bank = noise.standard_normal((a.samples + 64, a.lines + 64, 2), dtype=np.float32) * np.float32(0.7071)
-        pulse = a.pulse(a.range_step_mm)
-        self.noise = cv2.sepFilter2D(bank, -1, np.ones(1, np.float32), pulse).view(np.complex64)[..., 0]
-        depth = np.arange(a.samples) * a.range_step_mm
-        level_db = scene.noise_db + scene.noise_db_per_mm * depth
-        self.noise_level = (10 ** (level_db / 20)).astype(np.float32)
-        self.gain = np.full(a.samples, 1.0 / scene.looks, np.float32)
-        self.zone = np.minimum(depth / a.depth_mm * ZONES, ZONES - 1).astype(np.int64)
-        angles = np.linspace(-1, 1, scene.looks) * scene.look_deg if scene.looks > 1 else [0.0]
-        self.kernels = [lateral_kernels(a, math.radians(float(d))) for d in angles]
+        self.limits = limits or RigLimits()
+        streams = np.random.SeedSequence([scene.seed, len(scene.split), 7]).spawn(2)
+        self.scanner = Scanner(scene, np.random.default_rng(streams[0]))
+        self._life = streams[1]
         self.spacing = Spacing(scene.spacing_mm, scene.spacing_mm)
-        self.probe = LinearProbe(((scene.width_px - 1) / 2, 0.0), a.width_mm, a.depth_mm)
-        self._map = self._scan_map()
-        self._slice = np.empty(self.field.volume.shape[1:], np.complex64)
-        self._data = np.zeros((a.samples, a.lines + 2 * PAD), np.complex64)
-        self._re = np.empty((a.samples, a.lines), np.float32)
-        self._im = np.empty_like(self._re)
-        self._envelope = np.empty_like(self._re)
-        self._lines = np.empty((a.samples, a.lines), np.uint8)
+        self.probe = scene.array.drawn(self.scanner.apex_px)
+        self.script = write_script(scene, self._generator(0))
+        self.restart()
 
-    def _scan_map(self) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
-        s, a = self.scene, self.scene.array
-        x = (np.arange(s.width_px) - self.probe.apex_px[0]) * s.spacing_mm
-        z = np.arange(s.height_px) * s.spacing_mm
-        q = (x + a.width_mm / 2) / a.pitch_mm
-        q[(q < 0) | (q > a.lines - 1)] = -100
-        r = z / a.range_step_mm
-        r[r > a.samples - 1] = -100
-        Q, R = np.meshgrid(q.astype(np.float32), r.astype(np.float32))
-        return cv2.convertMaps(Q, R, cv2.CV_16SC2)
+    def _generator(self, k: int) -> np.random.Generator:
+        return np.random.default_rng([*self._life.generate_state(4).tolist(), k])
 
-    def frames(self) -> Iterator[tuple[Frame, Truth]]:
-        """Yield every frame of the clip with its truth."""
-        rng = np.random.default_rng(self.motion_seed)
-        phase = rng.uniform(0, 2 * math.pi)
-        y_mm = rng.uniform(0, self.field.volume.shape[0] * self.field.dy_mm)
-        for index in range(self.insertion.frames):
-            time_s = index / self.scene.rate_hz
-            length, speed = self.insertion.at(index)
-            length += rng.normal(0, 0.02)
-            drift_y = 0.15 * math.sin(0.6 * time_s + phase)
-            breath = self.scene.breathing_mm * math.sin(math.pi * 0.25 * time_s + phase) ** 4
-            tip_y = self.scene.tip_y_mm * math.sin(0.35 * time_s + phase)
-            offsets = rng.integers(0, 64, (self.scene.looks, 2))
-            pixels = self._draw(length, y_mm + drift_y, breath, tip_y, offsets)
-            frame = Frame(pixels, index, time_s, self.spacing, self.probe)
-            yield frame, self._truth(index, time_s, length, speed, tip_y, breath)
+    # -- living ----------------------------------------------------------------------------------------------
 
-    def _draw(
-        self, length_mm: float, y_mm: float, breath_mm: float, tip_y_mm: float, offsets: NDArray[np.int64]
-    ) -> NDArray[np.uint8]:
-        s, f = self.scene, self.field
-        shaft_r, specular = None, None
-        y = y_mm / f.dy_mm
-        k, share = math.floor(y), y - math.floor(y)
-        ny = f.volume.shape[0]
-        flat = self._slice.view(np.float32).reshape(-1)
-        a, b = (f.volume[i % ny].view(np.float32).reshape(-1) for i in (k, k + 1))
-        kernels.blend(a, b, share, flat)
-        self._data[:, :PAD] = 0  # needle points drawn beyond the outer lines must not pile up
-        self._data[:, -PAD:] = 0
-        kernels.gather(self._slice, *self.coordinates(length_mm, breath_mm), PAD, self._data)
-        if s.needle and length_mm > 0:
-            wall = self.insertion.wall_mm(length_mm, tip_y_mm, STEP_MM)
-            wall[:, 1] += breath_mm
-            shaft_r, specular = self.echo.draw(wall, PAD, self._data)
-        for look, kernel in enumerate(self.kernels):
-            kernels.convolve_lines(self._data, kernel, self.zone, PAD, self._re, self._im)
-            if shaft_r is not None and specular is not None:
-                self.echo.draw_specular(shaft_r, specular, self._re, self._im)
-            row, column = offsets[look]
-            kernels.add_envelope(
-                self._re, self._im, self.noise, row, column, self.noise_level, self._envelope, look == 0
-            )
-        kernels.log_compress(self._envelope, self.gain, 255.0 / s.dynamic_range_db, s.grey, self._lines)
-        image: NDArray[np.uint8] = cv2.remap(
-            self._lines, *self._map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
+    def restart(self) -> None:
+        """Back to the beginning: needle at the scene's start, nothing cut, same chances."""
+        scene = self.scene
+        self._rng = self._generator(1)
+        self.plant = Plant(scene, self._generator(2))
+        self._origin_y = (0.5 + self._generator(3).uniform(-0.3, 0.3)) * scene.period_mm
+        self.drag = Drag(scene.pull_mm)
+        self.scanner.restart()
+        self.time_s = 0.0
+        self.index = 0
+        self._pending_skips = 0
+        tip_y = scene.start_mm if scene.view == "axial" else 0.0
+        self.rig = Rig(
+            self.limits,
+            self._generator(4),
+            scene.start_mm if scene.needle else 0.0,
+            scene.angle_rad,
+            math.radians(scene.roll_deg),
+            (0.0, tip_y, 0.0),
         )
-        return image
+        self._settle()
 
-    def coordinates(
-        self, length_mm: float, breath_mm: float
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Where in the field each image sample's tissue was at rest, every BLOCK samples and lines."""
-        s, a, f = self.scene, self.scene.array, self.field
-        n, m = -(-a.samples // kernels.BLOCK) + 1, -(-a.lines // kernels.BLOCK) + 1
-        z_image, x = np.meshgrid(
-            np.arange(n) * kernels.BLOCK * a.range_step_mm,
-            np.arange(m) * kernels.BLOCK * a.pitch_mm - a.width_mm / 2,
-            indexing="ij",
+    def _settle(self) -> None:
+        """A needle that starts inside the tissue has cut its way there."""
+        rig = self.rig
+        if self.plant.flexible is not None:
+            for depth in np.arange(0.5, rig.depth_mm, 0.5):
+                self.plant.step(float(depth), rig.angle_rad, rig.roll_rad, 0.0)
+        self.plant.step(rig.depth_mm, rig.angle_rad, rig.roll_rad, 0.0)
+
+    def order(self, action: Action) -> None:
+        """Tell the rig what to do."""
+        self.rig.order(action)
+
+    def advance(self, dt_s: float) -> None:
+        """Let time pass: rig, needle, tissue. In steps of DT_S."""
+        left = dt_s
+        while left > 1e-9:
+            step = min(DT_S, left)
+            left -= step
+            self.rig.advance(step)
+            self.time_s += step
+            rig, before = self.rig, self.plant.state.inserted_mm
+            self.plant.step(rig.depth_mm, rig.angle_rad, rig.roll_rad, self.time_s)
+            self.drag.advance(self.plant.state.inserted_mm - before, step)
+
+    def read(self) -> RigReading:
+        """The rig's encoders."""
+        return self.rig.read()
+
+    def look(self) -> tuple[Frame, NeedleTruth]:
+        """Take an image now."""
+        scene, state = self.scene, self.plant.state
+        breath = scene.breathing_mm * math.sin(math.pi * scene.breathing_hz * self.time_s) ** 4
+        tissue = (0.0, breath)
+        axis, direction = None, scene.direction
+        if scene.needle and state.inserted_mm > 0:
+            axis, direction = self.plant.place()
+            axis += self._rng.normal(0, JITTER_MM) * np.array(direction)
+            if scene.view != "axial" or self.plant.flexible is None:  # else the plant has moved it
+                axis[:, 2] += breath
+        x, y, z = self.rig.probe_mm
+        probe = (x, y, z)
+        offsets = self._rng.integers(0, NOISE_BANK, (scene.looks, 2))
+        view = View(probe, axis, state.roll_rad, self.drag.pull_mm, tissue, offsets, self._origin_y)
+        picture = self.scanner.draw(view)
+        frame = Frame(picture.pixels, self.index, self.time_s, self.spacing, self.probe)
+        truth = self._truth(view, picture, direction)
+        self.index += 1
+        return frame, truth
+
+    def frames(self) -> Iterator[tuple[Frame, NeedleTruth]]:
+        """Play the scene's script: every frame of the clip with its truth."""
+        self.restart()
+        period = 1.0 / self.scene.rate_hz
+        last: tuple[Frame, NeedleTruth] | None = None
+        k, shown = 0, 0
+        for tick, fate in enumerate(self._fates()):
+            while k < round(tick * period / DT_S):
+                self.order(self._scripted(k))
+                self.advance(DT_S)
+                k += 1
+            if fate == "dropped":
+                continue
+            if last is None or fate == "shown":
+                last = self.look()
+            time_s = tick * period
+            frame = dataclasses.replace(last[0], index=shown, time_s=time_s)
+            truth = dataclasses.replace(last[1], frame_index=shown, time_s=time_s, repeated=fate == "repeated")
+            yield frame, truth
+            shown += 1
+
+    @property
+    def clip_frames(self) -> int:
+        """Number of frames of the clip: the script's less those that never arrive."""
+        return sum(fate != "dropped" for fate in self._fates())
+
+    def _fates(self) -> list[str]:
+        """What the stream makes of each frame: shown, dropped or repeated; the first and the last are shown."""
+        n, a = self.script.frames, self.scene.artefacts
+        chance = self._generator(5).random(n)
+        fates = np.where(chance < a.dropped, "dropped", np.where(chance > 1 - a.repeated, "repeated", "shown"))
+        fates[[0, -1]] = "shown"
+        return [str(f) for f in fates]
+
+    def _scripted(self, k: int) -> Action:
+        script = self.script
+        px, py, pz = script.probe_mm_s[k].tolist()
+        return Action(
+            0,
+            self.time_s,
+            math.inf,
+            float(script.speed_mm_s[k]),
+            self.scene.angle_rad,
+            float(script.roll_rad[k]),
+            (px, py, pz),
         )
-        z = z_image - breath_mm
-        if s.needle and length_mm > 0:
-            radius = s.look.diameter_mm / 2
-            ux, uz = drag(x, z, self.insertion.tip_mm(length_mm), self.insertion.direction, radius, s.pull_mm)
-            x, z = x - ux, z - uz
-        r = ((z - f.r0_mm) / f.dr_mm).astype(np.float32)
-        q = ((x - f.x0_mm) / f.dx_mm).astype(np.float32)
-        turns = (2 * (z_image - z) / a.wavelength_mm).astype(np.float32)
-        return r, q, turns
 
-    def _truth(self, index: int, time_s: float, length: float, speed: float, tip_y: float, breath: float) -> Truth:
-        s = self.scene
-        dx, dz = self.insertion.direction
-        angle = math.atan2(dz, dx)
-        if not s.needle or length <= 0:
-            return Truth(index, time_s, None, angle, False, max(length, 0.0) if s.needle else 0.0, 0.0)
-        x, z = self.insertion.tip_mm(length)
-        z += breath
-        tip_px = self.probe.to_image_px((x, z), self.spacing)
-        drawn = 0 <= tip_px[0] < s.width_px and 0 <= tip_px[1] < s.height_px and self.probe.contains_mm((x, z))
-        bright = self.echo.tip_level_db(s.angle_rad, tip_y, z) > VISIBLE_DB
-        return Truth(index, time_s, tip_px, angle, drawn and bright, length, speed)
+    # -- truth -----------------------------------------------------------------------------------------------
 
+    def to_px(self, point_mm: tuple[float, float, float], probe_mm: tuple[float, float, float]) -> Point:
+        """A world point as drawn (projected onto the image plane)."""
+        return self.probe.to_image_px((point_mm[0] - probe_mm[0], point_mm[2] - probe_mm[2]), self.spacing)
 
-def _insertion(s: Scene) -> Insertion:
-    half = s.array.width_mm / 2
-    right = s.enters == "right"
-    return Insertion(
-        half if right else -half,
-        s.entry_z_mm,
-        s.angle_rad,
-        right,
-        s.speed_mm_s,
-        s.start_mm,
-        s.end_mm,
-        s.rest_frames,
-        s.end_rest_frames,
-        s.rate_hz,
-    )
+    def _truth(self, view: View, picture: Picture, direction: tuple[float, float, float]) -> NeedleTruth:
+        scene, probe, state = self.scene, view.probe_mm, self.plant.state
+        axis, drawn = view.axis_mm, picture.drawn
+        tip, tip_px = None, None
+        shaft: tuple[Point, ...] = ()
+        angle = math.atan2(direction[2], direction[0])
+        if axis is not None:
+            tip = (float(axis[0, 0]), float(axis[0, 1]), float(axis[0, 2]))
+            if scene.view == "axial":
+                angle = math.atan2(tip[2] - scene.entry_mm[2], tip[0] - scene.entry_mm[0])
+            elif drawn is not None:
+                x, y, z = drawn.apex_mm
+                tip = (x + probe[0], y + probe[1], z + probe[2])
+            tip_px = self.to_px(tip, probe)
+            points = axis[np.linspace(0, len(axis) - 1, min(SHAFT_POINTS, len(axis))).astype(int)].tolist()
+            shaft = tuple(self.to_px((p[0], p[1], p[2]), probe) for p in points)
+        visible = drawn is not None and tip_px is not None and tip is not None and self._inside(tip_px, tip, probe)
+        return NeedleTruth(
+            self.index,
+            self.time_s,
+            tip_px,
+            angle,
+            visible and picture.visibility_db > VISIBLE_DB[scene.view],
+            state.inserted_mm if scene.needle else 0.0,
+            self.rig.speed_mm_s if scene.needle else 0.0,
+            bright_px=self.probe.to_image_px(drawn.bright_mm, self.spacing) if drawn else None,
+            tip_mm=tip,
+            direction=direction,
+            shaft_px=shaft,
+            out_of_plane_mm=tip[1] - probe[1] if tip else 0.0,
+            visibility_db=picture.visibility_db,
+            roll_rad=state.roll_rad,
+            axial_n=state.axial_n,
+            bevel_n=state.bevel_n,
+            guide_n=state.guide_n,
+            occluded=self._hidden(view, picture, tip) if tip else (),
+            probe_mm=probe,
+            tissue_mm=view.tissue_mm,
+            repeated=False,
+        )
+
+    def _inside(self, tip_px: Point, tip: tuple[float, float, float], probe: tuple[float, float, float]) -> bool:
+        in_image = 0 <= tip_px[0] < self.scene.width_px and 0 <= tip_px[1] < self.scene.height_px
+        return in_image and self.probe.contains_mm((tip[0] - probe[0], tip[2] - probe[2]))
+
+    def _hidden(self, view: View, picture: Picture, tip: tuple[float, float, float]) -> tuple[str, ...]:
+        """What takes more than half of the tip's amplitude."""
+        a, probe = self.scene.array, view.probe_mm
+        r, q = a.to_beam(np.array([tip[0] - probe[0]]), np.array([tip[2] - probe[2]]))
+        rows = (r / a.range_step_mm).astype(np.float32)
+        out = []
+        if sample_blocks(picture.level, rows, q.astype(np.float32))[0] < 0.5:
+            out.append("occluder")
+        line = min(max(int(q[0]), 0), a.lines - 1)
+        if self.scanner.masks.contact(-probe[2])[line] < 0.5:
+            out.append("contact")
+        seen, best = self.scanner.echo.elevation(np.array([tip[1] - probe[1], 0.0]), np.repeat(r, 2))
+        if seen < 0.5 * best:
+            out.append("plane")
+        return tuple(out)

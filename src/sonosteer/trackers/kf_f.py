@@ -45,7 +45,7 @@ from sonosteer.trackers.start import Family, StartSearch, Suspect
 SCALE_MM = 0.10
 STEP_S = 0.05
 #: ours, not published: w_1..w_5 of Eq. (6), chosen on training scenes by scripts/choose-tip-weights
-TIP_WEIGHTS = (0.29, 0.51, 0.70, 0.40, 0.01)
+TIP_WEIGHTS = (0.09, 0.37, 0.77, 0.32, 0.40)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Mechanics of needles in tissue: one model a file."""

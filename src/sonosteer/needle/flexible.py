@@ -1,0 +1,185 @@
+"""A flexible bevel-tip needle pushed and rolled from its base: beam, cut track, torsion and tissue together.
+
+Frame: x along the insertion from the skin, y and z across it. A bevel rolled by phi pushes the tip towards
+(cos phi, sin phi). Retraction slides the needle back in the track it has cut; pushed in again it follows the track,
+and cuts on where the track ends.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonosteer.core.config import check_finite, check_range
+from sonosteer.core.errors import BrokenError, InputError
+from sonosteer.needle import beam, torsion
+from sonosteer.needle.tissue import Mechanics, draw_column
+
+F64 = NDArray[np.float64]
+
+GUIDE_N_PER_MM = 50.0
+MEMBRANE_N_PER_MM = 1.0  # ours: a membrane that gives at 1 to 3 N lets the tip run 1 to 3 mm ahead
+
+
+@dataclass(frozen=True, slots=True)
+class NeedleGeometry:
+    """Default: an 18G brachytherapy needle of 200 mm, as in Paper S. Stiffnesses in N mm^2."""
+
+    length_mm: float = 200.0
+    bending_stiffness: float = 1.5e4
+    torsional_stiffness: float = 1.6e4
+    element_mm: float = 2.0
+
+    def __post_init__(self) -> None:
+        check_finite(self, "needle")
+        check_range(self, "needle", 10.0, 1000.0, "length_mm")
+        check_range(self, "needle", 1.0, 1e8, "bending_stiffness", "torsional_stiffness")
+        check_range(self, "needle", 0.2, 10.0, "element_mm")
+
+
+@dataclass(frozen=True, slots=True)
+class NeedleState:
+    """tip_mm: (x, y, z). direction: unit vector of the tip. Forces: axial at the base, bevel's and guide's across."""
+
+    inserted_mm: float
+    tip_mm: tuple[float, float, float]
+    direction: tuple[float, float, float]
+    roll_rad: float
+    axial_n: float
+    bevel_n: float
+    guide_n: float
+
+
+class FlexibleNeedle:
+    """One needle in one tissue. The tissue's fields are drawn from `rng` when it is made."""
+
+    def __init__(self, geometry: NeedleGeometry, mechanics: Mechanics, rng: np.random.Generator) -> None:
+        self.geometry, self.mechanics = geometry, mechanics
+        self.column = draw_column(mechanics, geometry.length_mm, rng)
+        self._held = [True] * len(mechanics.membranes)
+        nodes = round(geometry.length_mm / geometry.element_mm) + 1
+        self._A, self._b = np.zeros((2 * nodes, 4)), np.zeros((2 * nodes, 2))
+        self._track = np.zeros((len(self.column.stiffness), 2))
+        self._tip, self._force = np.zeros(2), np.zeros(2)
+        self._inserted = self._cut = self._commanded = 0.0
+        self._roll = 0.0
+        self._time_s = 0.0
+        self._tissue = np.zeros(2)
+        self._axial_n = self._bevel_n = 0.0
+
+    @property
+    def deepest_mm(self) -> float:
+        """How far it can be pushed: the base stays 10 mm off the skin."""
+        return self.geometry.length_mm - 10.0
+
+    @property
+    def state(self) -> NeedleState:
+        """Where it is now."""
+        (y, z), (sy, sz) = self._b[-2].tolist(), self._b[-1].tolist()
+        norm = math.sqrt(1 + sy * sy + sz * sz)
+        e = round((self.geometry.length_mm - self._inserted) / self.geometry.element_mm)
+        guide = GUIDE_N_PER_MM * math.hypot(*self._b[2 * e].tolist()) if 0 < e < len(self._b) // 2 else 0.0
+        return NeedleState(
+            self._inserted,
+            (self._inserted, y, z),
+            (1 / norm, sy / norm, sz / norm),
+            self._roll,
+            self._axial_n,
+            self._bevel_n,
+            guide,
+        )
+
+    def step(
+        self,
+        depth_mm: float,
+        roll_rad: float,
+        time_s: float,
+        base_slope: tuple[float, float] = (0.0, 0.0),
+    ) -> NeedleState:
+        """Take the base to a commanded depth and roll at a time; returns where the needle is then.
+
+        InputError for a command that is not finite; BrokenError if the mechanics no longer have a solution.
+        """
+        if not all(map(math.isfinite, (depth_mm, roll_rad, time_s, *base_slope))):
+            raise InputError(f"needle: a command of {depth_mm} mm, {roll_rad} rad at {time_s} s is not a number")
+        g, m = self.geometry, self.mechanics
+        elapsed = max(time_s - self._time_s, 0.0)
+        self._time_s = max(time_s, self._time_s)
+        inserted, membrane_n = self._through_membranes(min(max(depth_mm, 0.0), self.deepest_mm))
+        speed = abs(inserted - self._inserted) / elapsed if elapsed > 0 else 0.0
+        direction = float(np.sign(depth_mm - self._commanded))
+        self._commanded = depth_mm
+        play = torsion.play_rad(m.torque, g.torsional_stiffness, inserted, g.length_mm)
+        self._roll = torsion.follow(self._roll, roll_rad, play)
+        growth = 1 + m.speed_gain * math.log(max(speed, 0.1) / 5.0)
+        i = min(round(inserted / beam.GRID_MM), len(self.column.bevel_n) - 1)
+        cutting = inserted >= self._cut  # a tip in its own track has nothing to cut
+        bevel = float(self.column.bevel_n[i]) * growth if cutting else 0.0
+        lateral = self.column.lateral_n[i] * cutting
+        self._force[0] = bevel * math.cos(self._roll) + lateral[0]
+        self._force[1] = bevel * math.sin(self._roll) + lateral[1]
+        self._tissue = m.breathing(self._time_s)
+        slope = np.array(base_slope)
+        beam.assemble(
+            g.bending_stiffness,
+            g.element_mm,
+            inserted,
+            max(self._cut, inserted),
+            self.column.stiffness,
+            self._track,
+            self._tissue,
+            m.tip_gain,
+            m.tip_mm,
+            slope * (inserted - g.length_mm),
+            slope,
+            GUIDE_N_PER_MM,
+            self._force,
+            self._A,
+            self._b,
+        )
+        beam.solve_banded(self._A, self._b)
+        tip = self._b[-2]
+        if not np.isfinite(tip).all():
+            raise BrokenError(f"needle: no solution at {inserted:.1f} mm; check stiffness and forces")
+        new = tip - self._tissue
+        if inserted > self._cut:
+            beam.lay_track(self._track, self._cut, inserted, self._tip, new)
+            self._cut = inserted
+            self._tip = new.copy()
+        if m.relaxation_s > 0 and elapsed > 0:
+            self._relax(inserted, 1 - math.exp(-elapsed / m.relaxation_s))
+        self._inserted = inserted
+        axial = direction * m.friction * inserted + (m.cutting_n * growth if cutting and direction > 0 else 0.0)
+        self._axial_n, self._bevel_n = axial + membrane_n, bevel
+        return self.state
+
+    def shape_mm(self, step_mm: float, outside_mm: float = 0.0) -> F64:
+        """(n, 3) points (x, y, z) from the tip back, step_mm apart along x, to the skin and `outside_mm` beyond."""
+        x_nodes = self._inserted - self.geometry.length_mm + np.arange(len(self._b) // 2) * self.geometry.element_mm
+        x = self._inserted - np.arange(0.0, self._inserted + outside_mm, step_mm)
+        return np.stack([x, np.interp(x, x_nodes, self._b[::2, 0]), np.interp(x, x_nodes, self._b[::2, 1])], 1)
+
+    def _through_membranes(self, wanted_mm: float) -> tuple[float, float]:
+        """(inserted length, extra axial force): an unbroken membrane holds the tip, then lets it run ahead.
+
+        What the base has been pushed further is indentation: the tissue comes along until the membrane gives.
+        """
+        for i, (depth, threshold) in enumerate(self.mechanics.membranes):
+            if not self._held[i] or wanted_mm <= depth:
+                continue
+            force = (wanted_mm - depth) * MEMBRANE_N_PER_MM
+            if force < threshold:
+                return max(depth, min(self._inserted, wanted_mm)), force
+            self._held[i] = False
+        return wanted_mm, 0.0
+
+    def _relax(self, inserted_mm: float, share: float) -> None:
+        n = min(int(inserted_mm / beam.GRID_MM) + 1, len(self._track))
+        x = np.arange(n) * beam.GRID_MM
+        x_nodes = inserted_mm - self.geometry.length_mm + np.arange(len(self._b) // 2) * self.geometry.element_mm
+        for k in range(2):
+            lies = np.interp(x, x_nodes, self._b[::2, k]) - self._tissue[k]
+            self._track[:n, k] += share * (lies - self._track[:n, k])

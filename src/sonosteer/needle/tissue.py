@@ -1,0 +1,116 @@
+"""How tissue answers a needle: stiffness, cutting force, friction, membranes, breathing. Presets of six materials.
+
+Fields along the insertion are log-normal around the layers' values, correlated over 15 mm. Sources of the ranges:
+gelatin 0.01 to plastisol 0.2 N/mm^2 of foundation stiffness, bevel force 0.05 to 2 N, torques 0.02 to 0.2 N mm/mm.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonosteer.core.config import check_finite, check_range
+from sonosteer.core.errors import InputError
+from sonosteer.needle.beam import GRID_MM
+
+F64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Mechanics:
+    """A tissue's recipe.
+
+    layers: (from depth mm, stiffness N/mm^2, bevel force N). membranes: (depth mm, threshold N): the tip is held
+    until the force on it exceeds the threshold. heterogeneity: sd of the log of the bevel force (half of it for the
+    stiffness), over correlation_mm. lateral_n: sd of the sideways force of uneven tissue. tip_gain, tip_mm: how much
+    stiffer uncut tissue is around the tip. torque: Coulomb friction against rolling, N mm per mm. friction: along the
+    shaft, N per mm. cutting_n: axial force of cutting. speed_gain: growth of the tip's forces with log speed / 5 mm/s.
+    breathing_mm, breathing_hz: A sin^4(pi f t) across the needle. relaxation_s: time in which the track gives way to
+    the shaft that presses on it; 0: never.
+    """
+
+    layers: tuple[tuple[float, float, float], ...] = ((0.0, 0.06, 0.8),)
+    membranes: tuple[tuple[float, float], ...] = ()
+    heterogeneity: float = 0.2
+    correlation_mm: float = 15.0
+    lateral_n: float = 0.03
+    tip_gain: float = 40.0
+    tip_mm: float = 10.0
+    torque: float = 0.02
+    friction: float = 0.01
+    cutting_n: float = 1.0
+    speed_gain: float = 0.05
+    breathing_mm: tuple[float, float] = (0.0, 0.0)
+    breathing_hz: float = 0.25
+    relaxation_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_finite(self, "mechanics")
+        check_range(self, "mechanics", 0.0, 2.0, "heterogeneity")
+        check_range(self, "mechanics", 0.5, 500.0, "correlation_mm", "tip_mm")
+        check_range(self, "mechanics", 0.0, 500.0, "tip_gain", "lateral_n", "torque", "friction", "cutting_n")
+        check_range(self, "mechanics", -0.2, 1.0, "speed_gain")
+        check_range(self, "mechanics", 0.0, 600.0, "relaxation_s", "breathing_hz")
+        if not self.layers:
+            raise InputError("mechanics: there is no layer; give (from depth mm, stiffness N/mm^2, bevel force N)")
+        for depth, stiffness, force in self.layers:
+            if not (depth >= 0 and 0 < stiffness < 100 and 0 <= force < 50):
+                raise InputError(
+                    f"mechanics: layer ({depth:g} mm, {stiffness:g} N/mm^2, {force:g} N): stiffness must be more than "
+                    "0, depth and force must not be negative"
+                )
+        for depth, threshold in self.membranes:
+            if not (depth > 0 and threshold >= 0):
+                raise InputError(f"mechanics: membrane ({depth:g} mm, {threshold:g} N) must lie at more than 0 mm")
+
+    def breathing(self, time_s: float) -> F64:
+        """(2,) displacement of the tissue across the needle in mm."""
+        return np.array(self.breathing_mm) * math.sin(math.pi * self.breathing_hz * time_s) ** 4
+
+
+@dataclass(frozen=True)
+class TissueColumn:
+    """What was drawn along one insertion, every GRID_MM: stiffness, bevel force, (n, 2) lateral force."""
+
+    stiffness: F64
+    bevel_n: F64
+    lateral_n: F64
+
+
+def draw_column(mechanics: Mechanics, length_mm: float, rng: np.random.Generator) -> TissueColumn:
+    """Draw the fields along a needle's way."""
+    depth = np.arange(round(length_mm / GRID_MM) + 2) * GRID_MM
+    layer = np.searchsorted([row[0] for row in mechanics.layers], depth, side="right") - 1
+    table = np.array(mechanics.layers)[np.maximum(layer, 0)]
+    reach = 4 * mechanics.correlation_mm
+    u = np.arange(-reach, reach + GRID_MM / 2, GRID_MM)
+    kernel = np.exp(-0.5 * (u / mechanics.correlation_mm) ** 2)
+    kernel /= np.sqrt((kernel**2).sum())
+    a, b, c, d = (np.convolve(rng.standard_normal(len(depth) + len(u) - 1), kernel, "valid") for _ in range(4))
+    sd = mechanics.heterogeneity
+    return TissueColumn(
+        table[:, 1] * np.exp(0.5 * sd * a), table[:, 2] * np.exp(sd * b), mechanics.lateral_n * np.stack([c, d], 1)
+    )
+
+
+#: stiffness and bevel force of `steering.md`'s scenes; gelatin holds the two ex-vivo tissues
+MATERIALS: dict[str, Mechanics] = {
+    "porcine": Mechanics(layers=((0.0, 0.03, 0.5), (15.0, 0.06, 0.7), (60.0, 0.09, 0.9)), relaxation_s=40.0),
+    "bovine": Mechanics(layers=((0.0, 0.03, 0.6), (12.0, 0.08, 0.9), (70.0, 0.10, 1.1)), heterogeneity=0.25),
+    "plastisol": Mechanics(layers=((0.0, 0.2, 1.0),), heterogeneity=0.08, lateral_n=0.01, torque=0.2, friction=0.02),
+    "pork": Mechanics(
+        layers=((0.0, 0.05, 0.5), (20.0, 0.08, 0.7)), membranes=((2.0, 1.5), (20.0, 2.5)), relaxation_s=30.0
+    ),
+    "agar": Mechanics(layers=((0.0, 0.02, 0.15),), heterogeneity=0.05, lateral_n=0.005, torque=0.01, friction=0.004),
+    "silicone": Mechanics(layers=((0.0, 0.12, 0.5),), membranes=((1.0, 2.0),), heterogeneity=0.1, torque=0.1),
+}
+
+
+def material(name: str) -> Mechanics:
+    """A preset by name; InputError lists them."""
+    if name not in MATERIALS:
+        raise InputError(f"there is no material called {name!r}; there are: {', '.join(MATERIALS)}")
+    return MATERIALS[name]

@@ -1,0 +1,101 @@
+"""The needle in the world: from what the rig does to where the needle lies, in world millimetres.
+
+World: x lateral, y elevation, z depth, from the middle of the probe's face at the start. A flexible needle bends as
+`sonosteer.needle` says, in its own frame; this page turns that frame into the world's. It knows nothing of the
+model that a controller steers by.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonosteer.needle.flexible import FlexibleNeedle, NeedleState
+from sonosteer.needle.tissue import material
+
+if TYPE_CHECKING:
+    from sonosteer.sim.scenes import Scene
+
+F64 = NDArray[np.float64]
+OUTSIDE_MM = 3.0  # of shaft drawn before the skin
+
+
+class Plant:
+    """A rigid or flexible needle at the scene's entry."""
+
+    def __init__(self, scene: Scene, rng: np.random.Generator) -> None:
+        self.scene = scene
+        self.flexible: FlexibleNeedle | None = None
+        self._phase = rng.uniform(0, 2 * math.pi)
+        self._angle_rad = scene.angle_rad
+        self._rigid_state = _rigid(0.0, 0.0)
+        self._now = (scene.angle_rad, 0.0)
+        if scene.material != "rigid":
+            mechanics = material(scene.material)
+            layers = tuple((depth, k, force * scene.bevel_gain) for depth, k, force in mechanics.layers)
+            breathing = (0.0, scene.breathing_mm) if scene.view == "axial" else (0.0, 0.0)
+            mechanics = dataclasses.replace(
+                mechanics, layers=layers, breathing_mm=breathing, breathing_hz=scene.breathing_hz
+            )
+            self.flexible = FlexibleNeedle(scene.geometry, mechanics, rng)
+
+    @property
+    def state(self) -> NeedleState:
+        """Where the needle is in its own frame, and its forces."""
+        return self._rigid_state if self.flexible is None else self.flexible.state
+
+    def step(self, depth_mm: float, angle_rad: float, roll_rad: float, time_s: float) -> None:
+        """The rig has taken the base to this depth, insertion angle (below the horizontal) and roll.
+
+        A rigid needle pivots about its entry; of a flexible one the base does, up to 8 degrees.
+        """
+        self._now = (angle_rad, time_s)
+        if self.flexible is None:
+            self._rigid_state = _rigid(max(depth_mm, 0.0), roll_rad)
+            return
+        tilt = math.tan(min(max(self._angle_rad - angle_rad, -0.14), 0.14)) if self.scene.view != "axial" else 0.0
+        self.flexible.step(depth_mm, roll_rad, time_s, (tilt, 0.0))
+
+    def place(self) -> tuple[F64, tuple[float, float, float]]:
+        """((n, 3) axis x, y, z in the world from the tip back, a range step apart; unit vector of the tip)."""
+        angle_rad, time_s = self._now
+        entry, *axes = self._frame(angle_rad)
+        step = self.scene.array.range_step_mm
+        drift_rad, state = self._drift_rad(time_s), self.state
+        if self.flexible is None:
+            along = state.inserted_mm - np.arange(0.0, state.inserted_mm + OUTSIDE_MM, step)
+            local = np.zeros((len(along), 3))
+            local[:, 0] = along
+        else:
+            local = self.flexible.shape_mm(step, OUTSIDE_MM)
+        local[:, 2] += drift_rad * local[:, 0]
+        tx, ty, tz = state.direction
+        x, y, z = (np.array([tx, ty, tz + drift_rad]) @ np.array(axes)).tolist()
+        norm = math.sqrt(x * x + y * y + z * z)
+        return entry + local @ np.array(axes), (x / norm, y / norm, z / norm)
+
+    def _frame(self, angle_rad: float) -> tuple[F64, F64, F64, F64]:
+        """Entry and unit vectors: forward, towards the probe (axial: lateral), out of plane (axial: depth)."""
+        scene = self.scene
+        if scene.view == "axial":
+            return np.array(scene.entry_mm), *np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+        angle = angle_rad if self.flexible is None else self._angle_rad
+        side = math.copysign(1.0, scene.direction[0])
+        c, s = math.cos(angle), math.sin(angle)
+        return np.array(scene.entry_mm), np.array([side * c, 0, s]), np.array([side * s, 0, -c]), np.array([0.0, 1, 0])
+
+    def _drift_rad(self, time_s: float) -> float:
+        """Out-of-plane angle of the needle, so that its tip wanders tip_y_mm out of the plane when fully inserted."""
+        if self.scene.tip_y_mm == 0:
+            return 0.0
+        return self.scene.tip_y_mm / max(self.scene.end_mm, 1.0) * math.sin(0.35 * time_s + self._phase)
+
+
+def _rigid(depth_mm: float, roll_rad: float) -> NeedleState:
+    """Straight; friction grows with the length inserted (ours: 2 N to cut, 0.05 N per mm)."""
+    axial_n = 2.0 + 0.05 * depth_mm if depth_mm > 0 else 0.0
+    return NeedleState(depth_mm, (depth_mm, 0.0, 0.0), (1.0, 0.0, 0.0), roll_rad, axial_n, 0.0, 0.0)

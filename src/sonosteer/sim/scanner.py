@@ -1,0 +1,278 @@
+"""The scanner: from tissue, needle and probe pose to an image, on one page.
+
+Blend two elevation slices, gather them at the tissue's resting places with the exact phase, shade and add the
+needle, convolve along the lines once per look, add noise, envelope, logarithm, scan conversion.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sonosteer.sim import kernels, motion
+from sonosteer.sim.anatomy import draw_structures
+from sonosteer.sim.artefacts import Masks
+from sonosteer.sim.echo import Drawn, NeedleEcho
+from sonosteer.sim.field import MARGIN_SAMPLES, OVERSAMPLING, build_field
+from sonosteer.sim.probe import ZONES, lateral_kernels
+
+if TYPE_CHECKING:
+    from sonosteer.sim.scenes import Scene
+
+C64 = NDArray[np.complex64]
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+U8 = NDArray[np.uint8]
+
+PAD = 16
+NOISE_BANK = 64
+SHAFT_SEGMENTS = 8  # of the polyline that drags the tissue along
+
+
+@dataclass(frozen=True)
+class View:
+    """What there is to see. probe_mm: (x, y, z) of the face's middle in the world, z > 0 pressed into the skin.
+
+    axis_mm: (n, 3) x, y, z of the needle's axis in the world from the tip back, None: no needle. roll_rad: of its
+    bevel. pull_mm: drag of the tissue. tissue_mm: (x, z) displacement of all tissue. noise: (looks, 2) where the
+    bank of noise is read. origin_y_mm: where the world's y = 0 lies in the speckle's period.
+    """
+
+    probe_mm: tuple[float, float, float]
+    axis_mm: F64 | None
+    roll_rad: float
+    pull_mm: float
+    tissue_mm: tuple[float, float]
+    noise: NDArray[np.int64]
+    origin_y_mm: float
+
+
+@dataclass(frozen=True)
+class Picture:
+    """pixels: the image. drawn: what the needle's echo told. level: what occlusion leaves of the amplitude, every
+    BLOCK samples and lines. visibility_db: shaft behind the tip over tissue, haze and noise around it.
+    """
+
+    pixels: U8
+    drawn: Drawn | None
+    level: F32
+    visibility_db: float
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every BLOCK samples and lines: sample r and line q of the field slice to read, phase in turns, amplitude level
+    of the tissue and of the needle (what occlusion leaves), amplitude of haze to add.
+    """
+
+    r: F32
+    q: F32
+    turns: F32
+    tissue: F32
+    level: F32
+    haze: F32
+
+
+class Scanner:
+    """Builds a scene's tissue once, then draws images. Not safe to share between threads."""
+
+    def __init__(self, scene: Scene, rng: np.random.Generator) -> None:
+        self.scene = scene
+        a = self.array = scene.array
+        tissue, needle, noise, place = rng.spawn(4)
+        self.field = build_field(a, scene.tissue, tissue, period_mm=scene.period_mm, dy_mm=scene.period_mm / 24)
+        self.structures = draw_structures(scene.anatomy, place)
+        self.echo = NeedleEcho.make(a, scene.look, needle)
+        self.masks = Masks.make(scene.artefacts, a, place)
+        most = MARGIN_SAMPLES * OVERSAMPLING * 3 // 4
+        self._shifts = np.stack([place.integers(-most, most, 64), place.integers(0, self.field.period, 64)], 1)
+        self._shifts[0] = 0
+        v = self.field.volume[:, :: a.samples // 8]
+        self._neighbours = float((v[:-1] * v[1:].conj()).real.mean() / (np.abs(v) ** 2).mean())
+        shape = (a.samples + NOISE_BANK, a.lines + NOISE_BANK, 2)
+        bank = noise.standard_normal(shape, dtype=np.float32) * np.float32(math.sqrt(0.5))
+        self.noise: C64 = cv2.sepFilter2D(bank, -1, np.ones(1, np.float32), a.pulse(a.range_step_mm)).view(
+            np.complex64
+        )[..., 0]
+        depth = np.arange(a.samples) * a.range_step_mm
+        self.noise_level = (10 ** ((scene.noise_db + scene.noise_db_per_mm * depth) / 20)).astype(np.float32)
+        self.gain = self.masks.range_gain / np.float32(scene.looks)
+        self.zone = np.minimum(depth / a.depth_mm * ZONES, ZONES - 1).astype(np.int64)
+        angles = np.linspace(-1, 1, scene.looks) * scene.look_deg if scene.looks > 1 else [0.0]
+        looks = [lateral_kernels(a, math.radians(float(d))) for d in angles]
+        self.kernels: C64 = np.stack(looks)
+        self.apex_px = ((scene.width_px - 1) / 2, scene.top_mm / scene.spacing_mm)
+        self._map, self._columns = self._scan_map()
+        self._slice = np.empty(self.field.volume.shape[1:], np.complex64)
+        self._data = np.zeros((a.samples, a.lines + 2 * PAD), np.complex64)
+        self._echoes = np.zeros((a.samples, a.lines), np.complex64)
+        self._touched = np.zeros(a.samples, np.bool_)
+        self.envelope = np.empty((a.samples, a.lines), np.float32)
+        self._shown = np.zeros_like(self.envelope)
+        self._lines = np.empty((a.samples, a.lines), np.uint8)
+        self._fresh = True
+        self._blended_at = math.nan
+
+    def _scan_map(self) -> tuple[tuple[NDArray[np.int16], NDArray[np.uint16]], slice]:
+        """Fixed-point maps from image to beam space, and the columns of the image that see anything."""
+        s, a = self.scene, self.array
+        x = (np.arange(s.width_px) - self.apex_px[0]) * s.spacing_mm
+        z = (np.arange(s.height_px) - self.apex_px[1]) * s.spacing_mm
+        range_mm, line = a.to_beam(*np.meshgrid(x, z))
+        r = range_mm / a.range_step_mm
+        outside = (line < 0) | (line > a.lines - 1) | (r < 0) | (r > a.samples - 1)
+        if outside.all():
+            raise ValueError("the image shows nothing of the field of view")
+        q = np.where(outside, -100, line).astype(np.float32)
+        r = np.where(outside, -100, r).astype(np.float32)
+        seen = np.flatnonzero(~outside.all(0))
+        columns = slice(int(seen[0]), int(seen[-1]) + 1)
+        return cv2.convertMaps(q[:, columns], r[:, columns], cv2.CV_16SC2), columns
+
+    def restart(self) -> None:
+        """Forget the previous image (persistence)."""
+        self._fresh = True
+
+    def draw(self, view: View) -> Picture:
+        """Make the image of a view."""
+        s, a = self.scene, self.array
+        px, py, pz = view.probe_mm
+        grid = self.grid(view)
+        kernels.gather(
+            self.slice_at(py + view.origin_y_mm),
+            self.field.period,
+            grid.r,
+            grid.q,
+            grid.turns,
+            grid.tissue,
+            grid.haze,
+            self.noise,
+            *view.noise[0],
+            PAD,
+            self._data,
+        )
+        self._data[:, :PAD] = 0  # needle points drawn beyond the outer lines must not pile up
+        self._data[:, -PAD:] = 0
+        self._echoes[self._touched] = 0
+        self._touched[:] = False
+        around = self._around_tip(view)
+        drawn = self._draw_needle(view, grid.level)
+        turns_per_sample = 2 * a.range_step_mm / a.wavelength_mm
+        flat = self.masks.ladder_echoes(px, pz) + self.masks.occluder_echoes(px, pz)
+        for line_r, amplitude in flat:
+            kernels.add_line_echoes(line_r, amplitude, turns_per_sample, self.echo.pulse, self._echoes, self._touched)
+        kernels.form_lines(
+            self._data,
+            self.kernels,
+            self.zone,
+            PAD,
+            self._echoes,
+            self._touched,
+            self.noise,
+            view.noise,
+            self.noise_level,
+            self.envelope,
+        )
+        keep = 0.0 if self._fresh else s.artefacts.persistence
+        self._fresh = False
+        contact = self.masks.contact(-pz)
+        per_db = 255.0 / s.dynamic_range_db
+        kernels.log_compress(self.envelope, self.gain, contact, per_db, s.grey, keep, self._shown, self._lines)
+        image = np.zeros((s.height_px, s.width_px), np.uint8)
+        image[:, self._columns] = cv2.remap(
+            self._lines, *self._map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
+        )
+        visibility_db = -120.0 if drawn is None else 20 * math.log10(drawn.level / around + 1e-6)
+        return Picture(image, drawn, grid.level, visibility_db)
+
+    def _around_tip(self, view: View) -> float:
+        """rms of tissue, haze and noise within 2 mm of the tip, before the needle is drawn."""
+        if view.axis_mm is None or len(view.axis_mm) == 0:
+            return 1.0
+        a = self.array
+        x, _, z = view.axis_mm[0] - np.array(view.probe_mm)
+        (range_mm,), (line,) = a.to_beam(np.array([x]), np.array([z]))
+        i, q = int(range_mm / a.range_step_mm), int(line) + PAD
+        di, dq = int(2.0 / a.range_step_mm), max(int(2.0 / a.pitch_mm(max(range_mm, 0.0))), 2)
+        i, q = min(max(i, di), a.samples - di - 1), min(max(q, PAD + dq), a.lines + PAD - dq - 1)
+        part = self._data[i - di : i + di, q - dq : q + dq]
+        return math.sqrt(float((np.abs(part) ** 2).mean() + self.noise_level[i] ** 2)) + 1e-6
+
+    def grid(self, view: View) -> Grid:
+        """Where each part of the frame comes from."""
+        a, f = self.array, self.field
+        px, py, pz = view.probe_mm
+        level, haze = self.masks.occlusion(px, pz)
+        x, z = self._resting(view)
+        r, q = a.to_beam(x, z)
+        deeper, aside = self._shift(py + view.origin_y_mm)
+        return Grid(
+            ((r - f.r0_mm) / f.dr_mm + deeper).astype(np.float32),
+            (q - f.line0 + aside).astype(np.float32),
+            (2 * (self.masks.range_mm - r) / a.wavelength_mm).astype(np.float32),
+            level * self.structures.level(x, z, py),
+            level,
+            haze,
+        )
+
+    def _resting(self, view: View) -> tuple[F64, F64]:
+        """Where the tissue of each grid point was at rest, in the world."""
+        x = self.masks.x_mm + (view.probe_mm[0] - view.tissue_mm[0])
+        z = self.masks.z_mm + (view.probe_mm[2] - view.tissue_mm[1])
+        if view.axis_mm is None or len(view.axis_mm) < 2:
+            return x, z
+        axis = view.axis_mm - np.array([view.tissue_mm[0], 0.0, view.tissue_mm[1]])
+        radius = self.scene.look.diameter_mm / 2
+        out_x, out_z = np.empty_like(x), np.empty_like(z)
+        flat = (x.reshape(-1), z.reshape(-1))
+        if self.scene.view == "axial":
+            ahead = axis[0, 1] - view.probe_mm[1]
+            at = int(np.argmin(np.abs(axis[:, 1] - view.probe_mm[1])))
+            share = min(max(ahead / 1.0 + 0.5, 0.0), 1.0)
+            motion.push_aside(*flat, axis[at, 0], axis[at, 2], radius, share, out_x.reshape(-1), out_z.reshape(-1))
+        else:
+            k = np.linspace(0, len(axis) - 1, SHAFT_SEGMENTS + 1).astype(int)
+            ends = (np.ascontiguousarray(axis[k, 0]), np.ascontiguousarray(axis[k, 2]))
+            motion.drag_along(*flat, *ends, radius, view.pull_mm, out_x.reshape(-1), out_z.reshape(-1))
+        return out_x, out_z
+
+    def _draw_needle(self, view: View, level: F32) -> Drawn | None:
+        if view.axis_mm is None or len(view.axis_mm) < 4:
+            return None
+        axis = view.axis_mm - np.array(view.probe_mm)
+        if self.scene.view == "axial":
+            return self.echo.draw_section(axis, level, PAD, self._data)
+        drawn = self.echo.draw_in_plane(axis, view.roll_rad, level, PAD, self._data)
+        if drawn is not None:
+            self.echo.draw_specular(drawn, self._echoes, self._touched)
+        return drawn
+
+    def _shift(self, y_mm: float) -> tuple[int, int]:
+        """Every period in elevation has its own offset in samples and lines: a sweep never meets the same twice."""
+        period = math.floor(y_mm / self.field.dy_mm) // self.field.volume.shape[0]
+        deeper, aside = self._shifts[period % len(self._shifts)].tolist()
+        return deeper, aside
+
+    def slice_at(self, y_mm: float) -> C64:
+        """The elevation slice at y, of constant mean power between the stored ones and across a period's end."""
+        if y_mm == self._blended_at:  # a probe at rest
+            return self._slice
+        self._blended_at = y_mm
+        volume, ny = self.field.volume, self.field.volume.shape[0]
+        k = math.floor(y_mm / self.field.dy_mm)
+        share = y_mm / self.field.dy_mm - k
+        a, b, alike = volume[k % ny], volume[(k + 1) % ny], self._neighbours
+        here, there = self._shift(y_mm), self._shift(y_mm + self.field.dy_mm)
+        if here != there:
+            period = self.field.period
+            rolled = np.roll(b[:, :period], (here[0] - there[0], here[1] - there[1]), axis=(0, 1))
+            b = np.concatenate([rolled, rolled[:, : b.shape[1] - period]], axis=1)
+            alike = 0.0
+        power = (1 - share) ** 2 + share**2 + 2 * share * (1 - share) * alike
+        kernels.blend(a, b, share, 1 / math.sqrt(power), self._slice)
+        return self._slice

@@ -1,0 +1,116 @@
+"""How a clip is made: what the rig is told at every moment, written before the clip begins.
+
+A constant push, or a hand's: speed that wanders, pauses, short retractions. The probe stands, slides along with the
+needle, or (axial) follows the tip.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from sonosteer.sim.scenes import Scene
+
+F64 = NDArray[np.float64]
+DT_S = 0.01
+LONGEST_S = 600.0
+
+
+@dataclass(frozen=True)
+class Script:
+    """Every DT_S: insertion speed, base roll (rad), probe (n, 3) velocity; and the number of frames of the clip."""
+
+    speed_mm_s: F64
+    roll_rad: F64
+    probe_mm_s: F64
+    frames: int
+
+
+def write_script(scene: Scene, rng: np.random.Generator) -> Script:
+    """Write the script of a scene."""
+    still = np.zeros(round(scene.rest_frames / scene.rate_hz / DT_S))
+    moving = _hand(scene, rng) if scene.pace == "hand" else _constant(scene)
+    speed = np.concatenate([still, moving, np.zeros(round(scene.end_rest_frames / scene.rate_hz / DT_S) + 1)])
+    frames = 1 + math.floor((len(speed) - 1) * DT_S * scene.rate_hz + 1e-6)
+    speed = np.concatenate([speed, np.zeros(round(1 / scene.rate_hz / DT_S) + 2)])
+    return Script(speed, _roll(scene, speed, rng), _probe(scene, speed, rng), frames)
+
+
+def _constant(scene: Scene) -> F64:
+    seconds = min((scene.end_mm - scene.start_mm) / scene.speed_mm_s, LONGEST_S)
+    n = math.ceil(seconds / DT_S)
+    speed = np.full(n, scene.speed_mm_s)
+    if n:
+        speed[-1] = (scene.end_mm - scene.start_mm) / DT_S - scene.speed_mm_s * (n - 1)
+    return speed.clip(max=scene.speed_mm_s)
+
+
+def _hand(scene: Scene, rng: np.random.Generator) -> F64:
+    """A wandering speed (correlated over 0.8 s) with pauses of 0.5 to 2 s and retractions of 2 to 6 mm."""
+    way = scene.end_mm - scene.start_mm
+    stops = np.sort(rng.uniform(0.1, 0.9, scene.pauses)) * way
+    backs = np.sort(rng.uniform(0.2, 0.9, scene.retractions)) * way
+    speed: list[float] = []
+    at, drift, stop_i, back_i = 0.0, 0.0, 0, 0
+    fade = math.exp(-DT_S / 0.8)
+    while at < way and len(speed) < LONGEST_S / DT_S:
+        if stop_i < len(stops) and at > stops[stop_i]:
+            speed += [0.0] * int(rng.uniform(0.5, 2.0) / DT_S)
+            stop_i += 1
+        if back_i < len(backs) and at > backs[back_i]:
+            n = int(rng.uniform(2.0, 6.0) / scene.speed_mm_s / DT_S)
+            speed += [-scene.speed_mm_s] * n
+            at -= n * scene.speed_mm_s * DT_S
+            back_i += 1
+        drift = fade * drift + math.sqrt(1 - fade**2) * rng.standard_normal()
+        v = scene.speed_mm_s * min(max(1 + scene.speed_sd * drift, 0.15), 2.5)
+        speed.append(v)
+        at += v * DT_S
+    return np.array(speed)
+
+
+def _roll(scene: Scene, speed: F64, rng: np.random.Generator) -> F64:
+    """The bevel's roll at the base: as set, with `turns` half turns or less on the way, each within half a second."""
+    roll = np.full(len(speed), math.radians(scene.roll_deg))
+    moving = np.flatnonzero(speed > 0)
+    for _ in range(scene.turns if len(moving) else 0):
+        begin = int(moving[int(rng.uniform(0.15, 0.85) * (len(moving) - 1))])
+        n = round(0.5 / DT_S)
+        ramp = np.clip(np.arange(len(speed) - begin) / n, 0, 1)
+        roll[begin:] += rng.uniform(-math.pi, math.pi) * ramp
+    return roll
+
+
+def _probe(scene: Scene, speed: F64, rng: np.random.Generator) -> F64:
+    out = np.zeros((len(speed), 3))
+    wander = _wander(len(speed), scene.probe_wander_mm, rng)
+    if scene.view == "axial":  # follow the tip, late and not quite
+        keep = math.exp(-DT_S / scene.probe_lag_s) if scene.probe_lag_s > 0 else 0.0
+        v = 0.0
+        for i, s in enumerate(speed):
+            v = keep * v + (1 - keep) * s
+            out[i, 1] = v
+        out[:, 1] += wander
+    else:
+        way = np.cumsum(np.abs(speed)) * DT_S
+        total = way[-1] if len(way) and way[-1] > 0 else 1.0
+        side = math.copysign(1.0, scene.direction[0])
+        out[:, 0] = side * scene.probe_slide_mm * np.abs(speed) / total
+        out[:, 1] = wander
+    return out
+
+
+def _wander(n: int, sd_mm: float, rng: np.random.Generator) -> F64:
+    """Velocity of a smooth unsteadiness of about sd_mm, correlated over a second."""
+    if sd_mm == 0 or n < 2:
+        return np.zeros(n)
+    t = np.arange(n) * DT_S
+    place = np.zeros(n)
+    for period in (1.7, 3.1, 5.3):
+        place += sd_mm * math.sqrt(2 / 3) * np.sin(2 * np.pi * (t / period + rng.random())) * rng.uniform(0.5, 1.2)
+    return np.gradient(place, DT_S)
