@@ -240,14 +240,16 @@ def simulate(
     seed: int,
     settings: list[str],
     frames: str | None,
+    mode: str | None = None,
     as_json: bool,
 ) -> None:
     """`sonosteer simulate`: a clip and its truth."""
     from sonosteer.recording.clips import open_clip
+    from sonosteer.recording.tables import LineWriter
     from sonosteer.recording.truths import TruthWriter
     from sonosteer.sources.simulated import SimulatedSource
 
-    source = SimulatedSource(setup, seed=seed, **parse_settings(settings))
+    source = SimulatedSource(setup, seed=seed, **parse_settings(settings), **({"mode": mode} if mode else {}))
     start, stop = parse_frames(frames)
     _check_source(source, start)
     total = min(stop or source.info.frames or 0, source.info.frames or 0) - start
@@ -255,19 +257,22 @@ def simulate(
         make_folder(folder)
     clip = open_clip(out, source.info)
     table = TruthWriter(truth) if truth else None
+    more = LineWriter(truth.with_suffix(".jsonl")) if truth else None
     done = 0
     try:
         with _progress("simulating", total, as_json) as advance:
             for frame in source.frames(start, stop):
                 clip.add(frame.grey(), frame.time_s)
-                if table is not None:
+                if table is not None and more is not None:
                     table.add(source.truth(frame.index))
+                    more.line(json.dumps(to_dict(source.truth(frame.index)), allow_nan=False))
                 done += 1
                 advance(done)
     finally:
         clip.close()
-        if table is not None:
-            table.close()
+        for writer in (table, more):
+            if writer is not None:
+                writer.close()
     from sonosteer.core.config import save_json
 
     beside = out.with_name(out.name + ".json")
@@ -348,6 +353,7 @@ def doctor(*, as_json: bool) -> None:
     from sonosteer.trackers.table import TRACKERS
 
     needs = {
+        "Gymnasium environments": (["gymnasium"], "env"),
         "MetaImage and NRRD sequences": (["SimpleITK"], "metaimage"),
         "DICOM ultrasound": (["pydicom", "python-gdcm", "pillow"], "dicom"),
     }

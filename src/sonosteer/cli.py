@@ -79,11 +79,24 @@ def demo(
     do.demo(out, seed=seed, as_json=json)
 
 
-@app.command(epilog="Example: sonosteer simulate in-plane-linear --seed 3 --out clip.mp4 --truth truth.csv")
+@app.command(epilog="Example: sonosteer simulate in-plane-convex --mode ipm --seed 3 --out clip.mp4 --truth truth.csv")
 def simulate(
-    setup: Annotated[str, typer.Argument(metavar="SETUP", help="in-plane-linear[/train|/validation|/test]")],
+    setup: Annotated[
+        str,
+        typer.Argument(
+            metavar="SETUP",
+            help="in-plane-linear, axial or in-plane-convex, with /train, /validation or /test (the default); "
+            "or a scene file of your own (.toml).",
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="clip.mp4, clip.mha, or a folder of PNG.")],
-    truth: Annotated[Path | None, typer.Option("--truth", help="Where to write truth.csv.")] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option("--truth", help="Where to write truth.csv; all else that is known goes beside it, .jsonl."),
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option("--mode", metavar="ips|ipm", help="in-plane-convex: probe stands still or slides.")
+    ] = None,
     seed: Seed = 0,
     settings: Settings = None,
     frames: Frames = None,
@@ -92,7 +105,7 @@ def simulate(
     """Write a simulated clip with exact truth."""
     from sonosteer import app as do
 
-    do.simulate(setup, out, truth, seed=seed, settings=settings or [], frames=frames, as_json=json)
+    do.simulate(setup, out, truth, seed=seed, settings=settings or [], frames=frames, mode=mode, as_json=json)
 
 
 @app.command(epilog="Example: sonosteer track clip.mp4 --enters right --spacing-mm 0.0355 --out results")
@@ -165,7 +178,7 @@ def evaluate(
 
 @app.command(epilog="Example: sonosteer bench tracking --json")
 def bench(
-    name: Annotated[str, typer.Argument(help="tracking or simulator")] = "tracking",
+    name: Annotated[str, typer.Argument(help="tracking, simulator or environments")] = "tracking",
     seed: Seed = 0,
     json: Json = False,
 ) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from sonosteer.cli import main
 from sonosteer.recording.tips import COLUMNS, read_tips
+from sonosteer.recording.truths import read_truth
 
 SHORT = "sim:in-plane-linear?speed_mm_s=15&end_mm=18&angle_deg=40&enters=left"
 
@@ -302,10 +303,13 @@ def test_stills_and_tracked_sequences_run(capsys, real_data, tmp_path):
 def test_the_simulators_bench_reports_frames_per_second_and_a_ratio(capsys):
     code, stdout, _ = run(capsys, "bench", "simulator", "--json")
     assert code == 0
-    whole, tissue = json.loads(stdout)["cases"]
-    assert whole["fps"] > 0
-    assert tissue["ratio"]["numpy"] > 0
-    assert run(capsys, "bench", "simulator")[0] == 0
+    cases = {c["case"]: c for c in json.loads(stdout)["cases"]}
+    for setup in ("in-plane-linear", "axial", "in-plane-convex"):
+        assert cases[setup]["size_px"] == [512, 512]
+        assert cases[setup]["fps"] > 0
+        assert cases[setup]["memory_mb"] < 200
+        assert cases[setup]["ratio"]["numpy (tissue only)"] > 0
+    assert "in-plane-convex, no needle" in cases
 
 
 def test_the_bench_reports_ratios(capsys):
@@ -317,3 +321,39 @@ def test_the_bench_reports_ratios(capsys):
     assert set(case["ratio"]) == {"numpy", "csrt", "kcf"}
     assert all(v > 0 for v in case["ratio"].values())
     assert {"median_ms", "p95_ms", "p99_ms", "max_ms"} <= set(case)
+
+
+@pytest.mark.parametrize(("setup", "mode"), [("axial", None), ("in-plane-convex", "ips"), ("in-plane-convex", "ipm")])
+def test_every_set_up_is_simulated_with_its_truth(tmp_path, capsys, setup, mode):
+    more = ("--mode", mode) if mode else ()
+    clip, truth = tmp_path / "clip.mp4", tmp_path / "truth.csv"
+    code, _, stderr = run(
+        capsys, "simulate", setup, *more, "--seed", 3, "--frames", "0:12", "--out", clip, "--truth", truth
+    )
+    assert code == 0, stderr
+    known = [json.loads(line) for line in (tmp_path / "truth.jsonl").read_text().splitlines()]
+    assert len(read_truth(truth)) == len(known) == 12
+    assert {"shaft_px", "bright_px", "out_of_plane_mm", "visibility_db", "bevel_n", "occluded", "direction"} <= set(
+        known[0]
+    )
+    scene = json.loads((tmp_path / "clip.mp4.json").read_text())["scene"]
+    assert scene["mode"] == (mode or "")
+
+
+def test_a_mode_that_a_set_up_has_not_is_one_line(tmp_path, capsys):
+    code, _, stderr = run(capsys, "simulate", "axial", "--mode", "ips", "--out", tmp_path / "c.mp4")
+    assert code == 2
+    assert "no mode 'ips'" in stderr
+    assert one_line(stderr)
+
+
+def test_the_environments_bench_scales(capsys, monkeypatch):
+    from sonosteer.benchmarks import environments
+
+    monkeypatch.setattr(environments, "MANY", 3)
+    monkeypatch.setattr(environments, "STEPS", 3)
+    code, stdout, _ = run(capsys, "bench", "environments", "--json")
+    assert code == 0
+    cases = json.loads(stdout)["cases"]
+    assert cases[0]["case"] == "1 processes"
+    assert cases[-1]["steps_per_s"] > 0

@@ -28,6 +28,8 @@ REPEATS = 15
 FRAMES = 60
 #: every artefact at once, for a rate "with everything on"
 EVERYTHING: dict[str, Any] = {
+    "width_px": 512,
+    "height_px": 512,
     "breathing_mm": 0.5,
     "artefacts.occluders": 2,
     "artefacts.contact_loss": 0.1,

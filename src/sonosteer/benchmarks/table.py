@@ -9,5 +9,6 @@ BENCHMARKS = LazyTable(
     {
         "tracking": "sonosteer.benchmarks.tracking:run",
         "simulator": "sonosteer.benchmarks.simulator:run",
+        "environments": "sonosteer.benchmarks.environments:run",
     },
 )

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from sonosteer.core.errors import BrokenError, InputError, SonosteerError
 
@@ -28,21 +28,20 @@ def writing_failed(path: Path, error: OSError, kept: str) -> SonosteerError:
     return BrokenError(f"writing {path} failed: {error.strerror}; {kept}")
 
 
-class TableWriter:
-    """Appends rows to a CSV file, each handed to the operating system before `write` returns."""
+class LineWriter:
+    """Appends lines to a text file, each handed to the operating system before the call returns."""
 
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.rows = 0
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         except OSError as e:
             raise writing_failed(path, e, "nothing was written") from None
-        self._put(",".join(columns) + "\n")
 
-    def write(self, values: Sequence[str]) -> None:
-        """Append one row. InputError if the disk is full; the rows before it stay readable."""
-        self._put(",".join(values) + "\n")
+    def line(self, text: str) -> None:
+        """Append one line. InputError if the disk is full; the lines before it stay readable."""
+        self._put(text + "\n")
         self.rows += 1
 
     def _put(self, line: str) -> None:
@@ -63,13 +62,25 @@ class TableWriter:
             os.close(self._file)
             self._file = -1
 
-    def __enter__(self) -> TableWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class TableWriter(LineWriter):
+    """A CSV file: column names, then rows."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        super().__init__(path)
+        self._put(",".join(columns) + "\n")
+
+    def write(self, values: Sequence[str]) -> None:
+        """Append one row. InputError if the disk is full; the rows before it stay readable."""
+        self.line(",".join(values))
 
 
 def read_table(path: Path, columns: Sequence[str], parse: Callable[[dict[str, str]], Row]) -> list[Row]:
