@@ -233,3 +233,26 @@ def test_tissue_is_dragged_along_with_the_needle():
     far = np.corrcoef(still[400:480, 180:240].ravel(), moved[400:480, 180:240].ravel())
     assert ahead[0, 1] < 0.8
     assert far[0, 1] > 0.98
+
+
+def test_an_axial_needle_pulls_tissue_through_the_plane():
+    """Pulled by two slices at the wall, the speckle there is that of tissue 0.5 mm further back."""
+    no_echo = {"look.specular_db": -120.0, "look.rough_db": -120.0, "look.tip_db": -120.0, "look.shadow": 0.0}
+    world, _, truth = one_frame("axial", 1, start_mm=40.0, pull_mm=0.5, **no_echo)
+    world.rig.probe_mm = (0.0, 35.0, 0.0)
+    pictures = {}
+    for pull, plane in ((0.0, 35.0), (0.5, 35.0), (0.0, 34.5)):
+        world.rig.probe_mm = (0.0, plane, 0.0)
+        world.drag.pull_mm = pull
+        world.look()
+        pictures[pull, plane] = world.scanner.envelope.copy()
+    a = world.scene.array
+    i, j = int(truth.tip_mm[2] / a.range_step_mm), int(a.to_beam(np.array([truth.tip_mm[0]]), np.zeros(1))[1][0])
+    beside, far = np.s_[i - 5 : i + 6, j - 3 : j + 4], np.s_[i + 170 :, :40]
+
+    def alike(u, v, where):
+        return np.corrcoef(pictures[u][where].ravel(), pictures[v][where].ravel())[0, 1]
+
+    pulled, still, behind = (0.5, 35.0), (0.0, 35.0), (0.0, 34.5)
+    assert alike(pulled, behind, beside) > alike(pulled, still, beside)
+    assert alike(pulled, still, far) > 0.99

@@ -78,6 +78,12 @@ def test_the_set_ups_are_the_papers():
     assert all((s.probe_slide_mm > 0) == (s.mode == "ipm") for s in convex)
 
 
+def test_a_seed_has_the_same_tissue_in_both_modes():
+    ips, ipm = (make_scene("in-plane-convex", 5, mode=m) for m in ("ips", "ipm"))
+    assert (ips.tissue, ips.look, ips.angle_deg) == (ipm.tissue, ipm.look, ipm.angle_deg)
+    assert make_scene("in-plane-convex", 5) in (ips, ipm)
+
+
 @pytest.mark.parametrize("mode", ["ips", "ipm"])
 def test_the_probe_slides_along_only_when_moving(mode):
     scene = make_scene("in-plane-convex", 1, mode=mode)

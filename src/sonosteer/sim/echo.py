@@ -108,7 +108,7 @@ class NeedleEcho:
         modulation = 10 ** (look.dropout_db / 20 * smooth / smooth.std())
         if look.gaps > 0:
             holes = np.convolve(rng.standard_normal(n + 120), np.exp(-0.5 * (t / (look.gap_mm / 2)) ** 2), "valid")
-            modulation[holes < np.quantile(holes, look.gaps)] *= 10 ** (-16 / 20)
+            modulation[holes < np.quantile(holes, look.gaps)] *= 10 ** (-24 / 20)
         k = np.arange(1, look.reverberations + 1)
         copies_mm = np.concatenate([[0.0, look.second_wall_mm], k * look.reverberation_mm])
         level_db = np.concatenate([[0.0, look.second_wall_db], k * look.reverberation_db])

@@ -28,6 +28,41 @@ def blend(a: C64, b: C64, share: float, gain: float, out: C64) -> None:
             out[i, j] = g * a[i, j] + f * b[i, j]
 
 
+@njit(cache=True, nogil=True, fastmath=True)
+def drag_slice(
+    volume: C64,
+    period: int,
+    y: float,
+    pull: float,
+    r: float,
+    q: float,
+    radius: float,
+    reach: float,
+    rows_mm: float,
+    columns_mm: float,
+    out: C64,
+) -> None:
+    """Around a needle that crosses the plane, show tissue that it has pulled along through the plane.
+
+    out: the slice at elevation y (in slices), overwritten within four reaches of the needle at sample r, line q.
+    pull: in slices, at the wall, fading over `reach` mm. rows_mm, columns_mm: steps of the slice.
+    """
+    ny, most = volume.shape[0], radius + 4 * reach
+    half_r, half_q = int(most / rows_mm), int(most / columns_mm)
+    for i in range(max(int(r) - half_r, 0), min(int(r) + half_r + 1, out.shape[0])):
+        for j in range(int(q) - half_q, int(q) + half_q + 1):
+            d = math.hypot((i - r) * rows_mm, (j - q) * columns_mm)
+            at = y - pull * math.exp(-max(d - radius, 0.0) / reach)
+            k = math.floor(at)
+            f = np.float32(at - k)
+            column = j % period
+            a, b = volume[k % ny, i, column], volume[(k + 1) % ny, i, column]
+            value = a + (b - a) * f
+            out[i, column] = value
+            if column + period < out.shape[1]:
+                out[i, column + period] = value
+
+
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def gather(
     field: C64,

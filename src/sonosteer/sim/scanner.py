@@ -143,8 +143,10 @@ class Scanner:
         s, a = self.scene, self.array
         px, py, pz = view.probe_mm
         grid = self.grid(view)
+        tissue = self.slice_at(py + view.origin_y_mm)
+        self._drag_through(view, tissue)
         kernels.gather(
-            self.slice_at(py + view.origin_y_mm),
+            tissue,
             self.field.period,
             grid.r,
             grid.q,
@@ -202,6 +204,24 @@ class Scanner:
         i, q = min(max(i, di), a.samples - di - 1), min(max(q, PAD + dq), a.lines + PAD - dq - 1)
         part = self._data[i - di : i + di, q - dq : q + dq]
         return math.sqrt(float((np.abs(part) ** 2).mean() + self.noise_level[i] ** 2)) + 1e-6
+
+    def _drag_through(self, view: View, tissue: C64) -> None:
+        """An axial needle pulls the tissue beside it through the image plane."""
+        if self.scene.view != "axial" or view.pull_mm == 0 or view.axis_mm is None or len(view.axis_mm) < 2:
+            return
+        a, f, probe = self.array, self.field, view.probe_mm
+        at = int(np.argmin(np.abs(view.axis_mm[:, 1] - probe[1])))
+        (range_mm,), (line,) = a.to_beam(view.axis_mm[at : at + 1, 0], view.axis_mm[at : at + 1, 2])
+        deeper, aside = self._shift(probe[1] + view.origin_y_mm)
+        r, q = (range_mm - f.r0_mm) / f.dr_mm + deeper, line - f.line0 + aside
+        pitch = a.pitch_mm(range_mm)
+        y, pull, radius = (
+            (probe[1] + view.origin_y_mm) / f.dy_mm,
+            view.pull_mm / f.dy_mm,
+            self.echo.look.diameter_mm / 2,
+        )
+        kernels.drag_slice(f.volume, f.period, y, pull, r, q, radius, motion.REACH_MM, f.dr_mm, pitch, tissue)
+        self._blended_at = math.nan  # the slice is no longer the one at rest
 
     def grid(self, view: View) -> Grid:
         """Where each part of the frame comes from."""

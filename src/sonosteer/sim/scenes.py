@@ -148,16 +148,17 @@ def make_scene(setup: str, seed: int, **overrides: Any) -> Scene:
     drawn: dict[str, Any] = {"setup": name, "split": split, "seed": seed}
     parts = [recipe.get("scene", {}), recipe.get(split, {})]
     modes = recipe.get("modes", {})
-    mode = overrides.get("mode") or (modes and sorted(modes)[int(rng.integers(len(modes)))]) or ""
+    by_chance = sorted(modes)[int(rng.integers(len(modes)))] if modes else ""
+    mode = overrides.get("mode") or by_chance
     if mode and mode not in modes:
         known = f"; there are: {', '.join(sorted(modes))}" if modes else ", for it has none"
         raise InputError(f"{name} has no mode {mode!r}{known}")
-    if mode:
-        parts.append(modes[mode])
-        overrides["mode"] = mode
     variants = recipe.get(split, {}).get("variants")
     if variants:
         parts.append(variants[int(rng.integers(len(variants)))])
+    if mode:  # last, so that a seed's tissue does not depend on the mode
+        parts.append(modes[mode])
+        overrides["mode"] = mode
     try:
         for part in parts:
             _merge(drawn, _draw({k: v for k, v in part.items() if k != "variants"}, rng))
