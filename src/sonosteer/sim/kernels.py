@@ -44,15 +44,19 @@ def drag_slice(
 ) -> None:
     """Around a needle that crosses the plane, show tissue that it has pulled along through the plane.
 
-    out: the slice at elevation y (in slices), overwritten within four reaches of the needle at sample r, line q.
-    pull: in slices, at the wall, fading over `reach` mm. rows_mm, columns_mm: steps of the slice.
+    out: the slice at elevation y (in slices), overwritten around the needle at sample r, line q. pull: in slices, at
+    the wall, falling to nothing within two reaches (a parabola). rows_mm, columns_mm: steps of the slice.
     """
-    ny, most = volume.shape[0], radius + 4 * reach
+    ny, most = volume.shape[0], radius + 2 * reach
     half_r, half_q = int(most / rows_mm), int(most / columns_mm)
     for i in range(max(int(r) - half_r, 0), min(int(r) + half_r + 1, out.shape[0])):
         for j in range(int(q) - half_q, int(q) + half_q + 1):
-            d = math.hypot((i - r) * rows_mm, (j - q) * columns_mm)
-            at = y - pull * math.exp(-max(d - radius, 0.0) / reach)
+            u, v = (i - r) * rows_mm, (j - q) * columns_mm
+            square = u * u + v * v
+            if square >= most * most:
+                continue
+            left = min((most - math.sqrt(square)) / (2 * reach), 1.0)
+            at = y - pull * left * left
             k = math.floor(at)
             f = np.float32(at - k)
             column = j % period
