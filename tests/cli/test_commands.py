@@ -357,3 +357,15 @@ def test_the_environments_bench_scales(capsys, monkeypatch):
     cases = json.loads(stdout)["cases"]
     assert cases[0]["case"] == "1 processes"
     assert cases[-1]["steps_per_s"] > 0
+
+
+def test_without_gymnasium_one_line_says_how_to_get_it(capsys, monkeypatch):
+    for name in [
+        n for n in sys.modules if n.startswith(("gymnasium", "sonosteer.sim.envs", "sonosteer.benchmarks.env"))
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "gymnasium", None)
+    code, _, stderr = run(capsys, "bench", "environments")
+    assert code == 2
+    assert "sonosteer[env]" in stderr
+    assert one_line(stderr)

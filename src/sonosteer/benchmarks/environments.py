@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import gymnasium
 import numpy as np
 
-import sonosteer.sim.envs  # registers them
+import sonosteer.sim.envs  # registers them, and says so where gymnasium is missing
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.recording.summary import versions
 
@@ -46,6 +45,8 @@ def run(*, seed: int, progress: Progress) -> dict[str, Any]:
 
 
 def _steps_ms(count: int, seed: int) -> list[float]:
+    import gymnasium
+
     envs = gymnasium.make_vec(ID, num_envs=count, vectorization_mode="async", image_px=IMAGE_PX)
     envs.reset(seed=seed)
     actions = np.zeros((count, 6), np.float32)
