@@ -256,3 +256,27 @@ def test_an_axial_needle_pulls_tissue_through_the_plane():
     pulled, still, behind = (0.5, 35.0), (0.0, 35.0), (0.0, 34.5)
     assert alike(pulled, behind, beside) > alike(pulled, still, beside)
     assert alike(pulled, still, far) > 0.99
+
+
+def test_persistence_keeps_a_share_of_the_last_picture():
+    """A needle taken away stays as an afterimage that fades by its share from frame to frame."""
+    shine = {"artefacts.persistence": 0.5, "start_mm": 28.0, "end_mm": 28.0, "enters": "left"}
+    world, with_needle, truth = one_frame("in-plane-linear", 1, **shine)
+    i, j = round(truth.tip_px[1]) - 30, round(truth.tip_px[0]) - 30
+    around = np.s_[i - 15 : i + 16, j - 15 : j + 16]
+    world.rig.probe_mm = (0.0, 40.0, 0.0)  # far out of the needle's plane
+    levels = [with_needle.grey()[around].max()] + [world.look()[0].grey()[around].max() for _ in range(5)]
+    assert levels[0] > levels[1] > levels[-1]
+    sharp, _, _ = one_frame("in-plane-linear", 1, **{**shine, "artefacts.persistence": 0.0})
+    sharp.rig.probe_mm = (0.0, 40.0, 0.0)
+    assert levels[1] > sharp.look()[0].grey()[around].max()
+
+
+def test_the_gains_error_is_smooth_and_as_large_as_said():
+    errors = []
+    for seed in range(12):
+        world, _, _ = one_frame("in-plane-linear", seed, **{"artefacts.tgc_db": 3.0, "needle": False})
+        gain_db = 20 * np.log10(world.scanner.masks.range_gain)
+        assert np.abs(np.diff(gain_db)).max() < 0.3
+        errors.append(gain_db.std())
+    assert np.mean(errors) == pytest.approx(3.0, rel=0.5)
