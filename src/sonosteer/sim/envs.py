@@ -8,6 +8,7 @@ in `info` and never in the observation. Same seed, same episode. It is a simulat
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -162,21 +163,25 @@ class _RigEnv(gymnasium.Env[Observation, F32]):
             "hand_mm_s": 0.0,
         }
 
+    @abstractmethod
     def _begin(self, world: World) -> None:
-        raise NotImplementedError
+        """An episode begins in this world."""
 
+    @abstractmethod
     def _order(self, a: NDArray[np.float64]) -> Action:
-        raise NotImplementedError
+        """What an action, clipped to [-1, 1], tells the rig."""
 
+    @abstractmethod
     def _goal(self) -> tuple[float, float, float]:
-        raise NotImplementedError
+        """The last three numbers of the state."""
 
+    @abstractmethod
     def _cost_mm(self) -> float:
-        raise NotImplementedError
+        """What the reward is the decrease of."""
 
+    @abstractmethod
     def _judge(self, order: Action) -> tuple[bool, float]:
         """(has it ended, what is added to the reward)."""
-        raise NotImplementedError
 
     def _marks(self) -> list[tuple[tuple[float, float], tuple[int, int, int]]]:
         t = self._truth
