@@ -18,7 +18,15 @@ from sonosteer.core.config import to_dict
 from sonosteer.core.errors import InputError, InterruptedRunError, SonosteerError
 from sonosteer.core.protocols import Source
 from sonosteer.core.types import Hint, Truth
-from sonosteer.options import TrackOptions, parse_frames, parse_hint, parse_settings, parse_spacing
+from sonosteer.options import (
+    TrackOptions,
+    nested,
+    parse_frames,
+    parse_hint,
+    parse_settings,
+    parse_spacing,
+    parse_velocity,
+)
 from sonosteer.recording.tables import writing_failed
 
 NOTICE = "Research software, not a medical device."
@@ -45,7 +53,9 @@ def track(options: TrackOptions, *, as_json: bool) -> dict[str, Any]:
     from sonosteer.recording.truths import read_truth
     from sonosteer.sources.opening import open_source
     from sonosteer.sources.simulated import SimulatedSource
+    from sonosteer.sources.velocity import WithVelocity
 
+    velocity = parse_velocity(options.velocity_mm_s)
     spacing = parse_spacing(options.spacing_mm)
     start, stop = parse_frames(options.frames)
     hint = parse_hint(options.angle_deg, options.enters, options.start)
@@ -57,8 +67,9 @@ def track(options: TrackOptions, *, as_json: bool) -> dict[str, Any]:
     truth_of: Callable[[int], Truth | None] = truths.get
     if isinstance(source, SimulatedSource):
         truth_of = source.truth
+    feed = source if velocity is None else WithVelocity(source, velocity)
     make_folder(options.out)
-    summary = _run(options, source, tracker, hint, start, stop, truth_of, quiet=as_json)
+    summary = _run(options, source, feed, tracker, hint, start, stop, truth_of, quiet=as_json)
     if as_json:
         print(json.dumps(to_dict(summary), allow_nan=False))
     else:
@@ -71,7 +82,7 @@ def _tracker(options: TrackOptions) -> Any:
     from sonosteer.core.config import from_dict, load_toml
     from sonosteer.trackers.table import TRACKERS
 
-    settings = (load_toml(options.config) if options.config else {}) | parse_settings(options.settings)
+    settings = nested(parse_settings(options.settings), load_toml(options.config) if options.config else {})
     return from_dict(TRACKERS.load(options.method), settings, f"method {options.method}")
 
 
@@ -96,6 +107,7 @@ def _check_source(source: Source, start: int) -> None:
 def _run(
     options: TrackOptions,
     source: Source,
+    feed: Source,
     tracker: Any,
     hint: Hint,
     start: int,
@@ -124,7 +136,7 @@ def _run(
             with _progress("tracking", expected, quiet) as advance, Background(video) as background:
                 watchers = (_Rows(tips), background)
                 run_loop(
-                    source,
+                    feed,
                     tracker,
                     hint,
                     RealClock(),

@@ -45,6 +45,14 @@ Enters = Annotated[
 Start = Annotated[
     str | None, typer.Option("--start", metavar="X,Y", help="Tip in the first frame, in pixels (a click).")
 ]
+VelocityMmS = Annotated[
+    str | None,
+    typer.Option(
+        "--velocity-mm-s",
+        metavar="V|CSV",
+        help="Measured insertion speed in mm/s, or a CSV file time_s,velocity_mm_s (for kfv, kfv+f, pfv, pfv+f).",
+    ),
+]
 Frames = Annotated[
     str | None,
     typer.Option("--frames", metavar="A:B", help="Only frames A to B (B not included; either may be empty)."),
@@ -122,6 +130,7 @@ def track(
     angle_deg: AngleDeg = None,
     enters: Enters = None,
     start: Start = None,
+    velocity_mm_s: VelocityMmS = None,
     frames: Frames = None,
     truth: Annotated[
         Path | None,
@@ -150,6 +159,7 @@ def track(
             angle_deg=angle_deg,
             enters=enters,
             start=start,
+            velocity_mm_s=velocity_mm_s,
             frames=frames,
             truth=truth,
             seed=seed,

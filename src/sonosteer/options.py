@@ -25,6 +25,7 @@ class TrackOptions:
     angle_deg: str | None = None
     enters: str | None = None
     start: str | None = None
+    velocity_mm_s: str | None = None
     frames: str | None = None
     truth: Path | None = None
     seed: int = 0
@@ -96,7 +97,7 @@ def _start(text: str | None) -> tuple[float, float] | None:
 
 
 def parse_settings(settings: tuple[str, ...] | list[str]) -> dict[str, Any]:
-    """ "name=value" pairs."""
+    """ "name=value" pairs; "part.name=value" sets a part's own."""
     out: dict[str, Any] = {}
     for item in settings:
         name, equals, value = item.partition("=")
@@ -104,3 +105,31 @@ def parse_settings(settings: tuple[str, ...] | list[str]) -> dict[str, Any]:
             raise InputError(f"--set {item!r}: give NAME=VALUE")
         out[name.strip()] = parse_value(value.strip())
     return out
+
+
+def nested(settings: dict[str, Any], under: dict[str, Any]) -> dict[str, Any]:
+    """Settings laid over those of a file: {"part.name": value} replaces `name` in the table `part`."""
+    out = {k: dict(v) if isinstance(v, dict) else v for k, v in under.items()}
+    for key, value in settings.items():
+        part, dot, name = key.partition(".")
+        if dot:
+            table = out.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise InputError(f"--set {key}: {part} is {table!r} in the file, and has no parts")
+            table[name] = value
+        else:
+            out[key] = value
+    return out
+
+
+def parse_velocity(text: str | None) -> float | Path | None:
+    """A speed in mm/s, or the path of a CSV file."""
+    if text is None:
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        return Path(text)
+    if not math.isfinite(speed):
+        raise InputError(f"--velocity-mm-s {text}: give the insertion speed in mm/s, or a CSV time_s,velocity_mm_s")
+    return speed

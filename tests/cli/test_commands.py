@@ -59,7 +59,7 @@ def test_a_clip_goes_through_track_and_evaluate(capsys, clip, tmp_path):
     assert summary["counts"]["frames"] == frames
     assert summary["dropped"] == 0
     assert set(summary["timing"]["track"]) >= {"median_ms", "p95_ms", "p99_ms", "max_ms"}
-    assert summary["configuration"]["sigma_max"] == 300.0
+    assert summary["configuration"]["tip"]["sigma_max"] == 300.0
     assert summary["versions"]["numpy"]
     with av.open(str(out / "overlay.mp4")) as c:
         assert sum(1 for _ in c.decode(video=0)) == frames
@@ -166,9 +166,9 @@ MISTAKES = {
     "frames change size": (lambda p: [changing_size(p), "--spacing-mm", "0.1"], "frame 3 is 60x48"),
     "frames upside down": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--frames=4:2"], "0 <= A < B"),
     "frames beyond": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--frames=7:"], "has 5 frames"),
-    "method unknown": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--method=kf"], "did you mean 'kf+f'"),
+    "method unknown": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--method=kff"], "did you mean 'kf+f'"),
     "setting unknown": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--set=mood=1"], "no setting 'mood'"),
-    "setting wrong": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--set=M=ten"], "must be of type int"),
+    "setting wrong": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--set=tip.M=ten"], "must be of type int"),
     "scale of a house": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=20"], "no ultrasound image"),
     "scale of a cell": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.001"], "no ultrasound image"),
     "no such config": (
@@ -204,7 +204,7 @@ def test_frames_before_a_change_of_size_are_kept(capsys, tmp_path):
 
 def test_settings_come_from_a_file_and_from_the_line_and_are_saved(capsys, tmp_path):
     config = tmp_path / "mine.toml"
-    config.write_text("M = 12\nr_min = 400.0\n")
+    config.write_text("follow = 0.2\n[tip]\nM = 12\nr_min = 400.0\n")
     words = [
         "track",
         SHORT,
@@ -213,7 +213,7 @@ def test_settings_come_from_a_file_and_from_the_line_and_are_saved(capsys, tmp_p
         "--config",
         config,
         "--set",
-        "r_min=500",
+        "tip.r_min=500",
         "--out",
         tmp_path / "o",
         "--json",
@@ -221,7 +221,8 @@ def test_settings_come_from_a_file_and_from_the_line_and_are_saved(capsys, tmp_p
     code, stdout, _ = run(capsys, *words)
     assert code == 0
     used = json.loads(stdout)["configuration"]
-    assert (used["M"], used["r_min"], used["q_v"]) == (12, 500.0, 0.1**2)
+    assert used["follow"] == 0.2
+    assert (used["tip"]["M"], used["tip"]["r_min"], used["tip"]["q_v"]) == (12, 500.0, 0.1**2)
 
 
 def test_no_hint_at_all_is_told_what_to_add(capsys, tmp_path):
@@ -252,8 +253,8 @@ def test_an_output_folder_that_cannot_be_written_is_refused(capsys, tmp_path):
 def test_a_full_disk_is_one_line_and_keeps_the_rows(tmp_path):
     """With a limit on the size of files, which the system enforces as it does a full disk."""
     code = (
-        "import resource, sys; from sonosteer.cli import main; import sonosteer.trackers.kf_f as k; "
-        "k.KalmanFeedback().prepare(); resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000)); "
+        "import resource, sys; from sonosteer.cli import main; import sonosteer.trackers.paper_t as k; "
+        "k.KFFeedback().prepare(); resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000)); "
         "main(sys.argv[1:])"
     )
     out = tmp_path / "out"
@@ -369,3 +370,40 @@ def test_without_gymnasium_one_line_says_how_to_get_it(capsys, monkeypatch):
     assert code == 2
     assert "sonosteer[env]" in stderr
     assert one_line(stderr)
+
+
+def test_the_speed_comes_from_a_number_a_table_or_the_simulation(capsys, tmp_path):
+    run(capsys, "simulate", SHORT.removeprefix("sim:"), "--out", tmp_path / "c.mp4", "--truth", tmp_path / "t.csv")
+    clip = ["track", tmp_path / "c.mp4", "--method", "kfv+f", "--enters", "left", "--json", "--out"]
+    code, _, stderr = run(capsys, *clip, tmp_path / "none")
+    assert code == 2
+    assert "--velocity-mm-s" in stderr
+    means = []
+    for k, words in enumerate((["--velocity-mm-s", "15"], ["--velocity-mm-s", tmp_path / "t.csv"])):
+        code, stdout, _ = run(capsys, *clip, tmp_path / f"o{k}", "--truth", tmp_path / "t.csv", *words)
+        assert code == 0
+        means.append(json.loads(stdout)["error"]["mean_mm"])
+    assert max(means) < 3.0
+    code, stdout, _ = run(
+        capsys, "track", SHORT, "--method", "pfv+f", "--enters", "left", "--json", "--out", tmp_path / "s"
+    )
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is empty"),
+        ("time_s,speed\n0,1\n", "lacks the column 'velocity_mm_s'"),
+        ("time_s,velocity_mm_s\n", "no rows"),
+        ("time_s,velocity_mm_s\n1,2\n0,2\n", "must rise"),
+        ("time_s,velocity_mm_s\n0,nan\n1,2\n", "line 2"),
+    ],
+)
+def test_a_damaged_table_of_speeds_is_refused_before_anything_is_written(capsys, tmp_path, text, said):
+    (tmp_path / "v.csv").write_text(text)
+    words = ["track", SHORT, "--method", "kfv", "--enters", "left", "--velocity-mm-s", tmp_path / "v.csv"]
+    code, _, stderr = run(capsys, *words, "--out", tmp_path / "o")
+    assert code == 2
+    assert said in stderr
+    assert not (tmp_path / "o").exists()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sonosteer.filters.candidates import measurement_variance, select_candidate
 from sonosteer.filters.kalman import Motion, Scalar
+from sonosteer.filters.particle import ParticleTip, resample
 
 finite = st.floats(-100, 100)
 
@@ -67,3 +68,54 @@ def test_a_flat_profile_has_no_candidate():
 
 def test_an_unlikely_measurement_is_trusted_less():
     assert measurement_variance(900.0, 0.1) > measurement_variance(900.0, 0.5)
+
+
+def test_a_measured_velocity_agrees_with_an_independent_kalman_filter():
+    theirs = KalmanFilter(dim_x=2, dim_z=1)
+    theirs.x, theirs.P = np.array([[30.0], [1.0]]), np.array([[9.0, 1.5], [1.5, 4.0]])
+    theirs.H, theirs.R = np.array([[0.0, 1.0]]), np.array([[0.7]])
+    theirs.update(2.5)
+    ours = Motion(30.0, 1.0, 9.0, 1.5, 4.0).update_velocity(2.5, 0.7)
+    assert (ours.x, ours.v) == pytest.approx(tuple(theirs.x[:, 0]))
+    assert (ours.p_xx, ours.p_xv, ours.p_vv) == pytest.approx((theirs.P[0, 0], theirs.P[0, 1], theirs.P[1, 1]))
+
+
+def test_a_large_cloud_of_particles_is_the_kalman_filter_where_everything_is_gaussian():
+    h = np.exp(-0.5 * ((np.arange(400) - 180.0) / 6.0) ** 2).astype(np.float32)
+    particles = ParticleTip(n=40_000, sigma_s=1e6, q_x_px=2.0, q_v_px_s=20.0, p0_x_px=5.0, p0_v_px_s=40.0, seed=3)
+    cloud = particles.predict(particles.begin(175.0, 0.0), 1.0)
+    cloud, seen = particles.update(cloud, h, 0, 400, None)
+    exact = Motion(175.0, 0.0, 25.0, 0.0, 4.0).predict(1.0, 4.0, 1.0).update_position(180.0, 36.0)
+    assert seen
+    assert cloud.x == pytest.approx(exact.x, abs=0.1)
+    assert cloud.variance == pytest.approx(exact.p_xx, rel=0.04)
+
+
+def test_the_velocity_pulls_the_particles_along():
+    flat = np.ones(400, np.float32)
+    flat[0] = 0.0
+    particles = ParticleTip(p0_v_px_s=50.0, seed=1)
+    cloud = particles.begin(100.0, 0.0)
+    for _ in range(20):
+        cloud, _ = particles.update(particles.predict(cloud, 1.0), flat, 0, 400, 5.0)
+    assert cloud.particles[1] @ cloud.particles[2] == pytest.approx(5.0, abs=0.7)
+
+
+@given(st.lists(st.floats(0.001, 1.0), min_size=5, max_size=60), st.floats(0.0, 0.999))
+def test_systematic_resampling_takes_each_particle_its_weight_in_times(weights, start):
+    w = np.array(weights) / np.sum(weights)
+    n = len(w)
+    x = np.arange(float(n))
+    out, v = np.empty(n), np.empty(n)
+    resample(x, x, w, start, out, v)
+    taken = np.bincount(out.astype(int), minlength=n)
+    assert (np.abs(taken - n * w) < 1.0 + 1e-9).all()
+    assert (np.diff(out) >= 0).all()
+
+
+def test_particles_without_likelihood_stay_as_they_were():
+    particles = ParticleTip()
+    cloud = particles.begin(900.0, 0.0)
+    again, seen = particles.update(cloud, np.ones(400, np.float32), 0, 400, None)
+    assert not seen
+    assert again is cloud

@@ -12,9 +12,9 @@ from sonosteer.benchmarks import paper_t_numpy as oracle
 from sonosteer.imaging.axis_search import MAX_RAYS, AxisSearch, adapt_rays
 from sonosteer.imaging.rays import ray_scores, sample_rays
 from sonosteer.imaging.tip_features import TipFeatures, gauss_kernel, square_kernel
-from sonosteer.trackers.kf_f import KalmanFeedback
+from sonosteer.trackers.paper_t import KFFeedback
 
-WEIGHTS = KalmanFeedback().weights
+WEIGHTS = KFFeedback().weights
 
 
 def line_image(angle_deg, entry=(60.0, 40.0), length=220.0, size=400, seed=0, width=7):

@@ -22,7 +22,7 @@ from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.recording.summary import versions
 from sonosteer.sim.scenes import make_scene
 from sonosteer.sim.world import World
-from sonosteer.trackers.kf_f import KalmanFeedback
+from sonosteer.trackers.paper_t import KFFeedback
 
 NUMPY_EVERY = 4  # the NumPy statement is timed on every fourth frame only
 BOX_PX = 48
@@ -62,7 +62,7 @@ def run(*, seed: int, progress: Progress) -> dict[str, Any]:
 
 
 def _track(clip: list[tuple[Frame, Truth]]) -> list[float]:
-    tracker = KalmanFeedback()
+    tracker = KFFeedback()
     tracker.prepare()
     angle = clip[0][1].angle_rad
     hint = Hint(angle_rad=(angle - math.radians(5), angle + math.radians(5)))
@@ -80,7 +80,7 @@ def _track(clip: list[tuple[Frame, Truth]]) -> list[float]:
 def _numpy(clip: list[tuple[Frame, Truth]], progress: Progress) -> list[float]:
     """Algorithms 1 to 3 at the same rays, angles and lengths as the tracker's, from the true entry."""
     out = []
-    weights = KalmanFeedback().weights
+    weights = KFFeedback().weights
     for i in range(10, len(clip), NUMPY_EVERY):
         frame, truth = clip[i]
         image, earlier = frame.grey(), clip[i - 10][0].grey()

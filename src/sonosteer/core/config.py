@@ -38,11 +38,15 @@ def to_dict(value: Any) -> Any:
 def from_dict(cls: type[Config], data: Mapping[str, Any], where: str = "configuration") -> Config:
     """Build a dataclass from a mapping; InputError names an unknown key or a value of the wrong kind."""
     hints = get_type_hints(cls)
-    names = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for key, value in data.items():
-        if key not in names:
-            raise InputError(f"{where}: there is no setting {key!r}; there are: {', '.join(sorted(names))}")
+        if key not in fields:
+            known = ", ".join(sorted(name for name in fields if not name.startswith("_")))
+            raise InputError(f"{where}: there is no setting {key!r}; there are: {known}")
+        default = fields[key].default
+        if isinstance(value, Mapping) and dataclasses.is_dataclass(default) and not isinstance(default, type):
+            value = {f.name: getattr(default, f.name) for f in dataclasses.fields(default) if f.init} | dict(value)
         values[key] = _coerce(hints[key], value, f"{where}: {key}")
     return cls(**values)
 

@@ -39,6 +39,7 @@ class Frame:
     probe: geometry of the transducer, None where unknown.
     full_scale: pixel value drawn as white (255 for 8 bit; the source's own window for 16 bit).
     T_world_image: 4x4, image mm -> world mm, where a tracking system gave it.
+    velocity_mm_s: insertion speed along the needle at that time as a robot measured it, None where nobody did.
     """
 
     pixels: Pixels
@@ -48,6 +49,7 @@ class Frame:
     probe: Probe | None = None
     full_scale: float = 255.0
     T_world_image: Matrix | None = None
+    velocity_mm_s: float | None = None
 
     def __post_init__(self) -> None:
         self.pixels.flags.writeable = False

@@ -112,7 +112,14 @@ class World:
         offsets = self._rng.integers(0, NOISE_BANK, (scene.looks, 2))
         view = View(probe, axis, state.roll_rad, self.drag.pull_mm, tissue, offsets, self._origin_y)
         picture = self.scanner.draw(view)
-        frame = Frame(picture.pixels, self.index, self.time_s, self.spacing, self.probe)
+        frame = Frame(
+            picture.pixels,
+            self.index,
+            self.time_s,
+            self.spacing,
+            self.probe,
+            velocity_mm_s=self.rig.read().speed_mm_s if scene.needle else None,
+        )
         truth = self._truth(view, picture, direction)
         self.index += 1
         return frame, truth

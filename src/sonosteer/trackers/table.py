@@ -10,7 +10,17 @@ from sonosteer.core.registry import LazyTable
 TRACKERS = LazyTable(
     "tracking method",
     {
-        "kf+f": "sonosteer.trackers.kf_f:KalmanFeedback",
+        "df": "sonosteer.trackers.df:DingFenster",
+        "om": "sonosteer.trackers.paper_t:OM",
+        "om+f": "sonosteer.trackers.paper_t:OMFeedback",
+        "kf": "sonosteer.trackers.paper_t:KF",
+        "kf+f": "sonosteer.trackers.paper_t:KFFeedback",
+        "pf": "sonosteer.trackers.paper_t:PF",
+        "pf+f": "sonosteer.trackers.paper_t:PFFeedback",
+        "kfv": "sonosteer.trackers.paper_t:KFv",
+        "kfv+f": "sonosteer.trackers.paper_t:KFvFeedback",
+        "pfv": "sonosteer.trackers.paper_t:PFv",
+        "pfv+f": "sonosteer.trackers.paper_t:PFvFeedback",
     },
 )
 

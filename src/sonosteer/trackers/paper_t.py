@@ -1,16 +1,17 @@
-"""KF+F: the tip of a rigid needle from rays, five features and a Kalman filter with feedback.
+"""Paper T: the tip of a rigid needle from rays, five features and a Kalman or particle filter. Methods 2 to 11.
 
-Method 5 of: K. Mathiassen, D. Dall'Alba, R. Muradore, P. Fiorini, O. J. Elle, "Robust Real-Time Needle
-Tracking in 2-D Ultrasound Images Using Statistical Filtering", IEEE Trans. Control Systems Technology 25(3),
-2017. Algorithm 4, with feedback of the tip into the axis search.
+K. Mathiassen, D. Dall'Alba, R. Muradore, P. Fiorini, O. J. Elle, "Robust Real-Time Needle Tracking in 2-D
+Ultrasound Images Using Statistical Filtering", IEEE Trans. Control Systems Technology 25(3), 2017. Algorithms 4
+and 5 are one loop here; what differs between the ten methods stands in the classes at the end of the page.
 
 | symbol | name here | unit |
 | --- | --- | --- |
 | theta, v_n | `angle`, direction of the axis | rad |
 | p_p | offset of the axis across the needle | px |
-| x_k, v_k | `tip`: position along the axis from the anchor, velocity | px, px per 1/20 s |
-| sigma, sigma_MAX, sigma_MIN, Delta-sigma | `sigma_px`, `sigma_max` ... | px |
-| R_MIN, Q, P_0 | `r_min`, `q_x`, `q_v`, `p0_x`, `p0_v` | px^2 |
+| x_k, v_k | `tip`: what a filter of `filters/` believes of the position along the axis | px, px per 1/20 s |
+| +F | `feedback`: rays up to the tip believed in, instead of over the whole axis in the image | - |
+| subscript v | `measured_velocity`: Eqs. (19), (23), from `Frame.velocity_mm_s` | mm/s |
+| Q_theta, R_theta, P(0) | `angle_q_deg2`, `angle_r_deg2`, `angle_p0_deg2` | deg^2 |
 | delta | `difference_s`, age of the image in Eq. (8) | s |
 
 Lengths are px at 0.10 mm/px, the paper's scale: frames are resampled to it.
@@ -18,32 +19,32 @@ Lengths are px at 0.10 mm/px, the paper's scale: frames are resampled to it.
 Departs from the paper: the start is automatic (`start.py`) instead of by hand; the angles tried are 5 degrees
 about the start unless the user names a range; the region follows the axis sideways (`follow`); the axis with
 the filtered angle turns about the middle of the rays; the shaft's contrast says whether there is a needle at
-all (`lost`); velocities are read as px per frame interval, since the published P_0 would otherwise shut out
-the published insertion speeds; process noise is per 1/20 s, so that other frame rates behave alike.
+all (`lost`); process noise is per 1/20 s, so that other frame rates behave alike.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Point
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
-from sonosteer.filters.candidates import measurement_variance, select_candidate
-from sonosteer.filters.kalman import Motion, Scalar
+from sonosteer.filters.kalman import STEP_S, KalmanTip, Scalar
+from sonosteer.filters.maximum import Maximum
+from sonosteer.filters.particle import ParticleTip
+from sonosteer.filters.tip import Belief, Filter
 from sonosteer.imaging.axis_search import Axis, AxisSearch
 from sonosteer.imaging.line_search import Line
 from sonosteer.imaging.rays import U8
 from sonosteer.imaging.tip_features import TipFeatures, TipProfile
 from sonosteer.trackers.start import Family, StartSearch, Suspect
+from sonosteer.trackers.working_image import SCALE_MM, Grid, length_inside, working_image
 
-SCALE_MM = 0.10
-STEP_S = 0.05
 #: ours, not published: w_1..w_5 of Eq. (6), chosen on training scenes by scripts/choose-tip-weights
 TIP_WEIGHTS = (0.09, 0.37, 0.77, 0.32, 0.40)
 
@@ -55,8 +56,7 @@ class Following:
     anchor_px: Point
     range_rad: tuple[float, float]
     angle_deg: Scalar
-    tip: Motion
-    sigma_px: float
+    tip: Belief
     shaft: float
     wobble_deg: float
     bad_s: float
@@ -71,7 +71,7 @@ class Following:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
-    """Everything KF+F remembers between frames."""
+    """Everything a method remembers between frames."""
 
     hint: Hint
     families: tuple[Family, ...]
@@ -82,18 +82,13 @@ class State:
 
 
 @dataclass(frozen=True)
-class KalmanFeedback:
-    """KF+F with the published parameters (Table II, Section III-B) as defaults."""
+class PaperT:
+    """Algorithms 4 and 5, with the published parameters (Section III-B) as defaults."""
 
-    sigma_max: float = 300.0
-    sigma_min: float = 200.0
-    sigma_step: float = 5.0
-    p0_x: float = 20.0**2
-    p0_v: float = 5.0**2
-    q_x: float = STEP_S**2 / 2 * 0.1**2
-    q_v: float = 0.1**2
-    r_min: float = 30.0**2
-    M: int = 10
+    tip: Filter[Any]
+    feedback: bool = True
+    filter_angle: bool = True
+    measured_velocity: bool = False
     difference_s: float = 0.5
     angle_q_deg2: float = 1.0
     angle_r_deg2: float = 4.0**2
@@ -103,6 +98,7 @@ class KalmanFeedback:
     half_range_deg: float = 5.0
     follow: float = 0.3  # ours: share of the measured offset by which the region moves sideways
     first_tip_px: float = 20.0  # ours: nearer to the border there is no room for TR
+    end_px: int = 10  # ours: nor for a peak nearer than M to the end of the view
     shaft_min: float = 0.5  # ours: mean whitened ridge score below which the needle is doubted
     wobble_s: float = 0.25  # ours: time over which the jumps of the raw angle are averaged
     wobble_max_deg: float = 1.5  # ours: a rigid needle does not shake; noise jumps about
@@ -128,7 +124,7 @@ class KalmanFeedback:
         self.start_search.look(noise, SCALE_MM, families, (), 0.0)
         self._axis.search(noise, (0.0, 10.0), (0.6, 0.7), 100.0)
         seen = self._features.along(noise, noise, (0.0, 10.0), 0.65, 200)
-        select_candidate(seen.h, 20, 150, self.M, 50.0, self.sigma_max)
+        self.tip.update(self.tip.begin(50.0, 0.0), seen.h, 20, 150, 0.0)
 
     def start(self, hint: Hint) -> State:
         """State before the first frame. InputError if the hint is not enough to find a needle by."""
@@ -137,6 +133,7 @@ class KalmanFeedback:
     def step(self, state: State, frame: Frame) -> tuple[State, Estimate]:
         """Algorithm 4 on one frame. InputError if the frame has no scale."""
         image, grid = working_image(frame)
+        velocity = self._velocity(frame)
         elapsed_s = 0.0 if state.time_s is None else frame.time_s - state.time_s
         past = state.past if elapsed_s >= 0 and _same_size(state.past, image) else ()
         needle = state.needle if past or state.time_s is None else None
@@ -149,13 +146,24 @@ class KalmanFeedback:
                 image, SCALE_MM, state.families, suspects, frame.time_s, current, click
             )
             if line is not None:
-                needle = self._take_up(line, state.hint, frame.time_s)
+                needle = self._take_up(line, state.hint, frame.time_s, velocity)
         earlier = next((old for time_s, old in past if frame.time_s - time_s >= self.difference_s - 1e-6), None)
         estimate: Estimate = Lost(frame.index, frame.time_s, "no needle found yet")
         if needle is not None:
-            needle, estimate = self._follow(needle, image, earlier, elapsed_s, frame, grid)
+            needle, estimate = self._follow(needle, image, earlier, elapsed_s, frame, grid, velocity)
         past = self._remember(past, frame.time_s, image)
         return State(state.hint, state.families, frame.time_s, suspects, needle, past), estimate
+
+    def _velocity(self, frame: Frame) -> float | None:
+        """Measured velocity in px per step, None for the methods that do without. InputError if it is missing."""
+        if not self.measured_velocity:
+            return None
+        if frame.velocity_mm_s is None:
+            raise InputError(
+                f"this method needs the insertion speed, and frame {frame.index} has none: give --velocity-mm-s V, or "
+                "a CSV file time_s,velocity_mm_s that covers the clip"
+            )
+        return frame.velocity_mm_s / SCALE_MM * STEP_S
 
     # -- one needle ----------------------------------------------------------------------------------------
 
@@ -171,7 +179,7 @@ class KalmanFeedback:
         age_s, every_s = time_s - needle.since_s, self.start_search.every_s
         return age_s < self.start_search.probation_s and age_s % every_s < elapsed_s
 
-    def _take_up(self, line: Line, hint: Hint, time_s: float) -> Following:
+    def _take_up(self, line: Line, hint: Hint, time_s: float, velocity: float | None) -> Following:
         half = math.radians(self.half_range_deg)
         low, high = line.angle_rad - half, line.angle_rad + half
         if hint.angle_rad is not None:
@@ -182,8 +190,7 @@ class KalmanFeedback:
             anchor_px=line.entry_px,
             range_rad=(low, high),
             angle_deg=Scalar(math.degrees(line.angle_rad), self.angle_p0_deg2),
-            tip=Motion(length, 0.0, self.p0_x, 0.0, self.p0_v),
-            sigma_px=self.sigma_max,
+            tip=self.tip.begin(length, velocity),
             shaft=1.0,
             wobble_deg=0.0,
             bad_s=0.0,
@@ -191,19 +198,32 @@ class KalmanFeedback:
         )
 
     def _follow(
-        self, needle: Following, image: U8, earlier: U8 | None, elapsed_s: float, frame: Frame, grid: Grid
+        self,
+        needle: Following,
+        image: U8,
+        earlier: U8 | None,
+        elapsed_s: float,
+        frame: Frame,
+        grid: Grid,
+        velocity: float | None,
     ) -> tuple[Following | None, Estimate]:
         steps = elapsed_s / STEP_S
-        tip = needle.tip.predict(steps, self.q_x, self.q_v)
-        axis = self._axis.search(image, needle.anchor_px, needle.range_rad, tip.x)  # Algorithms 1, 2
-        angle_deg = needle.angle_deg.predict(self.angle_q_deg2 * steps)
-        angle_deg = angle_deg.update(math.degrees(axis.angle_rad), self.angle_r_deg2)  # line 16
+        tip = self.tip.predict(needle.tip, steps)
+        middle = 0.5 * (needle.range_rad[0] + needle.range_rad[1])
+        whole = length_inside(image, needle.anchor_px, math.cos(middle), math.sin(middle))
+        axis = self._axis.search(image, needle.anchor_px, needle.range_rad, tip.x if self.feedback else whole)
+        angle_deg = Scalar(math.degrees(axis.angle_rad), self.angle_r_deg2)
+        if self.filter_angle:  # Section II-A3
+            angle_deg = needle.angle_deg.predict(self.angle_q_deg2 * steps)
+            angle_deg = angle_deg.update(math.degrees(axis.angle_rad), self.angle_r_deg2)
         angle = math.radians(angle_deg.mean)
         c, s = math.cos(angle), math.sin(angle)
         foot = (axis.point_px[0] - axis.along_px * c, axis.point_px[1] - axis.along_px * s)
 
-        seen = self._features.along(image, earlier, foot, angle, _length_inside(image, foot, c, s))  # Alg. 3
-        tip, measured = self._measure(tip, seen, needle.sigma_px)  # lines 4 to 13
+        seen = self._features.along(image, earlier, foot, angle, length_inside(image, foot, c, s))  # Alg. 3
+        first, last, measured = int(self.first_tip_px), seen.end - self.end_px, False
+        if last - first > self.end_px:
+            tip, measured = self.tip.update(tip, seen.h, first, last, velocity)  # Alg. 4 or 5, lines 4 on
         shaft, wobble_deg, bad_s = self._believe(needle, axis, seen, tip.x, elapsed_s)
         if bad_s > self.lost_after_s:
             return None, Lost(frame.index, frame.time_s, "no shaft on the axis any more")
@@ -216,7 +236,6 @@ class KalmanFeedback:
             range_rad=needle.range_rad,
             angle_deg=angle_deg,
             tip=tip,
-            sigma_px=max(self.sigma_min, needle.sigma_px - self.sigma_step),
             shaft=shaft,
             wobble_deg=wobble_deg,
             bad_s=bad_s,
@@ -235,16 +254,6 @@ class KalmanFeedback:
             grid.to_frame(foot),
         )
 
-    def _measure(self, tip: Motion, seen: TipProfile, sigma_px: float) -> tuple[Motion, bool]:
-        """Choose among the peaks of h and update the tip's filter; False where there is nothing to choose from."""
-        first, last = int(self.first_tip_px), seen.end - self.M
-        if last - first <= self.M:
-            return tip, False
-        z, p = select_candidate(seen.h, first, last, self.M, tip.x, sigma_px)
-        if z < 0:
-            return tip, False
-        return tip.update_position(z, measurement_variance(self.r_min, p)), True  # Eq. (18)
-
     def _believe(
         self, needle: Following, axis: Axis, seen: TipProfile, tip_px: float, elapsed_s: float
     ) -> tuple[float, float, float]:
@@ -257,7 +266,7 @@ class KalmanFeedback:
 
     def _covariance(self, needle: Following, beyond_rays_px: float) -> NDArray[np.float64]:
         """(2, 2) in mm^2 along and across; across, the angle's deviation counts from the middle of the rays."""
-        along = self.along_scale * SCALE_MM**2 * needle.tip.p_xx
+        along = self.along_scale * SCALE_MM**2 * needle.tip.variance
         lever_mm = SCALE_MM * beyond_rays_px * math.radians(math.sqrt(needle.angle_deg.variance))
         return np.diag([along, self.across_mm**2 + (self.across_lever * lever_mm) ** 2])
 
@@ -271,45 +280,8 @@ class KalmanFeedback:
         return keep
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """Where the working image's pixels lie in the frame: frame px = (work px + 0.5) k - 0.5."""
-
-    k_x: float
-    k_y: float
-
-    def to_frame(self, point_px: Point) -> Point:
-        """Working pixels -> frame pixels."""
-        return (point_px[0] + 0.5) * self.k_x - 0.5, (point_px[1] + 0.5) * self.k_y - 0.5
-
-    def to_work(self, point_px: Point) -> Point:
-        """Frame pixels -> working pixels."""
-        return (point_px[0] + 0.5) / self.k_x - 0.5, (point_px[1] + 0.5) / self.k_y - 0.5
-
-
-def working_image(frame: Frame) -> tuple[U8, Grid]:
-    """The frame in grey at 0.10 mm/px, and where its pixels lie. InputError without a scale."""
-    if frame.spacing is None:
-        raise InputError("the scale is unknown: give it with --spacing-mm X[,Y] in mm per pixel")
-    grey = frame.grey()
-    width, height = frame.size_px
-    w = max(2, round(width * frame.spacing.x_mm / SCALE_MM))
-    h = max(2, round(height * frame.spacing.y_mm / SCALE_MM))
-    if (w, h) == (width, height):
-        return grey, Grid(1.0, 1.0)
-    return cv2.resize(grey, (w, h), interpolation=cv2.INTER_AREA), Grid(width / w, height / h)
-
-
 def _same_size(past: tuple[tuple[float, U8], ...], image: U8) -> bool:
     return not past or past[0][1].shape == image.shape
-
-
-def _length_inside(image: U8, foot: Point, c: float, s: float) -> int:
-    """Pixels from the foot of the axis to where it leaves the image."""
-    rows, columns = image.shape
-    x = (columns - 1 - foot[0]) / c if c > 1e-9 else -foot[0] / c if c < -1e-9 else math.inf
-    y = (rows - 1 - foot[1]) / s if s > 1e-9 else -foot[1] / s if s < -1e-9 else math.inf
-    return max(2, int(min(x, y)) + 1)
 
 
 def _mean_score(seen: TipProfile, first_px: float, last_px: float) -> float:
@@ -321,3 +293,78 @@ def _mean_score(seen: TipProfile, first_px: float, last_px: float) -> float:
 
 def _confidence(shaft: float) -> float:
     return 1.0 / (1.0 + math.exp(-4.0 * (shaft - 0.9)))
+
+
+@dataclass(frozen=True)
+class OM(PaperT):
+    """Method 2: the largest h, the angle as measured."""
+
+    tip: Maximum = Maximum()
+    feedback: bool = False
+    filter_angle: bool = False
+
+
+@dataclass(frozen=True)
+class OMFeedback(OM):
+    """Method 3, OM+F."""
+
+    feedback: bool = True
+
+
+@dataclass(frozen=True)
+class KF(PaperT):
+    """Method 4."""
+
+    tip: KalmanTip = KalmanTip()
+    feedback: bool = False
+
+
+@dataclass(frozen=True)
+class KFFeedback(KF):
+    """Method 5, KF+F."""
+
+    feedback: bool = True
+
+
+@dataclass(frozen=True)
+class PF(PaperT):
+    """Method 6."""
+
+    tip: ParticleTip = ParticleTip()
+    feedback: bool = False
+
+
+@dataclass(frozen=True)
+class PFFeedback(PF):
+    """Method 7, PF+F."""
+
+    feedback: bool = True
+
+
+@dataclass(frozen=True)
+class KFv(KF):
+    """Method 8: with the measured velocity, Eq. (19)."""
+
+    measured_velocity: bool = True
+
+
+@dataclass(frozen=True)
+class KFvFeedback(KFv):
+    """Method 9, KFv+F."""
+
+    feedback: bool = True
+
+
+@dataclass(frozen=True)
+class PFv(PF):
+    """Method 10: with the measured velocity, Eq. (23), and the narrower noise that goes with it."""
+
+    tip: ParticleTip = ParticleTip(p0_v_px_s=5.0, q_v_px_s=5.0, sigma_s=75.0)
+    measured_velocity: bool = True
+
+
+@dataclass(frozen=True)
+class PFvFeedback(PFv):
+    """Method 11, PFv+F."""
+
+    feedback: bool = True

@@ -7,14 +7,14 @@ from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Frame, Hint, Lost, TipEstimate, Track
 from sonosteer.sources.opening import open_source
-from sonosteer.trackers.kf_f import KalmanFeedback, working_image
+from sonosteer.trackers.paper_t import KFFeedback, working_image
 from sonosteer.trackers.start import StartSearch
 
 LEFT = Hint(enters="left")
 
 
 def follow(clip, hint, **settings):
-    tracker = KalmanFeedback(**settings)
+    tracker = KFFeedback(**settings)
     state, out = tracker.start(hint), []
     for frame in clip:
         state, estimate = tracker.step(state, frame)
@@ -132,17 +132,17 @@ def test_a_blank_clip_is_lost(hint, grey):
 
 def test_without_a_hint_it_does_not_guess():
     with pytest.raises(InputError, match="--enters left"):
-        KalmanFeedback().start(Hint())
+        KFFeedback().start(Hint())
 
 
 @pytest.mark.parametrize(("enters", "low", "high"), [("left", 100, 140), ("right", 20, 60)])
 def test_a_side_that_contradicts_the_angle_is_refused(enters, low, high):
     with pytest.raises(InputError, match="does not go with an angle"):
-        KalmanFeedback().start(Hint((math.radians(low), math.radians(high)), enters))
+        KFFeedback().start(Hint((math.radians(low), math.radians(high)), enters))
 
 
 def test_a_frame_without_scale_is_refused():
-    tracker = KalmanFeedback()
+    tracker = KFFeedback()
     with pytest.raises(InputError, match="--spacing-mm"):
         tracker.step(tracker.start(LEFT), Frame(np.zeros((50, 50), np.uint8), 0, 0.0))
 

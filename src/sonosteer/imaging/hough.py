@@ -1,0 +1,54 @@
+"""Straight lines through a segmented image: a Hough transform, coarse first, then fine.
+
+Source: M. Ding, A. Fenster, "A real-time biopsy needle segmentation technique using Hough transform", Med. Phys.
+30(8), 2003, as Paper T describes and limits it (Section III-C).
+
+| symbol | name here | unit |
+| --- | --- | --- |
+| theta | `angles_rad`, direction of the line | rad |
+| rho | distance of the line from the origin, across it | px |
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+U8 = NDArray[np.uint8]
+F64 = NDArray[np.float64]
+I32 = NDArray[np.int32]
+
+
+@njit(cache=True, nogil=True)
+def lit_pixels(binary: U8, step: int, points: I32) -> int:
+    """points[:, i] = (x, y) of the lit pixels on every step-th row and column; returns how many."""
+    n = 0
+    for y in range(0, binary.shape[0], step):
+        for x in range(0, binary.shape[1], step):
+            if binary[y, x] > 0 and n < points.shape[1]:
+                points[0, n] = x
+                points[1, n] = y
+                n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def vote(points: I32, n: int, angles_rad: F64, low: float, high: float, bin_px: float, votes: I32) -> tuple[int, float]:
+    """(index of the best angle, its rho) by the largest number of points on x (-sin) + y cos = rho in low..high."""
+    bins = min(votes.shape[0], math.ceil((high - low) / bin_px))
+    best, best_k, best_rho = -1, 0, 0.0
+    for k in range(angles_rad.shape[0]):
+        c, s = math.cos(angles_rad[k]), math.sin(angles_rad[k])
+        for b in range(bins):
+            votes[b] = 0
+        for i in range(n):
+            b = math.floor((points[1, i] * c - points[0, i] * s - low) / bin_px)
+            if 0 <= b < bins:
+                votes[b] += 1
+        for b in range(bins):
+            if votes[b] > best:
+                best, best_k, best_rho = votes[b], k, low + (b + 0.5) * bin_px
+    return best_k, best_rho
