@@ -9,7 +9,7 @@ a still bright line cannot be told from fascia, so a hint is required.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -48,6 +48,7 @@ class Suspect:
     seen: int
     missed: int
     since_s: float
+    family: Family | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class StartSearch:
     """
 
     mm_per_px: float = 0.15
+    longest_px: int = 340
     clear_wide: float = 8.0
     clear_narrow: float = 4.0
     faint_wide: float = 3.8
@@ -111,28 +113,30 @@ class StartSearch:
         time_s: float,
         current: Line | None = None,
         start_px: Point | None = None,
+        among: tuple[Family, ...] | None = None,
     ) -> tuple[Line | None, tuple[Suspect, ...]]:
         """One frame: (the line to start on, or None; what to remember).
 
         image: (rows, columns) uint8 with `scale_mm` mm per px; lines are in px of this image. current: the
         line that is being followed, if any; another must then be clearly better. start_px: where the user says
-        the tip is now: a line through it is taken at once.
+        the tip is now: a line through it is taken at once. among: all families, where `families` are those whose turn it
+        is.
         """
-        k = min(1.0, scale_mm / self.mm_per_px)
+        k = min(1.0, scale_mm / self.mm_per_px, self.longest_px / max(image.shape))
         small = cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
         view = view_of(small, self._scratch)
-        lines: list[Line] = []
+        found: list[tuple[Line, Family]] = []
         for f in families:
-            lines += find_lines(
+            for line in find_lines(
                 view, from_right=f.from_right, steep=f.steep, angle_rad=f.angle_rad, from_top=f.from_top
-            )
-        lines = [_scaled(line, small.shape, image.shape) for line in lines]
+            ):
+                found.append((_scaled(line, small.shape, image.shape), f))
         if start_px is not None:
-            chosen = self._through(lines, start_px, scale_mm)
+            chosen = self._through([line for line, _ in found], start_px, scale_mm)
             if chosen is not None:
                 return chosen, ()
-        suspects = self._remember(lines, suspects, scale_mm, time_s)
-        least, clear = self.least_scores(families)
+        suspects = self._remember(found, families, suspects, scale_mm, time_s)
+        least, clear = self.least_scores(among or families)
         if current is not None:
             own = [s.score for s in suspects if self._same(s.line, current, scale_mm, slack=2.0)]
             least = max([least, *own]) + self.margin
@@ -169,20 +173,28 @@ class StartSearch:
         return _tried_deg(families) <= self.narrow_deg
 
     def _remember(
-        self, lines: list[Line], suspects: tuple[Suspect, ...], scale_mm: float, time_s: float
+        self,
+        found: list[tuple[Line, Family]],
+        families: tuple[Family, ...],
+        suspects: tuple[Suspect, ...],
+        scale_mm: float,
+        time_s: float,
     ) -> tuple[Suspect, ...]:
-        rest = sorted(lines, key=lambda line: -line.score)[:6]
+        rest = sorted(found, key=lambda one: -one[0].score)[:6]
         out = []
         for s in suspects:
-            match = next((line for line in rest if self._same(line, s.line, scale_mm)), None)
+            match = next((one for one in rest if self._same(one[0], s.line, scale_mm)), None)
             if match is None:
-                if s.missed < 4:
-                    out.append(Suspect(s.line, 0.8 * s.score, s.seen, s.missed + 1, s.since_s))
+                if s.family not in families:  # not its turn
+                    out.append(s)
+                elif s.missed < 4:
+                    out.append(replace(s, score=0.8 * s.score, missed=s.missed + 1))
                 continue
             rest.remove(match)
+            line, family = match
             gain = max(0.1, 1.0 / (s.seen + 1))
-            out.append(Suspect(match, s.score + gain * (match.score - s.score), s.seen + 1, 0, s.since_s))
-        out += [Suspect(line, line.score, 1, 0, time_s) for line in rest]
+            out.append(Suspect(line, s.score + gain * (line.score - s.score), s.seen + 1, 0, s.since_s, family))
+        out += [Suspect(line, line.score, 1, 0, time_s, family) for line, family in rest]
         return tuple(out)
 
     def _same(self, a: Line, b: Line, scale_mm: float, slack: float = 1.0) -> bool:

@@ -10,6 +10,7 @@ from sonosteer.core.registry import LazyTable
 TRACKERS = LazyTable(
     "tracking method",
     {
+        "auto": "sonosteer.trackers.auto:Auto",
         "df": "sonosteer.trackers.df:DingFenster",
         "om": "sonosteer.trackers.paper_t:OM",
         "om+f": "sonosteer.trackers.paper_t:OMFeedback",

@@ -1,0 +1,316 @@
+"""auto: the best we have for anyone who just has a clip. Starts by itself, follows bends, knows when it is lost.
+
+None of this is published as a whole; `docs/methods/auto.md` says where each part comes from and what was measured.
+
+* Start: with nothing given, from a line that moves along its own axis (`moving_start.py`); with one hint from a
+  single image (`start.py`), so that stills and resting needles work.
+* Follow: a curved axis and an exact grid filter of the tip (`follow.py`).
+* A scene cut, a jump in time or another size of image begins anew.
+
+Frames are resampled so that their longer side has 512 px, unless they are smaller.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sonosteer.core.geometry import Point
+from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
+from sonosteer.imaging import drift
+from sonosteer.imaging.line_search import Line, view_of
+from sonosteer.imaging.rays import U8
+from sonosteer.imaging.scratch import Scratch
+from sonosteer.trackers.follow import Arc, Earlier, Follow, Needle
+from sonosteer.trackers.moving_start import FAMILIES, Candidate, MovingStart, lines_of
+from sonosteer.trackers.start import Family, StartSearch, Suspect
+from sonosteer.trackers.working_image import Grid, working_image
+
+F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Past:
+    """An image as it was: reduced for the drift, and how far the picture had moved by then in all."""
+
+    time_s: float
+    image: U8
+    small: F32
+    moved_px: Point
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """Everything auto remembers between frames."""
+
+    hint: Hint
+    families: tuple[Family, ...]
+    time_s: float | None = None
+    frames: int = 0
+    needle: Needle | None = None
+    since_s: float = 0.0
+    suspects: tuple[Suspect, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    past: tuple[Past, ...] = ()
+    references: tuple[Past, ...] = ()
+
+
+@dataclass(frozen=True)
+class Auto:
+    """Parameters of auto; all ours. Lengths in mm, times in s."""
+
+    longer_px: int = 512
+    follow: Follow = Follow()
+    moving: MovingStart = MovingStart()
+    start_search: StartSearch = field(default_factory=StartSearch)
+    reference_every_s: float = 0.2
+    cut: float = 0.25
+    longest_gap_s: float = 2.0
+    shaft_least: float = 0.6
+    peak_least: float = 1.5
+    lost_after_s: float = 0.6
+    coast_faded: float = 0.5
+    coast_sd_mm: float = 2.0
+    lost_sd_mm: float = 8.0
+    along: tuple[float, float] = (1.0, 0.15)
+    across: tuple[float, float] = (1.5, 0.17)
+    _scratch: Scratch = field(default_factory=Scratch, repr=False, compare=False)
+
+    def prepare(self) -> None:
+        """Compile the kernels and allocate the workspaces."""
+        rng = np.random.default_rng(0)
+        state = self.start(Hint())
+        from sonosteer.core.geometry import Spacing
+
+        for hint in (Hint(), Hint(enters="left")):
+            state = self.start(hint)
+            for i in range(9):
+                image = rng.integers(10, 90, (256, 256)).astype(np.uint8)
+                cv2.line(image, (0, 40), (60 + 10 * i, 100 + 10 * i), 250, 5)
+                state, _ = self.step(state, Frame(image, i, 0.05 * i, Spacing(0.15, 0.15)))
+            if state.needle is None:
+                needle = self.follow.begin(Arc((0.0, 40.0), math.radians(45)), 90.0, 6.0)
+                state = replace(state, needle=needle)
+                self.step(state, Frame(image, 9, 0.5, Spacing(0.15, 0.15)))
+
+    def start(self, hint: Hint) -> State:
+        """State before the first frame; any hint or none will do."""
+        nothing = hint.enters is None and hint.angle_rad is None and hint.start_px is None
+        return State(hint, () if nothing else self.start_search.families(hint))
+
+    def step(self, state: State, frame: Frame) -> tuple[State, Estimate]:
+        """One frame. InputError if the frame has no scale."""
+        image, grid, mm = self._working(frame)
+        small = drift.reduced(image)
+        state, moved = self._clean(state, image, small, frame.time_s)
+        dt_s = 0.0 if state.time_s is None else frame.time_s - state.time_s
+        here = Past(frame.time_s, image, small, moved)
+        needle, estimate, since_s = state.needle, None, state.since_s
+        suspects, candidates = state.suspects, state.candidates
+        if needle is not None:
+            step = (
+                (moved[0] - state.past[-1].moved_px[0], moved[1] - state.past[-1].moved_px[1]) if state.past else (0, 0)
+            )
+            needle = replace(needle, arc=needle.arc.moved(*step))
+        arc_tip, suspects, candidates = self._search(state, needle, here, mm, grid)
+        if arc_tip is not None:
+            needle, since_s = self.follow.begin(*arc_tip, 6.0), frame.time_s
+        reason = "no needle found yet" if since_s == 0.0 else "the needle was lost and is looked for"
+        if needle is not None:
+            needle = self.follow.step(needle, image, self._recent(state.past, here), dt_s, mm)
+            needle, reason = self._believe(needle, dt_s, mm)
+        if needle is not None:
+            estimate = self._estimate(needle, frame, grid, mm)
+        past = self._keep(state.past, here, 2 * self.follow.change_s)
+        references = state.references
+        if not references or frame.time_s - references[-1].time_s >= self.reference_every_s - 1e-6:
+            references = self._keep(references, here, self.moving.references_s[-1])
+        after = State(
+            state.hint,
+            state.families,
+            frame.time_s,
+            state.frames + 1,
+            needle,
+            since_s,
+            suspects,
+            candidates if needle is None else (),
+            past,
+            references,
+        )
+        return after, estimate or Lost(frame.index, frame.time_s, reason)
+
+    # -- the image ---------------------------------------------------------------------------------------------
+
+    def _working(self, frame: Frame) -> tuple[U8, Grid, float]:
+        if frame.spacing is None:
+            working_image(frame)  # says what is missing
+        assert frame.spacing is not None
+        width, height = frame.spacing.to_mm((float(frame.size_px[0]), float(frame.size_px[1])))
+        mm = max(max(width, height) / self.longer_px, min(frame.spacing.x_mm, frame.spacing.y_mm))
+        image, grid = working_image(frame, mm)
+        return image, grid, mm
+
+    def _clean(self, state: State, image: U8, small: F32, time_s: float) -> tuple[State, Point]:
+        """The state without what a cut or a jump has made worthless, and how far the picture has moved in all."""
+        past = state.past
+        if past:
+            gap_s = time_s - past[-1].time_s
+            same = past[-1].image.shape == image.shape and 0.0 <= gap_s < self.longest_gap_s
+            if not same or not _alike(small, past[-1].small) > self.cut:
+                return State(state.hint, state.families, None, state.frames), (0.0, 0.0)
+        earlier = [p for p in past if time_s - p.time_s >= self.follow.change_s - 1e-3]
+        if not earlier:
+            return state, past[-1].moved_px if past else (0.0, 0.0)
+        dx, dy = drift.translation(small, earlier[-1].small, self._scratch)
+        x, y = earlier[-1].moved_px
+        return state, (x + dx, y + dy)
+
+    def _recent(self, past: tuple[Past, ...], here: Past) -> tuple[Earlier, ...]:
+        """The images one and two `change_s` ago."""
+        return tuple(e for k in (1, 2) if (e := self._before(past, here, k * self.follow.change_s)) is not None)
+
+    def _before(self, past: tuple[Past, ...], here: Past, age_s: float) -> Earlier | None:
+        old = next((p for p in reversed(past) if here.time_s - p.time_s >= age_s - 1e-3), None)
+        if old is None:
+            return None
+        moved = (here.moved_px[0] - old.moved_px[0], here.moved_px[1] - old.moved_px[1])
+        return Earlier(old.image, here.time_s - old.time_s, moved)
+
+    def _keep(self, past: tuple[Past, ...], here: Past, age_s: float) -> tuple[Past, ...]:
+        """`here` at the end; of the old ones all that are younger than age_s, and one more."""
+        keep = (*past, here)
+        while len(keep) > 1 and here.time_s - keep[1].time_s >= age_s - 1e-3:
+            keep = keep[1:]
+        return keep
+
+    # -- the start ---------------------------------------------------------------------------------------------
+
+    def _search(
+        self, state: State, needle: Needle | None, here: Past, mm: float, grid: Grid
+    ) -> tuple[tuple[Arc, float] | None, tuple[Suspect, ...], tuple[Candidate, ...]]:
+        """(axis and length to start on, if any; what to remember of other lines)."""
+        suspects, candidates = state.suspects, state.candidates
+        if state.families:
+            if needle is None or self._on_probation(state, here.time_s):
+                line, suspects = self._by_hint(state, needle, here, mm, grid)
+                if line is not None:
+                    return (Arc(line.entry_px, line.angle_rad), math.dist(line.entry_px, line.tip_px)), suspects, ()
+            return None, suspects, candidates
+        if needle is not None:
+            return None, suspects, ()
+        candidates = self._look_for_lines(state, here, mm)
+        chosen = self.moving.next(candidates)
+        if chosen is None or state.time_s is None:
+            return None, suspects, candidates
+        references = [self._before(state.references, here, age_s) for age_s in self.moving.references_s]
+        tested, found = self.moving.test(
+            candidates[chosen],
+            here.image,
+            self._recent(state.past, here),
+            tuple(r for r in references if r is not None),
+            self.follow,
+            mm,
+            here.time_s,
+        )
+        if found:
+            return (tested.arc, tested.tip), suspects, ()
+        kept = (*candidates[:chosen], tested, *candidates[chosen + 1 :])
+        return None, suspects, tuple(c for c in kept if c.score > 0)
+
+    def _on_probation(self, state: State, time_s: float) -> bool:
+        """Now and then look whether another line fits the hint better, while the one found is young."""
+        if self.start_search.narrow(state.families) or state.time_s is None:
+            return False
+        age_s, every_s = time_s - state.since_s, self.start_search.every_s
+        return age_s < self.start_search.probation_s and age_s % every_s < time_s - state.time_s
+
+    def _by_hint(
+        self, state: State, needle: Needle | None, here: Past, mm: float, grid: Grid
+    ) -> tuple[Line | None, tuple[Suspect, ...]]:
+        click = state.hint.start_px if state.frames == 0 else None
+        current = None
+        if needle is not None:
+            tip, angle = needle.arc.at(needle.tip)
+            current = Line(needle.arc.anchor_px, tip, angle, 0.0)
+        work = None if click is None else grid.to_work(click)
+        families = state.families
+        if state.frames > 0:  # one kind of line a frame, so that no frame takes much longer than another
+            families = (families[state.frames % len(families)],)
+        return self.start_search.look(
+            here.image, mm, families, state.suspects, here.time_s, current, work, among=state.families
+        )
+
+    def _look_for_lines(self, state: State, here: Past, mm: float) -> tuple[Candidate, ...]:
+        """Search one family of lines: in the image itself, or every other time in its change."""
+        old = self._before(state.past, here, self.follow.change_s)
+        turn = state.frames // 2 % len(FAMILIES)
+        picture = here.image
+        if state.frames % 2 and old is not None:
+            picture = _change(here.image, old)
+        k = min(1.0, mm / 0.2, 320 / max(picture.shape))
+        size = (max(64, round(picture.shape[1] * k)), max(64, round(picture.shape[0] * k)))
+        view = view_of(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), self._scratch)
+        ratio = (picture.shape[1] / size[0], picture.shape[0] / size[1])
+        lines = lines_of(view, FAMILIES[turn], ratio)
+        return self.moving.remember(state.candidates, lines, mm, here.time_s)
+
+    # -- what to believe ---------------------------------------------------------------------------------------
+
+    def _believe(self, needle: Needle, dt_s: float, mm: float) -> tuple[Needle | None, str]:
+        """The needle with its time in doubt, or None and the reason."""
+        if needle.inside * mm < 4.0 or needle.tip > needle.inside + 1.0 / mm:
+            return None, "the tip has left the image"
+        doubtful = needle.peak < self.peak_least or (needle.shaft < 0.25 and needle.faded < self.coast_faded)
+        needle = replace(needle, bad_s=needle.bad_s + dt_s if doubtful else 0.0)
+        if needle.bad_s > self.lost_after_s:
+            return None, "no shaft on the axis any more"
+        if needle.sd * mm > self.lost_sd_mm:
+            return None, "the tip has not been seen for too long"
+        if not math.sin(needle.arc.angle_rad) > 0.05:
+            return None, "the axis has turned out of the image"
+        return needle, ""
+
+    def _estimate(self, needle: Needle, frame: Frame, grid: Grid, mm: float) -> TipEstimate:
+        tip, angle = needle.arc.at(needle.tip - self.follow.bias_mm / mm)
+        along = math.hypot(self.along[0] * needle.sd * mm, self.along[1])
+        across = math.hypot(self.across[0] * needle.sd_across * mm, self.across[1])
+        sure = needle.bad_s == 0.0 and needle.faded < self.coast_faded and along < self.coast_sd_mm
+        return TipEstimate(
+            frame.index,
+            frame.time_s,
+            grid.to_frame(tip),
+            angle,
+            np.diag([along**2, across**2]),
+            _confidence(needle, along),
+            Track.TRACKING if sure and needle.shaft > 0.0 else Track.COASTING,
+            grid.to_frame(needle.arc.anchor_px),
+        )
+
+
+def _alike(a: F32, b: F32) -> float:
+    """Correlation of two reduced images; 1 for two that are blank."""
+    x, y = a[::4, ::4] - a[::4, ::4].mean(), b[::4, ::4] - b[::4, ::4].mean()
+    power = float((x * x).sum() * (y * y).sum())
+    return float((x * y).sum()) / math.sqrt(power) if power > 1.0 else 1.0
+
+
+def _change(image: U8, old: Earlier) -> U8:
+    """|image - the earlier one moved with the picture|, made brighter."""
+    dx, dy = old.moved_px
+    before = old.image
+    if dx or dy:
+        M = np.array([[1.0, 0.0, dx], [0.0, 1.0, dy]], np.float32)
+        before = cv2.warpAffine(before, M, before.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+    out: U8 = cv2.convertScaleAbs(cv2.absdiff(image, before), alpha=3.0, beta=0.0)
+    out[image < 6] = 0
+    return out
+
+
+def _confidence(needle: Needle, along_mm: float) -> float:
+    """Probability that the tip is within 2 mm along the axis, times how much the stretch before it looks like one."""
+    near = math.erf(2.0 / (along_mm * math.sqrt(2.0)))
+    return near * (1.0 - needle.faded) / (1.0 + math.exp(-4.0 * (needle.shaft - 0.4)))

@@ -1,0 +1,319 @@
+"""One needle hypothesis of `auto`: a curved axis and a grid of beliefs about its tip, carried from frame to frame.
+
+None of this is published: it joins what Paper T leaves as future work (curved needles) with an exact filter.
+
+1. The image is sampled along the axis; z(u) says how much each point looks like a shaft, g(u) how much it changes
+   more than the tissue beside it (`imaging/curved_band.py`).
+2. Both become log likelihood ratios; their running sum is the log likelihood of "the tip is at u".
+3. A grid filter over position, velocity and visibility takes it in (`filters/tip_grid.py`).
+4. The axis is fitted again to the ridge between anchor and tip: offset, angle, curvature.
+
+What moved is remembered while the needle rests, so that the bright trail of a withdrawn needle stays tissue.
+Lengths here are px of the working image unless they say mm.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonosteer.core.geometry import Point
+from sonosteer.filters import tip_grid
+from sonosteer.imaging import curved_band
+from sonosteer.imaging.rays import U8
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+NOMINAL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Arc:
+    """An axis: anchor, direction there in rad, curvature in 1/px (positive: to the right of the direction)."""
+
+    anchor_px: Point
+    angle_rad: float
+    curvature: float = 0.0
+
+    def at(self, u: float) -> tuple[Point, float]:
+        """Point and direction at arc length u."""
+        c, n = math.cos(self.angle_rad), math.sin(self.angle_rad)
+        bend = 0.5 * self.curvature * u * u
+        point = (self.anchor_px[0] + c * u - n * bend, self.anchor_px[1] + n * u + c * bend)
+        return point, self.angle_rad + math.atan(self.curvature * u)
+
+    def bent(self, c0: float, c1: float, c2: float) -> Arc:
+        """The axis moved across by c0 + c1 u + c2 u^2."""
+        c, n = math.cos(self.angle_rad), math.sin(self.angle_rad)
+        anchor = (self.anchor_px[0] - n * c0, self.anchor_px[1] + c * c0)
+        return Arc(anchor, self.angle_rad + math.atan(c1), self.curvature + 2.0 * c2)
+
+    def moved(self, dx: float, dy: float) -> Arc:
+        """The axis moved along with the image."""
+        return replace(self, anchor_px=(self.anchor_px[0] + dx, self.anchor_px[1] + dy))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Needle:
+    """What is believed of one needle. belief: (2, velocities, positions). still: what the last movement showed."""
+
+    arc: Arc
+    belief: F32
+    still: F32
+    tip: float
+    sd: float
+    velocity: float
+    faded: float
+    peak: float
+    shaft: float
+    moving: float
+    sd_across: float
+    age_s: float = 0.0
+    bad_s: float = 0.0
+    inside: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Earlier:
+    """An image of the recent past: how long ago, and by how much the picture as a whole has moved since."""
+
+    image: U8
+    age_s: float
+    moved_px: Point = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Follow:
+    """Parameters of one hypothesis. Lengths in mm, times in s; all ours, chosen on training and validation scenes."""
+
+    half_px: int = 26  # of the band across the axis
+    length_px: int = 720
+    average_mm: float = 0.4
+    lag1_mm: float = 0.3
+    lag2_mm: float = 0.7
+    near_mm: float = 0.3
+    least_px: tuple[int, int, int] = (2, 6, 2)  # of the two lags and of `near`: coarse images are blurred
+    correlation_mm: float = 0.66
+    evidence_max: float = 1.3
+    change_s: float = 0.1
+    change_max: float = 1.3
+    change_min: float = 0.37
+    moving_mm: float = 10.0
+    rest_below: float = 0.5
+    speeds_mm_s: tuple[float, float, int] = (-24.0, 36.0, 41)
+    texture_least: float = 0.25
+    texture_gain: float = 20.0
+    change_share: float = 0.55
+    change_sd: tuple[float, float, float] = (0.45, 0.3, 0.05)
+    walk: float = 0.15
+    forget_v: float = 0.05
+    forget_u: float = 5e-5
+    fade: float = 0.005
+    clear: float = 0.1
+    fade_cost: float = 1.0
+    beta: float = 0.5
+    bias_mm: float = 0.42
+    gain: float = 0.35
+    bend_gain: float = 0.25
+    bend_from_mm: float = 16.0
+    across_mm: float = 0.17
+    table: tuple[float, float] = (0.15, 0.06)
+    _store: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def begin(self, arc: Arc, tip: float, sd: float) -> Needle:
+        """A hypothesis whose tip is at `tip` +- sd along an axis; velocities equally likely."""
+        m, n = self.speeds_mm_s[2], self.length_px
+        u = np.arange(n)
+        at = np.exp(-0.5 * ((u - tip) / sd) ** 2) + 1e-6
+        belief = np.zeros((2, m, n), np.float32)
+        belief[0] = at / at.sum() / m
+        return Needle(arc, belief, np.zeros(n, np.float32), tip, sd, 0.0, 0.0, 0.0, 0.0, 0.0, 3.0)
+
+    def step(self, needle: Needle, image: U8, earlier: tuple[Earlier, ...], dt_s: float, mm: float) -> Needle:
+        """One frame. earlier: the image `change_s` ago and by how much the picture has moved since, in px."""
+        W = self.work()
+        steps = dt_s / NOMINAL_S
+        arc = needle.arc
+        n = self.look(arc, image, mm)
+        z, gain, ll, faded = W["z"], W["l"], W["ll"], W["faded"]
+        v_px = self._speeds() * dt_s / mm
+        belief = np.empty_like(needle.belief)
+        tip_grid.predict(
+            needle.belief,
+            v_px,
+            min(self.walk * steps, 0.3),
+            min(self.forget_v * steps, 0.5),
+            min(self.forget_u * steps, 0.1),
+            min(self.fade * steps, 0.3),
+            min(self.clear * steps, 0.6),
+            W["mixed"],
+            belief,
+        )
+        if n < 30:
+            return replace(needle, belief=belief, age_s=needle.age_s + dt_s, bad_s=needle.bad_s + dt_s, inside=n)
+        correlation = max(self.correlation_mm / mm, 2.0)
+        tip_grid.shaft_evidence(z, n, W["table"], self.evidence_max, gain)
+        still, moving = needle.still, 0.0
+        like_v = np.ones(len(v_px), np.float32)
+        if earlier:
+            still, moving = self._change(needle, earlier, n, mm)
+        if len(earlier) > 1:
+            like_v = self._like_speeds(needle, earlier, n, mm)
+        if earlier:
+            rest = min(max((self.rest_below - moving) / 0.3, 0.0), 1.0)
+            like_v = like_v * np.exp(-0.5 * rest * (self._speeds() / 2.0) ** 2).astype(np.float32)
+        gain[:n] += still[:n]
+        peak, _ = tip_grid.tip_likelihood(gain, n, correlation, ll, faded)
+        tip_grid.weigh(belief, ll, faded, self.beta * min(steps, 1.0), self.fade_cost, like_v, W["L"])
+        moments = W["moments"]
+        tip_grid.moments(belief, v_px, W["p"], moments)
+        mean, variance, velocity, hidden = moments.tolist()
+        belief.flags.writeable = False
+        tip = min(max(mean, 20.0), float(n - 1))
+        arc, sd_across = self.fit(arc, needle.sd_across, tip, mm)
+        low = max(int(min(tip - 8.0 / mm, tip - 10)), 0)
+        shaft = float(np.clip(z[low : max(int(tip), low + 5)], -0.5, 2.5).mean())
+        return Needle(
+            arc,
+            belief,
+            still,
+            mean,
+            math.sqrt(variance),
+            velocity / max(dt_s, 1e-6) * mm,
+            hidden,
+            peak,
+            shaft,
+            moving,
+            sd_across,
+            needle.age_s + dt_s,
+            needle.bad_s,
+            n,
+        )
+
+    def look(self, arc: Arc, image: U8, mm: float, near: int = 0) -> int:
+        """z and offset along the axis, in the workspace; returns how far the axis is inside. near: px more across."""
+        W = self.work()
+        s = max(1, round(self.average_mm / mm))
+        c, d = math.cos(arc.angle_rad), math.sin(arc.angle_rad)
+        n: int = curved_band.sample_arc(image, *arc.anchor_px, c, d, arc.curvature, s, W["raw"], W["band"])
+        w1 = max(self.least_px[0], round(self.lag1_mm / mm))
+        w2 = max(self.least_px[1], round(self.lag2_mm / mm))
+        r = max(self.least_px[2], round(self.near_mm / mm)) + near
+        curved_band.shaft_profile(W["band"], n, w1, w2, r, W["z"], W["offset"])
+        return n
+
+    def _sample(self, axis: Arc, earlier: Earlier, mm: float, into: str) -> None:
+        """An earlier image along the present axis."""
+        W = self.work()
+        arc = axis.moved(-earlier.moved_px[0], -earlier.moved_px[1])
+        c, d = math.cos(arc.angle_rad), math.sin(arc.angle_rad)
+        s = max(1, round(self.average_mm / mm))
+        curved_band.sample_arc(earlier.image, *arc.anchor_px, c, d, arc.curvature, s, W["raw"], W[into])
+
+    def end(self, n: int, mm: float) -> tuple[float, float]:
+        """(where the line that was looked at ends by brightness alone, how sure that is)."""
+        W = self.work()
+        tip_grid.shaft_evidence(W["z"], n, W["table"], self.evidence_max, W["l"])
+        peak, at = tip_grid.tip_likelihood(W["l"], n, max(self.correlation_mm / mm, 2.0), W["ll"], W["faded"])
+        return float(at), peak
+
+    def texture(
+        self, arc: Arc, tip: float, n: int, earlier: tuple[Earlier, ...], mm: float, *, sampled: bool = False
+    ) -> tuple[F64, F32] | None:
+        """(speeds in mm/s, correlation of the shaft's texture with itself moved along the axis at each).
+
+        From three images at equal intervals; None where they are not. sampled: the earlier ones already are.
+        """
+        W = self.work()
+        if len(earlier) < 2:
+            return None
+        first, last = earlier
+        a_s, b_s = first.age_s, last.age_s - first.age_s
+        if not 0.0 < abs(a_s - b_s) + 1e-9 <= 0.2 * a_s:
+            return None
+        if not sampled:
+            for one, name in zip(earlier, ("then", "before"), strict=True):
+                self._sample(arc, one, mm, name)
+        lag_s = 0.5 * (a_s + b_s)
+        low_v, high_v, _ = self.speeds_mm_s
+        low, high = math.floor(low_v * lag_s / mm) - 1, math.ceil(high_v * lag_s / mm) + 1
+        c = np.zeros(high - low + 1, np.float32)
+        end = int(min(max(tip, 60.0), n - 1))
+        near = max(2, round(0.6 / mm))
+        curved_band.texture_shift(W["band"], W["then"], W["before"], 5, end, near, low, high, W["a"], W["b"], c)
+        return (np.arange(low, high + 1) * (mm / lag_s)).astype(np.float64), c
+
+    def _like_speeds(self, needle: Needle, earlier: tuple[Earlier, ...], n: int, mm: float) -> F32:
+        """How well each velocity explains how the shaft's texture moved."""
+        speeds = self._speeds()
+        found = self.texture(needle.arc, needle.tip + 2 * needle.sd, n, earlier, mm, sampled=True)
+        if found is None:
+            return np.ones(len(speeds), np.float32)
+        at = np.interp(speeds, *found)
+        best = float(at.max())
+        sure = min(max((best - self.texture_least) / 0.3, 0.0), 1.0)
+        out: F32 = np.exp(self.texture_gain * sure * (at - best)).astype(np.float32)
+        return out
+
+    def _change(self, needle: Needle, earlier: tuple[Earlier, ...], n: int, mm: float) -> tuple[F32, float]:
+        """(what movement says or last said at each u, how much the shaft moves)."""
+        W = self.work()
+        near, far, smooth = max(2, round(0.6 / mm)), max(6, round(1.6 / mm)), max(5, round(2.0 / mm))
+        far = min(far, self.half_px - 4)
+        g = W["g"]
+        for k, name in enumerate(("then", "before")[: len(earlier)]):
+            self._sample(needle.arc, earlier[k], mm, name)
+            curved_band.change_profile(W["band"], W[name], n, near, far, smooth, W["off"], W["g2"] if k else g)
+        if len(earlier) > 1:
+            g[:n] = 0.5 * (g[:n] + W["g2"][:n])
+        end = int(min(max(needle.tip, 8.0 / mm), n - 1))
+        moving = curved_band.largest_window_mean(g, end, max(8, round(self.moving_mm / mm)))
+        if moving < self.change_min:
+            return needle.still, moving
+        still = np.zeros_like(needle.still)
+        sd_on, sd_off, rest = self.change_sd
+        expected = min(self.change_share * moving, 1.2)
+        tip_grid.change_evidence(g, n, expected, sd_on, rest, sd_off, self.change_max, still)
+        return still, moving
+
+    def fit(self, arc: Arc, sd_across: float, tip: float, mm: float) -> tuple[Arc, float]:
+        """The axis moved towards the ridge between anchor and tip, and how sure that is across, in px."""
+        W = self.work()
+        last = int(tip) - 3
+        if last < 35:
+            return arc, sd_across
+        fit = W["fit"]
+        weight = curved_band.refit(W["z"], W["offset"], 5, last, 400.0, 2e7 * (0.1 / mm) ** 0, fit)
+        if weight < 8.0:
+            return arc, min(sd_across * 1.05 + 0.05, 1.0 / mm)
+        um, ym, b, k, m2, rms, spread = fit.tolist()
+        independent = max(weight / 12.0, 1.0)
+        lever = (tip - um) / max(spread, 5.0)
+        sd = math.sqrt(rms**2 / independent * (1.0 + lever**2) + 0.25)
+        bend = self.bend_gain * k if last * mm > self.bend_from_mm else 0.0
+        c1 = self.gain * b - 2.0 * bend * um
+        c0 = self.gain * (ym - b * um) + bend * (um * um - m2)
+        bent = arc.bent(c0, c1, bend)
+        limit = mm / 60.0  # ours: no needle bends to a radius under 60 mm
+        return replace(bent, curvature=min(max(bent.curvature, -limit), limit)), sd
+
+    def _speeds(self) -> F64:
+        low, high, m = self.speeds_mm_s
+        return np.linspace(low, high, m)
+
+    def work(self) -> dict[str, Any]:
+        """The workspace, by name; what a call leaves in it is good until the next."""
+        W = self._store
+        if not W:
+            n, m, w = self.length_px, self.speeds_mm_s[2], 2 * self.half_px + 1
+            for name in ("z", "offset", "l", "ll", "faded", "g", "g2", "off", "L", "p"):
+                W[name] = np.zeros(n, np.float32)
+            for name in ("raw", "band", "then", "before"):
+                W[name] = np.zeros((n, w), np.float32)
+            W.update(a=np.zeros((w, n), np.float32), b=np.zeros((w, n), np.float32), mixed=np.zeros((m, n), np.float32))
+            W.update(table=tip_grid.shaft_table(*self.table), fit=np.zeros(7), moments=np.zeros(4))
+        return W

@@ -1,0 +1,214 @@
+"""Start with nothing given: a line whose own texture slides along it, or that grows or shrinks at its end.
+
+Brightness cannot tell a needle from a fascia; movement along the own axis can. Candidate lines come from single
+images and from the change between two (`imaging/line_search.py`); each is tested against earlier images, sampled
+along its present axis. None of this is published.
+
+Two ways to pass:
+* texture: between three images the shaft's texture moved along the axis, at one speed, twice in a row;
+* growth: between the ends that the line had then and has now, shaft appeared (or vanished) where there was none,
+  while the brightness beside it stayed (a shadow or lost contact changes both).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sonosteer.imaging.line_search import Line, View, find_lines
+from sonosteer.imaging.rays import U8
+from sonosteer.trackers.follow import F32, Arc, Earlier, Follow
+from sonosteer.trackers.start import Family
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A line under suspicion. grew: smoothed evidence of growth; rows: tests in a row that agreed, and their sign."""
+
+    arc: Arc
+    tip: float
+    score: float
+    born_s: float
+    seen_s: float
+    tested_s: float = -1.0
+    grew: float = 0.0
+    rows: int = 0
+    sign: float = 0.0
+    speed_mm_s: float | None = None
+
+
+@dataclass(frozen=True)
+class MovingStart:
+    """Thresholds. Lengths in mm, angles in rad, times in s; all ours, chosen on training and validation scenes."""
+
+    keep: int = 6
+    near_mm: float = 1.5
+    near_rad: float = math.radians(5)
+    least_score: float = 2.7
+    forget_s: float = 1.5
+    texture_least: float = 0.42
+    texture_margin: float = 0.2
+    slowest_mm_s: float = 2.0
+    same_speed_mm_s: float = 3.0
+    grow_mm: float = 1.4
+    grow_sum: float = 4.0
+    grow_each: float = 2.2
+    grow_rows: int = 4
+    peak: float = 6.0
+    references_s: tuple[float, ...] = (0.4, 1.6, 6.0)
+
+    def remember(
+        self, candidates: tuple[Candidate, ...], lines: list[Line], mm: float, time_s: float
+    ) -> tuple[Candidate, ...]:
+        """Candidates after another search; lines in px of the working image, best first."""
+        out = list(candidates)
+        for line in lines[: self.keep]:
+            if line.score < self.least_score:
+                continue
+            same = next((i for i, c in enumerate(out) if self._same(c, line, mm)), None)
+            if same is not None:
+                c = out[same]
+                out[same] = replace(c, seen_s=time_s, score=max(line.score, c.score + 0.3 * (line.score - c.score)))
+                continue
+            length = math.dist(line.entry_px, line.tip_px)
+            out.append(Candidate(Arc(line.entry_px, line.angle_rad), length, line.score, time_s, time_s))
+        out = [c for c in out if time_s - c.seen_s < self.forget_s or c.grew > 1.0 or c.speed_mm_s is not None]
+        out.sort(key=lambda c: -(c.score + c.grew + (5.0 if c.speed_mm_s is not None else 0.0)))
+        return tuple(out[: self.keep])
+
+    def _same(self, c: Candidate, line: Line, mm: float) -> bool:
+        if abs(c.arc.angle_rad - line.angle_rad) > self.near_rad:
+            return False
+        half = 0.5 * math.dist(line.entry_px, line.tip_px)
+        x = line.entry_px[0] + half * math.cos(line.angle_rad) - c.arc.anchor_px[0]
+        y = line.entry_px[1] + half * math.sin(line.angle_rad) - c.arc.anchor_px[1]
+        across = -x * math.sin(c.arc.angle_rad) + y * math.cos(c.arc.angle_rad)
+        return abs(across) * mm < self.near_mm
+
+    def next(self, candidates: tuple[Candidate, ...]) -> int | None:
+        """Which candidate to test now: one that has something in its favour every other time, else the longest due."""
+        if not candidates:
+            return None
+        due = min(range(len(candidates)), key=lambda i: candidates[i].tested_s)
+        hot = max(
+            range(len(candidates)), key=lambda i: candidates[i].grew + 5.0 * (candidates[i].speed_mm_s is not None)
+        )
+        warm = candidates[hot].grew > 1.0 or candidates[hot].speed_mm_s is not None
+        return hot if warm and candidates[hot].tested_s <= max(c.tested_s for c in candidates) - 1e-9 else due
+
+    def test(
+        self,
+        c: Candidate,
+        image: U8,
+        recent: tuple[Earlier, ...],
+        references: tuple[Earlier, ...],
+        follow: Follow,
+        mm: float,
+        time_s: float,
+    ) -> tuple[Candidate, bool]:
+        """One test of one candidate; True when it is a needle."""
+        arc = c.arc
+        for _ in range(2):
+            n = follow.look(arc, image, mm)
+            if n * mm < 6.0:
+                return replace(c, tested_s=time_s, score=0.0), False
+            tip, peak = follow.end(n, mm)
+            arc, _sd = follow.fit(arc, 3.0, tip, mm)
+        n = follow.look(arc, image, mm)
+        tip, peak = follow.end(n, mm)
+        now = replace(c, arc=arc, tip=tip, tested_s=time_s)
+        if peak < 2.0 or not math.sin(arc.angle_rad) > math.sin(math.radians(8)):
+            return replace(now, score=0.0, grew=0.0, speed_mm_s=None), False
+        speed = self._slides(follow, arc, tip, n, recent, mm) if peak > self.peak else None
+        if speed is not None and c.speed_mm_s is not None and abs(speed - c.speed_mm_s) < self.same_speed_mm_s:
+            return replace(now, speed_mm_s=speed), True
+        growth, sign = self._grows(follow, arc, tip, n, references, mm)
+        grew = 0.7 * c.grew + 0.3 * growth
+        rows = c.rows + 1 if growth > self.grow_each and sign * c.sign >= 0 else 0
+        now = replace(now, speed_mm_s=speed, grew=grew, rows=rows, sign=sign)
+        angle = min(abs(math.degrees(arc.angle_rad)), 180 - abs(math.degrees(arc.angle_rad)))
+        shallow = 1.0 + max(0.0, 25.0 - angle) / 25.0
+        grown = grew > self.grow_sum * shallow or (rows >= self.grow_rows * shallow and peak > 10.0)
+        return now, grown and peak > self.peak
+
+    def _slides(
+        self, follow: Follow, arc: Arc, tip: float, n: int, recent: tuple[Earlier, ...], mm: float
+    ) -> float | None:
+        """Speed in mm/s at which the line's texture slides along it, None if it does not."""
+        found = follow.texture(arc, tip, n, recent, mm)
+        if found is None:
+            return None
+        speeds, c = found
+        best = int(np.argmax(c))
+        at_rest = float(c[np.abs(speeds) < 0.7 * self.slowest_mm_s].max(initial=-1.0))
+        if abs(speeds[best]) < self.slowest_mm_s or c[best] < self.texture_least:
+            return None
+        return float(speeds[best]) if c[best] - at_rest > self.texture_margin else None
+
+    def _grows(
+        self, follow: Follow, arc: Arc, tip: float, n: int, references: tuple[Earlier, ...], mm: float
+    ) -> tuple[float, float]:
+        """(log likelihood ratio that shaft appeared or vanished at the line's end, +1 or -1)."""
+        W = follow.work()
+        z_now, beside_now = W["z"][:n].copy(), _beside(W["band"], n)
+        best, sign = 0.0, 0.0
+        for reference in references:
+            before = arc.moved(-reference.moved_px[0], -reference.moved_px[1])
+            m = follow.look(before, reference.image, mm, near=1)
+            end, _peak = follow.end(m, mm)
+            if abs(tip - end) * mm < self.grow_mm:
+                continue
+            a, b = int(min(tip, end)), int(min(max(tip, end), n, m))
+            if b - a < 5:
+                continue
+            z_then, beside_then = W["z"][:m], _beside(W["band"], m)
+            first, second = (z_now, z_then) if tip > end else (z_then, z_now)
+            shaft, gone = first[a:b], _widened(second[a:b])
+            ratio = np.log((beside_now[a:b] + 8.0) / (beside_then[a:b] + 8.0))
+            w = np.exp(-0.5 * (ratio / 0.6) ** 2) + 1e-3
+            mean, old = float((w * shaft).sum() / w.sum()), float((w * gone).sum() / w.sum())
+            step = min(mean, 2.0) - old
+            if step > 0 and mean > 0.9 and old < 0.85:
+                growth = step * step * float(w.sum()) / (follow.correlation_mm / mm)
+                if growth > best:
+                    best, sign = growth, math.copysign(1.0, tip - end)
+        return best, sign
+
+
+def _beside(band: F32, n: int) -> F32:
+    """Mean brightness of the outer columns on both sides of the axis."""
+    out: F32 = 0.5 * (band[:n, :9].mean(1) + band[:n, -9:].mean(1))
+    return out
+
+
+def _widened(z: F32) -> F32:
+    """Largest of each value and its neighbours."""
+    out = z.copy()
+    out[1:] = np.maximum(out[1:], z[:-1])
+    out[:-1] = np.maximum(out[:-1], z[1:])
+    return out
+
+
+FAMILIES = (
+    Family(False, False, (math.radians(8), math.radians(46))),
+    Family(True, False, (math.radians(8), math.radians(46))),
+    Family(False, True, (math.radians(44), math.radians(82))),
+    Family(True, True, (math.radians(44), math.radians(82))),
+    Family(False, False, (math.radians(25), math.radians(46)), True),
+    Family(True, False, (math.radians(25), math.radians(46)), True),
+)
+
+
+def lines_of(view: View, family: Family, mm_ratio: tuple[float, float]) -> list[Line]:
+    """Lines of one family in px of the working image, which is mm_ratio times the view's."""
+    kx, ky = mm_ratio
+    out = []
+    for line in find_lines(
+        view, from_right=family.from_right, steep=family.steep, angle_rad=family.angle_rad, from_top=family.from_top
+    ):
+        entry = ((line.entry_px[0] + 0.5) * kx - 0.5, (line.entry_px[1] + 0.5) * ky - 0.5)
+        tip = ((line.tip_px[0] + 0.5) * kx - 0.5, (line.tip_px[1] + 0.5) * ky - 0.5)
+        out.append(Line(entry, tip, line.angle_rad, line.score))
+    return out
