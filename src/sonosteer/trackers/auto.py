@@ -202,24 +202,27 @@ class Auto:
             return None, suspects, candidates
         if needle is not None:
             return None, suspects, ()
-        candidates = self._look_for_lines(state, here, mm)
-        chosen = self.moving.next(candidates)
-        if chosen is None or state.time_s is None:
+        candidates, tests = state.candidates, 2
+        if state.frames % 2 == 0:  # a search or a second test, so that no frame takes much longer than another
+            candidates, tests = self._look_for_lines(state, here, mm), 1
+        if state.time_s is None:
             return None, suspects, candidates
-        references = [self._before(state.references, here, age_s) for age_s in self.moving.references_s]
-        tested, found = self.moving.test(
-            candidates[chosen],
-            here.image,
-            self._recent(state.past, here),
-            tuple(r for r in references if r is not None),
-            self.follow,
-            mm,
-            here.time_s,
-        )
-        if found:
-            return (tested.arc, tested.tip), suspects, ()
-        kept = (*candidates[:chosen], tested, *candidates[chosen + 1 :])
-        return None, suspects, tuple(c for c in kept if c.score > 0)
+        recent = self._recent(state.past, here)
+        old = [self._before(state.references, here, age_s) for age_s in self.moving.references_s]
+        slow = [self._before(state.references, here, k * self.moving.slow_s) for k in (1, 2)]
+        references, slow_pair = (tuple(e for e in some if e is not None) for some in (old, slow))
+        for _ in range(tests):
+            chosen = self.moving.next(candidates)
+            if chosen is None:
+                break
+            tested, found = self.moving.test(
+                candidates[chosen], here.image, recent, references, slow_pair, self.follow, mm, here.time_s
+            )
+            if found:
+                return (tested.arc, tested.tip), suspects, ()
+            kept = (*candidates[:chosen], tested, *candidates[chosen + 1 :])
+            candidates = tuple(c for c in kept if c.score > 0)
+        return None, suspects, candidates
 
     def _on_probation(self, state: State, time_s: float) -> bool:
         """Now and then look whether another line fits the hint better, while the one found is young."""
@@ -247,9 +250,9 @@ class Auto:
     def _look_for_lines(self, state: State, here: Past, mm: float) -> tuple[Candidate, ...]:
         """Search one family of lines: in the image itself, or every other time in its change."""
         old = self._before(state.past, here, self.follow.change_s)
-        turn = state.frames // 2 % len(FAMILIES)
+        turn = state.frames // 4 % len(FAMILIES)
         picture = here.image
-        if state.frames % 2 and old is not None:
+        if state.frames // 2 % 2 and old is not None:
             picture = _change(here.image, old)
         k = min(1.0, mm / 0.2, 320 / max(picture.shape))
         size = (max(64, round(picture.shape[1] * k)), max(64, round(picture.shape[0] * k)))

@@ -222,11 +222,19 @@ class Follow:
         return float(at), peak
 
     def texture(
-        self, arc: Arc, tip: float, n: int, earlier: tuple[Earlier, ...], mm: float, *, sampled: bool = False
+        self,
+        arc: Arc,
+        tip: float,
+        n: int,
+        earlier: tuple[Earlier, ...],
+        mm: float,
+        *,
+        sampled: bool = False,
+        within_mm_s: float = math.inf,
     ) -> tuple[F64, F32] | None:
         """(speeds in mm/s, correlation of the shaft's texture with itself moved along the axis at each).
 
-        From three images at equal intervals; None where they are not. sampled: the earlier ones already are.
+        From three images at equal intervals; None where they are not. sampled: the earlier ones already are. within_mm_s: slower ones only.
         """
         W = self.work()
         if len(earlier) < 2:
@@ -239,7 +247,7 @@ class Follow:
             for one, name in zip(earlier, ("then", "before"), strict=True):
                 self._sample(arc, one, mm, name)
         lag_s = 0.5 * (a_s + b_s)
-        low_v, high_v, _ = self.speeds_mm_s
+        low_v, high_v = max(self.speeds_mm_s[0], -within_mm_s), min(self.speeds_mm_s[1], within_mm_s)
         low, high = math.floor(low_v * lag_s / mm) - 1, math.ceil(high_v * lag_s / mm) + 1
         c = np.zeros(high - low + 1, np.float32)
         end = int(min(max(tip, 60.0), n - 1))
