@@ -166,10 +166,17 @@ class Line:
 
 
 def field_of_view(image: U8) -> U8:
-    """1 where the image shows tissue, 0 in the black around it. (rows, columns) uint8."""
+    """1 where the image shows tissue, 0 in the black around it. (rows, columns) uint8.
+
+    Black that is enclosed (a vessel, the inside of an eye) belongs to the view; lit specks apart from it do not.
+    """
     lit = (cv2.blur(image, (7, 7)) > 6).astype(np.uint8)
     closed: U8 = cv2.morphologyEx(lit, cv2.MORPH_CLOSE, np.ones((15, 15), np.uint8))
-    return closed
+    outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    view = np.zeros_like(closed)
+    large = [outline for outline in outlines if cv2.contourArea(outline) > 0.02 * closed.size]
+    cv2.drawContours(view, large, -1, 1, cv2.FILLED)
+    return view
 
 
 def normalised(image: U8, mask: U8, scratch: Scratch, size: int = 41, floor: float = 8.0, cap: float = 2.5) -> F32:

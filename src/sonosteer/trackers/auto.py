@@ -71,7 +71,7 @@ class Auto:
     cut: float = 0.25
     longest_gap_s: float = 2.0
     shaft_least: float = 0.6
-    peak_least: float = 1.5
+    whole_least: float = 0.45
     lost_after_s: float = 0.6
     coast_faded: float = 0.5
     coast_sd_mm: float = 2.0
@@ -209,14 +209,13 @@ class Auto:
             return None, suspects, candidates
         recent = self._recent(state.past, here)
         old = [self._before(state.references, here, age_s) for age_s in self.moving.references_s]
-        slow = [self._before(state.references, here, k * self.moving.slow_s) for k in (1, 2)]
-        references, slow_pair = (tuple(e for e in some if e is not None) for some in (old, slow))
+        references = tuple(e for e in old if e is not None)
         for _ in range(tests):
             chosen = self.moving.next(candidates)
             if chosen is None:
                 break
             tested, found = self.moving.test(
-                candidates[chosen], here.image, recent, references, slow_pair, self.follow, mm, here.time_s
+                candidates[chosen], here.image, recent, references, self.follow, mm, here.time_s
             )
             if found:
                 return (tested.arc, tested.tip), suspects, ()
@@ -267,7 +266,7 @@ class Auto:
         """The needle with its time in doubt, or None and the reason."""
         if needle.inside * mm < 4.0 or needle.tip > needle.inside + 1.0 / mm:
             return None, "the tip has left the image"
-        doubtful = needle.peak < self.peak_least or (needle.shaft < 0.25 and needle.faded < self.coast_faded)
+        doubtful = needle.whole < self.whole_least or (needle.shaft < 0.25 and needle.faded < self.coast_faded)
         needle = replace(needle, bad_s=needle.bad_s + dt_s if doubtful else 0.0)
         if needle.bad_s > self.lost_after_s:
             return None, "no shaft on the axis any more"

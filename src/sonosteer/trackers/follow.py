@@ -59,7 +59,11 @@ class Arc:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Needle:
-    """What is believed of one needle. belief: (2, velocities, positions). still: what the last movement showed."""
+    """What is believed of one needle. belief: (2, velocities, positions). still: what the last movement showed.
+
+    tip, sd, sd_across: px; velocity: mm/s; faded: probability that the tip cannot be seen; shaft, whole: mean score of
+    the last 8 mm and of the whole axis up to the tip, about 1.6 on a clear shaft; moving: how much it moves.
+    """
 
     arc: Arc
     belief: F32
@@ -68,7 +72,7 @@ class Needle:
     sd: float
     velocity: float
     faded: float
-    peak: float
+    whole: float
     shaft: float
     moving: float
     sd_across: float
@@ -167,7 +171,7 @@ class Follow:
             rest = min(max((self.rest_below - moving) / 0.3, 0.0), 1.0)
             like_v = like_v * np.exp(-0.5 * rest * (self._speeds() / 2.0) ** 2).astype(np.float32)
         gain[:n] += still[:n]
-        peak, _ = tip_grid.tip_likelihood(gain, n, correlation, ll, faded)
+        tip_grid.tip_likelihood(gain, n, correlation, ll, faded)
         tip_grid.weigh(belief, ll, faded, self.beta * min(steps, 1.0), self.fade_cost, like_v, W["L"])
         moments = W["moments"]
         tip_grid.moments(belief, v_px, W["p"], moments)
@@ -176,7 +180,8 @@ class Follow:
         tip = min(max(mean, 20.0), float(n - 1))
         arc, sd_across = self.fit(arc, needle.sd_across, tip, mm)
         low = max(int(min(tip - 8.0 / mm, tip - 10)), 0)
-        shaft = float(np.clip(z[low : max(int(tip), low + 5)], -0.5, 2.5).mean())
+        score = np.clip(z[: max(int(tip), low + 5)], -0.5, 2.5)
+        shaft, whole = float(score[low:].mean()), float(score.mean())
         return Needle(
             arc,
             belief,
@@ -185,7 +190,7 @@ class Follow:
             math.sqrt(variance),
             velocity / max(dt_s, 1e-6) * mm,
             hidden,
-            peak,
+            whole,
             shaft,
             moving,
             sd_across,
@@ -230,11 +235,10 @@ class Follow:
         mm: float,
         *,
         sampled: bool = False,
-        within_mm_s: float = math.inf,
     ) -> tuple[F64, F32] | None:
         """(speeds in mm/s, correlation of the shaft's texture with itself moved along the axis at each).
 
-        From three images at equal intervals; None where they are not. sampled: the earlier ones already are. within_mm_s: slower ones only.
+        From three images at equal intervals; None where they are not. sampled: the earlier ones already are.
         """
         W = self.work()
         if len(earlier) < 2:
@@ -247,7 +251,7 @@ class Follow:
             for one, name in zip(earlier, ("then", "before"), strict=True):
                 self._sample(arc, one, mm, name)
         lag_s = 0.5 * (a_s + b_s)
-        low_v, high_v = max(self.speeds_mm_s[0], -within_mm_s), min(self.speeds_mm_s[1], within_mm_s)
+        low_v, high_v, _ = self.speeds_mm_s
         low, high = math.floor(low_v * lag_s / mm) - 1, math.ceil(high_v * lag_s / mm) + 1
         c = np.zeros(high - low + 1, np.float32)
         end = int(min(max(tip, 60.0), n - 1))

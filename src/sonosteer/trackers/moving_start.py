@@ -4,11 +4,10 @@ Brightness cannot tell a needle from a fascia; movement along the own axis can. 
 images and from the change between two (`imaging/line_search.py`); each is tested against earlier images, sampled
 along its present axis. None of this is published.
 
-Three ways to pass:
+Two ways to pass:
 * texture: between three images the shaft's texture moved along the axis, at one speed, twice in a row;
 * growth: between the ends that the line had then and has now, shaft appeared (or vanished) where there was none,
-  while the brightness beside it stayed (a shadow or lost contact changes both);
-* drift: its end has wandered steadily along it, and its texture with it: a needle that is drawn back slowly.
+  while the brightness beside it stayed (a shadow or lost contact changes both).
 """
 
 from __future__ import annotations
@@ -26,10 +25,7 @@ from sonosteer.trackers.start import Family
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A line under suspicion. grew: smoothed evidence of growth; rows: tests in a row that agreed, and their sign.
-
-    ends: (time in s, place of its end in px, slow speed of its texture in mm/s or 0) of the last tests.
-    """
+    """A line under suspicion. grew: smoothed evidence of growth; rows: tests in a row that agreed, and their sign."""
 
     arc: Arc
     tip: float
@@ -41,7 +37,6 @@ class Candidate:
     rows: int = 0
     sign: float = 0.0
     speed_mm_s: float | None = None
-    ends: tuple[tuple[float, float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,20 +53,13 @@ class MovingStart:
     slowest_mm_s: float = 2.0
     same_speed_mm_s: float = 3.0
     grow_mm: float = 1.4
-    grow_sum: float = 4.0
+    grow_sum: float = 8.5
     grow_each: float = 2.2
-    grow_rows: int = 4
+    grow_rows: int = 8
+    grow_most: float = 12.0
+    least_mm: float = 8.0
     peak: float = 6.0
     references_s: tuple[float, ...] = (0.4, 1.6, 6.0)
-    slow_s: float = 0.6
-    slow_range_mm_s: float = 6.0
-    slow_texture: float = 0.15
-    drift_tests: int = 8
-    drift_s: float = 0.8
-    drift_longest_s: float = 2.0
-    drift_mm: float = 1.3
-    drift_rms: float = 0.25
-    drift_alone_mm: float = 1.6
 
     def remember(
         self, candidates: tuple[Candidate, ...], lines: list[Line], mm: float, time_s: float
@@ -118,7 +106,6 @@ class MovingStart:
         image: U8,
         recent: tuple[Earlier, ...],
         references: tuple[Earlier, ...],
-        slow_images: tuple[Earlier, ...],
         follow: Follow,
         mm: float,
         time_s: float,
@@ -138,19 +125,15 @@ class MovingStart:
             return replace(now, score=0.0, grew=0.0, speed_mm_s=None), False
         speed = self._slides(follow, arc, tip, n, recent, mm) if peak > self.peak else None
         if speed is not None and c.speed_mm_s is not None and abs(speed - c.speed_mm_s) < self.same_speed_mm_s:
-            return replace(now, speed_mm_s=speed), True
+            return replace(now, speed_mm_s=speed), tip * mm > self.least_mm
         growth, sign = self._grows(follow, arc, tip, n, references, mm)
-        grew = 0.7 * c.grew + 0.3 * growth
+        grew = 0.7 * c.grew + 0.3 * min(growth, self.grow_most)
         rows = c.rows + 1 if growth > self.grow_each and sign * c.sign >= 0 else 0
-        slow = self._slow(follow, arc, tip, n, slow_images, mm) if peak > self.peak else 0.0
-        ends = (*(e for e in c.ends if time_s - e[0] < self.drift_longest_s), (time_s, tip, slow))
-        now = replace(now, speed_mm_s=speed, grew=grew, rows=rows, sign=sign, ends=ends)
-        if self._drifts(ends, mm):
-            return now, True
+        now = replace(now, speed_mm_s=speed, grew=grew, rows=rows, sign=sign)
         angle = min(abs(math.degrees(arc.angle_rad)), 180 - abs(math.degrees(arc.angle_rad)))
         shallow = 1.0 + max(0.0, 25.0 - angle) / 25.0
         grown = grew > self.grow_sum * shallow or (rows >= self.grow_rows * shallow and peak > 8.0)
-        return now, grown and peak > self.peak
+        return now, grown and rows >= 3 and peak > self.peak and tip * mm > self.least_mm
 
     def _slides(
         self, follow: Follow, arc: Arc, tip: float, n: int, recent: tuple[Earlier, ...], mm: float
@@ -165,27 +148,6 @@ class MovingStart:
         if abs(speeds[best]) < self.slowest_mm_s or c[best] < self.texture_least:
             return None
         return float(speeds[best]) if c[best] - at_rest > self.texture_margin else None
-
-    def _slow(self, follow: Follow, arc: Arc, tip: float, n: int, images: tuple[Earlier, ...], mm: float) -> float:
-        """Slow speed of the texture in mm/s, 0 where none is seen."""
-        found = follow.texture(arc, tip, n, images, mm, within_mm_s=self.slow_range_mm_s)
-        if found is None:
-            return 0.0
-        speeds, c = found
-        best = int(np.argmax(c))
-        return float(speeds[best]) if c[best] > self.slow_texture else 0.0
-
-    def _drifts(self, ends: tuple[tuple[float, float, float], ...], mm: float) -> bool:
-        """True where the end has moved steadily, and the texture mostly the same way."""
-        if len(ends) < self.drift_tests or ends[-1][0] - ends[0][0] < self.drift_s:
-            return False
-        t, u, slow = np.array(ends).T
-        slope, start = np.polyfit(t - t[0], u * mm, 1)
-        moved = slope * float(t[-1] - t[0])
-        rms = float(np.sqrt(np.mean((u * mm - start - slope * (t - t[0])) ** 2)))
-        agree = float((np.sign(slow) == np.sign(slope)).mean() - (np.sign(slow) == -np.sign(slope)).mean())
-        steady = abs(moved) > self.drift_mm and rms < self.drift_rms * abs(moved)
-        return steady and (agree > 0.4 or (abs(moved) > self.drift_alone_mm and agree >= 0.0))
 
     def _grows(
         self, follow: Follow, arc: Arc, tip: float, n: int, references: tuple[Earlier, ...], mm: float
