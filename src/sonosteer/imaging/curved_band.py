@@ -239,3 +239,34 @@ def texture_shift(
                 aa += p[u] * p[u]
                 bb += q[u] * q[u]
         c[i] = ab / math.sqrt(aa * bb + np.float32(1e-3))
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def upper_ridge(
+    band: F32, first: int, last: int, w1: int, w2: int, reach: int, upwards: int, noise: float, share: float, rows: F32
+) -> tuple[int, float]:
+    """(y of the ridge nearest to the probe among those almost as strong as the strongest, its mean score).
+
+    Means of the score over first <= u < last, for |y| <= reach; upwards: -1 where smaller y is nearer to the probe.
+    Below a needle there are parallel echoes of it, some as bright: its surface is the uppermost. (0, 0): none.
+    """
+    mid = band.shape[1] // 2
+    scale = np.float32(1.0 / noise)
+    for y in range(2 * reach + 1):
+        rows[y] = 0.0
+    for u in range(first, last):
+        row = band[u]
+        for y in range(2 * reach + 1):
+            j = mid - reach + y
+            v = row[j]
+            s = max(min(v - row[j - w1], v - row[j + w1]), min(v - row[j - w2], v - row[j + w2])) * scale
+            rows[y] += min(max(s, np.float32(-0.5)), np.float32(2.5))
+    best = np.float32(0.0)
+    for y in range(2 * reach + 1):
+        rows[y] /= np.float32(max(last - first, 1))
+        best = max(best, rows[y])
+    for i in range(1, 2 * reach):
+        y = i if upwards < 0 else 2 * reach - i
+        if rows[y] >= share * best and rows[y] >= rows[y - 1] and rows[y] >= rows[y + 1] and best > 0.5:
+            return y - reach, float(rows[y])
+    return 0, 0.0

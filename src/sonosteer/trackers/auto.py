@@ -76,7 +76,9 @@ class Auto:
     coast_faded: float = 0.5
     coast_sd_mm: float = 2.0
     lost_sd_mm: float = 8.0
-    along: tuple[float, float] = (1.0, 0.15)
+    line_sd_mm: float = 2.0
+    click_sd_mm: float = 0.7
+    along: tuple[float, float, float] = (1.0, 0.15, 2.0)
     across: tuple[float, float] = (1.5, 0.17)
     _scratch: Scratch = field(default_factory=Scratch, repr=False, compare=False)
 
@@ -118,11 +120,15 @@ class Auto:
             needle = replace(needle, arc=needle.arc.moved(*step))
         arc_tip, suspects, candidates = self._search(state, needle, here, mm, grid)
         if arc_tip is not None:
-            needle, since_s = self.follow.begin(*arc_tip, 6.0), frame.time_s
+            needle, since_s = self.follow.begin(*arc_tip[:2], arc_tip[2] / mm), frame.time_s
         reason = "no needle found yet" if since_s == 0.0 else "the needle was lost and is looked for"
         if needle is not None:
             needle = self.follow.step(needle, image, self._recent(state.past, here), dt_s, mm)
+            before = needle
             needle, reason = self._believe(needle, dt_s, mm)
+            if needle is None and not state.families:
+                lost = Candidate(before.arc, before.tip, 9.0, frame.time_s, frame.time_s, known=True)
+                candidates = (lost, *candidates)
         if needle is not None:
             estimate = self._estimate(needle, frame, grid, mm)
         past = self._keep(state.past, here, 2 * self.follow.change_s)
@@ -191,14 +197,16 @@ class Auto:
 
     def _search(
         self, state: State, needle: Needle | None, here: Past, mm: float, grid: Grid
-    ) -> tuple[tuple[Arc, float] | None, tuple[Suspect, ...], tuple[Candidate, ...]]:
-        """(axis and length to start on, if any; what to remember of other lines)."""
+    ) -> tuple[tuple[Arc, float, float] | None, tuple[Suspect, ...], tuple[Candidate, ...]]:
+        """(axis, length in px and its sd in mm to start on, if any; what to remember of other lines)."""
         suspects, candidates = state.suspects, state.candidates
         if state.families:
             if needle is None or self._on_probation(state, here.time_s):
                 line, suspects = self._by_hint(state, needle, here, mm, grid)
                 if line is not None:
-                    return (Arc(line.entry_px, line.angle_rad), math.dist(line.entry_px, line.tip_px)), suspects, ()
+                    sd_mm = self.click_sd_mm if state.frames == 0 and state.hint.start_px else self.line_sd_mm
+                    length = math.dist(line.entry_px, line.tip_px)
+                    return (Arc(line.entry_px, line.angle_rad), length, sd_mm), suspects, ()
             return None, suspects, candidates
         if needle is not None:
             return None, suspects, ()
@@ -218,7 +226,7 @@ class Auto:
                 candidates[chosen], here.image, recent, references, self.follow, mm, here.time_s
             )
             if found:
-                return (tested.arc, tested.tip), suspects, ()
+                return (tested.arc, tested.tip, self.line_sd_mm), suspects, ()
             kept = (*candidates[:chosen], tested, *candidates[chosen + 1 :])
             candidates = tuple(c for c in kept if c.score > 0)
         return None, suspects, candidates
@@ -270,15 +278,20 @@ class Auto:
         needle = replace(needle, bad_s=needle.bad_s + dt_s if doubtful else 0.0)
         if needle.bad_s > self.lost_after_s:
             return None, "no shaft on the axis any more"
-        if needle.sd * mm > self.lost_sd_mm:
+        if self._along_mm(needle, mm) > self.lost_sd_mm:
             return None, "the tip has not been seen for too long"
         if not math.sin(needle.arc.angle_rad) > 0.05:
             return None, "the axis has turned out of the image"
         return needle, ""
 
+    def _along_mm(self, needle: Needle, mm: float) -> float:
+        """Standard deviation along the axis: the filter's, a floor, and a share that grows while the tip is hidden."""
+        scale, floor, rate = self.along
+        return math.hypot(scale * needle.sd * mm, floor, rate * needle.hidden_s)
+
     def _estimate(self, needle: Needle, frame: Frame, grid: Grid, mm: float) -> TipEstimate:
         tip, angle = needle.arc.at(needle.tip - self.follow.bias_mm / mm)
-        along = math.hypot(self.along[0] * needle.sd * mm, self.along[1])
+        along = self._along_mm(needle, mm)
         across = math.hypot(self.across[0] * needle.sd_across * mm, self.across[1])
         sure = needle.bad_s == 0.0 and needle.faded < self.coast_faded and along < self.coast_sd_mm
         return TipEstimate(

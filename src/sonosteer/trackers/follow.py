@@ -62,7 +62,8 @@ class Needle:
     """What is believed of one needle. belief: (2, velocities, positions). still: what the last movement showed.
 
     tip, sd, sd_across: px; velocity: mm/s; faded: probability that the tip cannot be seen; shaft, whole: mean score of
-    the last 8 mm and of the whole axis up to the tip, about 1.6 on a clear shaft; moving: how much it moves.
+    the last 8 mm and of the whole axis up to the tip, about 1.6 on a clear shaft; moving: how much it moves; hidden_s: how long the
+    tip has not been seen.
     """
 
     arc: Arc
@@ -79,6 +80,7 @@ class Needle:
     age_s: float = 0.0
     bad_s: float = 0.0
     inside: int = 0
+    hidden_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +123,10 @@ class Follow:
     fade_cost: float = 1.0
     beta: float = 0.5
     bias_mm: float = 0.42
+    seen_rate: float = 4.0  # how fast the time in hiding is forgotten
     gain: float = 0.35
+    reach_mm: float = 1.6
+    upper_share: float = 0.7
     bend_gain: float = 0.25
     bend_from_mm: float = 16.0
     across_mm: float = 0.17
@@ -197,6 +202,7 @@ class Follow:
             needle.age_s + dt_s,
             needle.bad_s,
             n,
+            needle.hidden_s + dt_s if hidden > 0.5 else max(0.0, needle.hidden_s - self.seen_rate * dt_s),
         )
 
     def look(self, arc: Arc, image: U8, mm: float, near: int = 0) -> int:
@@ -205,11 +211,16 @@ class Follow:
         s = max(1, round(self.average_mm / mm))
         c, d = math.cos(arc.angle_rad), math.sin(arc.angle_rad)
         n: int = curved_band.sample_arc(image, *arc.anchor_px, c, d, arc.curvature, s, W["raw"], W["band"])
-        w1 = max(self.least_px[0], round(self.lag1_mm / mm))
-        w2 = max(self.least_px[1], round(self.lag2_mm / mm))
-        r = max(self.least_px[2], round(self.near_mm / mm)) + near
-        curved_band.shaft_profile(W["band"], n, w1, w2, r, W["z"], W["offset"])
+        w1, w2, r = self._lags(mm)
+        W["noise"] = curved_band.shaft_profile(W["band"], n, w1, w2, r + near, W["z"], W["offset"])
         return n
+
+    def _lags(self, mm: float) -> tuple[int, int, int]:
+        """The two lags of the ridge score and how far across it is looked for, in px."""
+        least = self.least_px
+        lags = (self.lag1_mm, self.lag2_mm, self.near_mm)
+        w1, w2, r = (max(px, round(length / mm)) for px, length in zip(least, lags, strict=True))
+        return w1, w2, r
 
     def _sample(self, axis: Arc, earlier: Earlier, mm: float, into: str) -> None:
         """An earlier image along the present axis."""
@@ -298,6 +309,7 @@ class Follow:
         last = int(tip) - 3
         if last < 35:
             return arc, sd_across
+        arc = self._upwards(arc, last, mm)
         fit = W["fit"]
         weight = curved_band.refit(W["z"], W["offset"], 5, last, 400.0, 2e7 * (0.1 / mm) ** 0, fit)
         if weight < 8.0:
@@ -313,6 +325,27 @@ class Follow:
         limit = mm / 60.0  # ours: no needle bends to a radius under 60 mm
         return replace(bent, curvature=min(max(bent.curvature, -limit), limit)), sd
 
+    def _upwards(self, arc: Arc, last: int, mm: float) -> Arc:
+        """The axis moved to the upper surface, if it has come to lie on an echo below it."""
+        W = self.work()
+        w1, w2, r = self._lags(mm)
+        reach = min(round(self.reach_mm / mm), self.half_px - w2 - 1)
+        up = -1 if math.cos(arc.angle_rad) >= 0 else 1
+        middle = max(5 + last // 2, 20)
+        places, found = [], []
+        for first, end in ((5, middle), (middle, last)):
+            if end - first < 12:
+                return arc
+            y, score = curved_band.upper_ridge(
+                W["band"], first, end, w1, w2, reach, up, W["noise"], self.upper_share, W["rows"]
+            )
+            places.append(0.5 * (first + end))
+            found.append(float(y) if score > 0.0 else 0.0)
+        if max(abs(found[0]), abs(found[1])) <= r:
+            return arc
+        slope = (found[1] - found[0]) / (places[1] - places[0])
+        return arc.bent(self.gain * (found[0] - slope * places[0]), self.gain * slope, 0.0)
+
     def _speeds(self) -> F64:
         low, high, m = self.speeds_mm_s
         return np.linspace(low, high, m)
@@ -327,5 +360,10 @@ class Follow:
             for name in ("raw", "band", "then", "before"):
                 W[name] = np.zeros((n, w), np.float32)
             W.update(a=np.zeros((w, n), np.float32), b=np.zeros((w, n), np.float32), mixed=np.zeros((m, n), np.float32))
-            W.update(table=tip_grid.shaft_table(*self.table), fit=np.zeros(7), moments=np.zeros(4))
+            W.update(
+                table=tip_grid.shaft_table(*self.table),
+                fit=np.zeros(7),
+                moments=np.zeros(4),
+                rows=np.zeros(w, np.float32),
+            )
         return W

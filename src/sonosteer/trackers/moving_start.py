@@ -25,7 +25,10 @@ from sonosteer.trackers.start import Family
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A line under suspicion. grew: smoothed evidence of growth; rows: tests in a row that agreed, and their sign."""
+    """A line under suspicion. grew: smoothed evidence of growth; rows: tests in a row that agreed, and their sign.
+
+    known: a needle that was lost; it has only to look like one again.
+    """
 
     arc: Arc
     tip: float
@@ -37,6 +40,7 @@ class Candidate:
     rows: int = 0
     sign: float = 0.0
     speed_mm_s: float | None = None
+    known: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,9 @@ class MovingStart:
     grow_each: float = 2.2
     grow_rows: int = 8
     grow_most: float = 12.0
+    known_s: float = 20.0
+    known_peak: float = 7.0
+    known_score: float = 0.9
     least_mm: float = 8.0
     peak: float = 6.0
     references_s: tuple[float, ...] = (0.4, 1.6, 6.0)
@@ -76,9 +83,14 @@ class MovingStart:
                 continue
             length = math.dist(line.entry_px, line.tip_px)
             out.append(Candidate(Arc(line.entry_px, line.angle_rad), length, line.score, time_s, time_s))
-        out = [c for c in out if time_s - c.seen_s < self.forget_s or c.grew > 1.0 or c.speed_mm_s is not None]
-        out.sort(key=lambda c: -(c.score + c.grew + (5.0 if c.speed_mm_s is not None else 0.0)))
+        out = [c for c in out if self._worth(c, time_s)]
+        out.sort(key=lambda c: -(c.score + c.grew + 5.0 * (c.speed_mm_s is not None) + 99.0 * c.known))
         return tuple(out[: self.keep])
+
+    def _worth(self, c: Candidate, time_s: float) -> bool:
+        if c.known:
+            return time_s - c.born_s < self.known_s
+        return time_s - c.seen_s < self.forget_s or c.grew > 1.0 or c.speed_mm_s is not None
 
     def _same(self, c: Candidate, line: Line, mm: float) -> bool:
         if abs(c.arc.angle_rad - line.angle_rad) > self.near_rad:
@@ -121,6 +133,11 @@ class MovingStart:
         n = follow.look(arc, image, mm)
         tip, peak = follow.end(n, mm)
         now = replace(c, arc=arc, tip=tip, tested_s=time_s)
+        if c.known:
+            score = np.clip(follow.work()["z"][5 : max(int(tip), 6)], -0.5, 2.5)
+            turned = abs(arc.angle_rad - c.arc.angle_rad) > self.near_rad
+            again = peak > self.known_peak and tip * mm > self.least_mm and float(score.mean()) > self.known_score
+            return (c if turned else replace(now, arc=c.arc if not again else arc)), again and not turned
         if peak < 2.0 or not math.sin(arc.angle_rad) > math.sin(math.radians(8)):
             return replace(now, score=0.0, grew=0.0, speed_mm_s=None), False
         speed = self._slides(follow, arc, tip, n, recent, mm) if peak > self.peak else None
