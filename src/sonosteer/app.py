@@ -333,6 +333,43 @@ def nominal_angles(scene: Any) -> tuple[float, float]:
     return math.radians(angle - 5), math.radians(angle + 5)
 
 
+def study(name: str, out: Path, *, quick: bool, executor: str, seed: int, as_json: bool) -> None:
+    """`sonosteer study`: published tables and figures."""
+    from sonosteer.studies.table import STUDIES
+
+    run = STUDIES.load(name)
+    make_folder(out)
+    try:
+        with _stages(f"study {name}", as_json) as progress:
+            summary = run(out=out, quick=quick, seed=seed, executor=executor, progress=progress)
+    except KeyboardInterrupt:
+        raise InterruptedRunError(f"interrupted; the trials done so far are in {out}: run it again to go on") from None
+    if as_json:
+        print(json.dumps(to_dict(summary), allow_nan=False))
+        return
+    for path in ("report.html", "README.md", "summary.json"):
+        print(f"  {out / path}")
+    print(NOTICE)
+
+
+def train(stage: str, out: Path, *, quick: bool, executor: str, seed: int, as_json: bool) -> None:
+    """`sonosteer train`: a training stage."""
+    from sonosteer.learning.table import STAGES
+
+    run = STAGES.load(stage)
+    make_folder(out)
+    try:
+        with _stages(f"train {stage}", as_json) as progress:
+            report = run(out=out, quick=quick, seed=seed, executor=executor, progress=progress)
+    except KeyboardInterrupt:
+        raise InterruptedRunError("interrupted; nothing had been learnt yet") from None
+    if as_json:
+        print(json.dumps(to_dict(report), allow_nan=False))
+        return
+    for path in sorted(out.iterdir()):
+        print(f"  {path}")
+
+
 def bench(name: str, *, seed: int, as_json: bool) -> None:
     """`sonosteer bench`: speed as ratios to references measured in the same run."""
     from rich.table import Table
@@ -368,6 +405,7 @@ def doctor(*, as_json: bool) -> None:
         "Gymnasium environments": (["gymnasium"], "env"),
         "MetaImage and NRRD sequences": (["SimpleITK"], "metaimage"),
         "DICOM ultrasound": (["pydicom", "python-gdcm", "pillow"], "dicom"),
+        "Studies over a dask cluster": (["distributed"], "cluster"),
     }
     extras = {}
     for what, (packages, extra) in needs.items():
@@ -420,6 +458,19 @@ def _progress(what: str, total: int | None, quiet: bool) -> Iterator[Callable[[i
     with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
         task = progress.add_task(what, total=total)
         yield lambda done: progress.update(task, completed=done)
+
+
+@contextmanager
+def _stages(what: str, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar whose stages have names; yields a function (stage, done, total)."""
+    console = Console(stderr=True, quiet=quiet)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    hidden = quiet or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda stage, done, total: progress.update(
+            task, description=f"{what}: {stage}", completed=done, total=total
+        )
 
 
 def _tell(out: Path, summary: dict[str, Any]) -> None:

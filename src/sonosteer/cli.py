@@ -16,7 +16,7 @@ from sonosteer.core.errors import SonosteerError
 app = typer.Typer(
     name="sonosteer",
     help="See the needle, steer the needle. Research software, not a medical device.",
-    epilog="First steps: sonosteer demo, then sonosteer track clip.mp4 --enters right --spacing-mm 0.1",
+    epilog="First steps: sonosteer demo, then sonosteer track clip.mp4 --spacing-mm 0.1 --out results",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -116,7 +116,7 @@ def simulate(
     do.simulate(setup, out, truth, seed=seed, settings=settings or [], frames=frames, mode=mode, as_json=json)
 
 
-@app.command(epilog="Example: sonosteer track clip.mp4 --enters right --spacing-mm 0.0355 --out results")
+@app.command(epilog="Example: sonosteer track clip.mp4 --spacing-mm 0.0355 --out results")
 def track(
     source: Annotated[
         str,
@@ -125,7 +125,7 @@ def track(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for tips.csv, overlay.mp4, report.html, summary.json.")],
-    method: Annotated[str, typer.Option("--method", help="Tracking method; `sonosteer doctor` lists them.")] = "kf+f",
+    method: Annotated[str, typer.Option("--method", help="Tracking method; `sonosteer doctor` lists them.")] = "auto",
     spacing_mm: SpacingMm = None,
     angle_deg: AngleDeg = None,
     enters: Enters = None,
@@ -199,6 +199,48 @@ def bench(
     from sonosteer import app as do
 
     do.bench(name, seed=seed, as_json=json)
+
+
+@app.command(epilog="Example: sonosteer study tracking --quick --out study-quick")
+def study(
+    name: Annotated[str, typer.Argument(help="tracking")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for tables, figures and report.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A few trials, to see that it works: under a minute.")] = False,
+    executor: Annotated[
+        str,
+        typer.Option("--executor", metavar="E", help="serial, process, dask, or tcp://HOST:PORT of a dask scheduler."),
+    ] = "process",
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Make the published tables and figures, ours beside theirs.
+
+    Can be interrupted; the same command goes on where it stopped.
+    """
+    from sonosteer import app as do
+
+    do.study(name, out or Path(f"study-{name}"), quick=quick, executor=executor, seed=seed, as_json=json)
+
+
+@app.command(epilog="Example: sonosteer train tip-weights --out weights")
+def train(
+    stage: Annotated[str, typer.Argument(help="tip-weights")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for what was learnt.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Few scenes and generations, to see that it works.")] = False,
+    executor: Annotated[
+        str,
+        typer.Option("--executor", metavar="E", help="serial, process, dask, or tcp://HOST:PORT of a dask scheduler."),
+    ] = "process",
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Train on simulated insertions of the training split.
+
+    tip-weights: weights of Paper T's five tip features (Eq. 24); use them by track --config tip-weights.toml.
+    """
+    from sonosteer import app as do
+
+    do.train(stage, out or Path(f"train-{stage}"), quick=quick, executor=executor, seed=seed, as_json=json)
 
 
 @app.command(epilog="Example: sonosteer doctor")

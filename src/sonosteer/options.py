@@ -20,7 +20,7 @@ class TrackOptions:
 
     source: str
     out: Path
-    method: str = "kf+f"
+    method: str = "auto"
     spacing_mm: str | None = None
     angle_deg: str | None = None
     enters: str | None = None

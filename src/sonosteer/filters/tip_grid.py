@@ -186,7 +186,7 @@ def moments(A: F32, v: NDArray[np.float64], p: F32, out: NDArray[np.float64]) ->
     m, n = A.shape[1], A.shape[2]
     for u in range(n):
         p[u] = 0.0
-    mean_v, hidden = 0.0, 0.0
+    mean_v = hidden = 0.0
     for f in range(2):
         for i in range(m):
             row = A[f, i]
@@ -194,9 +194,9 @@ def moments(A: F32, v: NDArray[np.float64], p: F32, out: NDArray[np.float64]) ->
             for u in range(n):
                 p[u] += row[u]
                 part += row[u]
-            mean_v += part * v[i]
+            mean_v += float(part) * v[i]
             if f == 1:
-                hidden += part
+                hidden += float(part)
     mean = square = 0.0
     for u in range(n):
         mean += p[u] * u

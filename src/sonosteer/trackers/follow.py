@@ -62,8 +62,8 @@ class Needle:
     """What is believed of one needle. belief: (2, velocities, positions). still: what the last movement showed.
 
     tip, sd, sd_across: px; velocity: mm/s; faded: probability that the tip cannot be seen; shaft, whole: mean score of
-    the last 8 mm and of the whole axis up to the tip, about 1.6 on a clear shaft; moving: how much it moves; hidden_s: how long the
-    tip has not been seen.
+    the last 8 mm and of the whole axis up to the tip, about 1.6 on a clear shaft; moving: how much it moves;
+    hidden_s: how long the tip has not been seen.
     """
 
     arc: Arc

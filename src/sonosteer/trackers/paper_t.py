@@ -45,8 +45,8 @@ from sonosteer.imaging.tip_features import TipFeatures, TipProfile
 from sonosteer.trackers.start import Family, StartSearch, Suspect
 from sonosteer.trackers.working_image import SCALE_MM, Grid, length_inside, working_image
 
-#: ours, not published: w_1..w_5 of Eq. (6), chosen on training scenes by scripts/choose-tip-weights
-TIP_WEIGHTS = (0.09, 0.37, 0.77, 0.32, 0.40)
+#: not published: w_1..w_5 of Eq. (6); ours by `sonosteer train tip-weights`, see docs/results/tip-weights.json
+TIP_WEIGHTS = (0.002, 0.145, 0.79, 0.415, 0.427)
 
 
 @dataclass(frozen=True, slots=True)

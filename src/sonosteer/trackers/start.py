@@ -119,8 +119,8 @@ class StartSearch:
 
         image: (rows, columns) uint8 with `scale_mm` mm per px; lines are in px of this image. current: the
         line that is being followed, if any; another must then be clearly better. start_px: where the user says
-        the tip is now: a line through it is taken at once. among: all families, where `families` are those whose turn it
-        is.
+        the tip is now: a line through it is taken at once. among: all families, where `families` are those whose
+        turn it is.
         """
         k = min(1.0, scale_mm / self.mm_per_px, self.longest_px / max(image.shape))
         small = cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)

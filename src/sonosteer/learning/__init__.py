@@ -1,0 +1,1 @@
+"""Training: each stage writes what the rest of the package reads."""

@@ -1,0 +1,12 @@
+"""Studies by name: what `sonosteer study` takes."""
+
+from __future__ import annotations
+
+from sonosteer.core.registry import LazyTable
+
+STUDIES = LazyTable(
+    "study",
+    {
+        "tracking": "sonosteer.studies.tracking:run",
+    },
+)
