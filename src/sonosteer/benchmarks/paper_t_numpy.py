@@ -1,4 +1,4 @@
-"""Algorithms 1 to 3 of Paper T in plain NumPy, line by line: the reference for speed, and the tests' oracle.
+"""The methods of Paper T in plain NumPy, line by line: the reference for speed, and the tests' oracle.
 
 Source: Mathiassen et al., IEEE Trans. Control Systems Technology 25(3), 2017. Written from the paper's text,
 not from the kernels: every angle resamples the image for itself, the window sums of Eqs. (4) and (5) are
@@ -151,3 +151,87 @@ def _trailing_minus_leading(p: F64, region: int) -> F64:
         leading = p[x + 1 : x + 1 + region]
         out[x] = p[max(0, x + 1 - region) : x + 1].mean() - (leading.mean() if len(leading) else 0.0)
     return out
+
+
+def kalman_step(
+    h: F64, x: F64, P: F64, M: int = 10, sigma: float = 200.0, r_min: float = 900.0, velocity: float | None = None
+) -> tuple[F64, F64]:
+    """Algorithm 4, lines 4 to 14, with matrices: state (x, v) and covariance after one frame."""
+    F = np.array([[1.0, 1.0], [0.0, 1.0]])
+    x, P = F @ x, F @ P @ F.T + np.diag([0.05**2 / 2 * 0.01, 0.01])
+    low, high = 20, len(h) - 10
+    J = np.array([u for u in range(low, high) if h[u] >= h[max(low, u - M) : min(high, u + M + 1)].max()])  # (12)
+    prior = h[J] - h[low:high].min()
+    prior = prior / prior.sum()  # (16)
+    likelihood = np.exp(-0.5 * ((J - x[0]) / sigma) ** 2)  # (14)
+    p = prior * likelihood / np.exp(-0.5 * (x[0] / sigma) ** 2)  # (13), (15)
+    k = int(np.argmax(p))
+    z, R, H = [float(J[k])], [r_min / p[k]], [[1.0, 0.0]]  # (17), (18)
+    if velocity is not None:  # (19)
+        z, R, H = [*z, velocity], [*R, 1.0], [*H, [0.0, 1.0]]
+    Hm = np.array(H)
+    K = P @ Hm.T @ np.linalg.inv(Hm @ P @ Hm.T + np.diag(R))
+    return x + K @ (np.array(z) - Hm @ x), (np.eye(2) - K @ Hm) @ P
+
+
+def particle_step(
+    h: F64, x: F64, v: F64, rng: np.random.Generator, sigma_s: float = 150.0, velocity: float | None = None
+) -> tuple[F64, F64, float]:
+    """Algorithm 5, lines 4 to 11: particles after one frame, resampled, and their weighted mean."""
+    x = x + v + 3.5 * rng.standard_normal(len(x))
+    v = v + 5.0 * rng.standard_normal(len(v))
+    u = np.arange(len(h))
+    h_mod = (h - h.min()) * np.exp(-0.5 * ((u - x.mean()) / sigma_s) ** 2)  # (21)
+    w = np.interp(x, u, h_mod / h_mod.sum(), 0.0, 0.0)  # (20), (22)
+    if velocity is not None:
+        w = w * np.exp(-0.5 * (v - velocity) ** 2)  # (23)
+    w = w / w.sum()
+    comb = (rng.random() + np.arange(len(x))) / len(x)
+    taken = np.minimum(np.searchsorted(np.cumsum(w), comb), len(x) - 1)
+    return x[taken], v[taken], float(w @ x)
+
+
+def ding_fenster(
+    image: U8, range_rad: tuple[float, float], window: int = 61, offset: float = 12.0, closing: int = 21
+) -> tuple[float, float, float]:
+    """DF: (angle, rho, distance of the first gap from where the line enters the image)."""
+    g = np.exp(-0.5 * (np.arange(-6, 7) / 1.5) ** 2)
+    g /= g.sum()
+    smooth = np.apply_along_axis(np.convolve, 0, np.pad(image.astype(float), 6, mode="reflect"), g, "valid")
+    smooth = np.apply_along_axis(np.convolve, 1, smooth, g, "valid")
+    half = window // 2
+    total = np.cumsum(np.cumsum(np.pad(smooth, ((half + 1, half), (half + 1, half)), mode="edge"), 0), 1)
+    box = total[window:, window:] - total[:-window, window:] - total[window:, :-window] + total[:-window, :-window]
+    binary = smooth > box / window**2 + offset
+    rows, columns = image.shape
+    reach = float(np.hypot(rows, columns))
+
+    def hough(y: Any, x: Any, angles: F64, bin_px: float) -> tuple[float, float]:
+        best = (-1, 0.0, 0.0)
+        for a in angles:
+            rho = y * np.cos(a) - x * np.sin(a)
+            votes = np.bincount(((rho + reach) / bin_px).astype(int))
+            b = int(np.argmax(votes))
+            best = max(best, (int(votes[b]), a, -reach + (b + 0.5) * bin_px))
+        return best[1], best[2]
+
+    y, x = np.nonzero(binary[::3, ::3])
+    steps = max(2, 1 + round(np.degrees(range_rad[1] - range_rad[0])))
+    angle, _ = hough(3 * y, 3 * x, np.linspace(*range_rad, steps), 6.0)
+    y, x = np.nonzero(binary)
+    fine = np.clip(angle + np.radians(0.1) * np.arange(-10, 11), *range_rad)
+    angle, rho = hough(y, x, fine, 2.0)
+    c, s = np.cos(angle), np.sin(angle)
+    u = np.arange(-reach, reach)
+    px, py = np.rint(-rho * s + u * c).astype(int), np.rint(rho * c + u * s).astype(int)
+    inside = (px >= 0) & (px < columns) & (py >= 0) & (py < rows)
+    line = binary[py[inside], px[inside]]
+    h = closing // 2
+    padded = np.pad(line, h)
+    wide = np.array([padded[i : i + closing].any() for i in range(len(line))])
+    padded = np.pad(wide, h, constant_values=True)
+    closed = np.array([padded[i : i + closing].all() for i in range(len(line))])
+    lit = np.flatnonzero(closed)
+    gap = np.flatnonzero(~closed[lit[0] :]) if len(lit) else np.array([0])
+    end = lit[0] + (gap[0] if len(gap) else len(closed) - lit[0]) if len(lit) else 0
+    return float(angle), float(rho), float(end - 1)

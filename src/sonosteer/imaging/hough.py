@@ -36,6 +36,19 @@ def lit_pixels(binary: U8, step: int, points: I32) -> int:
 
 
 @njit(cache=True, nogil=True)
+def near_line(points: I32, n: int, angle_rad: float, rho: float, slack: float) -> int:
+    """Keep, in place, the points at most `slack` from a line; returns how many."""
+    c, s = math.cos(angle_rad), math.sin(angle_rad)
+    kept = 0
+    for i in range(n):
+        if abs(points[1, i] * c - points[0, i] * s - rho) <= slack:
+            points[0, kept] = points[0, i]
+            points[1, kept] = points[1, i]
+            kept += 1
+    return kept
+
+
+@njit(cache=True, nogil=True)
 def vote(points: I32, n: int, angles_rad: F64, low: float, high: float, bin_px: float, votes: I32) -> tuple[int, float]:
     """(index of the best angle, its rho) by the largest number of points on x (-sin) + y cos = rho in low..high."""
     bins = min(votes.shape[0], math.ceil((high - low) / bin_px))

@@ -62,7 +62,7 @@ def trials(*, quick: bool, seed: int = 0) -> list[Trial]:
         scene = make_scene(
             "in-plane-linear/test",
             10_000 * seed + 300 + k,
-            angle_deg=float(rng.normal(ANGLES_DEG[k % 2], 1.0)),
+            angle_deg=ANGLES_DEG[k % 2] + float(np.clip(rng.normal(0.0, 1.0), -2.0, 2.0)),
             speed_mm_s=SPEEDS_MM_S[k // 2 % 3] if not quick else 15.0,
         )
         out.append(

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Point
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
-from sonosteer.imaging.hough import lit_pixels, vote
+from sonosteer.imaging.hough import lit_pixels, near_line, vote
 from sonosteer.imaging.rays import U8
 from sonosteer.imaging.scratch import Scratch
 from sonosteer.trackers.working_image import SCALE_MM, length_inside, working_image
@@ -116,9 +116,9 @@ class DingFenster:
         span = range_rad[1] - range_rad[0]
         coarse = np.linspace(range_rad[0], range_rad[1], max(2, 1 + round(span / self.coarse_rad)))
         k, rho = vote(points, n, coarse, -reach, reach, 2.0 * self.coarse_step_px, votes)
-        n = lit_pixels(binary, 1, points)
-        fine = np.clip(coarse[k] + self.fine_rad * np.arange(-10, 11), *range_rad)
         slack = 4.0 * self.coarse_step_px + reach * self.coarse_rad
+        n = near_line(points, lit_pixels(binary, 1, points), float(coarse[k]), rho, 2.0 * slack)
+        fine = np.clip(coarse[k] + self.fine_rad * np.arange(-10, 11), *range_rad)
         k, rho = vote(points, n, fine, rho - slack, rho + slack, 2.0, votes)
         angle = float(fine[k])
         return _entry(binary, angle, rho), angle

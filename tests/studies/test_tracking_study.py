@@ -1,0 +1,129 @@
+"""The study on one short insertion: what it computes and what it writes."""
+
+import csv
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pytest
+
+from sonosteer.sim.scenes import make_scene
+from sonosteer.sim.world import World
+from sonosteer.studies import tracking
+from sonosteer.studies.general_trackers import start_general
+from sonosteer.studies.tracking import HARD, PAPER_METHODS, Trial, hard_scene, run_trial, trials, visible_length_mm
+
+
+def short(k, kind="paper"):
+    scene = make_scene(
+        "in-plane-linear/validation", 60 + k, speed_mm_s=15.0, end_mm=18.0, angle_deg=(35.0, 45.0)[k % 2]
+    )
+    methods = (*PAPER_METHODS, "auto", "auto, angle given", "kcf", "lucas-kanade")
+    if kind == "needle-free":
+        return Trial("free", kind, dataclasses.replace(scene, needle=False), ("auto", "auto, side given"), 1)
+    return Trial(f"{kind}-{k}", kind, scene, methods, 2)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    out = tmp_path_factory.mktemp("study")
+    patch = pytest.MonkeyPatch()
+    few = [short(0), short(1), short(2, "curved"), short(3, "needle-free")]
+    patch.setattr(tracking, "trials", lambda **_: few)
+    said = []
+    summary = tracking.run(
+        out=out, quick=True, seed=0, executor="serial", progress=lambda stage, done, total: said.append((done, total))
+    )
+    patch.undo()
+    return out, summary, said
+
+
+def test_all_tables_and_figures_are_written(written):
+    out, _, said = written
+    names = {p.name for p in out.iterdir()}
+    wanted = {f"table-{n}.csv" for n in (3, 4, 5, 6)} | {f"fig-{n}.svg" for n in (4, 5, 6)}
+    assert wanted | {"report.html", "README.md", "summary.json", "harder.csv", "calibration.csv"} <= names
+    assert said[-1] == (4, 4)
+
+
+def test_table_3_is_the_errors_of_the_frames(written):
+    out, summary, _ = written
+    with (out / "table-3.csv").open() as f:
+        rows = {r["method"]: r for r in csv.DictReader(f)}
+    assert {m.rstrip("†") for m in rows} >= set(PAPER_METHODS) | {"auto", "kcf"}
+    lines = [json.loads(line) for line in (out / "trials.jsonl").read_text().splitlines()[1:]]
+    runs = [line["result"]["methods"]["kf+f"]["runs"][0] for line in lines if line["trial"].startswith("paper")]
+    e = np.concatenate([np.hypot(r["en"], r["ep"]) for r in runs])
+    assert float(rows["kf+f"]["e_mean"]) == pytest.approx(e.mean(), abs=1e-3)
+    assert float(rows["kf+f"]["e_p95"]) == pytest.approx(np.percentile(e, 95), abs=1e-3)
+    assert int(rows["pf†"]["runs"]) == 2
+    assert summary["insertions"] == 2
+
+
+def test_the_page_stands_alone_and_names_the_paper_s_numbers(written):
+    page = (written[0] / "report.html").read_text()
+    assert "1.68 ± 1.72" in page  # KF+F in Table III
+    assert "not a medical device" in page
+    assert "quick run" in page
+    assert not re.search(r'(src|href)="http', page)
+    assert page.count("<svg") == 4
+
+
+def test_a_second_run_does_nothing_again(written, monkeypatch):
+    out, summary, _ = written
+    monkeypatch.setattr(
+        tracking, "trials", lambda **_: [short(0), short(1), short(2, "curved"), short(3, "needle-free")]
+    )
+    monkeypatch.setattr(tracking, "run_trial", None)  # would break if it were called
+    again = tracking.run(out=out, quick=True, seed=0, executor="serial", progress=lambda *_: None)
+    assert again["table_3"] == summary["table_3"]
+
+
+def test_particle_runs_differ_and_are_repeatable():
+    trial = dataclasses.replace(short(0), methods=("pf+f", "kf+f"), particle_runs=2)
+    a, b = run_trial(trial), run_trial(trial)
+    first, second = a["methods"]["pf+f"]["runs"]
+    assert first["en"] != second["en"]
+    assert a["methods"]["pf+f"]["runs"] == b["methods"]["pf+f"]["runs"]
+
+
+def test_the_full_study_is_the_paper_s_and_stays_on_the_test_split():
+    full = trials(quick=False)
+    paper = [t for t in full if t.kind == "paper"]
+    assert len(paper) == 18
+    assert {(round(t.scene.angle_deg / 5) * 5, t.scene.speed_mm_s) for t in paper} == {
+        (a, v) for a in (35, 45) for v in (5.0, 10.0, 15.0)
+    }
+    assert {t.scene.split for t in full} == {"test"}
+    assert {t.kind for t in full} == {"paper", *HARD, "needle-free"}
+    assert len(trials(quick=True)) < 10
+
+
+def test_curved_scenes_bend_as_far_as_promised():
+    for seed in range(3):
+        clip = list(World(hard_scene("curved", seed, "validation")).frames())
+        p = np.array(clip[-1][1].shaft_px) * 0.1
+        chord = p[-1] - p[0]
+        length = np.hypot(*chord)
+        sag = np.abs((p - p[0]) @ np.array([-chord[1], chord[0]]) / length).max()
+        assert 60**2 * 4 * sag / length**2 > 3.0  # mm off after 60 mm
+
+
+def test_the_visible_length_begins_at_the_edge_of_the_view():
+    scene = make_scene("in-plane-linear/test", 1)
+    frame, truth = next(iter(World(scene).frames()))
+    assert 9.0 < visible_length_mm(frame, truth) < 13.5
+
+
+@pytest.mark.parametrize("name", ["csrt", "kcf", "mil", "lucas-kanade"])
+def test_general_trackers_follow_a_patch_that_moves(name):
+    import cv2
+
+    rng = np.random.default_rng(0)
+    big = cv2.GaussianBlur(rng.integers(0, 255, (300, 300)).astype(np.uint8), (0, 0), 2.0)
+    frames = [np.ascontiguousarray(big[20 + i : 220 + i, 20 + 2 * i : 220 + 2 * i]) for i in range(8)]
+    step = start_general(name, frames[0], (100.0, 90.0))
+    for image in frames[1:]:
+        tip = step(image)
+    assert tip == pytest.approx((100 - 14, 90 - 7), abs=4)
