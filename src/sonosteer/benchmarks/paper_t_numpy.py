@@ -195,9 +195,9 @@ def ding_fenster(
     image: U8, range_rad: tuple[float, float], window: int = 61, offset: float = 12.0, closing: int = 21
 ) -> tuple[float, float, float]:
     """DF: (angle, rho, distance of the first gap from where the line enters the image)."""
-    g = np.exp(-0.5 * (np.arange(-6, 7) / 1.5) ** 2)
+    g = np.exp(-0.5 * (np.arange(-2, 3) / 1.2) ** 2)
     g /= g.sum()
-    smooth = np.apply_along_axis(np.convolve, 0, np.pad(image.astype(float), 6, mode="reflect"), g, "valid")
+    smooth = np.apply_along_axis(np.convolve, 0, np.pad(image.astype(float), 2, mode="reflect"), g, "valid")
     smooth = np.apply_along_axis(np.convolve, 1, smooth, g, "valid")
     half = window // 2
     total = np.cumsum(np.cumsum(np.pad(smooth, ((half + 1, half), (half + 1, half)), mode="edge"), 0), 1)

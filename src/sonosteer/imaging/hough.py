@@ -36,16 +36,23 @@ def lit_pixels(binary: U8, step: int, points: I32) -> int:
 
 
 @njit(cache=True, nogil=True)
-def near_line(points: I32, n: int, angle_rad: float, rho: float, slack: float) -> int:
-    """Keep, in place, the points at most `slack` from a line; returns how many."""
+def lit_near(binary: U8, angle_rad: float, rho: float, slack: float, points: I32) -> int:
+    """points[:, i] = (x, y) of the lit pixels at most `slack` from a line; returns how many."""
     c, s = math.cos(angle_rad), math.sin(angle_rad)
-    kept = 0
-    for i in range(n):
-        if abs(points[1, i] * c - points[0, i] * s - rho) <= slack:
-            points[0, kept] = points[0, i]
-            points[1, kept] = points[1, i]
-            kept += 1
-    return kept
+    rows, columns = binary.shape
+    n = 0
+    for y in range(rows):
+        if abs(s) > 1e-9:  # where this row crosses the strip
+            ends = ((y * c - rho - slack) / s, (y * c - rho + slack) / s)
+            first, last = max(0, math.ceil(min(ends))), min(columns - 1, math.floor(max(ends)))
+        else:
+            first, last = (0, columns - 1) if abs(y * c - rho) <= slack else (0, -1)
+        for x in range(first, last + 1):
+            if binary[y, x] > 0:
+                points[0, n] = x
+                points[1, n] = y
+                n += 1
+    return n
 
 
 @njit(cache=True, nogil=True)
@@ -53,14 +60,15 @@ def vote(points: I32, n: int, angles_rad: F64, low: float, high: float, bin_px: 
     """(index of the best angle, its rho) by the largest number of points on x (-sin) + y cos = rho in low..high."""
     bins = min(votes.shape[0], math.ceil((high - low) / bin_px))
     best, best_k, best_rho = -1, 0, 0.0
+    inverse = 1.0 / bin_px
     for k in range(angles_rad.shape[0]):
         c, s = math.cos(angles_rad[k]), math.sin(angles_rad[k])
         for b in range(bins):
             votes[b] = 0
         for i in range(n):
-            b = math.floor((points[1, i] * c - points[0, i] * s - low) / bin_px)
-            if 0 <= b < bins:
-                votes[b] += 1
+            place = (points[1, i] * c - points[0, i] * s - low) * inverse
+            if 0.0 <= place < bins:
+                votes[int(place)] += 1
         for b in range(bins):
             if votes[b] > best:
                 best, best_k, best_rho = votes[b], k, low + (b + 0.5) * bin_px

@@ -266,7 +266,7 @@ def find_lines(
             first_row, last_row = r0 - 0.8 * (c1 - c0) * math.tan(high), float(r0)
     strips = (x1 - x0) // STRIP
     pad = STRIP + 2
-    padded = scratch.exactly("padded", (T.shape[0], T.shape[1] + 2 * pad))
+    padded = scratch.exactly(f"padded {steep}", (T.shape[0], T.shape[1] + 2 * pad))
     padded[:, pad:-pad] = T
     padded[:, :pad], padded[:, -pad:] = T[:, :1], T[:, -1:]
     slopes = np.tan(np.arange(low, high + math.radians(2), math.radians(2)))

@@ -66,7 +66,7 @@ class Auto:
     longer_px: int = 512
     follow: Follow = Follow()
     moving: MovingStart = MovingStart()
-    start_search: StartSearch = field(default_factory=StartSearch)
+    start_search: StartSearch = field(default_factory=lambda: StartSearch(patience=4, longest_px=340))
     reference_every_s: float = 0.2
     cut: float = 0.25
     longest_gap_s: float = 2.0
@@ -75,11 +75,12 @@ class Auto:
     lost_after_s: float = 0.6
     coast_faded: float = 0.5
     coast_sd_mm: float = 2.0
+    unproven_s: float = 0.12
     lost_sd_mm: float = 8.0
     line_sd_mm: float = 2.0
     click_sd_mm: float = 0.7
-    along: tuple[float, float, float] = (1.0, 0.15, 2.0)
-    across: tuple[float, float] = (1.5, 0.17)
+    along: tuple[float, float, float] = (1.15, 0.2, 3.0)
+    across: tuple[float, float] = (1.5, 0.2)
     _scratch: Scratch = field(default_factory=Scratch, repr=False, compare=False)
 
     def prepare(self) -> None:
@@ -247,9 +248,7 @@ class Auto:
             tip, angle = needle.arc.at(needle.tip)
             current = Line(needle.arc.anchor_px, tip, angle, 0.0)
         work = None if click is None else grid.to_work(click)
-        families = state.families
-        if state.frames > 0:  # one kind of line a frame, so that no frame takes much longer than another
-            families = (families[state.frames % len(families)],)
+        families = self.start_search.turn(state.families, state.frames)
         return self.start_search.look(
             here.image, mm, families, state.suspects, here.time_s, current, work, among=state.families
         )
@@ -294,6 +293,7 @@ class Auto:
         along = self._along_mm(needle, mm)
         across = math.hypot(self.across[0] * needle.sd_across * mm, self.across[1])
         sure = needle.bad_s == 0.0 and needle.faded < self.coast_faded and along < self.coast_sd_mm
+        sure = sure and needle.age_s > self.unproven_s
         return TipEstimate(
             frame.index,
             frame.time_s,

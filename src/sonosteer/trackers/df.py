@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Point
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
-from sonosteer.imaging.hough import lit_pixels, near_line, vote
+from sonosteer.imaging.hough import lit_near, lit_pixels, vote
 from sonosteer.imaging.rays import U8
 from sonosteer.imaging.scratch import Scratch
 from sonosteer.trackers.working_image import SCALE_MM, length_inside, working_image
@@ -45,7 +45,7 @@ class State:
 class DingFenster:
     """Parameters of DF."""
 
-    blur_px: float = 1.5  # ours
+    blur_px: float = 1.2  # ours: a Gaussian of 5 x 5
     window_px: int = 61  # ours: three needle widths
     offset_grey: float = 12.0  # ours
     coarse_rad: float = math.radians(1.0)  # ours
@@ -98,7 +98,7 @@ class DingFenster:
         )
 
     def _segment(self, image: U8) -> U8:
-        smooth = cv2.GaussianBlur(image, (0, 0), self.blur_px)
+        smooth = cv2.GaussianBlur(image, (5, 5), self.blur_px)
         binary: U8 = cv2.adaptiveThreshold(
             smooth, 1, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY, self.window_px, -self.offset_grey
         )
@@ -117,7 +117,7 @@ class DingFenster:
         coarse = np.linspace(range_rad[0], range_rad[1], max(2, 1 + round(span / self.coarse_rad)))
         k, rho = vote(points, n, coarse, -reach, reach, 2.0 * self.coarse_step_px, votes)
         slack = 4.0 * self.coarse_step_px + reach * self.coarse_rad
-        n = near_line(points, lit_pixels(binary, 1, points), float(coarse[k]), rho, 2.0 * slack)
+        n = lit_near(binary, float(coarse[k]), rho, 2.0 * self.coarse_step_px + 0.6 * reach * self.coarse_rad, points)
         fine = np.clip(coarse[k] + self.fine_rad * np.arange(-10, 11), *range_rad)
         k, rho = vote(points, n, fine, rho - slack, rho + slack, 2.0, votes)
         angle = float(fine[k])

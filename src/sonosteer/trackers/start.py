@@ -59,12 +59,13 @@ class StartSearch:
     """
 
     mm_per_px: float = 0.15
-    longest_px: int = 340
+    longest_px: int = 400
     clear_wide: float = 8.0
     clear_narrow: float = 4.0
     faint_wide: float = 3.8
     faint_narrow: float = 1.5
     patience_s: float = 0.3
+    patience: int = 1  # sightings
     near_mm: float = 1.5
     near_rad: float = math.radians(4)
     margin: float = 1.0
@@ -104,6 +105,13 @@ class StartSearch:
             )
         return tuple(out)
 
+    def turn(self, families: tuple[Family, ...], frames: int) -> tuple[Family, ...]:
+        """Which families to look for in frame number `frames`: all in the first, then one a frame.
+
+        So no frame takes much longer than another.
+        """
+        return families if frames == 0 else (families[frames % len(families)],)
+
     def look(
         self,
         image: NDArray[np.uint8],
@@ -141,7 +149,7 @@ class StartSearch:
             own = [s.score for s in suspects if self._same(s.line, current, scale_mm, slack=2.0)]
             least = max([least, *own]) + self.margin
         for s in sorted(suspects, key=lambda s: -s.score):
-            waited = time_s - s.since_s >= self.patience_s
+            waited = time_s - s.since_s >= self.patience_s and s.seen >= self.patience
             at_once = current is None and s.score > clear
             if current is not None and self._same(s.line, current, scale_mm, slack=2.0):
                 continue
@@ -206,7 +214,10 @@ class StartSearch:
 
 
 def _tried_deg(families: tuple[Family, ...]) -> float:
-    return math.degrees(sum(f.angle_rad[1] - f.angle_rad[0] for f in families))
+    """Range of directions; by columns and by rows they are the same ones."""
+    sides = {f.from_right for f in families}
+    ranges = {side: [f.angle_rad for f in families if f.from_right == side] for side in sides}
+    return math.degrees(sum(max(b for _, b in r) - min(a for a, _ in r) for r in ranges.values()))
 
 
 def _scaled(line: Line, small: tuple[int, ...], full: tuple[int, ...]) -> Line:
