@@ -42,6 +42,15 @@ def test_the_band_knows_where_the_axis_leaves_the_image():
     assert inside == pytest.approx(98, abs=2)
 
 
+def test_an_axis_that_comes_in_from_outside_is_sampled():
+    image = speckle((300, 300))
+    c = math.cos(0.7)
+    outside, n = sampled(image, 60.0 - 20 * c, -20 * math.sin(0.7), 0.7, 0.0)
+    inside, _ = sampled(image, 60.0, 0.0, 0.7, 0.0)
+    assert n == 200
+    assert outside[60:180] == pytest.approx(inside[40:160], abs=0.5)
+
+
 def test_the_running_mean_is_a_mean():
     image = speckle((300, 300))
     plain, _ = sampled(image, 30.0, 40.0, 0.5, 0.0, s=0)

@@ -64,7 +64,7 @@ def sample_arc(
                 d, e = np.float32(image[iy + 1, ix]), np.float32(image[iy + 1, ix + 1])
                 top = a + fx * (b - a)
                 row[j] = top + fy * (d + fx * (e - d) - top)
-        if u > inside + s:
+        if 0 < inside < u - s:
             for v in range(u, length):
                 for j in range(width):
                     raw[v, j] = row[j]

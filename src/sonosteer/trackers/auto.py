@@ -68,7 +68,7 @@ class Auto:
     moving: MovingStart = MovingStart()
     start_search: StartSearch = field(default_factory=lambda: StartSearch(patience=4, longest_px=340))
     reference_every_s: float = 0.2
-    cut: float = 0.25
+    cut: float = 0.5
     longest_gap_s: float = 2.0
     shaft_least: float = 0.6
     whole_least: float = 0.45
@@ -307,8 +307,9 @@ class Auto:
 
 
 def _alike(a: F32, b: F32) -> float:
-    """Correlation of two reduced images; 1 for two that are blank."""
-    x, y = a[::4, ::4] - a[::4, ::4].mean(), b[::4, ::4] - b[::4, ::4].mean()
+    """Correlation of what is finer than some millimetres in two reduced images; 1 where there is nothing so fine."""
+    x, y = (cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for image in (a, b))
+    x, y = x - cv2.blur(x, (15, 15)), y - cv2.blur(y, (15, 15))
     power = float((x * x).sum() * (y * y).sum())
     return float((x * y).sum()) / math.sqrt(power) if power > 1.0 else 1.0
 

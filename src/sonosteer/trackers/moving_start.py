@@ -57,7 +57,7 @@ class MovingStart:
     slowest_mm_s: float = 2.0
     same_speed_mm_s: float = 3.0
     grow_mm: float = 1.4
-    grow_sum: float = 8.5
+    grow_sum: float = 10.0
     grow_each: float = 2.2
     grow_rows: int = 8
     grow_most: float = 12.0
@@ -210,13 +210,12 @@ def _widened(z: F32) -> F32:
     return out
 
 
+#: what is looked for with nothing given; lines that begin at the top and run flat are skin and lids
 FAMILIES = (
     Family(False, False, (math.radians(8), math.radians(46))),
     Family(True, False, (math.radians(8), math.radians(46))),
     Family(False, True, (math.radians(44), math.radians(82))),
     Family(True, True, (math.radians(44), math.radians(82))),
-    Family(False, False, (math.radians(25), math.radians(46)), True),
-    Family(True, False, (math.radians(25), math.radians(46)), True),
 )
 
 
