@@ -16,9 +16,9 @@ def main() -> float:
     """Print every tenth frame; return the mean tip error in mm."""
     source = SimulatedSource("in-plane-linear", seed=7)
     assert source.info.spacing is not None
-    tracker = make_tracker("kf+f")
+    tracker = make_tracker("auto")
     tracker.prepare()  # compile beforehand, so that no frame waits
-    state = tracker.start(Hint(enters=source.scene.enters))
+    state = tracker.start(Hint())  # nothing given; Hint(enters="left") starts from a single image
     errors = []
     for frame in source.frames():
         state, estimate = tracker.step(state, frame)

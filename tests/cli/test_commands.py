@@ -208,6 +208,8 @@ def test_settings_come_from_a_file_and_from_the_line_and_are_saved(capsys, tmp_p
     words = [
         "track",
         SHORT,
+        "--method",
+        "kf+f",
         "--enters",
         "left",
         "--config",
@@ -227,7 +229,7 @@ def test_settings_come_from_a_file_and_from_the_line_and_are_saved(capsys, tmp_p
 
 def test_no_hint_at_all_is_told_what_to_add(capsys, tmp_path):
     path = video(tmp_path / "a.mp4", 5)
-    code, _, stderr = run(capsys, "track", path, "--spacing-mm", "0.1", "--out", tmp_path / "out")
+    code, _, stderr = run(capsys, "track", path, "--method", "kf+f", "--spacing-mm", "0.1", "--out", tmp_path / "out")
     assert code == 2
     assert "--enters left|right|top" in stderr
     assert not (tmp_path / "out").exists()

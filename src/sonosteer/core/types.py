@@ -80,6 +80,7 @@ class TipEstimate:
     tip_px: (column, row). angle_rad: direction from entry to tip in millimetre space, from image +x
     towards +y (down). covariance_mm2: (2, 2), axes along and across the needle, in mm^2.
     confidence: 0..1. entry_px: where the axis enters the image, for drawing.
+    shaft_px: points from the entry to the tip along a curved axis; empty for a straight one.
     """
 
     frame_index: int
@@ -90,6 +91,7 @@ class TipEstimate:
     confidence: float
     state: Track
     entry_px: Point
+    shaft_px: tuple[Point, ...] = ()
 
     @property
     def sd_along_mm(self) -> float:

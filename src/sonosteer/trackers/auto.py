@@ -31,6 +31,7 @@ from sonosteer.trackers.start import Family, StartSearch, Suspect
 from sonosteer.trackers.working_image import Grid, working_image
 
 F32 = NDArray[np.float32]
+SHAFT_PIECES = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -289,7 +290,8 @@ class Auto:
         return math.hypot(scale * needle.sd * mm, floor, rate * needle.hidden_s)
 
     def _estimate(self, needle: Needle, frame: Frame, grid: Grid, mm: float) -> TipEstimate:
-        tip, angle = needle.arc.at(needle.tip - self.follow.bias_mm / mm)
+        end = needle.tip - self.follow.bias_mm / mm
+        tip, angle = needle.arc.at(end)
         along = self._along_mm(needle, mm)
         across = math.hypot(self.across[0] * needle.sd_across * mm, self.across[1])
         sure = needle.bad_s == 0.0 and needle.faded < self.coast_faded and along < self.coast_sd_mm
@@ -303,6 +305,7 @@ class Auto:
             _confidence(needle, along),
             Track.TRACKING if sure and needle.shaft > 0.0 else Track.COASTING,
             grid.to_frame(needle.arc.anchor_px),
+            tuple(grid.to_frame(needle.arc.at(end * k / SHAFT_PIECES)[0]) for k in range(SHAFT_PIECES + 1)),
         )
 
 

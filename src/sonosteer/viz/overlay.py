@@ -50,13 +50,13 @@ def draw(
 
 def _needle(canvas: NDArray[np.uint8], frame: Frame, e: TipEstimate, colour: RGB, unit: float) -> None:
     thickness = max(1, round(1.2 * unit))
-    (x0, y0), (x1, y1) = e.entry_px, e.tip_px
-    pieces = 1 if e.state is Track.TRACKING else 17
-    for i in range(0, pieces, 2):
-        a, b = i / pieces, (i + 1) / pieces
-        start = (x0 + a * (x1 - x0), y0 + a * (y1 - y0))
-        end = (x0 + b * (x1 - x0), y0 + b * (y1 - y0))
-        cv2.line(canvas, _fixed(start), _fixed(end), colour, thickness, cv2.LINE_AA, SHIFT)
+    shaft = np.array(e.shaft_px or (e.entry_px, e.tip_px))
+    at = np.linspace(0.0, 1.0, len(shaft))
+    t = np.linspace(0.0, 1.0, 35)  # dashed unless it is tracking: every other piece
+    x, y = (np.interp(t, at, shaft[:, k]).tolist() for k in (0, 1))
+    for i in range(0, 34, 1 if e.state is Track.TRACKING else 2):
+        start, end = _fixed((x[i], y[i])), _fixed((x[i + 1], y[i + 1]))
+        cv2.line(canvas, start, end, colour, thickness, cv2.LINE_AA, SHIFT)
     _ellipse(canvas, frame, e, colour, thickness)
     _dot(canvas, e.tip_px, max(1.5, 2.2 * unit), (255, 255, 255))
     _dot(canvas, e.tip_px, max(1.0, 1.4 * unit), colour)
