@@ -46,7 +46,7 @@ def clip(tmp_path_factory):
 
 def test_a_clip_goes_through_track_and_evaluate(capsys, clip, tmp_path):
     out = tmp_path / "results"
-    code, stdout, _ = run(capsys, "track", clip / "clip.mp4", "--angle-deg", "35:45", "--out", out)
+    code, stdout, _ = run(capsys, "track", clip / "clip.mp4", "--method", "kf+f", "--angle-deg", "35:45", "--out", out)
     assert code == 0
     assert "not a medical device" in stdout
     assert {p.name for p in out.iterdir()} == {"tips.csv", "overlay.mp4", "report.html", "summary.json"}
@@ -122,7 +122,7 @@ def test_the_doctor_lists_what_there_is(capsys):
 
 
 def test_help_explains_every_command_with_an_example(capsys):
-    for command in ("demo", "simulate", "track", "evaluate", "bench", "doctor"):
+    for command in ("demo", "simulate", "track", "evaluate", "study", "train", "bench", "doctor"):
         code, stdout, _ = run(capsys, command, "--help")
         assert code == 0
         assert "Example: sonosteer" in stdout
@@ -168,7 +168,10 @@ MISTAKES = {
     "frames beyond": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--frames=7:"], "has 5 frames"),
     "method unknown": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--method=kff"], "did you mean 'kf+f'"),
     "setting unknown": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--set=mood=1"], "no setting 'mood'"),
-    "setting wrong": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--set=tip.M=ten"], "must be of type int"),
+    "setting wrong": (
+        lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.1", "--method=kf+f", "--set=tip.M=ten"],
+        "must be of type int",
+    ),
     "scale of a house": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=20"], "no ultrasound image"),
     "scale of a cell": (lambda p: [video(p / "a.mp4", 5), "--spacing-mm=0.001"], "no ultrasound image"),
     "no such config": (
@@ -319,7 +322,7 @@ def test_the_bench_reports_ratios(capsys):
     code, stdout, _ = run(capsys, "bench", "tracking", "--json")
     assert code == 0
     got = json.loads(stdout)
-    case = got["cases"][0]
+    case = next(c for c in got["cases"] if c["case"] == "kf+f")
     assert case["case"] == "kf+f"
     assert set(case["ratio"]) == {"numpy", "csrt", "kcf"}
     assert all(v > 0 for v in case["ratio"].values())
@@ -409,3 +412,36 @@ def test_a_damaged_table_of_speeds_is_refused_before_anything_is_written(capsys,
     assert code == 2
     assert said in stderr
     assert not (tmp_path / "o").exists()
+
+
+def test_with_nothing_but_a_clip_the_needle_is_found(capsys, tmp_path):
+    source = "sim:in-plane-linear/validation?speed_mm_s=10&end_mm=30&angle_deg=40&enters=left"
+    code, stdout, _ = run(capsys, "track", source, "--seed", "31", "--out", tmp_path / "o", "--json")
+    assert code == 0
+    summary = json.loads(stdout)
+    assert summary["method"] == "auto"
+    assert summary["counts"]["tracking"] > 20
+    assert summary["error"]["mean_mm"] < 1.5
+
+
+def test_train_writes_weights_that_track_takes(capsys, tmp_path):
+    words = ["train", "tip-weights", "--quick", "--executor", "serial", "--out", tmp_path / "w", "--json"]
+    code, stdout, _ = run(capsys, *words)
+    assert code == 0
+    assert len(json.loads(stdout)["weights"]) == 5
+    words = ["track", SHORT, "--method", "kf+f", "--enters", "left", "--config", tmp_path / "w" / "tip-weights.toml"]
+    assert run(capsys, *words, "--out", tmp_path / "o", "--json")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["study", "dreams"], "there is no study called 'dreams'"),
+        (["train", "patience"], "there is no training stage called 'patience'"),
+        (["train", "tip-weights", "--executor", "cloud"], "there is no executor 'cloud'"),
+    ],
+)
+def test_studies_and_stages_that_are_not_there_are_named(capsys, tmp_path, words, said):
+    code, _, stderr = run(capsys, *words, "--out", tmp_path / "o")
+    assert code == 2
+    assert said in stderr

@@ -362,7 +362,8 @@ def _page(summary: dict[str, Any], figures: dict[str, str], tables: dict[str, li
         body.append(f"<h2>{html.escape(title)}</h2>{_table(rows)}")
         if title.startswith("Table III"):
             for name, svg in figures.items():
-                body.append(f"<figure>{svg}<figcaption>{CAPTIONS[name]}</figcaption></figure>")
+                narrow = ' style="max-width: 430px"' if name == "calibration" else ""
+                body.append(f"<figure{narrow}>{svg}<figcaption>{CAPTIONS[name]}</figcaption></figure>")
     free = summary["needle_free_claims"]
     body.append(
         f"<h2>Without a needle</h2><p>{summary['needle_free_frames']} simulated frames without a needle: auto claimed "

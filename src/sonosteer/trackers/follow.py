@@ -110,6 +110,8 @@ class Follow:
     change_min: float = 0.37
     moving_mm: float = 10.0
     rest_below: float = 0.5
+    slides_least: float = 0.2
+    moves_surely: float = 0.7
     speeds_mm_s: tuple[float, float, int] = (-24.0, 36.0, 41)
     texture_least: float = 0.25
     texture_gain: float = 20.0
@@ -171,7 +173,9 @@ class Follow:
         if earlier:
             still, moving = self._change(needle, earlier, n, mm)
         if len(earlier) > 1:
-            like_v = self._like_speeds(needle, earlier, n, mm)
+            like_v, alike = self._like_speeds(needle, earlier, n, mm)
+            if alike < self.slides_least and moving < self.moves_surely:  # noise: nothing slides along the axis
+                still, moving = needle.still, min(moving, self.rest_below - 0.3)
         if earlier:
             rest = min(max((self.rest_below - moving) / 0.3, 0.0), 1.0)
             like_v = like_v * np.exp(-0.5 * rest * (self._speeds() / 2.0) ** 2).astype(np.float32)
@@ -270,17 +274,17 @@ class Follow:
         curved_band.texture_shift(W["band"], W["then"], W["before"], 5, end, near, low, high, W["a"], W["b"], c)
         return (np.arange(low, high + 1) * (mm / lag_s)).astype(np.float64), c
 
-    def _like_speeds(self, needle: Needle, earlier: tuple[Earlier, ...], n: int, mm: float) -> F32:
-        """How well each velocity explains how the shaft's texture moved."""
+    def _like_speeds(self, needle: Needle, earlier: tuple[Earlier, ...], n: int, mm: float) -> tuple[F32, float]:
+        """(how well each velocity explains how the shaft's texture moved, how alike it is at the best one)."""
         speeds = self._speeds()
         found = self.texture(needle.arc, needle.tip + 2 * needle.sd, n, earlier, mm, sampled=True)
         if found is None:
-            return np.ones(len(speeds), np.float32)
+            return np.ones(len(speeds), np.float32), 1.0
         at = np.interp(speeds, *found)
         best = float(at.max())
         sure = min(max((best - self.texture_least) / 0.3, 0.0), 1.0)
         out: F32 = np.exp(self.texture_gain * sure * (at - best)).astype(np.float32)
-        return out
+        return out, best
 
     def _change(self, needle: Needle, earlier: tuple[Earlier, ...], n: int, mm: float) -> tuple[F32, float]:
         """(what movement says or last said at each u, how much the shaft moves)."""

@@ -27,6 +27,8 @@ from sonosteer.trackers.start import Family
 class Candidate:
     """A line under suspicion. grew: smoothed evidence of growth; rows: tests in a row that agreed, and their sign.
 
+    tip: where it ends by brightness; length: how long the search saw it.
+
     known: a needle that was lost; it has only to look like one again.
     """
 
@@ -40,6 +42,7 @@ class Candidate:
     rows: int = 0
     sign: float = 0.0
     speed_mm_s: float | None = None
+    length: float = 0.0
     known: bool = False
 
 
@@ -53,6 +56,7 @@ class MovingStart:
     least_score: float = 2.7
     forget_s: float = 1.5
     texture_least: float = 0.42
+    least_peak: float = 1.0
     texture_margin: float = 0.2
     slowest_mm_s: float = 2.0
     same_speed_mm_s: float = 3.0
@@ -79,10 +83,11 @@ class MovingStart:
             same = next((i for i, c in enumerate(out) if self._same(c, line, mm)), None)
             if same is not None:
                 c = out[same]
-                out[same] = replace(c, seen_s=time_s, score=max(line.score, c.score + 0.3 * (line.score - c.score)))
+                score = max(line.score, c.score + 0.3 * (line.score - c.score))
+                out[same] = replace(c, seen_s=time_s, score=score, length=math.dist(line.entry_px, line.tip_px))
                 continue
             length = math.dist(line.entry_px, line.tip_px)
-            out.append(Candidate(Arc(line.entry_px, line.angle_rad), length, line.score, time_s, time_s))
+            out.append(Candidate(Arc(line.entry_px, line.angle_rad), length, line.score, time_s, time_s, length=length))
         out = [c for c in out if self._worth(c, time_s)]
         out.sort(key=lambda c: -(c.score + c.grew + 5.0 * (c.speed_mm_s is not None) + 99.0 * c.known))
         return tuple(out[: self.keep])
@@ -138,11 +143,16 @@ class MovingStart:
             turned = abs(arc.angle_rad - c.arc.angle_rad) > self.near_rad
             again = peak > self.known_peak and tip * mm > self.least_mm and float(score.mean()) > self.known_score
             return (c if turned else replace(now, arc=c.arc if not again else arc)), again and not turned
-        if peak < 2.0 or not math.sin(arc.angle_rad) > math.sin(math.radians(8)):
-            return replace(now, score=0.0, grew=0.0, speed_mm_s=None), False
-        speed = self._slides(follow, arc, tip, n, recent, mm) if peak > self.peak else None
+        if peak < self.least_peak or not math.sin(arc.angle_rad) > math.sin(math.radians(8)):
+            return replace(now, score=0.0), False
+        reach, speed = tip, None
+        if peak > self.peak and tip * mm > self.least_mm:
+            speed = self._slides(follow, arc, reach, n, recent, mm)
+        elif peak > self.least_peak:  # brightness ends too early: as far as the search saw it
+            reach = min(max(tip, c.length), n - 1.0)
+            speed = self._slides(follow, arc, reach, n, recent, mm)
         if speed is not None and c.speed_mm_s is not None and abs(speed - c.speed_mm_s) < self.same_speed_mm_s:
-            return replace(now, speed_mm_s=speed), tip * mm > self.least_mm
+            return replace(now, speed_mm_s=speed, tip=reach), reach * mm > self.least_mm
         growth, sign = self._grows(follow, arc, tip, n, references, mm)
         grew = 0.7 * c.grew + 0.3 * min(growth, self.grow_most)
         rows = c.rows + 1 if growth > self.grow_each and sign * c.sign >= 0 else 0
