@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 OUT ?= demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench study clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -40,5 +40,8 @@ bench: .venv/user ## Speed against plain NumPy and OpenCV's trackers, in one run
 	@$(BIN)/sonosteer bench tracking
 	@$(BIN)/sonosteer bench simulator
 
+study: .venv/user ## Paper T's tables and figures, ours beside theirs (study-tracking/; seven minutes on two cores)
+	@$(BIN)/sonosteer study tracking
+
 clean: ## Remove .venv and what make has made
-	rm -rf .venv demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv demo-out study-tracking .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

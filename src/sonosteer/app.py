@@ -320,17 +320,10 @@ def evaluate(tips: Path, truth: Path, *, spacing_mm: str | None, as_json: bool) 
 
 def demo(out: Path, *, seed: int, as_json: bool) -> None:
     """`sonosteer demo`: one simulated insertion from frames to report."""
-    from sonosteer.sim.scenes import make_scene
+    from sonosteer.sim.scenes import make_scene, planned_angles
 
-    low, high = (round(math.degrees(a)) for a in nominal_angles(make_scene("in-plane-linear", seed)))
+    low, high = (round(math.degrees(a)) for a in planned_angles(make_scene("in-plane-linear", seed)))
     track(TrackOptions("sim:in-plane-linear", out, angle_deg=f"{low}:{high}", seed=seed), as_json=as_json)
-
-
-def nominal_angles(scene: Any) -> tuple[float, float]:
-    """The planned angle of a simulated insertion +-5 degrees in rad, as a robot knows it (Paper T, III-C)."""
-    planned = 5 * round(scene.angle_deg / 5)
-    angle = planned if scene.enters == "left" else 180 - planned
-    return math.radians(angle - 5), math.radians(angle + 5)
 
 
 def study(name: str, out: Path, *, quick: bool, executor: str, seed: int, as_json: bool) -> None:

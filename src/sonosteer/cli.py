@@ -57,6 +57,9 @@ Frames = Annotated[
     str | None,
     typer.Option("--frames", metavar="A:B", help="Only frames A to B (B not included; either may be empty)."),
 ]
+Executor = Annotated[
+    str, typer.Option("--executor", metavar="E", help="serial, process, dask, or tcp://HOST:PORT of a dask scheduler.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="One setting of the method or the scene; may be repeated."),
@@ -206,10 +209,7 @@ def study(
     name: Annotated[str, typer.Argument(help="tracking")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for tables, figures and report.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A few trials, to see that it works: under a minute.")] = False,
-    executor: Annotated[
-        str,
-        typer.Option("--executor", metavar="E", help="serial, process, dask, or tcp://HOST:PORT of a dask scheduler."),
-    ] = "process",
+    executor: Executor = "process",
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -227,10 +227,7 @@ def train(
     stage: Annotated[str, typer.Argument(help="tip-weights")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for what was learnt.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Few scenes and generations, to see that it works.")] = False,
-    executor: Annotated[
-        str,
-        typer.Option("--executor", metavar="E", help="serial, process, dask, or tcp://HOST:PORT of a dask scheduler."),
-    ] = "process",
+    executor: Executor = "process",
     seed: Seed = 0,
     json: Json = False,
 ) -> None:

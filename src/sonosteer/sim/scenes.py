@@ -175,6 +175,13 @@ def make_scene(setup: str, seed: int, **overrides: Any) -> Scene:
     return from_dict(Scene, drawn, f"scene {setup}")
 
 
+def planned_angles(scene: Scene) -> tuple[float, float]:
+    """The planned angle of an in-plane insertion +-5 degrees in rad, as a robot knows it (Paper T, III-C)."""
+    planned = 5 * round(scene.angle_deg / 5)
+    angle = planned if scene.enters == "left" else 180 - planned
+    return math.radians(angle - 5), math.radians(angle + 5)
+
+
 def _split(setup: str) -> tuple[Path | None, Split]:
     """(a TOML file, if that is what the name says, split)."""
     name, _, split = setup.rpartition("/") if setup.rpartition("/")[2] in get_args(Split) else (setup, "", "test")

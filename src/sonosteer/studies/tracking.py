@@ -25,7 +25,7 @@ from sonosteer.core.geometry import LinearProbe
 from sonosteer.core.types import Frame, Hint, Lost, TipEstimate, Track, Truth
 from sonosteer.recording.summary import versions
 from sonosteer.runtime.executor import run_trials
-from sonosteer.sim.scenes import Scene, make_scene
+from sonosteer.sim.scenes import Scene, make_scene, planned_angles
 from sonosteer.sim.world import World
 from sonosteer.studies.general_trackers import start_general
 from sonosteer.studies.journal import Journal
@@ -178,7 +178,7 @@ def _ours(method: str, scene: Scene, clip: Clip, seed: int) -> tuple[dict[str, A
         settings["tip"] = replace(make_tracker(name).tip, seed=seed)  # type: ignore[attr-defined]
     tracker = make_tracker(name, **settings)
     tracker.prepare()
-    hint = Hint(angle_rad=planned_angle(scene), start_px=clip[0][1].tip_px)
+    hint = Hint(angle_rad=planned_angles(scene), start_px=clip[0][1].tip_px)
     if name == "auto":
         hint = {"": Hint(), "angle given": hint, "side given": Hint(enters=scene.enters)}[given]
     state = tracker.start(hint)
@@ -189,13 +189,6 @@ def _ours(method: str, scene: Scene, clip: Clip, seed: int) -> tuple[dict[str, A
         ms.append(round((time.perf_counter_ns() - began) * 1e-6, 4))
         estimates.append(estimate)
     return _errors(estimates, clip), ms
-
-
-def planned_angle(scene: Scene) -> tuple[float, float]:
-    """The planned angle +-5 degrees, in rad, as a robot knows it (Paper T, III-C)."""
-    planned = 5 * round(scene.angle_deg / 5)
-    angle = planned if scene.enters == "left" else 180 - planned
-    return math.radians(angle - 5), math.radians(angle + 5)
 
 
 def _errors(estimates: list[Any], clip: Clip) -> dict[str, Any]:

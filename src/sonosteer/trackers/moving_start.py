@@ -57,6 +57,8 @@ class MovingStart:
     forget_s: float = 1.5
     texture_least: float = 0.42
     least_peak: float = 1.0
+    long_score: float = 7.0
+    long_stricter: float = 0.1
     texture_margin: float = 0.2
     slowest_mm_s: float = 2.0
     same_speed_mm_s: float = 3.0
@@ -148,9 +150,9 @@ class MovingStart:
         reach, speed = tip, None
         if peak > self.peak and tip * mm > self.least_mm:
             speed = self._slides(follow, arc, reach, n, recent, mm)
-        elif peak > self.least_peak:  # brightness ends too early: as far as the search saw it
+        elif peak > self.least_peak and c.score > self.long_score:  # brightness ends early: as far as the search saw it
             reach = min(max(tip, c.length), n - 1.0)
-            speed = self._slides(follow, arc, reach, n, recent, mm)
+            speed = self._slides(follow, arc, reach, n, recent, mm, stricter=self.long_stricter)
         if speed is not None and c.speed_mm_s is not None and abs(speed - c.speed_mm_s) < self.same_speed_mm_s:
             return replace(now, speed_mm_s=speed, tip=reach), reach * mm > self.least_mm
         growth, sign = self._grows(follow, arc, tip, n, references, mm)
@@ -163,7 +165,14 @@ class MovingStart:
         return now, grown and rows >= 3 and peak > self.peak and tip * mm > self.least_mm
 
     def _slides(
-        self, follow: Follow, arc: Arc, tip: float, n: int, recent: tuple[Earlier, ...], mm: float
+        self,
+        follow: Follow,
+        arc: Arc,
+        tip: float,
+        n: int,
+        recent: tuple[Earlier, ...],
+        mm: float,
+        stricter: float = 0.0,
     ) -> float | None:
         """Speed in mm/s at which the line's texture slides along it, None if it does not."""
         found = follow.texture(arc, tip, n, recent, mm)
@@ -172,9 +181,9 @@ class MovingStart:
         speeds, c = found
         best = int(np.argmax(c))
         at_rest = float(c[np.abs(speeds) < 0.7 * self.slowest_mm_s].max(initial=-1.0))
-        if abs(speeds[best]) < self.slowest_mm_s or c[best] < self.texture_least:
+        if abs(speeds[best]) < self.slowest_mm_s or c[best] < self.texture_least + stricter:
             return None
-        return float(speeds[best]) if c[best] - at_rest > self.texture_margin else None
+        return float(speeds[best]) if c[best] - at_rest > self.texture_margin + stricter else None
 
     def _grows(
         self, follow: Follow, arc: Arc, tip: float, n: int, references: tuple[Earlier, ...], mm: float
