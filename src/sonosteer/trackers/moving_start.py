@@ -27,7 +27,8 @@ from sonosteer.trackers.start import Family
 class Candidate:
     """A line under suspicion. grew: smoothed evidence of growth; rows: tests in a row that agreed, and their sign.
 
-    tip: where it ends by brightness; length: how long the search saw it.
+    tip: where it ends by brightness; length: how long the search saw it. slid: evidence that its texture slides, from
+    `slides` tests that agreed on the speed slid_mm_s.
 
     known: a needle that was lost; it has only to look like one again.
     """
@@ -43,6 +44,9 @@ class Candidate:
     sign: float = 0.0
     speed_mm_s: float | None = None
     length: float = 0.0
+    slid: float = 0.0
+    slides: int = 0
+    slid_mm_s: float = 0.0
     known: bool = False
 
 
@@ -57,6 +61,10 @@ class MovingStart:
     forget_s: float = 1.5
     texture_least: float = 0.42
     least_peak: float = 1.0
+    slid_least: float = 0.2
+    slid_sum: float = 1.0
+    slid_tests: int = 4
+    slid_same_mm_s: float = 2.0
     long_score: float = 7.0
     long_stricter: float = 0.1
     texture_margin: float = 0.2
@@ -155,6 +163,9 @@ class MovingStart:
             speed = self._slides(follow, arc, reach, n, recent, mm, stricter=self.long_stricter)
         if speed is not None and c.speed_mm_s is not None and abs(speed - c.speed_mm_s) < self.same_speed_mm_s:
             return replace(now, speed_mm_s=speed, tip=reach), reach * mm > self.least_mm
+        now = self._slid(now, follow, arc, max(tip, c.length), n, recent, mm)
+        if now.slid > self.slid_sum and now.slides >= self.slid_tests:
+            return replace(now, tip=reach), reach * mm > self.least_mm
         growth, sign = self._grows(follow, arc, tip, n, references, mm)
         grew = 0.7 * c.grew + 0.3 * min(growth, self.grow_most)
         rows = c.rows + 1 if growth > self.grow_each and sign * c.sign >= 0 else 0
@@ -163,6 +174,24 @@ class MovingStart:
         shallow = 1.0 + max(0.0, 25.0 - angle) / 25.0
         grown = grew > self.grow_sum * shallow or (rows >= self.grow_rows * shallow and peak > 8.0)
         return now, grown and rows >= 3 and peak > self.peak and tip * mm > self.least_mm
+
+    def _slid(
+        self, c: Candidate, follow: Follow, arc: Arc, reach: float, n: int, recent: tuple[Earlier, ...], mm: float
+    ) -> Candidate:
+        """Weaker signs of sliding add up while they agree on a speed."""
+        found = follow.texture(arc, min(reach, n - 1.0), n, recent, mm)
+        if found is None:
+            return c
+        speeds, alike = found
+        best = int(np.argmax(alike))
+        speed, sign = float(speeds[best]), float(alike[best]) - self.slid_least
+        at_rest = float(alike[np.abs(speeds) < 0.7 * self.slowest_mm_s].max(initial=-1.0))
+        if sign <= 0 or abs(speed) < self.slowest_mm_s or alike[best] - at_rest < self.texture_margin:
+            return replace(c, slid=0.7 * c.slid)
+        if c.slides and abs(speed - c.slid_mm_s) < self.slid_same_mm_s:
+            mean = c.slid_mm_s + (speed - c.slid_mm_s) / (c.slides + 1)
+            return replace(c, slid=c.slid + sign, slides=c.slides + 1, slid_mm_s=mean)
+        return replace(c, slid=sign, slides=1, slid_mm_s=speed)
 
     def _slides(
         self,
