@@ -240,6 +240,45 @@ def train(
     do.train(stage, out or Path(f"train-{stage}"), quick=quick, executor=executor, seed=seed, as_json=json)
 
 
+steer = typer.Typer(help="Steering a flexible bevel-tip needle.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(steer, name="steer")
+PlanText = Annotated[
+    str,
+    typer.Option("--plan", metavar="D:R,...", help="depth_mm:rate_rad_per_mm; each rate is held until the next depth."),
+]
+Phi0Deg = Annotated[float, typer.Option("--phi0-deg", help="Roll of the bevel at the entry.")]
+
+
+@steer.command(epilog="Example: sonosteer steer predict --curvature 0.001 --plan 0:0,30:0.05,80:-0.02 --depth-mm 120")
+def predict(
+    curvature: Annotated[float, typer.Option("--curvature", help="Curvature of the path in 1/mm.")],
+    depth_mm: Annotated[float, typer.Option("--depth-mm", help="Inserted length in mm.")],
+    theta0_deg: Annotated[float, typer.Option("--theta0-deg", help="Angle to the insertion axis at the entry.")] = 0.0,
+    phi0_deg: Phi0Deg = 0.0,
+    plan: PlanText = "0:0",
+    json: Json = False,
+) -> None:
+    """Say where the bicycle model of Paper S ends under a plan of rotations."""
+    from sonosteer import app as do
+
+    do.steer_predict(curvature, theta0_deg, phi0_deg, plan, depth_mm, as_json=json)
+
+
+@steer.command(epilog="Example: sonosteer steer fit path.csv --plan 0:0,30:0.05 --json")
+def fit(
+    path: Annotated[Path, typer.Argument(help="CSV depth_mm,y_mm,z_mm; empty positions are left out.")],
+    plan: PlanText = "0:0",
+    phi0_deg: Phi0Deg = 0.0,
+    fit_phi0: Annotated[bool, typer.Option("--fit-phi0", help="Fit the roll of the bevel, too.")] = False,
+    noise_mm: Annotated[float, typer.Option("--noise-mm", help="Expected standard deviation of a position.")] = 0.15,
+    json: Json = False,
+) -> None:
+    """Fit curvature and entry angle to where the tip was seen, with a posterior deviation for each."""
+    from sonosteer import app as do
+
+    do.steer_fit(path, plan, phi0_deg, fit_phi0=fit_phi0, noise_mm=noise_mm, as_json=json)
+
+
 @app.command(epilog="Example: sonosteer doctor")
 def doctor(json: Json = False) -> None:
     """Say what is installed, what is missing, how to get it."""

@@ -6,12 +6,15 @@ import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sonosteer.core.config import parse_value
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Hint
+
+if TYPE_CHECKING:
+    from sonosteer.needle.bicycle import Plan
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,23 @@ def nested(settings: dict[str, Any], under: dict[str, Any]) -> dict[str, Any]:
         else:
             out[key] = value
     return out
+
+
+def parse_plan(text: str) -> Plan:
+    """ "0:0.0,30:0.05" -> rates in rad/mm from depths in mm on."""
+    from sonosteer.needle.bicycle import Plan
+
+    starts, rates = [], []
+    for part in text.split(","):
+        depth, colon, rate = part.partition(":")
+        try:
+            if not colon:
+                raise ValueError
+            starts.append(float(depth))
+            rates.append(float(rate))
+        except ValueError:
+            raise InputError(f"--plan {text!r}: give depth_mm:rate_rad_per_mm,..., e.g. 0:0.0,30:0.05") from None
+    return Plan(tuple(starts), tuple(rates))
 
 
 def parse_velocity(text: str | None) -> float | Path | None:
