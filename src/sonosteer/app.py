@@ -372,37 +372,55 @@ def study(name: str, out: Path, *, quick: bool, executor: str, seed: int, as_jso
     """`sonosteer study`: published tables and figures."""
     from sonosteer.studies.table import STUDIES
 
-    run = STUDIES.load(name)
-    make_folder(out)
-    try:
-        with _stages(f"study {name}", as_json) as progress:
-            summary = run(out=out, quick=quick, seed=seed, executor=executor, progress=progress)
-    except KeyboardInterrupt:
-        raise InterruptedRunError(f"interrupted; the trials done so far are in {out}: run it again to go on") from None
-    if as_json:
-        print(json.dumps(to_dict(summary), allow_nan=False))
-        return
-    for path in ("report.html", "README.md", "summary.json"):
-        print(f"  {out / path}")
-    print(NOTICE)
+    summary = _long(
+        STUDIES.load(name),
+        f"study {name}",
+        f"interrupted; the trials done so far are in {out}: run it again to go on",
+        out=out,
+        quick=quick,
+        executor=executor,
+        seed=seed,
+        as_json=as_json,
+    )
+    if summary is not None:
+        for path in ("report.html", "README.md", "summary.json"):
+            print(f"  {out / path}")
+        print(NOTICE)
 
 
 def train(stage: str, out: Path, *, quick: bool, executor: str, seed: int, as_json: bool) -> None:
     """`sonosteer train`: a training stage."""
     from sonosteer.learning.table import STAGES
 
-    run = STAGES.load(stage)
+    report = _long(
+        STAGES.load(stage),
+        f"train {stage}",
+        "interrupted; nothing had been learnt yet",
+        out=out,
+        quick=quick,
+        executor=executor,
+        seed=seed,
+        as_json=as_json,
+    )
+    if report is not None:
+        for path in sorted(out.iterdir()):
+            print(f"  {path}")
+
+
+def _long(
+    run: Callable[..., Any], what: str, interrupted: str, *, out: Path, as_json: bool, **options: Any
+) -> Any | None:
+    """Run long work into `out` under a progress bar; its result, or None once it has been printed as JSON."""
     make_folder(out)
     try:
-        with _stages(f"train {stage}", as_json) as progress:
-            report = run(out=out, quick=quick, seed=seed, executor=executor, progress=progress)
+        with _stages(what, as_json) as progress:
+            result = run(out=out, progress=progress, **options)
     except KeyboardInterrupt:
-        raise InterruptedRunError("interrupted; nothing had been learnt yet") from None
+        raise InterruptedRunError(interrupted) from None
     if as_json:
-        print(json.dumps(to_dict(report), allow_nan=False))
-        return
-    for path in sorted(out.iterdir()):
-        print(f"  {path}")
+        print(json.dumps(to_dict(result), allow_nan=False))
+        return None
+    return result
 
 
 def bench(name: str, *, seed: int, as_json: bool) -> None:

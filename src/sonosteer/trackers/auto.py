@@ -19,16 +19,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sonosteer.core.geometry import Point
+from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
 from sonosteer.imaging import drift
 from sonosteer.imaging.line_search import Line, view_of
 from sonosteer.imaging.rays import U8
 from sonosteer.imaging.scratch import Scratch
 from sonosteer.trackers.follow import Arc, Earlier, Follow, Needle
-from sonosteer.trackers.moving_start import FAMILIES, Candidate, MovingStart, lines_of
-from sonosteer.trackers.start import Family, StartSearch, Suspect
-from sonosteer.trackers.working_image import Grid, working_image
+from sonosteer.trackers.moving_start import FAMILIES, Candidate, MovingStart
+from sonosteer.trackers.start import Family, StartSearch, Suspect, lines_of
+from sonosteer.trackers.working_image import Grid, scale_of, working_image
 
 F32 = NDArray[np.float32]
 SHAFT_PIECES = 8
@@ -71,7 +71,6 @@ class Auto:
     reference_every_s: float = 0.2
     cut: float = 0.5
     longest_gap_s: float = 2.0
-    shaft_least: float = 0.6
     whole_least: float = 0.45
     lost_after_s: float = 0.6
     coast_faded: float = 0.5
@@ -87,9 +86,6 @@ class Auto:
     def prepare(self) -> None:
         """Compile the kernels and allocate the workspaces."""
         rng = np.random.default_rng(0)
-        state = self.start(Hint())
-        from sonosteer.core.geometry import Spacing
-
         for hint in (Hint(), Hint(enters="left")):
             state = self.start(hint)
             for i in range(9):
@@ -116,10 +112,8 @@ class Auto:
         needle, estimate, since_s = state.needle, None, state.since_s
         suspects, candidates = state.suspects, state.candidates
         if needle is not None:
-            step = (
-                (moved[0] - state.past[-1].moved_px[0], moved[1] - state.past[-1].moved_px[1]) if state.past else (0, 0)
-            )
-            needle = replace(needle, arc=needle.arc.moved(*step))
+            x, y = state.past[-1].moved_px if state.past else moved
+            needle = replace(needle, arc=needle.arc.moved(moved[0] - x, moved[1] - y))
         arc_tip, suspects, candidates = self._search(state, needle, here, mm, grid)
         if arc_tip is not None:
             needle, since_s = self.follow.begin(*arc_tip[:2], arc_tip[2] / mm), frame.time_s
@@ -154,11 +148,9 @@ class Auto:
     # -- the image ---------------------------------------------------------------------------------------------
 
     def _working(self, frame: Frame) -> tuple[U8, Grid, float]:
-        if frame.spacing is None:
-            working_image(frame)  # says what is missing
-        assert frame.spacing is not None
-        width, height = frame.spacing.to_mm((float(frame.size_px[0]), float(frame.size_px[1])))
-        mm = max(max(width, height) / self.longer_px, min(frame.spacing.x_mm, frame.spacing.y_mm))
+        spacing = scale_of(frame)
+        width, height = spacing.to_mm((float(frame.size_px[0]), float(frame.size_px[1])))
+        mm = max(max(width, height) / self.longer_px, min(spacing.x_mm, spacing.y_mm))
         image, grid = working_image(frame, mm)
         return image, grid, mm
 

@@ -131,7 +131,6 @@ class Follow:
     upper_share: float = 0.7
     bend_gain: float = 0.25
     bend_from_mm: float = 16.0
-    across_mm: float = 0.17
     table: tuple[float, float] = (0.15, 0.06)
     _store: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -212,9 +211,7 @@ class Follow:
     def look(self, arc: Arc, image: U8, mm: float, near: int = 0) -> int:
         """z and offset along the axis, in the workspace; returns how far the axis is inside. near: px more across."""
         W = self.work()
-        s = max(1, round(self.average_mm / mm))
-        c, d = math.cos(arc.angle_rad), math.sin(arc.angle_rad)
-        n: int = curved_band.sample_arc(image, *arc.anchor_px, c, d, arc.curvature, s, W["raw"], W["band"])
+        n = self._sample(arc, image, mm, "band")
         w1, w2, r = self._lags(mm)
         W["noise"] = curved_band.shaft_profile(W["band"], n, w1, w2, r + near, W["z"], W["offset"])
         return n
@@ -226,13 +223,18 @@ class Follow:
         w1, w2, r = (max(px, round(length / mm)) for px, length in zip(least, lags, strict=True))
         return w1, w2, r
 
-    def _sample(self, axis: Arc, earlier: Earlier, mm: float, into: str) -> None:
-        """An earlier image along the present axis."""
+    def sample_earlier(self, axis: Arc, earlier: tuple[Earlier, ...], mm: float) -> None:
+        """One or two earlier images along the present axis: `then` and `before` of the workspace."""
+        for one, name in zip(earlier, ("then", "before"), strict=False):
+            self._sample(axis.moved(-one.moved_px[0], -one.moved_px[1]), one.image, mm, name)
+
+    def _sample(self, arc: Arc, image: U8, mm: float, into: str) -> int:
+        """An image along an axis, into the workspace; returns how far the axis is inside."""
         W = self.work()
-        arc = axis.moved(-earlier.moved_px[0], -earlier.moved_px[1])
         c, d = math.cos(arc.angle_rad), math.sin(arc.angle_rad)
         s = max(1, round(self.average_mm / mm))
-        curved_band.sample_arc(earlier.image, *arc.anchor_px, c, d, arc.curvature, s, W["raw"], W[into])
+        n: int = curved_band.sample_arc(image, *arc.anchor_px, c, d, arc.curvature, s, W["raw"], W[into])
+        return n
 
     def end(self, n: int, mm: float) -> tuple[float, float]:
         """(where the line that was looked at ends by brightness alone, how sure that is)."""
@@ -241,30 +243,19 @@ class Follow:
         peak, at = tip_grid.tip_likelihood(W["l"], n, max(self.correlation_mm / mm, 2.0), W["ll"], W["faded"])
         return float(at), peak
 
-    def texture(
-        self,
-        arc: Arc,
-        tip: float,
-        n: int,
-        earlier: tuple[Earlier, ...],
-        mm: float,
-        *,
-        sampled: bool = False,
-    ) -> tuple[F64, F32] | None:
+    def texture(self, tip: float, n: int, earlier: tuple[Earlier, ...], mm: float) -> tuple[F64, F32] | None:
         """(speeds in mm/s, correlation of the shaft's texture with itself moved along the axis at each).
 
-        From three images at equal intervals; None where they are not. sampled: the earlier ones already are.
+        From three images, sampled along the axis before (`look`, `sample_earlier`); None unless their intervals are
+        equal.
         """
         W = self.work()
         if len(earlier) < 2:
             return None
         first, last = earlier
         a_s, b_s = first.age_s, last.age_s - first.age_s
-        if not 0.0 < abs(a_s - b_s) + 1e-9 <= 0.2 * a_s:
+        if not abs(a_s - b_s) + 1e-9 <= 0.2 * a_s:
             return None
-        if not sampled:
-            for one, name in zip(earlier, ("then", "before"), strict=True):
-                self._sample(arc, one, mm, name)
         lag_s = 0.5 * (a_s + b_s)
         low_v, high_v, _ = self.speeds_mm_s
         low, high = math.floor(low_v * lag_s / mm) - 1, math.ceil(high_v * lag_s / mm) + 1
@@ -277,7 +268,7 @@ class Follow:
     def _like_speeds(self, needle: Needle, earlier: tuple[Earlier, ...], n: int, mm: float) -> tuple[F32, float]:
         """(how well each velocity explains how the shaft's texture moved, how alike it is at the best one)."""
         speeds = self._speeds()
-        found = self.texture(needle.arc, needle.tip + 2 * needle.sd, n, earlier, mm, sampled=True)
+        found = self.texture(needle.tip + 2 * needle.sd, n, earlier, mm)
         if found is None:
             return np.ones(len(speeds), np.float32), 1.0
         at = np.interp(speeds, *found)
@@ -292,8 +283,8 @@ class Follow:
         near, far, smooth = max(2, round(0.6 / mm)), max(6, round(1.6 / mm)), max(5, round(2.0 / mm))
         far = min(far, self.half_px - 4)
         g = W["g"]
+        self.sample_earlier(needle.arc, earlier, mm)
         for k, name in enumerate(("then", "before")[: len(earlier)]):
-            self._sample(needle.arc, earlier[k], mm, name)
             curved_band.change_profile(W["band"], W[name], n, near, far, smooth, W["off"], W["g2"] if k else g)
         if len(earlier) > 1:
             g[:n] = 0.5 * (g[:n] + W["g2"][:n])
@@ -315,7 +306,7 @@ class Follow:
             return arc, sd_across
         arc = self._upwards(arc, last, mm)
         fit = W["fit"]
-        weight = curved_band.refit(W["z"], W["offset"], 5, last, 400.0, 2e7 * (0.1 / mm) ** 0, fit)
+        weight = curved_band.refit(W["z"], W["offset"], 5, last, 400.0, 2e7, fit)
         if weight < 8.0:
             return arc, min(sd_across * 1.05 + 0.05, 1.0 / mm)
         um, ym, b, k, m2, rms, spread = fit.tolist()

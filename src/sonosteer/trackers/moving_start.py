@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sonosteer.imaging.line_search import Line, View, find_lines
+from sonosteer.imaging.line_search import Line
 from sonosteer.imaging.rays import U8
 from sonosteer.trackers.follow import F32, Arc, Earlier, Follow
 from sonosteer.trackers.start import Family
@@ -155,15 +155,16 @@ class MovingStart:
             return (c if turned else replace(now, arc=c.arc if not again else arc)), again and not turned
         if peak < self.least_peak or not math.sin(arc.angle_rad) > math.sin(math.radians(8)):
             return replace(now, score=0.0), False
+        follow.sample_earlier(arc, recent, mm)
         reach, speed = tip, None
         if peak > self.peak and tip * mm > self.least_mm:
-            speed = self._slides(follow, arc, reach, n, recent, mm)
+            speed = self._slides(follow, reach, n, recent, mm)
         elif peak > self.least_peak and c.score > self.long_score:  # brightness ends early: as far as the search saw it
             reach = min(max(tip, c.length), n - 1.0)
-            speed = self._slides(follow, arc, reach, n, recent, mm, stricter=self.long_stricter)
+            speed = self._slides(follow, reach, n, recent, mm, stricter=self.long_stricter)
         if speed is not None and c.speed_mm_s is not None and abs(speed - c.speed_mm_s) < self.same_speed_mm_s:
             return replace(now, speed_mm_s=speed, tip=reach), reach * mm > self.least_mm
-        now = self._slid(now, follow, arc, max(tip, c.length), n, recent, mm)
+        now = self._slid(now, follow, max(tip, c.length), n, recent, mm)
         if now.slid > self.slid_sum and now.slides >= self.slid_tests:
             return replace(now, tip=reach), reach * mm > self.least_mm
         growth, sign = self._grows(follow, arc, tip, n, references, mm)
@@ -176,10 +177,10 @@ class MovingStart:
         return now, grown and rows >= 3 and peak > self.peak and tip * mm > self.least_mm
 
     def _slid(
-        self, c: Candidate, follow: Follow, arc: Arc, reach: float, n: int, recent: tuple[Earlier, ...], mm: float
+        self, c: Candidate, follow: Follow, reach: float, n: int, recent: tuple[Earlier, ...], mm: float
     ) -> Candidate:
         """Weaker signs of sliding add up while they agree on a speed."""
-        found = follow.texture(arc, min(reach, n - 1.0), n, recent, mm)
+        found = follow.texture(min(reach, n - 1.0), n, recent, mm)
         if found is None:
             return c
         speeds, alike = found
@@ -196,7 +197,6 @@ class MovingStart:
     def _slides(
         self,
         follow: Follow,
-        arc: Arc,
         tip: float,
         n: int,
         recent: tuple[Earlier, ...],
@@ -204,7 +204,7 @@ class MovingStart:
         stricter: float = 0.0,
     ) -> float | None:
         """Speed in mm/s at which the line's texture slides along it, None if it does not."""
-        found = follow.texture(arc, tip, n, recent, mm)
+        found = follow.texture(tip, n, recent, mm)
         if found is None:
             return None
         speeds, c = found
@@ -265,16 +265,3 @@ FAMILIES = (
     Family(False, True, (math.radians(44), math.radians(82))),
     Family(True, True, (math.radians(44), math.radians(82))),
 )
-
-
-def lines_of(view: View, family: Family, mm_ratio: tuple[float, float]) -> list[Line]:
-    """Lines of one family in px of the working image, which is mm_ratio times the view's."""
-    kx, ky = mm_ratio
-    out = []
-    for line in find_lines(
-        view, from_right=family.from_right, steep=family.steep, angle_rad=family.angle_rad, from_top=family.from_top
-    ):
-        entry = ((line.entry_px[0] + 0.5) * kx - 0.5, (line.entry_px[1] + 0.5) * ky - 0.5)
-        tip = ((line.tip_px[0] + 0.5) * kx - 0.5, (line.tip_px[1] + 0.5) * ky - 0.5)
-        out.append(Line(entry, tip, line.angle_rad, line.score))
-    return out

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Point
 from sonosteer.core.types import Hint
-from sonosteer.imaging.line_search import Line, find_lines, view_of
+from sonosteer.imaging.line_search import Line, View, find_lines, view_of
 from sonosteer.imaging.scratch import Scratch
 
 #: ours: needles lie between these angles below the horizontal unless the user says otherwise
@@ -134,11 +134,9 @@ class StartSearch:
         small = cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
         view = view_of(small, self._scratch)
         found: list[tuple[Line, Family]] = []
+        ratio = (image.shape[1] / small.shape[1], image.shape[0] / small.shape[0])
         for f in families:
-            for line in find_lines(
-                view, from_right=f.from_right, steep=f.steep, angle_rad=f.angle_rad, from_top=f.from_top
-            ):
-                found.append((_scaled(line, small.shape, image.shape), f))
+            found += [(line, f) for line in lines_of(view, f, ratio)]
         if start_px is not None:
             chosen = self._through([line for line, _ in found], start_px, scale_mm)
             if chosen is not None:
@@ -220,8 +218,14 @@ def _tried_deg(families: tuple[Family, ...]) -> float:
     return math.degrees(sum(max(b for _, b in r) - min(a for a, _ in r) for r in ranges.values()))
 
 
-def _scaled(line: Line, small: tuple[int, ...], full: tuple[int, ...]) -> Line:
-    kx, ky = full[1] / small[1], full[0] / small[0]
-    entry = ((line.entry_px[0] + 0.5) * kx - 0.5, (line.entry_px[1] + 0.5) * ky - 0.5)
-    tip = ((line.tip_px[0] + 0.5) * kx - 0.5, (line.tip_px[1] + 0.5) * ky - 0.5)
-    return Line(entry, tip, line.angle_rad, line.score)
+def lines_of(view: View, family: Family, ratio: tuple[float, float]) -> list[Line]:
+    """Lines of one family in px of the working image, which is `ratio` (x, y) times the view's."""
+    kx, ky = ratio
+    out = []
+    for line in find_lines(
+        view, from_right=family.from_right, steep=family.steep, angle_rad=family.angle_rad, from_top=family.from_top
+    ):
+        entry = ((line.entry_px[0] + 0.5) * kx - 0.5, (line.entry_px[1] + 0.5) * ky - 0.5)
+        tip = ((line.tip_px[0] + 0.5) * kx - 0.5, (line.tip_px[1] + 0.5) * ky - 0.5)
+        out.append(Line(entry, tip, line.angle_rad, line.score))
+    return out

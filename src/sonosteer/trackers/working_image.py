@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 
 from sonosteer.core.errors import InputError
-from sonosteer.core.geometry import Point
+from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.types import Frame
 from sonosteer.imaging.rays import U8
 
@@ -31,14 +31,20 @@ class Grid:
         return (point_px[0] + 0.5) / self.k_x - 0.5, (point_px[1] + 0.5) / self.k_y - 0.5
 
 
-def working_image(frame: Frame, scale_mm: float = SCALE_MM) -> tuple[U8, Grid]:
-    """The frame in grey at scale_mm per px, and where its pixels lie. InputError without a scale."""
+def scale_of(frame: Frame) -> Spacing:
+    """The frame's scale. InputError without one."""
     if frame.spacing is None:
         raise InputError("the scale is unknown: give it with --spacing-mm X[,Y] in mm per pixel")
+    return frame.spacing
+
+
+def working_image(frame: Frame, scale_mm: float = SCALE_MM) -> tuple[U8, Grid]:
+    """The frame in grey at scale_mm per px, and where its pixels lie. InputError without a scale."""
+    spacing = scale_of(frame)
     grey = frame.grey()
     width, height = frame.size_px
-    w = max(2, round(width * frame.spacing.x_mm / scale_mm))
-    h = max(2, round(height * frame.spacing.y_mm / scale_mm))
+    w = max(2, round(width * spacing.x_mm / scale_mm))
+    h = max(2, round(height * spacing.y_mm / scale_mm))
     if (w, h) == (width, height):
         return grey, Grid(1.0, 1.0)
     return cv2.resize(grey, (w, h), interpolation=cv2.INTER_AREA), Grid(width / w, height / h)
