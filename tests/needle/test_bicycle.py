@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from sonosteer.core.errors import InputError
-from sonosteer.needle.bicycle import Bicycle, Plan, ends, stepwise
+from sonosteer.needle.bicycle import (
+    Bicycle,
+    Plan,
+    ends,
+    gradient,
+    largest_deflection,
+    published_largest_deflection,
+    stepwise,
+)
 
 curvature = st.floats(-0.004, 0.004)
 theta = st.floats(-0.4, 0.8)
@@ -148,3 +156,64 @@ def test_a_senseless_plan_is_refused(starts, rates, said):
 def test_senseless_depths_are_refused(depths):
     with pytest.raises(InputError, match="do not fall"):
         Bicycle(0.001).path(Plan((0.0,), (0.0,)), np.array(depths))
+
+
+def kernel(needle, plan):
+    """The arguments that the kernels take."""
+    arrays = np.array(plan.starts_mm), np.array(plan.rates_rad_per_mm)
+    return needle.curvature_per_mm, needle.theta0_rad, needle.phi0_rad, *arrays
+
+
+def end_yz(k, t, p, starts, rates, depth=120.0):
+    out = np.empty((1, 5))
+    ends(np.array([k]), np.array([t]), np.array([p]), starts[None], rates[None], depth, out)
+    return out[0, 1:3]
+
+
+@settings(deadline=None, max_examples=60)
+@given(curvature, theta, phi, plans)
+def test_the_gradient_is_that_of_finite_differences(k, t, p, plan):
+    arguments = kernel(Bicycle(k, t, p), plan)
+    n = len(plan.starts_mm)
+    out = np.empty((2, 3 + 2 * n))
+    gradient(*arguments, 120.0, out)
+    flat = np.concatenate([arguments[:3], arguments[4], arguments[3]])
+
+    def at(v):
+        return end_yz(v[0], v[1], v[2], v[3 + n :].copy(), v[3 : 3 + n].copy())
+
+    for i in range(3 + 2 * n):
+        if i == 3 + n or (i > 3 + n and abs(flat[i] - 120.0) < 0.01):
+            continue  # the first event point is the entry; one at the very end has no derivative on both sides
+        h = 1e-6 if i < 3 + n else 1e-4
+        up, down = flat.copy(), flat.copy()
+        up[i] += h
+        down[i] -= h
+        assert out[:, i] == pytest.approx((at(up) - at(down)) / (2 * h), abs=2e-4 * max(1.0, np.abs(out[:, i]).max()))
+
+
+@settings(deadline=None, max_examples=60)
+@given(curvature, theta, phi, plans)
+def test_the_largest_deflection_is_that_of_a_fine_search(k, t, p, plan):
+    needle = Bicycle(k, t, p)
+    depths = np.linspace(0, 120.0, 24001)
+    path = needle.path(plan, depths)
+    deflection = np.hypot(path[:, 1], path[:, 2])
+    largest, where = largest_deflection(*kernel(needle, plan), 120.0)
+    assert largest == pytest.approx(deflection.max(), abs=1e-5 * max(1.0, deflection.max()))
+    there = needle.path(plan, np.array([where]))[0]
+    assert math.hypot(there[1], there[2]) == pytest.approx(largest, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=40)
+@given(curvature, theta, phi, plans)
+def test_the_paper_s_test_never_finds_more(k, t, p, plan):
+    arguments = kernel(Bicycle(k, t, p), plan)
+    assert published_largest_deflection(*arguments, 120.0)[0] <= largest_deflection(*arguments, 120.0)[0] + 1e-9
+
+
+def test_the_paper_s_test_misses_a_maximum_that_does_not_lie_on_an_axis():
+    half_turn = Bicycle(0.001, 0.0, 0.7), Plan((0.0, 50.0, 60.0), (0.0, math.pi / 10, 0.0))
+    right, _ = largest_deflection(*kernel(*half_turn), 100.0)
+    published, _ = published_largest_deflection(*kernel(*half_turn), 100.0)
+    assert published < right - 0.01

@@ -14,7 +14,8 @@ Source: the event-triggered steering paper ("Paper S"), Sections 3 and 4, Eqs. (
 
     x' = cos theta, y' = sin theta cos phi, z' = sin theta sin phi, theta' = kappa, phi' = phi-dot
 
-Departs from the paper: the last line of (11) has the wrong sign and is corrected; Algorithm 4.2's indices too (the rate
+Departs from the paper: the largest deflection, second term of (14), is looked for where y y' + z z' = 0; the paper's
+own test, y' = 0 or z' = 0, stands beside it. The last line of (11) has the wrong sign and is corrected; Algorithm 4.2's indices too (the rate
 of a section is that of its beginning). The terms over kappa +- phi-dot are written as d sinc((kappa +- phi-dot) d / 2)
 times the sine or cosine at the middle of the section, which is the same number and exact where kappa = +-phi-dot and
 where kappa = 0, so that no rate has to be forbidden.
@@ -103,6 +104,152 @@ def stepwise(k: float, theta0: float, phi0: float, starts: F64, rates: F64, dept
         taken += 1
     out[0], out[1], out[2], out[3], out[4] = x, y, z, theta, phi
     return taken
+
+
+@njit(cache=True, nogil=True)
+def moments(a: float, d: float) -> tuple[float, float, float, float]:
+    """Real and imaginary part of the integrals of exp(i a l) and of l exp(i a l) over l from 0 to d."""
+    half = 0.5 * a * d
+    zeroth = d * sinc(half)
+    re0, im0 = zeroth * math.cos(half), zeroth * math.sin(half)
+    u = a * d
+    if abs(u) < 1e-2:
+        re1 = d * d * (0.5 - u * u * (1 / 8 - u * u / 144))
+        im1 = d * d * u * (1 / 3 - u * u * (1 / 30 - u * u / 840))
+    else:
+        c, s = math.cos(u), math.sin(u)
+        re1 = (u * s + c - 1.0) / (a * a)
+        im1 = (s - u * c) / (a * a)
+    return re0, im0, re1, im1
+
+
+@njit(cache=True, nogil=True)
+def gradient(k: float, theta0: float, phi0: float, starts: F64, rates: F64, depth: float, out: F64) -> None:
+    """out (2, 3 + 2 n): derivatives of (y, z) at one depth by kappa, theta_0, phi_0, every rate, every event point.
+
+    With E+- the integrals of exp(i (theta +- phi)): y = Im(E+ + E-) / 2, z = Re(E- - E+) / 2. An event point moves the
+    roll behind it by the difference of the rates; the position itself has no jump there.
+    """
+    n = starts.shape[0]
+    out[:] = 0.0
+    phi = phi0
+    for i in range(n):
+        begin = starts[i]
+        if begin >= depth:
+            break
+        end = min(starts[i + 1], depth) if i + 1 < n else depth
+        d, w, theta = end - begin, rates[i], theta0 + k * begin
+        for sign in (1.0, -1.0):
+            re0, im0, re1, im1 = moments(k + sign * w, d)
+            c, s = math.cos(theta + sign * phi), math.sin(theta + sign * phi)
+            e_re, e_im = c * re0 - s * im0, s * re0 + c * im0
+            f_re, f_im = c * re1 - s * im1, s * re1 + c * im1  # weighted with the way since the section began
+            # i E has real part -e_im and imaginary part e_re; y takes the imaginary part, z -sign times the real one
+            out[0, 0] += 0.5 * (begin * e_re + f_re)
+            out[1, 0] += 0.5 * sign * (begin * e_im + f_im)
+            out[0, 1] += 0.5 * e_re
+            out[1, 1] += 0.5 * sign * e_im
+            out[0, 2] += 0.5 * sign * e_re
+            out[1, 2] += 0.5 * e_im
+            for j in range(i + 1):
+                if j == i:
+                    out[0, 3 + j] += 0.5 * sign * f_re
+                    out[1, 3 + j] += 0.5 * f_im
+                else:
+                    way = starts[j + 1] - starts[j]
+                    out[0, 3 + j] += 0.5 * sign * way * e_re
+                    out[1, 3 + j] += 0.5 * way * e_im
+                if j > 0:
+                    jump = rates[j - 1] - rates[j]
+                    out[0, 3 + n + j] += 0.5 * sign * jump * e_re
+                    out[1, 3 + n + j] += 0.5 * jump * e_im
+        phi += w * d
+
+
+@njit(cache=True, nogil=True)
+def _growth(k: float, w: float, theta: float, phi: float, y: float, z: float, d: float) -> float:
+    """y y' + z z' at a way d into a section that begins at (y, z, theta, phi)."""
+    _, dy, dz = section(k, w, theta, phi, d)
+    t, p = theta + k * d, phi + w * d
+    return math.sin(t) * ((y + dy) * math.cos(p) + (z + dz) * math.sin(p))
+
+
+@njit(cache=True, nogil=True)
+def largest_deflection(
+    k: float, theta0: float, phi0: float, starts: F64, rates: F64, depth: float
+) -> tuple[float, float]:
+    """(largest sqrt(y^2 + z^2) up to a depth in mm, where it is): second term of (14), by the right condition.
+
+    Inside a section it can only lie where y y' + z z' falls through 0: bracketed on a grid of an eighth of a turn
+    (of theta +- phi) or finer, at least 8 pieces a section, then bisected. Sections' ends are looked at too.
+    """
+    y = z = 0.0
+    phi, best, at = phi0, 0.0, 0.0
+    n = starts.shape[0]
+    for i in range(n):
+        begin = starts[i]
+        if begin >= depth:
+            break
+        end = min(starts[i + 1], depth) if i + 1 < n else depth
+        d, w, theta = end - begin, rates[i], theta0 + k * begin
+        pieces = 8 + int((abs(k) + abs(w)) * d / (0.25 * math.pi))
+        before = _growth(k, w, theta, phi, y, z, 1e-9)
+        for j in range(1, pieces + 1):
+            here = d * j / pieces
+            now = _growth(k, w, theta, phi, y, z, here)
+            if before > 0.0 and now <= 0.0:
+                low, high = d * (j - 1) / pieces, here
+                for _ in range(40):
+                    middle = 0.5 * (low + high)
+                    if _growth(k, w, theta, phi, y, z, middle) > 0.0:
+                        low = middle
+                    else:
+                        high = middle
+                _, dy, dz = section(k, w, theta, phi, low)
+                e = math.hypot(y + dy, z + dz)
+                if e > best:
+                    best, at = e, begin + low
+            before = now
+        _, dy, dz = section(k, w, theta, phi, d)
+        y, z = y + dy, z + dz
+        phi += w * d
+        e = math.hypot(y, z)
+        if e > best:
+            best, at = e, end
+    return best, at
+
+
+@njit(cache=True, nogil=True)
+def published_largest_deflection(
+    k: float, theta0: float, phi0: float, starts: F64, rates: F64, depth: float
+) -> tuple[float, float]:
+    """The same by the paper's test (Section 4.2): where y' = 0 or z' = 0, that is theta or phi at a multiple of a
+    right angle (theta: of a half turn); where there is none, the end. It misses maxima that lie elsewhere.
+    """
+    y = z = 0.0
+    phi, best, at = phi0, -1.0, depth
+    n = starts.shape[0]
+    for i in range(n):
+        begin = starts[i]
+        if begin >= depth:
+            break
+        end = min(starts[i + 1], depth) if i + 1 < n else depth
+        d, w, theta = end - begin, rates[i], theta0 + k * begin
+        for angle, rate, unit in ((phi, w, 0.5 * math.pi), (theta, k, math.pi)):
+            if rate == 0.0:
+                continue
+            first, last = angle / unit, (angle + rate * d) / unit
+            low, high = math.ceil(min(first, last) - 1e-12), math.floor(max(first, last) + 1e-12)
+            for m in range(int(low), int(high) + 1):
+                way = min(max((m * unit - angle) / rate, 0.0), d)
+                _, dy, dz = section(k, w, theta, phi, way)
+                e = math.hypot(y + dy, z + dz)
+                if begin + way > 0.0 and e > best:
+                    best, at = e, begin + way
+        _, dy, dz = section(k, w, theta, phi, d)
+        y, z = y + dy, z + dz
+        phi += w * d
+    return (best, at) if best >= 0.0 else (math.hypot(y, z), depth)
 
 
 @dataclass(frozen=True, slots=True)
