@@ -15,10 +15,10 @@ Source: the event-triggered steering paper ("Paper S"), Sections 3 and 4, Eqs. (
     x' = cos theta, y' = sin theta cos phi, z' = sin theta sin phi, theta' = kappa, phi' = phi-dot
 
 Departs from the paper: the largest deflection, second term of (14), is looked for where y y' + z z' = 0; the paper's
-own test, y' = 0 or z' = 0, stands beside it. The last line of (11) has the wrong sign and is corrected; Algorithm 4.2's indices too (the rate
-of a section is that of its beginning). The terms over kappa +- phi-dot are written as d sinc((kappa +- phi-dot) d / 2)
-times the sine or cosine at the middle of the section, which is the same number and exact where kappa = +-phi-dot and
-where kappa = 0, so that no rate has to be forbidden.
+own test, y' = 0 or z' = 0, stands beside it. The last line of (11) has the wrong sign and is corrected; Algorithm
+4.2's indices too (the rate of a section is that of its beginning). The terms over kappa +- phi-dot are written as
+d sinc((kappa +- phi-dot) d / 2) times the sine or cosine at the middle of the section, which is the same number and
+exact where kappa = +-phi-dot and where kappa = 0, so that no rate has to be forbidden.
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ class Plant:
                 mechanics, layers=layers, breathing_mm=breathing, breathing_hz=scene.breathing_hz
             )
             self.flexible = FlexibleNeedle(scene.geometry, mechanics, rng)
+        self._entry_slope = rng.normal(0.0, 1.0, 2) * scene.entry_sd_rad  # last: the fields do not depend on it
 
     @property
     def state(self) -> NeedleState:
@@ -57,8 +58,11 @@ class Plant:
         if self.flexible is None:
             self._rigid_state = _rigid(max(depth_mm, 0.0), roll_rad)
             return
-        tilt = math.tan(min(max(self._angle_rad - angle_rad, -0.14), 0.14)) if self.scene.view != "axial" else 0.0
-        self.flexible.step(depth_mm, roll_rad, time_s, (tilt, 0.0))
+        if self.scene.view == "axial":
+            slope_x, slope_z = self._entry_slope.tolist()
+        else:
+            slope_x, slope_z = math.tan(min(max(self._angle_rad - angle_rad, -0.14), 0.14)), 0.0
+        self.flexible.step(depth_mm, roll_rad, time_s, (slope_x, slope_z))
 
     def place(self) -> tuple[F64, tuple[float, float, float]]:
         """((n, 3) axis x, y, z in the world from the tip back, a range step apart; unit vector of the tip)."""

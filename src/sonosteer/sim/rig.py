@@ -17,6 +17,7 @@ import numpy as np
 from sonosteer.core.config import check_finite
 from sonosteer.core.errors import InputError
 from sonosteer.core.types import Action
+from sonosteer.needle.torsion import follow
 
 Fault = Literal["stalled", "probe stuck", "deaf"]
 FAULTS: tuple[Fault, ...] = ("stalled", "probe stuck", "deaf")
@@ -27,6 +28,7 @@ DEAF_S = 0.5
 class RigLimits:
     """Travel in mm and rad, speeds per second, accelerations per second squared.
 
+    roll_backlash_rad: play between the roll's motor, where its encoder sits, and the needle's base, in all.
     latency_s: from order to motor. encoder_mm, encoder_rad: sd of the readings. failure_per_s: rate of faults.
     """
 
@@ -39,6 +41,7 @@ class RigLimits:
     roll_rad_s: float = 6.0
     probe_mm_s: float = 60.0
     latency_s: float = 0.0
+    roll_backlash_rad: float = 0.0
     encoder_mm: float = 0.02
     encoder_rad: float = 0.001
     failure_per_s: float = 0.0
@@ -48,7 +51,7 @@ class RigLimits:
         for name in ("insertion_mm_s", "insertion_mm_s2", "angle_rad_s", "roll_rad_s", "probe_mm_s"):
             if not getattr(self, name) > 0:
                 raise InputError(f"rig: {name} is {getattr(self, name)}, but must be more than 0")
-        for name in ("latency_s", "encoder_mm", "encoder_rad", "failure_per_s"):
+        for name in ("latency_s", "roll_backlash_rad", "encoder_mm", "encoder_rad", "failure_per_s"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"rig: {name} is {getattr(self, name)}, but must not be negative")
 
@@ -68,7 +71,10 @@ class RigReading:
 
 @dataclass(slots=True)
 class Rig:
-    """State of the axes, in the open. `order` takes an action, `advance` lets time pass."""
+    """State of the axes, in the open. `order` takes an action, `advance` lets time pass.
+
+    roll_rad: of the motor; base_rad: of the needle's base, which lags it by the backlash.
+    """
 
     limits: RigLimits
     rng: np.random.Generator
@@ -79,6 +85,7 @@ class Rig:
     speed_mm_s: float = 0.0
     time_s: float = 0.0
     fault: Fault | None = None
+    base_rad: float = math.nan
     _deaf_until_s: float = -1.0
     _angle_goal: float = math.nan
     _roll_goal: float = math.nan
@@ -86,6 +93,10 @@ class Rig:
     _probe_speed: tuple[float, float, float] = (0.0, 0.0, 0.0)
     _expires_s: float = math.inf
     _waiting: deque[tuple[float, Action]] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.base_rad):
+            self.base_rad = self.roll_rad
 
     def order(self, action: Action) -> None:
         """Take an order; it acts after the latency, and never past its expiry. What is not a number is refused."""
@@ -117,6 +128,7 @@ class Rig:
             self.angle_rad = _towards(self.angle_rad, self._angle_goal, limits.angle_rad_s * dt_s)
         if math.isfinite(self._roll_goal):
             self.roll_rad = _towards(self.roll_rad, self._roll_goal, limits.roll_rad_s * dt_s)
+            self.base_rad = follow(self.base_rad, self.roll_rad, 0.5 * limits.roll_backlash_rad)
         if self.fault != "probe stuck":
             moved = []
             for at, speed, travel in zip(self.probe_mm, self._probe_speed, limits.probe_mm, strict=True):

@@ -44,6 +44,7 @@ class Scene:
     minus the distance from the middle on the side it enters from). start_mm, end_mm: inserted length.
     pace: constant, or a hand's (speed varies by speed_sd, with pauses and retractions). turns: rolls of the base on
     the way. material: "rigid", or a preset of `sonosteer.needle.tissue`; bevel_gain: factor on its bevel forces.
+    entry_sd_rad: sd of the angle, either way, under which a flexible needle enters an axial scene.
     tip_y_mm: how far the tip drifts out of the image plane. probe_slide_mm: in-plane travel of the probe during the
     insertion; probe_lag_s: how late an axial probe follows the tip; probe_wander_mm: its unsteadiness.
     needle_db: level of all needle echoes (it is moved into `look`). pull_mm: drag of the tissue. noise_db: receive
@@ -65,6 +66,7 @@ class Scene:
     entry_z_mm: float = 2.0
     material: str = "rigid"
     bevel_gain: float = 1.0
+    entry_sd_rad: float = 0.0
     roll_deg: float = 0.0
     turns: int = 0
     pace: Literal["constant", "hand"] = "constant"
@@ -136,7 +138,8 @@ class Scene:
 def make_scene(setup: str, seed: int, **overrides: Any) -> Scene:
     """Draw the scene of a seed. `setup` may name the split: "in-plane-linear/train" (default: test), or a TOML file.
 
-    overrides: any field of `Scene` by name, "part.field" for those of its parts, `mode` for a set-up's modes.
+    overrides: any field of `Scene` by name, "part.field" for those of its parts, `mode` for a set-up's modes. A
+    `material` that the set-up knows brings its own texture and look along.
     InputError for an unknown set-up, split or field, or nonsense.
     """
     path, split = _split(setup)
@@ -155,7 +158,9 @@ def make_scene(setup: str, seed: int, **overrides: Any) -> Scene:
         raise InputError(f"{name} has no mode {mode!r}{known}")
     variants = recipe.get(split, {}).get("variants")
     if variants:
-        parts.append(variants[int(rng.integers(len(variants)))])
+        by_chance_too = variants[int(rng.integers(len(variants)))]
+        asked = [v for v in variants if "material" in v and v["material"] == overrides.get("material")]
+        parts.append(asked[0] if asked else by_chance_too)
     if mode:  # last, so that a seed's tissue does not depend on the mode
         parts.append(modes[mode])
         overrides["mode"] = mode
@@ -272,7 +277,7 @@ def _check(s: Scene) -> None:
         if not getattr(s, name) > 0:
             raise InputError(f"scene: {name} is {getattr(s, name)}, but must be more than 0")
     lengths = ("rest_frames", "end_rest_frames", "tip_y_mm", "breathing_mm", "pull_mm", "probe_lag_s", "top_mm")
-    for name in (*lengths, "probe_wander_mm", "turns", "pauses", "retractions", "speed_sd"):
+    for name in (*lengths, "probe_wander_mm", "entry_sd_rad", "turns", "pauses", "retractions", "speed_sd"):
         if not getattr(s, name) >= 0:
             raise InputError(f"scene: {name} is {getattr(s, name)}, but must not be negative")
     choices = {"view": ("in-plane", "axial"), "enters": ("left", "right"), "pace": ("constant", "hand")}

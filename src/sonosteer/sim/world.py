@@ -73,8 +73,8 @@ class World:
         rig = self.rig
         if self.plant.flexible is not None:
             for depth in np.arange(0.5, rig.depth_mm, 0.5):
-                self.plant.step(float(depth), rig.angle_rad, rig.roll_rad, 0.0)
-        self.plant.step(rig.depth_mm, rig.angle_rad, rig.roll_rad, 0.0)
+                self.plant.step(float(depth), rig.angle_rad, rig.base_rad, 0.0)
+        self.plant.step(rig.depth_mm, rig.angle_rad, rig.base_rad, 0.0)
 
     def order(self, action: Action) -> None:
         """Tell the rig what to do."""
@@ -89,7 +89,7 @@ class World:
             self.rig.advance(step)
             self.time_s += step
             rig, before = self.rig, self.plant.state.inserted_mm
-            self.plant.step(rig.depth_mm, rig.angle_rad, rig.roll_rad, self.time_s)
+            self.plant.step(rig.depth_mm, rig.angle_rad, rig.base_rad, self.time_s)
             self.drag.advance(self.plant.state.inserted_mm - before, step)
 
     def read(self) -> RigReading:
