@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from sonosteer.core.geometry import Probe, Spacing
-from sonosteer.core.types import Action, Estimate, Frame, Hint
+from sonosteer.core.types import Action, Estimate, Frame, Hint, Sighting, Turn
 
 State = TypeVar("State")
 
@@ -59,6 +59,22 @@ class Tracker(Protocol[State]):
 
     def step(self, state: State, frame: Frame) -> tuple[State, Estimate]:
         """Return the next state and what is now believed of the tip. Leaves `state` and `frame` alone."""
+        ...
+
+
+class Steerer(Protocol[State]):
+    """Where the tip was seen -> how the base is to be rolled. All memory is in `State`."""
+
+    def prepare(self) -> None:
+        """Compile what the first sightings would otherwise wait for."""
+        ...
+
+    def start(self, roll_rad: float) -> State:
+        """Return the state at the entry, the bevel rolled by roll_rad."""
+        ...
+
+    def step(self, state: State, sighting: Sighting) -> tuple[State, Turn]:
+        """Return the next state and the roll that is wanted. Leaves `state` alone."""
         ...
 
 

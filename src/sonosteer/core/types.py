@@ -160,6 +160,38 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
+class Sighting:
+    """What a steering controller is told at one moment.
+
+    depth_mm: inserted length; roll_rad: of the base, as its encoder says. tip_mm: (y, z) across the insertion axis,
+    None where the tip was not seen; sd_mm: its standard deviation, each way. breath: respiratory signal from 0
+    (breathed out) to 1, 0 where there is none.
+    """
+
+    time_s: float
+    depth_mm: float
+    roll_rad: float
+    tip_mm: Point | None
+    sd_mm: float = 0.15
+    breath: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a steering controller wants: the roll of the base, now.
+
+    why: "steer", or the reason for holding or stopping. stop: the needle must not be pushed on. miss_mm: predicted
+    distance from the target, with its standard deviation; None where the controller predicts none.
+    """
+
+    roll_rad: float
+    why: str = "steer"
+    stop: bool = False
+    miss_mm: float | None = None
+    miss_sd_mm: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Truth:
     """What really was, for one frame of a simulation or an annotated clip.
 

@@ -171,7 +171,8 @@ def _growth(k: float, w: float, theta: float, phi: float, y: float, z: float, d:
     """y y' + z z' at a way d into a section that begins at (y, z, theta, phi)."""
     _, dy, dz = section(k, w, theta, phi, d)
     t, p = theta + k * d, phi + w * d
-    return math.sin(t) * ((y + dy) * math.cos(p) + (z + dz) * math.sin(p))
+    growth: float = math.sin(t) * ((y + dy) * math.cos(p) + (z + dz) * math.sin(p))
+    return growth
 
 
 @njit(cache=True, nogil=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 
-from sonosteer.core.geometry import Point, Spacing
+from sonosteer.core.geometry import Point, Probe, Spacing
 from sonosteer.core.types import Action, Frame
 from sonosteer.sim.echo import sample_blocks
 from sonosteer.sim.motion import Drag
@@ -24,7 +25,7 @@ SHAFT_POINTS = 16
 
 
 class World:
-    """Builds a scene's tissue and needle once (well under a second), then lives.
+    """Builds a scene's needle, and with the first image its tissue (well under a second), then lives.
 
     `frames()` plays the scene's own script and may be called again: it gives the same frames. To act yourself:
     `restart()`, then `order()`, `advance()` and `look()` as you like. Not safe to share between threads.
@@ -34,12 +35,20 @@ class World:
         self.scene = scene
         self.limits = limits or RigLimits()
         streams = np.random.SeedSequence([scene.seed, len(scene.split), 7]).spawn(2)
-        self.scanner = Scanner(scene, np.random.default_rng(streams[0]))
-        self._life = streams[1]
+        self._tissue, self._life = streams
         self.spacing = Spacing(scene.spacing_mm, scene.spacing_mm)
-        self.probe = scene.array.drawn(self.scanner.apex_px)
         self.script = write_script(scene, self._generator(0))
         self.restart()
+
+    @cached_property
+    def scanner(self) -> Scanner:
+        """What draws the images; the tissue is built when the first one is asked for."""
+        return Scanner(self.scene, np.random.default_rng(self._tissue))
+
+    @cached_property
+    def probe(self) -> Probe:
+        """Its geometry in the image."""
+        return self.scene.array.drawn(self.scanner.apex_px)
 
     def _generator(self, k: int) -> np.random.Generator:
         return np.random.default_rng([*self._life.generate_state(4).tolist(), k])
@@ -53,7 +62,8 @@ class World:
         self.plant = Plant(scene, self._generator(2))
         self._origin_y = (0.5 + self._generator(3).uniform(-0.3, 0.3)) * scene.period_mm
         self.drag = Drag(scene.pull_mm)
-        self.scanner.restart()
+        if "scanner" in self.__dict__:
+            self.scanner.restart()
         self.time_s = 0.0
         self.index = 0
         self._pending_skips = 0
