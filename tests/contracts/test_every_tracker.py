@@ -9,6 +9,9 @@ import pytest
 
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Frame, Hint, Lost, TipEstimate, Track
+from sonosteer.sim.scenes import make_scene
+from sonosteer.sim.world import World
+from sonosteer.trackers.axial import Axial
 from sonosteer.trackers.table import TRACKERS, make_tracker
 
 HINT = Hint(angle_rad=(math.radians(35), math.radians(45)), enters="left")
@@ -20,12 +23,23 @@ def tracker(request):
 
 
 @pytest.fixture(scope="module")
-def clip(insertion):
+def in_plane(insertion):
     return [f for f, _ in insertion][:25]
 
 
-def run(tracker, clip, hint=HINT):
-    state, out = tracker.start(hint), []
+@pytest.fixture(scope="module")
+def across():
+    world = World(make_scene("axial", 4, material="plastisol", start_mm=10.0, end_mm=18.0))
+    return [f for f, _ in world.frames()][:25]
+
+
+@pytest.fixture
+def clip(tracker, request):
+    return request.getfixturevalue("across" if isinstance(tracker, Axial) else "in_plane")
+
+
+def run(tracker, clip):
+    state, out = tracker.start(HINT), []
     for frame in clip:
         state, estimate = tracker.step(state, frame)
         out.append(estimate)

@@ -11,6 +11,7 @@ TRACKERS = LazyTable(
     "tracking method",
     {
         "auto": "sonosteer.trackers.auto:Auto",
+        "axial": "sonosteer.trackers.axial:Axial",
         "df": "sonosteer.trackers.df:DingFenster",
         "om": "sonosteer.trackers.paper_t:OM",
         "om+f": "sonosteer.trackers.paper_t:OMFeedback",
