@@ -274,11 +274,19 @@ class Plan:
 
     def rotation_rad(self, depth_mm: float) -> float:
         """All rotation up to a depth, whichever way round."""
+        return sum(abs(rate) * way for rate, way in self._ways(depth_mm))
+
+    def roll_rad(self, depth_mm: float) -> float:
+        """Roll at a depth, less that at the entry."""
+        return sum(rate * way for rate, way in self._ways(depth_mm))
+
+    def _ways(self, depth_mm: float) -> list[tuple[float, float]]:
+        """(rate, how far it has held) of every section."""
         ends_mm = (*self.starts_mm[1:], math.inf)
-        return sum(
-            abs(rate) * max(0.0, min(end, depth_mm) - start)
+        return [
+            (rate, max(0.0, min(end, depth_mm) - start))
             for start, end, rate in zip(self.starts_mm, ends_mm, self.rates_rad_per_mm, strict=True)
-        )
+        ]
 
 
 @dataclass(frozen=True, slots=True)

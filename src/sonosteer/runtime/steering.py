@@ -26,7 +26,9 @@ F64 = NDArray[np.float64]
 DT_S = 0.01
 #: ours: a hand-held device that rolls the base: orders 50 ms late, a degree of backlash
 DEVICE = RigLimits(latency_s=0.05, roll_backlash_rad=0.0175, roll_rad_s=6.5)
-LOST_STOPS_S = 3.0  # of pushing without a tip before the hand is told to stop
+WAITS_S = 0.7  # without a tip before the hand waits and the probe looks for it, back and forth along the needle
+SWEEP_MM, SWEEP_S = 1.5, 2.0
+LOST_STOPS_S = 12.0  # without a tip before it is given up
 LONGEST_S = 300.0
 FIELDS = (
     *("time_s", "depth_mm", "y_mm", "z_mm", "seen_y_mm", "seen_z_mm", "sd_mm"),
@@ -125,22 +127,29 @@ def insert(
             if world.time_s > LONGEST_S:
                 record.ended = f"not there after {LONGEST_S:g} s"
                 break
+            waiting = unseen_s > WAITS_S
             for _ in range(period):
-                _push(world, k, roll)
-                k += 1
+                _push(world, k, roll, unseen_s - WAITS_S if waiting else None)
+                k += not waiting
     except KeyboardInterrupt:
         record.ended, ledger.interrupted = "interrupted", True
     ledger.close()
     return record
 
 
-def _push(world: World, k: int, roll_rad: float) -> None:
-    """One hundredth of a second of the hand's script; a little more where it ends before the target."""
+def _push(world: World, k: int, roll_rad: float, looking_s: float | None) -> None:
+    """One hundredth of a second of the hand's script; a little more where it ends before the target.
+
+    looking_s: for how long the hand has waited for a tip that is not seen; the probe sweeps.
+    """
     scene, script, rig = world.scene, world.script, world.rig
     at_end = k >= len(script.speed_mm_s) - round(scene.end_rest_frames / scene.rate_hz / DT_S) - 20
     speed = scene.speed_mm_s if at_end else float(script.speed_mm_s[k])
     speed = min(speed, max(scene.end_mm - rig.depth_mm, 0.0) / DT_S)
-    follow = speed + 4.0 * (rig.depth_mm - rig.probe_mm[1])
+    aim = rig.depth_mm
+    if looking_s is not None:
+        speed, aim = 0.0, aim - SWEEP_MM * (0.5 - 0.5 * math.cos(2 * math.pi * looking_s / SWEEP_S))
+    follow = speed + 4.0 * (aim - rig.probe_mm[1])
     now = world.time_s
     world.order(Action(world.index, now, now + 0.5, speed, scene.angle_rad, roll_rad, (0.0, follow, 0.0)))
     world.advance(DT_S)

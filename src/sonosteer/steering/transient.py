@@ -66,12 +66,12 @@ class Transient:
     length_mm: float = 200.0
     torsional_stiffness: float = 1.6e4
     backlash_rad: float = 0.0
-    least_sd_mm: float = 0.03
+    least_sd_mm: float = 0.1
 
     def __post_init__(self) -> None:
         check_finite(self, "transient")
         check_range(self, "transient", 0.0, 1e3, "slope_mm", "jump_mm2", "torque", "k2_share", "g_mm", "backlash_rad")
-        check_range(self, "transient", 1e-6, 0.1, "curvature_per_mm", "curvature_sd", "slope_sd", "least_sd_mm")
+        check_range(self, "transient", 1e-6, 1.0, "curvature_per_mm", "curvature_sd", "slope_sd", "least_sd_mm")
         check_range(self, "transient", 1.0, 1e3, "wander_mm", "length_mm")
 
     def noise(self) -> F64:

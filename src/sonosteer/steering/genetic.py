@@ -1,0 +1,176 @@
+"""Paper S's genetic searches: for the needle's parameters (Section 6.1, Eq. (18)) and for the plan (4.1, Eq. (14)).
+
+| symbol | name here | unit |
+| --- | --- | --- |
+| theta_0, kappa | `population[:, 0]`, `population[:, 1]` | rad, 1/mm |
+| l_i, phi-dot_i | `depths`, `rates`: event points and the rate from each to the next | mm, rad/mm |
+| alpha, beta | `alpha`, `beta`: weight of the final and of the largest deflection | |
+| Delta phi | `most`: rotation between two event points, Eq. (15) | rad |
+
+Both take one generation a frame, half of the new individuals crossed with the best, half drawn uniformly. The fit
+carries the best 30 % on, the plan the best alone ("greedy").
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from sonosteer.needle.bicycle import ends, largest_deflection, path, published_largest_deflection
+
+F64 = NDArray[np.float64]
+KEPT = 0.3
+
+
+@njit(cache=True, nogil=True)
+def inserted_length(k: float, theta0: float, x: float) -> float:
+    """l at which x(l) = (sin(k l + theta_0) - sin theta_0) / k; inverse of Eq. (4). inf where x is out of reach."""
+    if abs(k) < 1e-12:
+        return x / math.cos(theta0)
+    s = k * x + math.sin(theta0)
+    if abs(s) > 1.0:
+        return math.inf
+    length: float = (math.asin(s) - theta0) / k
+    return length
+
+
+@njit(cache=True, nogil=True)
+def fit_score(theta0: float, k: float, phi0: float, starts: F64, rates: F64, seen: F64, work: F64) -> float:
+    """L_fit of Eq. (18): mean distance in mm from seen (n, 3) x, y, z. work: (n, 6)."""
+    n = seen.shape[0]
+    before = 0.0
+    total: float = 0.0
+    for j in range(n):
+        length = inserted_length(k, theta0, seen[j, 0])
+        if not length < 1e6:
+            return math.inf
+        before = max(before, length)
+        work[j, 5] = before
+    path(k, theta0, phi0, starts, rates, work[:, 5].copy(), work[:, :5])
+    for j in range(n):
+        total += math.hypot(work[j, 1] - seen[j, 1], work[j, 2] - seen[j, 2])
+    mean: float = total / n
+    return mean
+
+
+@njit(cache=True, nogil=True)
+def fit_generation(
+    population: F64, phi0: float, starts: F64, rates: F64, seen: F64, low: F64, high: F64, rng: np.random.Generator
+) -> float:
+    """One generation of the fit; population (n, 3) theta_0, kappa, score in place, the best first. Its best score."""
+    n = population.shape[0]
+    work = np.empty((seen.shape[0], 6))
+    kept = max(1, int(KEPT * n))
+    crossed = (n - kept) // 2
+    for i in range(n):
+        if kept <= i < kept + crossed:  # swap one of the two values between two of the kept
+            a, b = rng.integers(0, kept), rng.integers(0, kept)
+            population[i, 0], population[i, 1] = population[a, 0], population[b, 1]
+        elif i >= kept:
+            for j in range(2):
+                population[i, j] = low[j] + (high[j] - low[j]) * rng.random()
+        population[i, 2] = fit_score(population[i, 0], population[i, 1], phi0, starts, rates, seen, work)
+    order = np.argsort(population[:, 2])
+    population[:] = population[order]
+    best: float = population[0, 2]
+    return best
+
+
+def first_population(n: int, low: F64, high: F64, rng: np.random.Generator) -> F64:
+    """(n, 3) individuals, uniform within the bounds, not yet scored."""
+    out = np.full((n, 3), math.inf)
+    out[:, :2] = rng.uniform(low, high, (n, 2))
+    return out
+
+
+@njit(cache=True, nogil=True)
+def plan_cost(
+    k: float, theta0: float, phi0: float, starts: F64, rates: F64, depth: float, alpha: float, beta: float, right: bool
+) -> float:
+    """Eq. (14) in mm: alpha |r(l_f)| + beta max |r|; the maximum by the right condition, or by the paper's test."""
+    out = np.empty((1, 5))
+    ends(np.full(1, k), np.full(1, theta0), np.full(1, phi0), starts.reshape(1, -1), rates.reshape(1, -1), depth, out)
+    cost: float = alpha * math.hypot(out[0, 1], out[0, 2])
+    if beta > 0.0:
+        if right:
+            cost += beta * largest_deflection(k, theta0, phi0, starts, rates, depth)[0]
+        else:
+            cost += beta * published_largest_deflection(k, theta0, phi0, starts, rates, depth)[0]
+    return cost
+
+
+@njit(cache=True, nogil=True)
+def clip_rates(starts: F64, rates: F64, depth: float, most: float, fixed: int) -> None:
+    """Eq. (15): |phi-dot_i| <= most / (l_(i+1) - l_i), from section `fixed` on. In place."""
+    n = starts.shape[0]
+    for i in range(fixed, n):
+        end = starts[i + 1] if i + 1 < n else depth
+        limit = most / max(end - starts[i], 1e-6)
+        rates[i] = min(max(rates[i], -limit), limit)
+
+
+@njit(cache=True, nogil=True)
+def plan_generation(
+    starts: F64,
+    rates: F64,
+    at: float,
+    depth: float,
+    k: float,
+    theta0: float,
+    phi0: float,
+    alpha: float,
+    beta: float,
+    most: float,
+    individuals: int,
+    right: bool,
+    rng: np.random.Generator,
+) -> float:
+    """One generation of the plan; starts, rates (1 + points: the first is 0 at the entry) in place. Cost of the best.
+
+    What begins at `at` or before is frozen. A section that has begun keeps its rate and begins no later.
+    """  # fmt: skip
+    n = starts.shape[0]
+    fixed = 1
+    while fixed < n and starts[fixed] <= at:
+        fixed += 1
+    best: float = plan_cost(k, theta0, phi0, starts, rates, depth, alpha, beta, right)
+    if fixed == n:
+        return best
+    # the section that is running may not turn farther than allowed when its end moves out
+    reach = depth
+    if fixed > 1 and abs(rates[fixed - 1]) > 0.0:
+        reach = min(depth, starts[fixed - 1] + most / abs(rates[fixed - 1]) + 1e-9)
+    e, w = starts.copy(), rates.copy()
+    be, bw = starts.copy(), rates.copy()
+    for individual in range(individuals):
+        for i in range(fixed, n):
+            e[i] = at + (depth - at) * rng.random()
+        e[fixed:] = np.sort(e[fixed:])
+        e[fixed] = min(e[fixed], reach)
+        for i in range(fixed, n):
+            end = e[i + 1] if i + 1 < n else depth
+            w[i] = most / max(end - e[i], 1e-6) * (2.0 * rng.random() - 1.0)
+        if individual % 2 == 1:  # crossed with the best: some of its coupled values
+            for i in range(fixed, n):
+                if rng.random() < 0.5:
+                    e[i], w[i] = be[i], bw[i]
+            for i in range(fixed + 1, n):
+                for j in range(i, fixed, -1):
+                    if e[j] < e[j - 1]:
+                        e[j], e[j - 1] = e[j - 1], e[j]
+                        w[j], w[j - 1] = w[j - 1], w[j]
+            e[fixed] = min(e[fixed], reach)
+        for i in range(fixed + 1, n):
+            e[i] = max(e[i], e[i - 1] + 1e-3)
+        if e[n - 1] >= depth:
+            continue
+        clip_rates(e, w, depth, most, fixed)
+        c = plan_cost(k, theta0, phi0, e, w, depth, alpha, beta, right)
+        if c < best:
+            best = c
+            be[:], bw[:] = e, w
+    starts[:], rates[:] = be, bw
+    return best
