@@ -23,7 +23,6 @@ from sonosteer.options import (
     nested,
     parse_frames,
     parse_hint,
-    parse_plan,
     parse_settings,
     parse_spacing,
     parse_velocity,
@@ -327,38 +326,8 @@ def demo(out: Path, *, seed: int, as_json: bool) -> None:
     track(TrackOptions("sim:in-plane-linear", out, angle_deg=f"{low}:{high}", seed=seed), as_json=as_json)
 
 
-def steer_predict(
-    curvature: float, theta0_deg: float, phi0_deg: float, plan: str, depth_mm: float, *, as_json: bool
-) -> dict[str, float]:
-    """`sonosteer steer predict`: where the bicycle model ends."""
-    import numpy as np
-
-    from sonosteer.needle.bicycle import Bicycle
-
-    if not all(map(math.isfinite, (curvature, theta0_deg, phi0_deg, depth_mm))) or not depth_mm >= 0:
-        raise InputError("steer predict: curvature, angles and depth must be numbers, and the depth not below 0")
-    needle = Bicycle(curvature, math.radians(theta0_deg), math.radians(phi0_deg))
-    end = needle.path(parse_plan(plan), np.array([depth_mm]))[0].tolist()
-    result = dict(zip(("x_mm", "y_mm", "z_mm", "theta_rad", "phi_rad"), end, strict=True))
-    _say(result, as_json)
-    return result
-
-
-def steer_fit(
-    path: Path, plan: str, phi0_deg: float, *, fit_phi0: bool, noise_mm: float, as_json: bool
-) -> dict[str, Any]:
-    """`sonosteer steer fit`: the bicycle model fitted to where a tip was seen."""
-    from sonosteer.steering.fit import fit, read_sightings
-
-    if not math.isfinite(phi0_deg):
-        raise InputError(f"--phi0-deg {phi0_deg}: give the roll of the bevel in degrees")
-    seen = read_sightings(path)
-    result = to_dict(fit(seen, parse_plan(plan), math.radians(phi0_deg), fit_phi0=fit_phi0, noise_mm=noise_mm))
-    _say(result, as_json)
-    return dict(result)
-
-
-def _say(result: dict[str, Any], as_json: bool) -> None:
+def say(result: dict[str, Any], as_json: bool) -> None:
+    """Print a result: as JSON, or a line for every number and the notice."""
     if as_json:
         print(json.dumps(result, allow_nan=False))
         return

@@ -206,7 +206,7 @@ def bench(
 
 @app.command(epilog="Example: sonosteer study tracking --quick --out study-quick")
 def study(
-    name: Annotated[str, typer.Argument(help="tracking")],
+    name: Annotated[str, typer.Argument(help="tracking or steering")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for tables, figures and report.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A few trials, to see that it works: under a minute.")] = False,
     executor: Executor = "process",
@@ -259,9 +259,9 @@ def predict(
     json: Json = False,
 ) -> None:
     """Say where the bicycle model of Paper S ends under a plan of rotations."""
-    from sonosteer import app as do
+    from sonosteer import app_steer as do
 
-    do.steer_predict(curvature, theta0_deg, phi0_deg, plan, depth_mm, as_json=json)
+    do.predict(curvature, theta0_deg, phi0_deg, plan, depth_mm, as_json=json)
 
 
 @steer.command(epilog="Example: sonosteer steer fit path.csv --plan 0:0,30:0.05 --json")
@@ -274,9 +274,82 @@ def fit(
     json: Json = False,
 ) -> None:
     """Fit curvature and entry angle to where the tip was seen, with a posterior deviation for each."""
-    from sonosteer import app as do
+    from sonosteer import app_steer as do
 
-    do.steer_fit(path, plan, phi0_deg, fit_phi0=fit_phi0, noise_mm=noise_mm, as_json=json)
+    do.fit(path, plan, phi0_deg, fit_phi0=fit_phi0, noise_mm=noise_mm, as_json=json)
+
+
+Tissue = Annotated[str, typer.Option("--tissue", help="porcine, bovine or plastisol.")]
+DepthMm = Annotated[float, typer.Option("--depth-mm", help="Inserted length at the target.")]
+Target = Annotated[str | None, typer.Option("--target", metavar="Y,Z", help="Target off the axis, mm.")]
+Obstacle = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--obstacle",
+        metavar="KIND:...",
+        help="sphere:DEPTH,Y,Z,RADIUS or box:DEPTH,Y,Z,DEPTH,Y,Z (mm), or mask:FILE (image, not 0: forbidden). Repeat.",
+    ),
+]
+Budget = Annotated[float, typer.Option("--budget-deg", help="All rotation of the base that is allowed.")]
+
+
+@steer.command(
+    epilog="Example: sonosteer steer plan --tissue porcine --target 3,-1 --obstacle sphere:70,0,0,1 --out plan"
+)
+def plan(
+    tissue: Tissue = "porcine",
+    depth_mm: DepthMm = 120.0,
+    target: Target = None,
+    obstacle: Obstacle = None,
+    curvature: Annotated[float | None, typer.Option("--curvature", help="Believed beforehand, 1/mm.")] = None,
+    budget_deg: Budget = 540.0,
+    settings: Settings = None,
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for plan.json and a picture of the reach.")] = None,
+    json: Json = False,
+) -> None:
+    """Plan the turns before an insertion, around obstacles to a target; or answer that there is no safe path."""
+    from sonosteer import app_steer as do
+
+    aim = do.Aim(tissue, depth_mm, target, tuple(obstacle or ()), budget_deg, tuple(settings or ()), seed)
+    do.plan(aim, curvature, out, as_json=json)
+
+
+@steer.command(epilog="Example: sonosteer steer run --tissue porcine --seed 1 --out run --json")
+def run(
+    tissue: Tissue = "porcine",
+    recipe: Annotated[str, typer.Option("--recipe", help="How the bevel pulls: mild, middle or harsh.")] = "middle",
+    controller: Annotated[
+        str, typer.Option("--controller", help="moves, paper-s, paper-s-fit, paper-s-plan, bicycle, open-loop, none.")
+    ] = "moves",
+    depth_mm: DepthMm = 120.0,
+    target: Target = None,
+    obstacle: Obstacle = None,
+    budget_deg: Budget = 540.0,
+    points: Annotated[bool, typer.Option("--points", help="Tip's place with 0.15 mm of noise, no images.")] = False,
+    breathing_mm: Annotated[float, typer.Option("--breathing-mm", help="Motion of the tissue.")] = 0.0,
+    breath_signal: Annotated[bool, typer.Option("--breath-signal", help="A respiratory signal is measured.")] = False,
+    settings: Settings = None,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for insertion.csv, a figure and summary.json.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Steer one simulated insertion from axial images: a hand pushes, the probe follows the tip, the base is rolled."""
+    from sonosteer import app_steer as do
+
+    aim = do.Aim(tissue, depth_mm, target, tuple(obstacle or ()), budget_deg, tuple(settings or ()), seed)
+    do.run(
+        aim,
+        controller,
+        recipe,
+        out,
+        points=points,
+        breathing_mm=breathing_mm,
+        breath_signal=breath_signal,
+        as_json=json,
+    )
 
 
 @app.command(epilog="Example: sonosteer doctor")

@@ -25,11 +25,11 @@ from sonosteer.steering.transient import STATES
 
 F64 = NDArray[np.float64]
 F32 = NDArray[np.float32]
-OUT = 6
+OUT = 7
 IMPOSSIBLE = 1e9
 
 # of `weights`
-FINAL, MEAN, ROTATION, MOVE, SOFT, REACH, ETA, AFTER, OBSTACLE, RESERVE, RESERVE_MM = range(11)
+FINAL, MEAN, ROTATION, MOVE, SOFT, REACH, ETA, AFTER, OBSTACLE, RESERVE, RESERVE_MM, LEAST_BEND = range(12)
 
 
 class Task(NamedTuple):
@@ -74,7 +74,7 @@ def clearance_at(field: F32, origin: F64, step: float, x: float, y: float, z: fl
 @njit(cache=True, nogil=True)
 def follow_plan(x: F64, phi: float, at: float, e: F64, a: F64, task: Task, out: F64) -> None:
     """What becomes of a plan (e: depths, rising; a: turns) from depth `at` on: out = final (y, z) off the target,
-    integral of |r|, largest |r|, integral of what lies beyond reach, largest lack of clearance.
+    integral of |r|, largest |r|, integral of what lies beyond reach, largest lack of clearance, depth of the first.
     """
     depth, noise, target, need = task.depth, task.noise, task.target, task.need
     field, origin, step, eta = task.field, task.origin, task.step, task.weights[ETA]
@@ -82,6 +82,7 @@ def follow_plan(x: F64, phi: float, at: float, e: F64, a: F64, task: Task, out: 
     Y, sy, Z, sz = x[0], x[1], x[2], x[3]
     way, ph = at, phi
     integral = largest = beyond = lack = 0.0
+    first = depth
     crowded = field.shape[0] > 1
     longest = 1.5 if crowded else 3.0
     moves = e.shape[0]
@@ -109,7 +110,10 @@ def follow_plan(x: F64, phi: float, at: float, e: F64, a: F64, task: Task, out: 
                 grown = ahead * ahead * 0.5 + c * ahead + h
                 sd2 = need[1] + need[2] * ahead * ahead + need[3] * grown * grown
                 room = clearance_at(field, origin, step, way + q, ty + target[0] * w * w, tz + target[1] * w * w)
-                lack = max(lack, need[0] + min(math.sqrt(sd2), need[4]) - room)
+                short = need[0] + min(math.sqrt(sd2), need[4]) - room
+                if short > 0.0 and lack == 0.0:
+                    first = way + q
+                lack = max(lack, short)
             Y += (sy + gy) * d + 0.5 * ky * d * d
             Z += (sz + gz) * d + 0.5 * kz * d * d
             sy += ky * d
@@ -128,7 +132,7 @@ def follow_plan(x: F64, phi: float, at: float, e: F64, a: F64, task: Task, out: 
     C, S = math.cos(ph), math.sin(ph)
     out[0] = Y + h * (k * C - x[5] * S) - target[0]
     out[1] = Z + h * (k * S + x[5] * C) - target[1]
-    out[2], out[3], out[4], out[5] = integral, largest, beyond, lack
+    out[2], out[3], out[4], out[5], out[6] = integral, largest, beyond, lack, first
 
 
 @njit(cache=True, nogil=True)
@@ -176,7 +180,12 @@ def cost(
     soft = weights[SOFT]
     J: float = weights[FINAL] * (math.sqrt(out[0] ** 2 + out[1] ** 2 + soft * soft) - soft)
     left = depth - last
-    after = weights[AFTER] * abs(x[4]) * (task.noise[0] * left + 0.5 * left * left) * math.sqrt(max(left, 1e-9) / 20.0)
+    after = (
+        weights[AFTER]
+        * max(abs(x[4]), weights[LEAST_BEND])
+        * (task.noise[0] * left + 0.5 * left * left)
+        * math.sqrt(max(left, 1e-9) / 20.0)
+    )
     spare = budget - used - total
     if spare > 0.0 and done < moves_left:
         after *= math.exp(-spare)

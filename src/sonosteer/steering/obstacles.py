@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonosteer.core.errors import InputError
+from sonosteer.core.errors import InputError, MissingExtraError
 
 F64 = NDArray[np.float64]
 F32 = NDArray[np.float32]
@@ -125,3 +126,47 @@ def obstacles(
     return Obstacles(
         np.ascontiguousarray(nearest, np.float32), np.array([0.0, -half_width_mm, -half_width_mm]), step_mm
     )
+
+
+def parse_obstacle(text: str) -> Sphere | Box | Mask:
+    """sphere:DEPTH,Y,Z,RADIUS or box:DEPTH,Y,Z,DEPTH,Y,Z (lowest, highest corner) in mm, or mask:FILE (see
+    `read_mask`). InputError says what is wrong.
+    """
+    kind, _, rest = text.partition(":")
+    wanted = {"sphere": 4, "box": 6}
+    if kind == "mask":
+        return read_mask(Path(rest))
+    try:
+        numbers = [float(v) for v in rest.split(",")]
+    except ValueError:
+        numbers = []
+    if kind not in wanted or len(numbers) != wanted[kind]:
+        raise InputError(
+            f"obstacle {text!r}: give sphere:DEPTH,Y,Z,RADIUS, box:DEPTH,Y,Z,DEPTH,Y,Z in mm, or mask:FILE"
+        )
+    a, b, c = numbers[:3]
+    if kind == "sphere":
+        return Sphere((a, b, c), numbers[3])
+    return Box((a, b, c), (numbers[3], numbers[4], numbers[5]))
+
+
+def read_mask(path: Path) -> Mask:
+    """A segmented image (.mha, .nrrd, .nii ...): every voxel that is not 0 is forbidden. The image's x, y, z are the
+    needle's depth, y, z. InputError for a file that cannot be read; MissingExtraError without SimpleITK.
+    """
+    try:
+        import SimpleITK
+    except ImportError:
+        raise MissingExtraError(f"reading {path}", "SimpleITK", "metaimage") from None
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    try:
+        image = SimpleITK.ReadImage(str(path))
+    except RuntimeError as e:
+        raise InputError(f"{path} cannot be read as an image: {str(e).splitlines()[-1]}") from None
+    if image.GetDimension() != 3:
+        raise InputError(f"{path}: a mask of obstacles has three dimensions, not {image.GetDimension()}")
+    x, y, z = image.GetOrigin()
+    dx, dy, dz = image.GetSpacing()
+    voxels = np.ascontiguousarray(SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0) != 0)
+    return Mask(voxels, (x, y, z), (dx, dy, dz))

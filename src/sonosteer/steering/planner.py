@@ -26,12 +26,18 @@ from sonosteer.steering.transient import Transient, correct, predict
 
 F64 = NDArray[np.float64]
 OUTLIER = 5.0  # deviations, of a sighting
+#: the needle is stopped after PATIENCE plans in a row without a safe path, where contact is predicted within FAR_MM,
+#: and at once where it is predicted within NEAR_MM
+PATIENCE, FAR_MM, NEAR_MM = 5, 25.0, 6.0
+MISS_SAID_MM = 1.0
 FEWEST_MM = 0.03  # of insertion between two sightings that count: a needle that stands tells the same error again
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Of the cost in `moves`; all ours."""
+    """Of the cost in `moves`; all ours. least_bend: curvature in 1/mm that is reckoned with after the last move,
+    however little the needle has bent so far.
+    """
 
     final: float = 1.0
     mean: float = 3.0
@@ -40,8 +46,9 @@ class Weights:
     soft_mm: float = 0.1
     reach: float = 2.0
     eta: float = 0.5
-    after: float = 0.2
+    after: float = 0.7
     obstacle: float = 50.0
+    least_bend: float = 0.7e-3
 
     def __post_init__(self) -> None:
         check_finite(self, "weights")
@@ -66,6 +73,8 @@ class State:
     planned_mm: float
     plans: int
     lack_mm: float
+    contact_mm: float
+    blocked: int
     miss_mm: float
     miss_sd_mm: float
 
@@ -97,7 +106,7 @@ class MovePlanner:
     reserve_mm: float = 100.0
     weights: Weights = Weights()
     clearance_sd: float = 2.0
-    clearance_cap_mm: float = 1.0
+    clearance_cap_mm: float = 0.7
     needle_mm: float = 0.64
     breathing: bool = False
     seed: int = 0
@@ -122,7 +131,7 @@ class MovePlanner:
         weights = np.array(
             [
                 *(w.final, w.mean, w.rotation, w.move, w.soft_mm, w.reach, w.eta, w.after, w.obstacle),
-                *(reserve, self.reserve_mm),
+                *(reserve, self.reserve_mm, w.least_bend),
             ]
         )
         friction = np.array([m.torque / m.torsional_stiffness, m.length_mm, 0.5 * m.backlash_rad])
@@ -155,8 +164,31 @@ class MovePlanner:
         n = min(self.ahead, self.points)
         far = np.full(n, self.depth_mm)
         return State(
-            x, P, roll_rad, 0.0, -1.0, math.nan, 0.0, far, np.zeros(n), roll_rad, 0, -1e9, 0, 0.0, math.nan, math.nan
+            x,
+            P,
+            roll_rad,
+            0.0,
+            -1.0,
+            math.nan,
+            0.0,
+            far,
+            np.zeros(n),
+            roll_rad,
+            0,
+            -1e9,
+            0,
+            0.0,
+            math.inf,
+            0,
+            math.nan,
+            math.nan,
         )
+
+    def plan_ahead(self, tries: int = 20_000) -> State:
+        """The plan before the insertion: the state at the entry with its plan, miss, deviation and clearance."""
+        s = self.start(0.0)
+        careful = dataclasses.replace(self, tries=tries)
+        return careful._planned(s, Sighting(0.0, 0.0, 0.0, None), 0.0)
 
     def step(self, state: State, sighting: Sighting, ordered_rad: float, used_rad: float) -> tuple[State, Turn]:
         """Take a sighting, plan anew where it is time, and begin the turn whose depth has come."""
@@ -169,11 +201,16 @@ class MovePlanner:
             if s.depth_mm - s.planned_mm >= self.every_mm:
                 s = self._planned(s, sighting, used_rad)
             s = self._begun(s, sighting)
-        elif near and self.obstacles.present and s.depth_mm - s.planned_mm >= self.every_mm:
-            s = self._foreseen(dataclasses.replace(s, planned_mm=s.depth_mm), sighting)
-        blocked = self.obstacles.present and s.lack_mm > 0.0
-        why = "stop: no safe path" if blocked else "steer"
+        elif near and s.depth_mm - s.planned_mm >= self.every_mm:
+            s = self._foreseen(dataclasses.replace(s, planned_mm=s.depth_mm))
+        ahead = s.contact_mm - s.depth_mm
+        blocked = (s.blocked > PATIENCE and ahead < FAR_MM) or (s.blocked > 0 and ahead < NEAR_MM)
         seen = math.isfinite(s.miss_mm)
+        why = "steer"
+        if blocked:
+            why = "stop: no safe path"
+        elif seen and s.miss_mm > MISS_SAID_MM and s.depth_mm > 0.7 * self.depth_mm:
+            why = f"warning: the target will be missed by {s.miss_mm:.1f} mm"
         return s, Turn(s.goal_rad, why, blocked, s.miss_mm if seen else None, s.miss_sd_mm if seen else None)
 
     # -- parts of a step -----------------------------------------------------------------------------------------
@@ -212,32 +249,40 @@ class MovePlanner:
         n = min(len(s.depths), left)
         order = np.argsort(np.where(s.turns == 0.0, np.inf, s.depths), kind="stable")[:n]
         e0, a0 = np.maximum(s.depths[order], s.depth_mm), s.turns[order].copy()
-        task = self._task_now(s)
+        task = self.task_at(s.x, s.P)
         rng = np.random.default_rng([self.seed, s.plans])
         offset = seen.roll_rad - s.tip_rad
-        e, a, J, before = moves.search(
-            s.x, s.tip_rad, s.depth_mm, e0, a0, task, used_rad, left, offset, self.tries, rng
-        )
+        tries = self.tries * (4 if s.blocked else 1)
+        e, a, J, before = moves.search(s.x, s.tip_rad, s.depth_mm, e0, a0, task, used_rad, left, offset, tries, rng)
         if not (before - self.margin_mm > J or before >= moves.IMPOSSIBLE):
             e, a = e0, a0
         after = dataclasses.replace(s, depths=e, turns=a, planned_mm=s.depth_mm, plans=s.plans + 1)
-        return self._foreseen(after, seen)
+        return self._foreseen(after)
 
-    def _foreseen(self, s: State, seen: Sighting) -> State:
+    def _foreseen(self, s: State) -> State:
         """Where the plan leads: miss, its deviation, lack of clearance."""
-        task, out = self._task_now(s), np.zeros(moves.OUT)
+        task, out = self.task_at(s.x, s.P), np.zeros(moves.OUT)
         moves.follow_plan(s.x, s.tip_rad, s.depth_mm, s.depths, s.turns, task, out)
         J = moves.sensitivity(s.tip_rad, s.depth_mm, s.depths, s.turns, task)
         spread = J @ s.P @ J.T
         sd = math.sqrt(max(0.5 * float(spread[0, 0] + spread[1, 1]), 0.0))
-        return dataclasses.replace(s, miss_mm=math.hypot(out[0], out[1]), miss_sd_mm=sd, lack_mm=float(out[5]))
+        blocked = s.blocked + 1 if out[5] > 0.0 else 0
+        return dataclasses.replace(
+            s,
+            miss_mm=math.hypot(out[0], out[1]),
+            miss_sd_mm=sd,
+            lack_mm=float(out[5]),
+            contact_mm=float(out[6]),
+            blocked=blocked,
+        )
 
-    def _task_now(self, s: State) -> moves.Task:
+    def task_at(self, x: F64, P: F64) -> moves.Task:
+        """The task with the clearance that a state and its covariance ask for."""
         if not self.obstacles.present:
             return self._task
-        z2, P, m = self.clearance_sd**2, s.P, self.model
+        z2, m = self.clearance_sd**2, self.model
         slope = 0.5 * (P[1, 1] + P[3, 3])
-        bend = P[4, 4] + P[5, 5] + (m.wander_share * s.x[4]) ** 2 * 0.3
+        bend = P[4, 4] + P[5, 5] + (m.wander_share * x[4]) ** 2 * 0.3
         place = 0.5 * (P[0, 0] + P[2, 2])
         need = np.array([self.needle_mm, z2 * place, z2 * slope, z2 * bend, self.clearance_cap_mm])
         return self._task._replace(need=need)

@@ -23,7 +23,7 @@ CONTROLLERS = {
     "open-loop": "one plan before the insertion, never looked at again",
     "none": "no control",
 }
-AMONG_OBSTACLES = Weights(mean=0.3)  # ours: the way round leaves the axis
+AMONG_OBSTACLES = Weights(mean=1.0)  # ours: the way round leaves the axis
 
 
 def make_steerer(
