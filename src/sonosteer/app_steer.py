@@ -127,6 +127,7 @@ def plan(aim: Aim, curvature: float | None, out: Path | None, *, as_json: bool) 
     if planner.obstacles.present:
         result["clearance_mm"] = float(planner.obstacles.clearance_mm(line).min()) - planner.needle_mm
     if out is not None:
+        from sonosteer.viz.plots import standalone
         from sonosteer.viz.steering_plots import reach
 
         make_folder(out)
@@ -138,7 +139,7 @@ def plan(aim: Aim, curvature: float | None, out: Path | None, *, as_json: bool) 
             at = np.stack([*np.broadcast_arrays(depth[:, None], across[None], z[:, None])], -1)
             parts = [parse_obstacle(o) for o in aim.obstacles]
             outline = (depth, across, np.min([p.distance(at) for p in parts], axis=0))
-        (out / "plan.svg").write_text(reach(hull(ends), ends[free], aim.target_mm(), line, outline))
+        (out / "plan.svg").write_text(standalone(reach(hull(ends), ends[free], aim.target_mm(), line, outline)))
         save_json(result, out / "plan.json")
     if as_json:
         say(result, as_json)
@@ -242,6 +243,7 @@ def run(
 def _write(out: Path, done: Any, result: dict[str, Any], target: tuple[float, float], depth_mm: float) -> None:
     from sonosteer.recording.tables import LineWriter
     from sonosteer.runtime.steering import FIELDS
+    from sonosteer.viz.plots import standalone
     from sonosteer.viz.steering_plots import insertion
 
     table = LineWriter(out / "insertion.csv")
@@ -253,4 +255,4 @@ def _write(out: Path, done: Any, result: dict[str, Any], target: tuple[float, fl
     seen = np.stack([done.column(n) for n in ("depth_mm", "seen_y_mm", "seen_z_mm")], 1)
     title = f"{result['tissue']}, {result['recipe']}, seed {result['seed']}: {result['ended']}"
     ordered = (done.column("depth_mm"), done.column("ordered_rad"))
-    (out / "insertion.svg").write_text(insertion(done.path(), seen, ordered, target, depth_mm, title))
+    (out / "insertion.svg").write_text(standalone(insertion(done.path(), seen, ordered, target, depth_mm, title)))

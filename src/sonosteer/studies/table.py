@@ -7,6 +7,7 @@ from sonosteer.core.registry import LazyTable
 STUDIES = LazyTable(
     "study",
     {
+        "steering": "sonosteer.studies.steering:run",
         "tracking": "sonosteer.studies.tracking:run",
     },
 )

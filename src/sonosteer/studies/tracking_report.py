@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import html
 import itertools
 from collections.abc import Sequence
@@ -20,9 +19,10 @@ from sonosteer.metrics.significance import (
     parzen,
     pearson,
 )
+from sonosteer.studies.pages import html_page, html_table, markdown_table, write_csv
 from sonosteer.studies.paper_t_numbers import FRAMES, ORDER, PEARSON_R, TABLE_III, TABLE_VI
 from sonosteer.viz import study_plots
-from sonosteer.viz.report import STYLE
+from sonosteer.viz.plots import standalone
 
 F64 = NDArray[np.float64]
 Result = dict[str, Any]
@@ -39,16 +39,16 @@ def write(results: Sequence[Result], out: Path, *, quick: bool, seed: int) -> di
     spread = {m: _spread(m, paper) for m in methods if m in TABLE_III}
     figures = _figures(paper, methods)
     for name, svg in figures.items():
-        (out / f"{name}.svg").write_text(svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1))
-    _csv(out / "table-3.csv", rows)
+        (out / f"{name}.svg").write_text(standalone(svg))
+    write_csv(out / "table-3.csv", rows)
     for number, key in ((4, "sd_etheta"), (5, "sd_en")):
-        _csv(out / f"table-{number}.csv", _pairs(spread, key))
+        write_csv(out / f"table-{number}.csv", _pairs(spread, key))
     times = [_time_row(m, paper) for m in methods]
-    _csv(out / "table-6.csv", times)
+    write_csv(out / "table-6.csv", times)
     hard = _hard(results)
-    _csv(out / "harder.csv", hard)
+    write_csv(out / "harder.csv", hard)
     honesty = _honesty(results)
-    _csv(out / "calibration.csv", honesty)
+    write_csv(out / "calibration.csv", honesty)
     order = [_order(a, b, spread) for a, b in ORDER]
     free = [r for r in results if r["kind"] == "needle-free"]
     false = {m: sum(r["methods"][m]["runs"][0]["claimed"] for r in free) for m in ("auto", "auto, side given")}
@@ -359,7 +359,7 @@ def _page(summary: dict[str, Any], figures: dict[str, str], tables: dict[str, li
         '<p class="soft">Research software, not a medical device: not for clinical decisions.</p>',
     ]
     for title, rows in tables.items():
-        body.append(f"<h2>{html.escape(title)}</h2>{_table(rows)}")
+        body.append(f"<h2>{html.escape(title)}</h2>{html_table(rows)}")
         if title.startswith("Table III"):
             for name, svg in figures.items():
                 narrow = ' style="max-width: 430px"' if name == "calibration" else ""
@@ -369,36 +369,7 @@ def _page(summary: dict[str, Any], figures: dict[str, str], tables: dict[str, li
         f"<h2>Without a needle</h2><p>{summary['needle_free_frames']} simulated frames without a needle: auto claimed "
         f"one in {free['auto']} with nothing given, in {free['auto, side given']} with the side given.</p>"
     )
-    return (
-        (
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width, initial-scale=1"><title>Tracking study</title>'
-            f"<style>{STYLE} table.wide td, table.wide th {{ font-size: 12px; padding: 2px 7px; white-space: nowrap }} "
-            "tr.theirs td {{ color: #8a8f98 }} div.scroll {{ overflow-x: auto }}</style></head>"
-            f"<body>{''.join(body)}</body></html>\n"
-        )
-        .replace("{{", "{")
-        .replace("}}", "}")
-    )
-
-
-def _table(rows: Sequence[dict[str, Any]]) -> str:
-    if not rows:
-        return "<p>nothing</p>"
-    head = "".join(f"<th>{html.escape(str(k))}</th>" for k in rows[0])
-    lines = []
-    for row in rows:
-        kind = ' class="theirs"' if row.get("method") == "paper" else ""
-        cells = "".join(f"<td>{html.escape('' if v is None else str(v))}</td>" for v in row.values())
-        lines.append(f"<tr{kind}>{cells}</tr>")
-    return f'<div class="scroll"><table class="wide"><tr>{head}</tr>{"".join(lines)}</table></div>'
-
-
-def _csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as f:
-        writer = csv.DictWriter(f, list(rows[0]) if rows else ["nothing"])
-        writer.writeheader()
-        writer.writerows(rows)
+    return html_page("Tracking study", body)
 
 
 def _markdown(
@@ -433,7 +404,7 @@ def _markdown(
         )
     parts += ["", "![Fig. 4](fig-4.svg)", "", "## Order of the methods by the SD of e_n (F-test, 0.001)", ""]
     for title, table in (("", order), ("## Harder scenes", hard), ("## Calibration", honesty)):
-        parts += [*([title, ""] if title else []), *_markdown_table(table), ""]
+        parts += [*([title, ""] if title else []), *markdown_table(table), ""]
     again = summary["reacquired"]
     parts += [
         f"Re-acquired within 10 frames of the tip's return: {again['found again within 10 frames']} of "
@@ -442,10 +413,3 @@ def _markdown(
         "",
     ]
     return "\n".join(parts)
-
-
-def _markdown_table(rows: Sequence[dict[str, Any]]) -> list[str]:
-    if not rows:
-        return []
-    out = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
-    return out + ["| " + " | ".join("" if v is None else str(v) for v in r.values()) + " |" for r in rows]

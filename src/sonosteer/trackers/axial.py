@@ -65,10 +65,12 @@ class Axial:
 
     The rest is ours. tail_mm: length of the bright tail under the wall. reach_mm: how far a tip may have gone from one
     frame to the next before it costs as much as `prior` of a perfect match. slowest: least share of a new patch in
-    the mean template. seen, surely: share of a perfect match from which the needle counts as seen, and from which
-    the template learns. coast_frames: how long it may be unseen. search_frames: looked at before a start without a
-    click; stands_out: by how many deviations the spot must stand out of its image. sd_mm: error each way on training
-    scenes, hardly depending on how bright the spot is; coasting_mm: what every unseen frame adds.
+    the mean template. seen, surely, again: share of a perfect match from which the needle counts as seen, from which
+    the template learns, and from which it is found when it had been lost. level: the mean template is at most that
+    much brighter than the spot it began as. coast_frames: how long it may be unseen before it is lost, forget_frames:
+    before it is looked for anew in the whole image. search_frames: looked at before a start without a click;
+    stands_out: by how many deviations the spot must stand out of its image. sd_mm: error each way on training scenes,
+    hardly depending on how bright the spot is; coasting_mm: what every unseen frame adds.
     """
 
     roi_px: int = 129
@@ -82,7 +84,10 @@ class Axial:
     slowest: float = 0.02
     seen: float = 0.15
     surely: float = 0.5
+    again: float = 0.3
+    level: float = 1.15
     coast_frames: int = 40
+    forget_frames: int = 200
     search_frames: int = 8
     stands_out: float = 7.0
     sd_mm: float = 0.05
@@ -181,13 +186,14 @@ class Axial:
         reach = self.reach_mm / mm * (1.0 + 0.1 * state.missed)
         i, j, gain = match.best_gain(W, P, order, rows, bound, reach, self.prior * float(bound[0]))
         share = gain / float(bound[0]) if bound[0] > 0 else 0.0
-        if share < self.seen:
+        if share < (self.seen if state.missed <= self.coast_frames else self.again):
             return self._unseen(state, frame, mm)
         dx, dy = self._sub_pixel(W, P, i, j, gain)
         template, offset, learnt = P, state.offset_px, state.learnt
         if share > self.surely:
             template, learnt = P.copy(), learnt + 1
             match.learn(W, i, j, dx, dy, max(self.slowest, 1.0 / (20 + learnt)), template)
+            _keep_level(template, self._spot(spacing), self.level)
             if learnt % 10 == 0:
                 offset = _offset(template, self._spot(spacing))
         half = (self.roi_px - self.template_px) // 2
@@ -210,9 +216,11 @@ class Axial:
 
     def _unseen(self, state: State, frame: Frame, mm: float) -> tuple[State, Estimate]:
         missed = state.missed + 1
-        if missed > self.coast_frames:
-            return State(None), Lost(frame.index, frame.time_s, "the needle's spot has not been seen for a while")
+        if missed > self.forget_frames:
+            return State(None), Lost(frame.index, frame.time_s, "the needle has not been seen for long; looking anew")
         state = replace(state, missed=missed)
+        if missed > self.coast_frames:
+            return state, Lost(frame.index, frame.time_s, "the needle's spot has not been seen for a while")
         if state.first_px is None:
             return state, Lost(frame.index, frame.time_s, "no needle seen yet where it was clicked")
         sd = self.sd_mm + self.coasting_mm * missed
@@ -283,6 +291,13 @@ def spot(size: int, gauge_mm: float, tail_mm: float, brightness: float, x_mm: fl
 def _flanks(spacing: Spacing) -> tuple[int, int]:
     """Where the flanks begin and end, px: ours, beside a needle of up to 1.6 mm."""
     return round(FLANKS_MM[0] / spacing.x_mm), round(FLANKS_MM[1] / spacing.x_mm)
+
+
+def _keep_level(P: F32, spot_: F32, most: float) -> None:
+    """Learn the shape more than the brightness: a template as bright as the best frames misses the faint ones."""
+    level = float(np.abs(P).sum())
+    if level > 0:
+        P *= np.float32(min(1.0, most * float(np.abs(spot_).sum()) / level))
 
 
 def _offset(P: F32, spot_: F32) -> Point:

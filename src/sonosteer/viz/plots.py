@@ -45,6 +45,11 @@ def _svg(figure: Figure) -> str:
     return re.sub(r' xmlns:?\w*="[^"]*"', "", text).replace("<svg", '<svg role="img"', 1).replace("xlink:href", "href")
 
 
+def standalone(svg: str) -> str:
+    """The figure as a file of its own."""
+    return svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+
+
 def _figure(rows: int, columns: int, height: float, width: float = 8.6) -> tuple[Figure, Any]:
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)

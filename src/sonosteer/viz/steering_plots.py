@@ -54,15 +54,19 @@ def paths_per_tissue(paths: Mapping[str, Sequence[F64]], rolls: Mapping[str, Seq
         return _svg(figure)
 
 
-def fit_score(depth_mm: F64, median: F64, low: F64, high: F64) -> str:
-    """Fig. 7: score of the parameter fit against insertion depth, median and middle 90 %."""
+def fit_score(depth_mm: F64, score: tuple[F64, F64], off: tuple[F64, F64]) -> str:
+    """Fig. 7: (mean, SD) of the fit's score and of the fitted path's distance from the true one, against depth."""
     with mpl.rc_context(STYLE):
         figure, axes = _figure(1, 1, 2.8)
         axis = axes[0, 0]
-        axis.fill_between(depth_mm, low, high, color="#d7ebf7", label="5th to 95th percentile")
-        axis.plot(depth_mm, median, color=BLUE, lw=1.6, label="median")
-        axis.set(xlabel="inserted length (mm)", ylabel="L_fit, Eq. (18) (mm)", ylim=(0, None))
-        axis.set_title("Genetic fit against insertion depth")
+        for (mean, sd), colour, name in (
+            (score, AMBER, "L_fit: distance from the noisy sightings"),
+            (off, BLUE, "distance from the true path"),
+        ):
+            axis.fill_between(depth_mm, mean - sd, mean + sd, color=colour, alpha=0.2)
+            axis.plot(depth_mm, mean, color=colour, lw=1.6, label=name)
+        axis.set(xlabel="inserted length (mm)", ylabel="mm", ylim=(0, None))
+        axis.set_title("Genetic fit, mean and SD over the simulated insertions")
         axis.legend(fontsize=8)
         return _svg(figure)
 
