@@ -8,6 +8,7 @@ BENCHMARKS = LazyTable(
     "benchmark",
     {
         "tracking": "sonosteer.benchmarks.tracking:run",
+        "steering": "sonosteer.benchmarks.steering:run",
         "simulator": "sonosteer.benchmarks.simulator:run",
         "environments": "sonosteer.benchmarks.environments:run",
     },

@@ -31,8 +31,8 @@ from sonosteer.sim.steering import RECIPES, TISSUES, steering_scene
 from sonosteer.sim.world import World
 from sonosteer.steering.budget import TurnLimits
 from sonosteer.steering.obstacles import Box, Sphere, obstacles
+from sonosteer.steering.simulated_fits import CHUNK, coverage, fit_chunk
 from sonosteer.steering.table import make_steerer
-from sonosteer.studies.fit_study import CHUNK, coverage, fit_chunk
 from sonosteer.studies.journal import Journal
 from sonosteer.trackers.table import make_tracker
 

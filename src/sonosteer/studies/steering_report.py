@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sonosteer.needle.bicycle import Bicycle, Plan
 from sonosteer.sim.steering import TISSUES
 from sonosteer.steering.optimise import STARTS, optimise
-from sonosteer.studies.fit_study import DEPTHS
+from sonosteer.steering.simulated_fits import DEPTHS
 from sonosteer.studies.pages import html_page, html_table, markdown_table, write_csv
 from sonosteer.viz import steering_plots as plots
 from sonosteer.viz.plots import standalone
