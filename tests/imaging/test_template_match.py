@@ -17,26 +17,28 @@ def noise(seed, shape=(60, 70)):
 
 def test_the_variance_image_is_equations_16_and_17():
     image, V = noise(0), np.empty((33, 33), np.float32)
-    level = match.variance_image(image, 30, 28, V)
+    level = match.variance_image(image, 30, 28, False, V)
     roi = image[28 - 16 : 28 + 17, 30 - 16 : 30 + 17].astype(float)
     assert np.allclose(V, np.abs(roi - roi.mean()) / roi.std(), atol=1e-4)
     assert level == pytest.approx(V.mean(), rel=1e-5)
+    match.variance_image(image, 30, 28, True, V)
+    assert np.allclose(V, (roi - roi.mean()) / roi.std(), atol=1e-4)
 
 
 @given(st.floats(0.2, 3.0), st.floats(0, 40))
 def test_gain_and_offset_of_the_image_do_not_matter(gain, offset):
     image = noise(1) // 4
     a, b = np.empty((33, 33), np.float32), np.empty((33, 33), np.float32)
-    match.variance_image(image, 30, 28, a)
-    match.variance_image((image * gain + offset).round().astype(np.uint8), 30, 28, b)
+    match.variance_image(image, 30, 28, False, a)
+    match.variance_image((image * gain + offset).round().astype(np.uint8), 30, 28, False, b)
     assert np.abs(a - b).max() < 0.1 / gain + 0.02
 
 
 def test_beyond_the_image_lies_its_edge_and_one_grey_is_nothing():
     V = np.empty((33, 33), np.float32)
-    match.variance_image(noise(2), 0, 0, V)
+    match.variance_image(noise(2), 0, 0, True, V)
     assert (V[:16] == V[16]).all()
-    assert match.variance_image(np.full((50, 50), 9, np.uint8), 20, 20, V) == 0.0
+    assert match.variance_image(np.full((50, 50), 9, np.uint8), 20, 20, True, V) == 0.0
     assert not V.any()
 
 

@@ -28,10 +28,11 @@ I32 = NDArray[np.int32]
 
 
 @njit(cache=True, nogil=True)
-def variance_image(image: U8, x: int, y: int, out: F32) -> float:
+def variance_image(image: U8, x: int, y: int, signed: bool, out: F32) -> float:
     """V of the square ROI around (x, y) into out (n, n); pixels outside the image are those of its edge.
 
-    Returns the mean of V; 0, and V = 0, where the ROI is all one grey.
+    signed: (I - mu) / sigma, which tells bright from dark. Returns the mean of |V|; 0, and V = 0, where the ROI is all
+    one grey.
     """
     rows, columns = image.shape
     n = out.shape[0]
@@ -54,9 +55,9 @@ def variance_image(image: U8, x: int, y: int, out: F32) -> float:
     level: float = 0.0
     for i in range(n):
         for j in range(n):
-            v = abs(out[i, j] * a - b)
-            out[i, j] = v
-            level += v
+            v = out[i, j] * a - b
+            out[i, j] = v if signed else abs(v)
+            level += abs(v)
     mean_level: float = level / count
     return mean_level
 
@@ -151,7 +152,7 @@ def vertex(before: float, at: float, after: float) -> float:
 
 @njit(cache=True, nogil=True)
 def learn(V: F32, i: int, j: int, dx: float, dy: float, share: float, P: F32) -> None:
-    """Move P by a share towards the patch of V at (i, j), shifted by (dx, dy) within half a pixel. In place."""
+    """Move P by a share towards the patch of V at (i, j), shifted by (dx, dy). In place."""
     last = V.shape[0] - 1
     for r in range(P.shape[0]):
         for m in range(P.shape[1]):

@@ -28,7 +28,9 @@ DT_S = 0.01
 DEVICE = RigLimits(latency_s=0.05, roll_backlash_rad=0.0175, roll_rad_s=6.5)
 WAITS_S = 0.7  # without a tip before the hand waits and the probe looks for it, back and forth along the needle
 SWEEP_MM, SWEEP_S = 1.5, 2.0
-LOST_STOPS_S = 12.0  # without a tip before it is given up
+BLIND_MM = 2.0  # that it is then pushed on, without a turn, before it waits again
+LOST_STOPS_MM = 15.0  # pushed without a tip before it is given up
+LOST_STOPS_S = 30.0
 LONGEST_S = 300.0
 FIELDS = (
     *("time_s", "depth_mm", "y_mm", "z_mm", "seen_y_mm", "seen_z_mm", "sd_mm"),
@@ -100,7 +102,7 @@ def insert(
     state = steerer.start(world.rig.roll_rad)
     eyes = _Eyes(world, tracker, noise_mm, rng, ledger, clock)
     record = Insertion()
-    roll, k, unseen_s = world.rig.roll_rad, 0, 0.0
+    roll, k, unseen_s, seen_mm = world.rig.roll_rad, 0, 0.0, world.rig.depth_mm
     period = round(1.0 / scene.rate_hz / DT_S)
     try:
         while True:
@@ -118,18 +120,21 @@ def insert(
             if watch is not None and frame is not None:
                 watch(frame, estimate, record)
             unseen_s = 0.0 if tip is not None else unseen_s + period * DT_S
+            seen_mm = world.rig.depth_mm if tip is not None else seen_mm
+            blind_mm = world.rig.depth_mm - seen_mm
             if world.rig.depth_mm >= scene.end_mm - 1e-6:
                 record.ended = "target depth reached"
                 break
-            if turn.stop or unseen_s > LOST_STOPS_S:
+            if turn.stop or unseen_s > LOST_STOPS_S or blind_mm > LOST_STOPS_MM:
                 record.ended, record.warned = turn.why if turn.stop else "stop: the tip is lost", True
                 break
             if world.time_s > LONGEST_S:
                 record.ended = f"not there after {LONGEST_S:g} s"
                 break
-            waiting = unseen_s > WAITS_S
+            looking_s = unseen_s - WAITS_S
+            waiting = looking_s > 0 and looking_s // SWEEP_S >= blind_mm // BLIND_MM
             for _ in range(period):
-                _push(world, k, roll, unseen_s - WAITS_S if waiting else None)
+                _push(world, k, roll, looking_s % SWEEP_S if waiting else None)
                 k += not waiting
     except KeyboardInterrupt:
         record.ended, ledger.interrupted = "interrupted", True

@@ -42,6 +42,7 @@ from sonosteer.trackers.working_image import scale_of
 
 F32 = NDArray[np.float32]
 FLANKS_MM = (0.9, 2.2)
+ANCHOR_PX = 10  # how far the needle's middle is looked for in the mean template
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +81,21 @@ class Axial:
     tail_mm: float = 1.4
     brightness: float = 3.0
     reach_mm: float = 0.6
+    widens: float = 0.02
     prior: float = 0.25
     slowest: float = 0.02
     seen: float = 0.15
     surely: float = 0.5
-    again: float = 0.3
+    again: float = 0.2
+    faint: float = 0.1
+    faint_again: float = 0.2
     level: float = 1.15
     coast_frames: int = 40
-    forget_frames: int = 200
+    forget_frames: int = 400
     search_frames: int = 8
     stands_out: float = 7.0
     sd_mm: float = 0.05
+    faint_mm: float = 0.016
     coasting_mm: float = 0.008
     _scratch: Scratch = field(default_factory=Scratch, repr=False, compare=False)
 
@@ -100,7 +105,7 @@ class Axial:
         for name in ("roi_px", "template_px"):
             if getattr(self, name) % 2 == 0:
                 raise InputError(f"axial: {name} is {getattr(self, name)}, but must be odd, to have a middle")
-        if not 9 <= self.template_px <= self.roi_px - 8 <= 1000:
+        if not 4 * ANCHOR_PX < self.template_px <= self.roi_px - 8 <= 1000:
             raise InputError(f"axial: a template of {self.template_px} px does not fit a ROI of {self.roi_px} px")
 
     def prepare(self) -> None:
@@ -176,23 +181,21 @@ class Axial:
         P, mm = state.template, math.sqrt(spacing.x_mm * spacing.y_mm)
         roi_x = round(state.tip_px[0] - state.offset_px[0])
         roi_y = round(state.tip_px[1] - state.offset_px[1])
-        V = self._scratch.exactly("V", (self.roi_px, self.roi_px))
-        W = self._scratch.exactly("W", V.shape)
-        sums = self._scratch.exactly("sums", (self.roi_px + 1,), np.float64)
-        match.variance_image(image, roi_x, roi_y, V)
-        match.less_flanks(V, *_flanks(spacing), sums, W)
-        rows, bound = match.row_order(P)
-        order = _order(self.roi_px, self.template_px)
-        reach = self.reach_mm / mm * (1.0 + 0.1 * state.missed)
-        i, j, gain = match.best_gain(W, P, order, rows, bound, reach, self.prior * float(bound[0]))
-        share = gain / float(bound[0]) if bound[0] > 0 else 0.0
-        if share < (self.seen if state.missed <= self.coast_frames else self.again):
-            return self._unseen(state, frame, mm)
+        reach = self.reach_mm / mm * (1.0 + self.widens * state.missed)
+        lost = state.missed > self.coast_frames
+        W, i, j, gain, share = self._matched(image, (roi_x, roi_y), False, P, spacing, reach)
+        sd = self.sd_mm
+        if share < (self.again if lost else self.seen):  # a bright spot in a dark place?
+            W, i, j, gain, share = self._matched(image, (roi_x, roi_y), True, P, spacing, reach)
+            sd = self.faint_mm / max(share, 0.01)
+            if share < (self.faint_again if lost else self.faint):
+                return self._unseen(state, frame, mm)
         dx, dy = self._sub_pixel(W, P, i, j, gain)
         template, offset, learnt = P, state.offset_px, state.learnt
-        if share > self.surely:
+        if share > self.surely and sd == self.sd_mm:
             template, learnt = P.copy(), learnt + 1
-            match.learn(W, i, j, dx, dy, max(self.slowest, 1.0 / (20 + learnt)), template)
+            x, y = dx + offset[0], dy + offset[1]  # the needle's middle back to the template's
+            match.learn(W, i, j, x, y, max(self.slowest, 1.0 / (20 + learnt)), template)
             _keep_level(template, self._spot(spacing), self.level)
             if learnt % 10 == 0:
                 offset = _offset(template, self._spot(spacing))
@@ -203,7 +206,22 @@ class Axial:
             return self._unseen(state, frame, mm)
         first = state.first_px or tip
         after = replace(state, tip_px=tip, first_px=first, template=template, offset_px=offset, learnt=learnt, missed=0)
-        return after, self._estimate(after, frame, spacing, self.sd_mm, min(share / 0.6, 1.0), Track.TRACKING)
+        return after, self._estimate(after, frame, spacing, sd, min(share / 0.6, 1.0), Track.TRACKING)
+
+    def _matched(
+        self, image: U8, roi: tuple[int, int], signed: bool, P: F32, spacing: Spacing, reach_px: float
+    ) -> tuple[F32, int, int, float, float]:
+        """(image that was matched, row, column, gain, share of a perfect match) of the template in the ROI."""
+        V = self._scratch.exactly("V", (self.roi_px, self.roi_px))
+        W = self._scratch.exactly("W", V.shape)
+        sums = self._scratch.exactly("sums", (self.roi_px + 1,), np.float64)
+        match.variance_image(image, *roi, signed, V)
+        match.less_flanks(V, *_flanks(spacing), sums, W)
+        rows, bound = match.row_order(P)
+        perfect = float(bound[0])
+        order = _order(self.roi_px, self.template_px)
+        i, j, gain = match.best_gain(W, P, order, rows, bound, reach_px, self.prior * perfect)
+        return W, i, j, gain, gain / perfect if perfect > 0 else 0.0
 
     def _sub_pixel(self, W: F32, P: F32, i: int, j: int, gain: float) -> Point:
         last = self.roi_px - self.template_px
@@ -251,7 +269,7 @@ class Axial:
         """Eqs. (16), (17) and the patch of the frame before; the best place is the tip, whatever it looks like."""
         x, y = state.tip_px or state.click_px or (0.0, 0.0)
         V = self._scratch.exactly("V", (self.roi_px, self.roi_px))
-        if match.variance_image(image, round(x), round(y), V) == 0.0:
+        if match.variance_image(image, round(x), round(y), False, V) == 0.0:
             return state, Lost(frame.index, frame.time_s, "the region of interest is all one grey")
         half = (self.roi_px - self.template_px) // 2
         i = j = half
@@ -301,11 +319,11 @@ def _keep_level(P: F32, spot_: F32, most: float) -> None:
 
 
 def _offset(P: F32, spot_: F32) -> Point:
-    """Where the spot lies in a mean template, sub-pixel: best correlation within 4 px."""
-    inner = spot_[4:-4, 4:-4]
+    """Where the spot lies in a mean template, sub-pixel: best correlation within ANCHOR_PX."""
+    inner = spot_[ANCHOR_PX:-ANCHOR_PX, ANCHOR_PX:-ANCHOR_PX]
     score = cv2.matchTemplate(P, inner - inner.mean(), cv2.TM_CCORR)
     i, j = (int(v) for v in np.unravel_index(int(score.argmax()), score.shape))
     i, j = min(max(i, 1), score.shape[0] - 2), min(max(j, 1), score.shape[1] - 2)
     dx = match.vertex(float(score[i, j - 1]), float(score[i, j]), float(score[i, j + 1]))
     dy = match.vertex(float(score[i - 1, j]), float(score[i, j]), float(score[i + 1, j]))
-    return j - 4 + dx, i - 4 + dy
+    return j - ANCHOR_PX + dx, i - ANCHOR_PX + dy
