@@ -102,7 +102,6 @@ class Aim:
 
 def plan(aim: Aim, curvature: float | None, out: Path | None, *, as_json: bool) -> dict[str, Any]:
     """`sonosteer steer plan`: the turns planned before the insertion, and whether they are safe."""
-    from sonosteer.steering.obstacles import parse_obstacle
     from sonosteer.steering.reach import hull, reachable
 
     planner = aim.steerer("moves").controller
@@ -137,11 +136,10 @@ def plan(aim: Aim, curvature: float | None, out: Path | None, *, as_json: bool) 
         ends, free = reachable(planner, np.random.default_rng(aim.seed))
         outline = None
         if planner.obstacles.present:
-            depth, across = np.linspace(0, aim.depth_mm, 241), np.linspace(-15, 15, 121)
-            z = np.interp(depth, line[:, 0], line[:, 2])
-            at = np.stack([*np.broadcast_arrays(depth[:, None], across[None], z[:, None])], -1)
-            parts = [parse_obstacle(o) for o in aim.obstacles]
-            outline = (depth, across, np.min([p.distance(at) for p in parts], axis=0))
+            field = planner.obstacles
+            depth = field.origin_mm[0] + field.step_mm * np.arange(field.field.shape[0])
+            across = field.origin_mm[1] + field.step_mm * np.arange(field.field.shape[1])
+            outline = (depth, across, field.field.min(axis=2))
         (out / "plan.svg").write_text(standalone(reach(hull(ends), ends[free], aim.target_mm(), line, outline)))
         save_json(result, out / "plan.json")
     if as_json:

@@ -102,8 +102,8 @@ def reach(
 ) -> str:
     """Left: what can be reached at the target's depth, and of it what without contact. Right: the plan's path.
 
-    corners: (m, 2) hull; free: (n, 2) ends that touch nothing. plan: (n, 3) depth, y, z. clearance: (depth, y, signed
-    distance (depth, y)) in the plane of the target's z, for the obstacles' outline.
+    corners: (m, 2) hull; free: (n, 2) ends that touch nothing. plan: (n, 3) depth, y, z. clearance: (depth, y, least
+    signed distance over z (depth, y)), for the obstacles' outline.
     """
     with mpl.rc_context(STYLE):
         figure, axes = _figure(1, 2, 3.3)
@@ -114,15 +114,13 @@ def reach(
         left.plot(closed[:, 0], closed[:, 1], color=GREY, lw=1.2, label="reachable")
         left.plot(*target_mm, "x", ms=9, mew=2, color=RED, label="target")
         left.set(xlabel="y (mm)", ylabel="z (mm)", title="At the target's depth", aspect="equal")
-        left.legend(fontsize=8)
+        left.legend(fontsize=8, loc="upper left", bbox_to_anchor=(-0.2, -0.16), ncols=3, markerscale=2)
         if clearance is not None:
             depth, across, signed = clearance
             right.contourf(depth, across, signed.T, levels=[-1e3, 0.0], colors=["#e8c9b8"])
         right.plot(plan[:, 0], plan[:, 1], color=BLUE, lw=1.6, label="y")
         right.plot(plan[:, 0], plan[:, 2], color=AMBER, lw=1.6, label="z")
-        right.set(
-            xlabel="inserted length (mm)", ylabel="across (mm)", title="Plan (shade: obstacles in y, at z = plan)"
-        )
+        right.set(xlabel="inserted length (mm)", ylabel="across (mm)", title="Plan (shade: the obstacles seen along z)")
         high = max(2.0, 1.3 * float(np.abs(plan[:, 1:]).max(initial=0.0)), 1.2 * math.hypot(*target_mm))
         right.set_ylim(-high, high)
         right.legend(fontsize=8)
