@@ -36,12 +36,14 @@ check: .venv/dev ## Style (ruff), types (mypy --strict) and who imports whom (im
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: .venv/user ## Speed against plain NumPy and OpenCV's trackers, in one run
+bench: .venv/user ## Speed of tracking, steering and simulator against their references
 	@$(BIN)/sonosteer bench tracking
+	@$(BIN)/sonosteer bench steering
 	@$(BIN)/sonosteer bench simulator
 
-study: .venv/user ## Paper T's tables and figures, ours beside theirs (study-tracking/; seven minutes on two cores)
+study: .venv/user ## Tables and figures of Papers T and S, ours beside theirs (study-*/; half an hour on two cores)
 	@$(BIN)/sonosteer study tracking
+	@$(BIN)/sonosteer study steering
 
 clean: ## Remove .venv and what make has made
-	rm -rf .venv demo-out study-tracking .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv demo-out study-tracking study-steering .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -8,6 +8,7 @@ EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.py"
 
 CHECKS = {
     "track_in_python": (lambda mean: mean < 3.0, "mean tip error"),
+    "steer_in_python": (lambda end: end < 0.6, "half a turn"),
     "own_tissue_and_needle": (lambda deflection: 0.5 < deflection < 20, "dB over the tissue"),
     "policy_in_the_environment": (lambda hits: hits >= 2, "of 3 within 5 mm"),
 }

@@ -103,6 +103,15 @@ def plan_cost(
 
 
 @njit(cache=True, nogil=True)
+def first_free(starts: F64, at: float) -> int:
+    """The first event point that lies deeper than `at`; the entry never does."""
+    fixed = 1
+    while fixed < starts.shape[0] and starts[fixed] <= at:
+        fixed += 1
+    return fixed
+
+
+@njit(cache=True, nogil=True)
 def clip_rates(starts: F64, rates: F64, depth: float, most: float, fixed: int) -> None:
     """Eq. (15): |phi-dot_i| <= most / (l_(i+1) - l_i), from section `fixed` on. In place."""
     n = starts.shape[0]
@@ -133,9 +142,7 @@ def plan_generation(
     What begins at `at` or before is frozen. A section that has begun keeps its rate and begins no later.
     """  # fmt: skip
     n = starts.shape[0]
-    fixed = 1
-    while fixed < n and starts[fixed] <= at:
-        fixed += 1
+    fixed = first_free(starts, at)
     best: float = plan_cost(k, theta0, phi0, starts, rates, depth, alpha, beta, right)
     if fixed == n:
         return best

@@ -15,7 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sonosteer.needle.bicycle import gradient, path
-from sonosteer.steering.genetic import plan_cost
+from sonosteer.steering.genetic import first_free, plan_cost
 
 F64 = NDArray[np.float64]
 SAMPLES = 16
@@ -169,9 +169,7 @@ def optimise(
     frozen. Returns the cost, which is never above that of the plan given. table: `STARTS`.
     """  # fmt: skip
     n = starts.shape[0]
-    fixed = 1
-    while fixed < n and starts[fixed] <= at:
-        fixed += 1
+    fixed = first_free(starts, at)
     best: float = plan_cost(k, theta0, phi0, starts, rates, depth, alpha, beta, True)
     if fixed == n or at >= depth - SPACE * (n + 1):
         return best

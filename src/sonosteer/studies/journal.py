@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from sonosteer.core.config import to_dict
 from sonosteer.recording.tables import LineWriter
+from sonosteer.runtime.executor import run_trials
+
+
+class Named(Protocol):
+    """A trial: its name says which."""
+
+    @property
+    def name(self) -> str:
+        """Unlike any other's of the study."""
+        ...
+
+
+Trial = TypeVar("Trial", bound=Named)
 
 
 class Journal:
@@ -34,3 +48,12 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._writer.close()
+
+
+def run_missing(work: Callable[[Trial], Any], todo: Sequence[Trial], journal: Journal, executor: str) -> Iterator[int]:
+    """Run the trials that are not in the journal yet; yields how many are done."""
+    missing = [t for t in todo if t.name not in journal.done]
+    yield len(todo) - len(missing)
+    for i, result in run_trials(work, missing, executor):
+        journal.add(missing[i].name, result)
+        yield len(journal.done)

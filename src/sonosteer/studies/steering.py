@@ -11,7 +11,7 @@ not; from `images` means that the controller knows nothing of the tip but what t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from sonosteer.core.config import save_json, to_dict
 from sonosteer.core.types import Sighting, Turn
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.recording.summary import versions
-from sonosteer.runtime.executor import run_trials
 from sonosteer.runtime.ledger import Ledger
 from sonosteer.runtime.steering import DEVICE, errors, insert
 from sonosteer.sim.steering import RECIPES, TISSUES, steering_scene
@@ -33,7 +32,7 @@ from sonosteer.steering.budget import TurnLimits
 from sonosteer.steering.obstacles import Box, Sphere, obstacles
 from sonosteer.steering.simulated_fits import CHUNK, coverage, fit_chunk
 from sonosteer.steering.table import make_steerer
-from sonosteer.studies.journal import Journal
+from sonosteer.studies.journal import Journal, run_missing
 from sonosteer.trackers.table import make_tracker
 
 F64 = NDArray[np.float64]
@@ -262,18 +261,10 @@ def run(*, out: Path, quick: bool, seed: int, executor: str, progress: Progress)
         out / "trials.jsonl", {"study": "steering", "quick": quick, "seed": seed, "trials": [t.name for t in todo]}
     )
     try:
-        for done in _run_missing(todo, journal, executor):
+        for done in run_missing(run_trial, todo, journal, executor):
             progress("trials", done, len(todo))
     finally:
         journal.close()
     summary = write(todo, [journal.done[t.name] for t in todo], out, quick=quick, seed=seed)
     save_json(to_dict(summary) | {"versions": versions(), "executor": executor}, out / "summary.json")
     return summary
-
-
-def _run_missing(todo: list[Trial], journal: Journal, executor: str) -> Iterator[int]:
-    missing = [t for t in todo if t.name not in journal.done]
-    yield len(todo) - len(missing)
-    for i, result in run_trials(run_trial, missing, executor):
-        journal.add(missing[i].name, result)
-        yield len(journal.done)

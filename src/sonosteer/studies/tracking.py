@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,10 @@ from sonosteer.core.config import save_json, to_dict
 from sonosteer.core.geometry import LinearProbe
 from sonosteer.core.types import Frame, Hint, Lost, TipEstimate, Track, Truth
 from sonosteer.recording.summary import versions
-from sonosteer.runtime.executor import run_trials
 from sonosteer.sim.scenes import Scene, make_scene, planned_angles
 from sonosteer.sim.world import World
 from sonosteer.studies.general_trackers import start_general
-from sonosteer.studies.journal import Journal
+from sonosteer.studies.journal import Journal, run_missing
 from sonosteer.trackers.table import make_tracker
 
 PAPER_METHODS = ("df", "om", "om+f", "kf", "kf+f", "pf", "pf+f", "kfv", "kfv+f", "pfv", "pfv+f")
@@ -267,7 +266,7 @@ def run(*, out: Path, quick: bool, seed: int, executor: str, progress: Progress)
         out / "trials.jsonl", {"study": "tracking", "quick": quick, "seed": seed, "trials": to_dict(todo)}
     )
     try:
-        for done in _run_missing(todo, journal, executor):
+        for done in run_missing(run_trial, todo, journal, executor):
             progress("trials", done, len(todo))
     finally:
         journal.close()
@@ -275,11 +274,3 @@ def run(*, out: Path, quick: bool, seed: int, executor: str, progress: Progress)
     summary = write(results, out, quick=quick, seed=seed)
     save_json(summary | {"versions": versions(), "executor": executor}, out / "summary.json")
     return summary
-
-
-def _run_missing(todo: list[Trial], journal: Journal, executor: str) -> Iterator[int]:
-    missing = [t for t in todo if t.name not in journal.done]
-    yield len(todo) - len(missing)
-    for i, result in run_trials(run_trial, missing, executor):
-        journal.add(missing[i].name, result)
-        yield len(journal.done)
