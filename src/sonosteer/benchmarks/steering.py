@@ -9,14 +9,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from sonosteer.benchmarks import paper_s_numpy as reference
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Frame, Hint, Sighting
 from sonosteer.metrics.latency import percentiles_ms
-from sonosteer.needle.bicycle import ends, stepwise
+from sonosteer.needle.bicycle import ends, stepwise_ends
 from sonosteer.recording.summary import versions
 from sonosteer.sim.scenes import make_scene
 from sonosteer.sim.world import World
@@ -30,12 +29,6 @@ F64 = NDArray[np.float64]
 Progress = Callable[[int], None]
 DEPTH_MM, STEP_MM = 120.0, 0.5
 NEEDLES, REPEATS = 2000, 30
-
-
-@njit(cache=True, nogil=True)
-def _stepwise_ends(k: F64, theta0: F64, starts: F64, rates: F64, depth: float, step: float, out: F64) -> None:
-    for j in range(k.shape[0]):
-        stepwise(k[j], theta0[j], 0.0, starts[j], rates[j], depth, step, out[j])
 
 
 def _times(work: Callable[[], Any], repeats: int, per: int = 1) -> list[float]:
@@ -93,7 +86,7 @@ def _model(rng: np.random.Generator, case: Callable[..., None]) -> None:
     out = np.empty((NEEDLES, 5))
     phi0 = np.zeros(NEEDLES)
     ours = _times(lambda: ends(k, theta0, phi0, starts, rates, DEPTH_MM, out), REPEATS, NEEDLES)
-    steps = _times(lambda: _stepwise_ends(k, theta0, starts, rates, DEPTH_MM, STEP_MM, out), REPEATS, NEEDLES)
+    steps = _times(lambda: stepwise_ends(k, theta0, phi0, starts, rates, DEPTH_MM, STEP_MM, out), REPEATS, NEEDLES)
     few = 20
     solver = _times(lambda: [_solve(k[i], theta0[i], starts[i], rates[i]) for i in range(few)], 3, few)
     case("simulated insertion, analytic", ours, discrete_step=steps, solve_ivp=solver)

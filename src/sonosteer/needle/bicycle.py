@@ -107,6 +107,13 @@ def stepwise(k: float, theta0: float, phi0: float, starts: F64, rates: F64, dept
 
 
 @njit(cache=True, nogil=True)
+def stepwise_ends(k: F64, theta0: F64, phi0: F64, starts: F64, rates: F64, depth: float, step: float, out: F64) -> None:
+    """As `ends`, by Algorithm 4.1."""
+    for j in range(k.shape[0]):
+        stepwise(k[j], theta0[j], phi0[j], starts[j], rates[j], depth, step, out[j])
+
+
+@njit(cache=True, nogil=True)
 def moments(a: float, d: float) -> tuple[float, float, float, float]:
     """Real and imaginary part of the integrals of exp(i a l) and of l exp(i a l) over l from 0 to d."""
     half = 0.5 * a * d
