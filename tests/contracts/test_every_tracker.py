@@ -50,6 +50,17 @@ def key(e):
     return (e.frame_index, e.state) if isinstance(e, Lost) else (e.frame_index, e.state, e.tip_px, e.angle_rad)
 
 
+def arrays_in(value):
+    if isinstance(value, np.ndarray):
+        yield value
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from arrays_in(each)
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from arrays_in(getattr(value, field.name))
+
+
 def test_the_same_clip_gives_the_same_track(tracker, clip):
     assert [key(e) for e in run(tracker, clip)] == [key(e) for e in run(tracker, clip)]
 
@@ -72,6 +83,14 @@ def test_a_state_can_be_forked_and_stored(tracker, clip):
         first, a = tracker.step(first, frame)
         again, b = tracker.step(again, frame)
         assert key(a) == key(b)
+
+
+def test_arrays_in_a_state_are_read_only_also_when_it_was_stored(tracker, clip):
+    state = tracker.start(HINT)
+    for frame in clip[:20]:
+        state, _ = tracker.step(state, frame)
+    for each in (state, pickle.loads(pickle.dumps(state))):
+        assert not [a.shape for a in arrays_in(each) if a.flags.writeable]
 
 
 def test_frames_are_left_alone(tracker, clip):

@@ -22,6 +22,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from sonosteer.core.frozen import load_locked, lock_fields
 from sonosteer.filters.tip import F32, Filter
 
 F64 = NDArray[np.float64]
@@ -91,6 +92,11 @@ class Cloud:
     x: float
     variance: float
     draws: int
+
+    __setstate__ = load_locked
+
+    def __post_init__(self) -> None:
+        lock_fields(self)
 
 
 def cloud(particles: F64, draws: int) -> Cloud:

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sonosteer.core.frozen import load_locked, lock_fields
 from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
 from sonosteer.imaging import drift
@@ -42,6 +43,11 @@ class Past:
     image: U8
     small: F32
     moved_px: Point
+
+    __setstate__ = load_locked
+
+    def __post_init__(self) -> None:
+        lock_fields(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.errors import InputError
+from sonosteer.core.frozen import load_locked, lock_fields
 from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
 from sonosteer.imaging import template_match as match
@@ -58,6 +59,11 @@ class State:
     missed: int = 0
     found: F32 | None = None
     frames: int = 0
+
+    __setstate__ = load_locked
+
+    def __post_init__(self) -> None:
+        lock_fields(self)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sonosteer.core.frozen import load_locked, lock_fields
 from sonosteer.core.geometry import Point
 from sonosteer.filters import tip_grid
 from sonosteer.imaging import curved_band
@@ -81,6 +82,11 @@ class Needle:
     bad_s: float = 0.0
     inside: int = 0
     hidden_s: float = 0.0
+
+    __setstate__ = load_locked
+
+    def __post_init__(self) -> None:
+        lock_fields(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonosteer.core.errors import InputError
+from sonosteer.core.frozen import load_locked, lock_fields
 from sonosteer.core.geometry import Point
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
 from sonosteer.filters.kalman import STEP_S, KalmanTip, Scalar
@@ -79,6 +80,11 @@ class State:
     suspects: tuple[Suspect, ...] = ()
     needle: Following | None = None
     past: tuple[tuple[float, U8], ...] = ()
+
+    __setstate__ = load_locked
+
+    def __post_init__(self) -> None:
+        lock_fields(self)
 
 
 @dataclass(frozen=True)
