@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -357,23 +358,64 @@ def study(name: str, out: Path, *, quick: bool, executor: str, seed: int, as_jso
         print(NOTICE)
 
 
-def train(stage: str, out: Path, *, quick: bool, executor: str, seed: int, as_json: bool) -> None:
-    """`sonosteer train`: a training stage."""
-    from sonosteer.learning.table import STAGES
+@dataclass(frozen=True)
+class TrainWords:
+    """What the user typed for a network's training."""
 
+    data: Path | None = None
+    preset: str = "edge"
+    recipe: str = "paper"
+    start: Path | None = None
+    device: str = "auto"
+    precision: str = "no"
+    settings: tuple[str, ...] = ()
+
+
+def train(stage: str, out: Path, words: TrainWords, *, quick: bool, executor: str, seed: int, as_json: bool) -> None:
+    """`sonosteer train`: a training stage."""
+    from sonosteer.learning.table import NETWORK_STAGES, STAGES
+
+    run = STAGES.load(stage)
+    options: dict[str, Any] = {"executor": executor}
+    if stage in NETWORK_STAGES:
+        options = {"options": _network_training(words)}
     report = _long(
-        STAGES.load(stage),
+        run,
         f"train {stage}",
-        "interrupted; nothing had been learnt yet",
+        f"interrupted; what was learnt so far is in {out}: run it again to go on"
+        if stage in NETWORK_STAGES
+        else "interrupted; nothing had been learnt yet",
         out=out,
         quick=quick,
-        executor=executor,
         seed=seed,
         as_json=as_json,
+        **options,
     )
     if report is not None:
         for path in sorted(out.iterdir()):
             print(f"  {path}")
+
+
+def _network_training(words: TrainWords) -> Any:
+    """The words of a network's training, checked. InputError for one that is not possible."""
+    from sonosteer.learning.tracking_stages import TrainOptions
+
+    for name, known in (("device", ("auto", "cpu", "cuda")), ("precision", ("no", "bf16", "fp16"))):
+        if getattr(words, name) not in known:
+            raise InputError(f"--{name} {getattr(words, name)!r}: {', '.join(known)} are possible")
+    settings = nested(parse_settings(words.settings), {})
+    wrong = [k for k in settings if k not in ("schedule", "augmentation", "model")]
+    if wrong:
+        raise InputError(f"--set {wrong[0]}: give schedule.NAME, augmentation.NAME or model.NAME")
+    return TrainOptions(
+        data=words.data,
+        preset=words.preset,
+        recipe=words.recipe,
+        start=words.start,
+        device=words.device,  # type: ignore[arg-type]
+        precision=words.precision,
+        settings=settings,
+    )
 
 
 def _long(
@@ -428,6 +470,8 @@ def doctor(*, as_json: bool) -> None:
         "MetaImage and NRRD sequences": (["SimpleITK"], "metaimage"),
         "DICOM ultrasound": (["pydicom", "python-gdcm", "pillow"], "dicom"),
         "Studies over a dask cluster": (["distributed"], "cluster"),
+        "Method vla": (["onnxruntime", "safetensors"], "onnx"),
+        "Training networks, Qwen2.5-VL": (["torch", "transformers", "accelerate", "onnx", "onnxscript"], "vla"),
     }
     extras = {}
     for what, (packages, extra) in needs.items():

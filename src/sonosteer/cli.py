@@ -222,22 +222,41 @@ def study(
     do.study(name, out or Path(f"study-{name}"), quick=quick, executor=executor, seed=seed, as_json=json)
 
 
-@app.command(epilog="Example: sonosteer train tip-weights --out weights")
+@app.command(epilog="Example: sonosteer train tracking --data d-track --from train-encoder --recipe cpu --out mine")
 def train(
-    stage: Annotated[str, typer.Argument(help="tip-weights")],
+    stage: Annotated[str, typer.Argument(help="tip-weights, encoder or tracking")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for what was learnt.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Few scenes and generations, to see that it works.")] = False,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Data set to learn from; sonosteer dataset make or import.")
+    ] = None,
+    preset: Annotated[
+        str, typer.Option("--preset", help="Size of the network: tiny, edge, base, qwen3b or qwen7b.")
+    ] = "edge",
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="paper (350 epochs, for a GPU) or cpu (about an hour on two cores).")
+    ] = "paper",
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Trained folder whose encoder is taken (and frozen).")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="What to compute on.")] = "auto",
+    precision: Annotated[str, typer.Option("--precision", metavar="no|bf16|fp16", help="Mixed precision.")] = "no",
+    settings: Settings = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A few steps, to see that it works.")] = False,
     executor: Executor = "process",
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Train on simulated insertions of the training split.
+    """Train on simulated insertions of the training split, or on your own labelled frames.
 
     tip-weights: weights of Paper T's five tip features (Eq. 24); use them by track --config tip-weights.toml.
+    encoder: vision encoder of the edge preset. tracking: Paper V's stage 1, register and tracking head on a frozen
+    encoder; use it by track --method vla --set model=FOLDER. Can be interrupted; the same command goes on. --set takes
+    schedule.NAME, augmentation.NAME and model.NAME. On several GPUs: accelerate launch -m sonosteer train ...
     """
     from sonosteer import app as do
 
-    do.train(stage, out or Path(f"train-{stage}"), quick=quick, executor=executor, seed=seed, as_json=json)
+    words = do.TrainWords(data, preset, recipe, start, device, precision, tuple(settings or ()))
+    do.train(stage, out or Path(f"train-{stage}"), words, quick=quick, executor=executor, seed=seed, as_json=json)
 
 
 steer = typer.Typer(help="Steering a flexible bevel-tip needle.", no_args_is_help=True, rich_markup_mode=None)

@@ -8,5 +8,10 @@ STAGES = LazyTable(
     "training stage",
     {
         "tip-weights": "sonosteer.learning.tip_weights:train",
+        "encoder": "sonosteer.learning.tracking_stages:train_encoder",
+        "tracking": "sonosteer.learning.tracking_stages:train_tracking",
     },
 )
+
+#: stages that train a network and take the options for that
+NETWORK_STAGES = ("encoder", "tracking")

@@ -23,6 +23,7 @@ TRACKERS = LazyTable(
         "kfv+f": "sonosteer.trackers.paper_t:KFvFeedback",
         "pfv": "sonosteer.trackers.paper_t:PFv",
         "pfv+f": "sonosteer.trackers.paper_t:PFvFeedback",
+        "vla": "sonosteer.trackers.vla:Vla",
     },
 )
 

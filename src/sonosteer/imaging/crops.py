@@ -1,0 +1,47 @@
+"""Square crops around a place, resampled to a given scale: what a network looks at."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from sonosteer.core.geometry import Point, Spacing
+
+U8 = NDArray[np.uint8]
+
+
+@njit(cache=True, nogil=True)
+def crop_kernel(image: U8, x0: float, y0: float, step_x: float, step_y: float, flip: bool, out: U8) -> None:
+    """out[i, j] = image at (x0 + j step_x, y0 + i step_y), bilinear, 0 outside; flip: columns from right to left."""
+    rows, columns = image.shape
+    n, m = out.shape
+    for i in range(n):
+        y = y0 + i * step_y
+        iy = math.floor(y)
+        fy = y - iy
+        for j in range(m):
+            x = x0 + (m - 1 - j if flip else j) * step_x
+            ix = math.floor(x)
+            if iy < 0 or ix < 0 or iy >= rows - 1 or ix >= columns - 1:
+                out[i, j] = 0
+                continue
+            fx = x - ix
+            top = image[iy, ix] * (1 - fx) + image[iy, ix + 1] * fx
+            low = image[iy + 1, ix] * (1 - fx) + image[iy + 1, ix + 1] * fx
+            out[i, j] = np.uint8(top * (1 - fy) + low * fy + 0.5)
+
+
+def crop(image: U8, centre_px: Point, size_px: int, step: Point, flip: bool = False) -> U8:
+    """A square of size_px pixels around a place, `step` image pixels apart, 0 outside the image."""
+    out = np.empty((size_px, size_px), np.uint8)
+    half = (size_px - 1) / 2
+    crop_kernel(image, centre_px[0] - half * step[0], centre_px[1] - half * step[1], *step, flip, out)
+    return out
+
+
+def step_of(spacing: Spacing, scale_mm: float) -> Point:
+    """Image pixels per crop pixel."""
+    return scale_mm / spacing.x_mm, scale_mm / spacing.y_mm

@@ -1,0 +1,1 @@
+"""Videos to learn from: made, imported, read. No torch in this room."""

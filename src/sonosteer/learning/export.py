@@ -1,0 +1,100 @@
+"""Network -> ONNX graphs without weights: they stay in model.safetensors, once, and are put in when a graph is loaded.
+
+template.onnx: template (1, T, T) uint8 -> kept (1, M, c). search.onnx: search (2, S, S) uint8 and kept ->
+candidates score, visible, sd (K,), centre, size (K, 2), in crop units. graphs.json: which weights each graph needs.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sonosteer.core.errors import MissingExtraError
+from sonosteer.learning.nets.face import TipNet
+
+TEMPLATE, SEARCH, GRAPHS = "template.onnx", "search.onnx", "graphs.json"
+OUTPUTS = ("score", "visible", "sd", "centre", "size")
+
+
+class _Template(nn.Module):
+    def __init__(self, net: TipNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, template: Tensor) -> Tensor:
+        return self.net.embed(template[None].float() / 255)
+
+
+class _Search(nn.Module):
+    def __init__(self, net: TipNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, search: Tensor, kept: Tensor) -> tuple[Tensor, ...]:
+        found = self.net.candidates(self.net.respond(search[None].float() / 255, kept))
+        return found.score[0], found.visible[0], found.sd[0], found.centre[0], found.size[0]
+
+
+def export_onnx(net: TipNet, folder: Path) -> None:
+    """Write template.onnx and search.onnx beside the weights. MissingExtraError without onnx and onnxscript."""
+    try:
+        import onnx
+        import onnxscript  # noqa: F401  torch's exporter needs it
+    except ImportError:
+        raise MissingExtraError("exporting to ONNX", "onnx and onnxscript", "vla") from None
+    net.eval()
+    template = torch.zeros(1, net.template_px, net.template_px, dtype=torch.uint8)
+    search = torch.zeros(2, net.search_px, net.search_px, dtype=torch.uint8)
+    with torch.no_grad():  # once by hand: the exporter cannot look into how the library lays out its windows
+        kept = net.embed(template[None].float() / 255)
+        net.respond(search[None].float() / 255, kept)
+    jobs: list[tuple[str, nn.Module, tuple[Any, ...], list[str], list[str]]] = [
+        (TEMPLATE, _Template(net), (template,), ["template"], ["kept"]),
+        (SEARCH, _Search(net), (search, kept), ["search", "kept"], list(OUTPUTS)),
+    ]
+    needs: dict[str, list[str]] = {}
+    for name, module, example, inputs, outputs in jobs:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                module.eval(),
+                example,
+                input_names=inputs,
+                output_names=outputs,
+                dynamo=True,
+                optimize=False,
+                verbose=False,
+            )
+        assert program is not None
+        model = program.model_proto
+        stored = {f"net.{key}" for key in net.state_dict()}
+        needs[name] = sorted(t.name.removeprefix("net.") for t in model.graph.initializer if t.name in stored)
+        for tensor in model.graph.initializer:
+            if tensor.name in stored:
+                _take_out(onnx, tensor)
+        _forget_where_it_came_from(model)
+        onnx.save(model, folder / name)
+    (folder / GRAPHS).write_text(json.dumps(needs) + "\n")
+
+
+def _take_out(onnx: Any, tensor: Any) -> None:
+    """Leave a tensor's name, type and shape; its values come from elsewhere."""
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    del tensor.external_data[:]
+    for key, value in (("location", "model.safetensors"), ("offset", "0"), ("length", "0")):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, value
+
+
+def _forget_where_it_came_from(model: Any) -> None:
+    """Stack traces and notes of the exporter make nine tenths of a graph's size."""
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.functions):
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
+    del model.graph.value_info[:]

@@ -1,0 +1,1 @@
+"""Networks, one published model a file, behind one face (`face.TipNet`)."""

@@ -1,0 +1,127 @@
+"""Paper V's tracking network: vision tower with register, cross-depth-fusion head.
+
+The template is encoded once a clip and kept reduced and fused; each frame costs one pass of the search crop.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sonosteer.learning.nets import face
+from sonosteer.learning.nets.cdf_head import CrossDepthFusionHead
+from sonosteer.learning.nets.face import Candidates, Raw, Target, TipNet
+from sonosteer.learning.nets.presets import TrackingConfig
+from sonosteer.learning.nets.qwen_vision import ConvStem, Encoded, RegisterVisionEncoder
+
+#: mean and deviation of the library's image processor, of the grey that three equal channels make
+QWEN_MEAN, QWEN_SD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+class VlaTracker(TipNet):
+    """The network of a configuration, with random weights."""
+
+    def __init__(self, config: TrackingConfig, visual: Any = None) -> None:
+        super().__init__()
+        from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
+
+        self.config = config
+        self.search_px, self.template_px = config.search_px, config.template_px
+        tower = config.tower
+        if visual is None:
+            visual = Qwen2_5_VisionTransformerPretrainedModel(tower.library_config())
+        stem: nn.Module | None = None
+        if tower.stem == "conv":
+            stem = ConvStem(2 if config.pair else 1, tower.width, tower.patch)
+            visual.patch_embed = nn.Identity()  # never used beside a stem: nothing to store
+        if config.space == "patch":
+            visual.merger = nn.Identity()
+        self.encoder = RegisterVisionEncoder(visual, config.register, config.shallow_block, config.register_mode, stem)
+        width = tower.width if config.space == "patch" else tower.out
+        self.head = CrossDepthFusionHead(
+            width, config.c, config.heads, config.fusion, config.taps, register=config.register > 0
+        )
+
+    def freeze_encoder(self) -> None:
+        """Stage 1: only register and head learn."""
+        for name, p in self.encoder.named_parameters():
+            p.requires_grad_(name == "register")
+
+    def embed(self, template: Tensor) -> Tensor:
+        """(B, 1, T, T) -> fused template tokens (B, M, c)."""
+        shallow, deep, _, _ = self._tokens(template, template)
+        return self.head.fused(shallow, deep)
+
+    def respond(self, search: Tensor, kept: Tensor) -> Raw:
+        """Maps score, visible and log_sd (B, K), box (B, K, 4)."""
+        shallow, deep, register, grid = self._tokens(search[:, 1:], search[:, :1])
+        step = self.config.tower.patch * (1 if self.config.space == "patch" else self.config.tower.merge)
+        side = self.template_px // step
+        maps = self.head(self.head.fused(shallow, deep), register, kept, grid, (side, side)).float()
+        per_cell = maps.flatten(2).transpose(1, 2)
+        return {
+            "score": per_cell[..., 0],
+            "box": per_cell[..., 1:5],
+            "visible": per_cell[..., 5],
+            "log_sd": per_cell[..., 6],
+        }
+
+    def _tokens(self, now: Tensor, before: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[int, int]]:
+        """(shallow, deep, register, grid) in the space that the head reads."""
+        config = self.config
+        frames = [before, now] if config.pair else [now]
+        if config.tower.stem == "conv":
+            image = torch.cat([face.normalised(f) for f in frames], 1)
+        else:
+            mean = now.new_tensor(QWEN_MEAN)[None, :, None, None]
+            sd = now.new_tensor(QWEN_SD)[None, :, None, None]
+            image = torch.cat([(f - mean) / sd for f in frames], 1)
+        image = image.to(next(self.encoder.visual.blocks.parameters()).dtype)
+        seen: Encoded = self.encoder(image)
+        if config.space == "patch":
+            return seen.shallow, seen.deep, seen.register, seen.grid
+        m = config.tower.merge
+        shallow, deep, register = self.encoder.merged(seen)
+        return shallow, deep, register, (seen.grid[0] // m, seen.grid[1] // m)
+
+    def _centres_and_sizes(self, box: Tensor) -> tuple[Tensor, Tensor]:
+        k = box.shape[1]
+        side = round(k**0.5)
+        offset = (box[..., :2].sigmoid() * 2 - 1) / side
+        return face.cell_centres(side, side, box) + offset, box[..., 2:].sigmoid()
+
+    def candidates(self, raw: Raw) -> Candidates:
+        """Every cell is one."""
+        centre, size = self._centres_and_sizes(raw["box"])
+        return Candidates(raw["score"].sigmoid(), centre, size, raw["visible"].sigmoid(), raw["log_sd"].exp())
+
+    def loss(self, raw: Raw, target: Target) -> tuple[Tensor, dict[str, Tensor]]:
+        """Focal loss on a Gaussian around the tip's cell, 2 GIoU, 5 L1, visibility, deviation."""
+        side = round(raw["score"].shape[1] ** 0.5)
+        cell = face.cell_of(target.centre, side, side)
+        parts = {"score": focal_on_centre(raw["score"], target, side)}
+        cands = self.candidates(raw)
+        centre, size = face.pick(cands.centre, cell), face.pick(cands.size, cell)
+        worth = target.present * target.weight
+        gain, _ = face.giou(face.as_corners(centre, size), face.as_corners(target.centre, target.size))
+        parts["giou"] = 2 * ((1 - gain) * worth).mean()
+        parts["l1"] = 5 * (((centre - target.centre).abs() + (size - target.size).abs()).sum(1) * worth).mean()
+        parts |= face.seen_and_sure(raw, cands, target, cell)
+        return torch.stack(list(parts.values())).sum(), parts
+
+
+def focal_on_centre(logit: Tensor, target: Target, side: int) -> Tensor:
+    """Penalty-reduced focal loss (Law and Deng, CornerNet, 2018): the tip's cell is 1, its neighbours are forgiven."""
+    cell = face.cell_of(target.centre, side, side)
+    at = face.cell_centres(side, side, logit)
+    middle = at[cell]
+    near = torch.exp(-((at[None] - middle[:, None]) ** 2).sum(-1) * side**2 / 2) * target.present[:, None]
+    hit = (near > 0.999).to(logit.dtype)
+    log_p, log_not = F.logsigmoid(logit), F.logsigmoid(-logit)
+    p = log_p.exp()
+    worth = target.weight[:, None]
+    each = hit * (1 - p) ** 2 * log_p * worth + (1 - hit) * (1 - near) ** 4 * p**2 * log_not
+    return -each.sum(1).mean()

@@ -1,0 +1,219 @@
+"""`sonosteer train encoder` (stage 0) and `sonosteer train tracking` (stage 1 of Paper V).
+
+* encoder: the edge preset has no pretrained vision encoder as Qwen2.5-VL has, so its own is trained first, with a
+  tracking head and without a register, on scenes (`dataset make d-encoder`).
+* tracking: encoder frozen; register and cross-depth-fusion head learn on `d-track`. The paper's schedule is the
+  default (350 epochs, batch 48, AdamW, 1e-4, a tenth after 100 epochs); `--recipe cpu` is ours for a laptop.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sonosteer.core.config import from_dict
+from sonosteer.core.errors import InputError, MissingExtraError
+
+try:
+    import torch
+except ImportError:
+    raise MissingExtraError("training a network", "torch", "vla") from None
+
+from sonosteer.learning.checkpoint import (
+    WEIGHTS,
+    from_qwen,
+    load_into,
+    read_config,
+    read_weights,
+    save_pretrained,
+    tower_of,
+)
+from sonosteer.learning.data.crops import Augmentation, Sampler
+from sonosteer.learning.data.videos import DataSet
+from sonosteer.learning.export import export_onnx
+from sonosteer.learning.fit import Device, Schedule, assess, fit
+from sonosteer.learning.nets.face import TipNet
+from sonosteer.learning.nets.presets import TrackingConfig, preset
+from sonosteer.learning.nets.vla import VlaTracker
+from sonosteer.recording.summary import versions
+
+Config = TypeVar("Config")
+Progress = Callable[[str, int, int], None]
+EPOCHS, BATCH = 350, 48  # Paper V, stage 1
+#: ours: what a laptop or a CI machine trains in about half an hour, from scratch or from an encoder
+CPU = Schedule(steps=2400, batch=24, lr=6e-4, shape="cosine", warmup=100, average=0.998, save_every=300, look_every=300)
+QUICK = Schedule(steps=6, batch=4, lr=6e-4, shape="cosine", save_every=3, look_every=3, look_samples=16)
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What the user asked for. start: a folder to take weights from. settings: of model.*, schedule.*, augmentation.*,
+    by --set.
+    """
+
+    data: Path | None = None
+    preset: str = "edge"
+    recipe: str = "paper"
+    start: Path | None = None
+    device: Device = "auto"
+    precision: str = "no"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def schedule_of(options: TrainOptions, frames: int, *, quick: bool) -> Schedule:
+    """By recipe; `frames` of the training split make an epoch."""
+    if quick:
+        base = QUICK
+    elif options.recipe == "paper":
+        base = Schedule(steps=EPOCHS * max(frames // BATCH, 1), batch=BATCH)
+    elif options.recipe == "cpu":
+        base = CPU
+    else:
+        raise InputError(f"there is no recipe {options.recipe!r}; there are: paper, cpu")
+    return _changed(base, options.settings.get("schedule", {}), "schedule")
+
+
+def _changed(base: Config, settings: Mapping[str, Any], what: str) -> Config:
+    known = {f.name: getattr(base, f.name) for f in dataclasses.fields(base)}  # type: ignore[arg-type]
+    return from_dict(type(base), known | dict(settings), what)
+
+
+def samplers(data: DataSet, net: Any, options: TrainOptions, seed: int, scale_mm: float) -> tuple[Sampler, Sampler]:
+    """(training, validation); the validation crops are drawn alike, without changes of look, from their own split."""
+    augmentation = _changed(Augmentation(), options.settings.get("augmentation", {}), "augmentation")
+    plain = dataclasses.replace(
+        augmentation,
+        wide=0.0,
+        blind=0.0,
+        away=0.0,
+        blur=0.0,
+        noise=0.0,
+        label_sd_mm=0.0,
+        gain=(1.0, 1.0001),
+        gamma=(1.0, 1.0001),
+    )
+    train = data.videos("train")
+    held = data.videos("validation")
+    if not held:  # an encoder's set has none: its last videos are held back
+        train, held = train[: -max(len(train) // 16, 1)], train[-max(len(train) // 16, 1) :]
+    shape = (net.search_px, net.template_px, scale_mm)
+    return Sampler(train, *shape, seed, augmentation), Sampler(held, *shape, 10_000 + seed, plain)
+
+
+def model_config(options: TrainOptions, **changes: Any) -> TrackingConfig:
+    """The preset with --set model.* and what a stage demands; the tower's shape is its checkpoint's, if it has one."""
+    base, asked = preset(options.preset), {**options.settings.get("model", {}), **changes}
+    checkpoint = str(asked.get("checkpoint", base.checkpoint))
+    if checkpoint:
+        asked["tower"] = tower_of(checkpoint)
+    return _changed(base, asked, "model")
+
+
+def train_encoder(*, out: Path, seed: int, quick: bool, progress: Progress, options: TrainOptions) -> dict[str, Any]:
+    """Stage 0: the whole network without a register."""
+    if preset(options.preset).checkpoint:
+        raise InputError(
+            f"{options.preset} has a pretrained encoder: train its register and head: sonosteer train tracking"
+        )
+    config = model_config(options, register=0)
+    torch.manual_seed(seed)
+    net = VlaTracker(config)
+    return _train("encoder", net, config, out, seed, quick, progress, options, {})
+
+
+def train_tracking(*, out: Path, seed: int, quick: bool, progress: Progress, options: TrainOptions) -> dict[str, Any]:
+    """Stage 1: register and head on a frozen encoder."""
+    config = model_config(options)
+    torch.manual_seed(seed)
+    begun: dict[str, Any] = {}
+    if config.checkpoint:
+        net = from_qwen(config)
+    else:
+        net = VlaTracker(config)
+        if options.start is not None:
+            begun = take_encoder(net, options.start)
+        else:
+            raise InputError(
+                f"preset {config.preset} has no pretrained encoder: train one (sonosteer train encoder) and name its "
+                "folder with --from"
+            )
+    net.freeze_encoder()
+    return _train("tracking", net, net.config, out, seed, quick, progress, options, begun)
+
+
+def take_encoder(net: VlaTracker, folder: Path) -> dict[str, Any]:
+    """Encoder weights of a saved network, and its head's where the shapes are the same; returns what it had done."""
+    config, about = read_config(folder)
+    state = read_weights(folder / WEIGHTS)
+    fresh = {k: v for k, v in net.state_dict().items() if k.startswith("head.") or k == "encoder.register"}
+    same_head = (
+        config.taps == net.config.taps and config.fusion == net.config.fusion and config.space == net.config.space
+    )
+    alike = {k for k in fresh if same_head and k in state and state[k].shape == fresh[k].shape}
+    load_into(net, {**state, **{k: v for k, v in fresh.items() if k not in alike}}, folder / WEIGHTS)
+    return {"from": str(folder), "head_kept": bool(alike), "stage0": {k: v for k, v in about.items() if k != "log"}}
+
+
+def _train(
+    stage: str,
+    net: TipNet,
+    config: TrackingConfig,
+    out: Path,
+    seed: int,
+    quick: bool,
+    progress: Progress,
+    options: TrainOptions,
+    begun: dict[str, Any],
+) -> dict[str, Any]:
+    from sonosteer.learning.model_card import write_card
+    from sonosteer.viz.training_plots import plot_training
+
+    if options.data is None:
+        raise InputError("--data FOLDER is needed: make one with sonosteer dataset make")
+    data = DataSet(options.data)
+    train, held = samplers(data, net, options, seed, config.scale_mm)
+    schedule = schedule_of(options, sum(v.entry.frames for v in train.videos), quick=quick)
+    done = fit(
+        net,
+        train,
+        held,
+        schedule,
+        out,
+        seed=seed,
+        device=options.device,
+        precision=options.precision,  # type: ignore[arg-type]
+        progress=progress,
+    )
+    final = assess(net, held, schedule.look_samples, next(net.parameters()).device)
+    about = {
+        "stage": stage,
+        "recipe": "quick" if quick else options.recipe,
+        "settings": _flat(options.settings),
+        "data": {**data.about, "videos": len(train.videos), "frames": sum(v.entry.frames for v in train.videos)},
+        "validation": {k: round(v, 3) for k, v in final.items()},
+        **done,
+        **begun,
+        "quick": quick,
+        "machine": platform.processor() or platform.machine(),
+        "versions": versions(),
+    }
+    if isinstance(net, VlaTracker):
+        save_pretrained(net, out, about)
+        if stage == "tracking" and config.space == "patch":
+            progress("writing the ONNX graphs", 0, 1)
+            export_onnx(net, out)
+    write_card(out, config, about, sum(p.numel() for p in net.parameters()))
+    plot_training(done["log"], out / "curves.svg")
+    return {k: v for k, v in about.items() if k != "log"}
+
+
+def _flat(settings: Mapping[str, Any], before: str = "") -> list[str]:
+    """{"schedule": {"lr": 1}} -> ["schedule.lr=1"]."""
+    out: list[str] = []
+    for key, value in settings.items():
+        out += _flat(value, f"{before}{key}.") if isinstance(value, Mapping) else [f"{before}{key}={value}"]
+    return out
