@@ -191,7 +191,9 @@ def evaluate(
 
 @app.command(epilog="Example: sonosteer bench tracking --json")
 def bench(
-    name: Annotated[str, typer.Argument(help="tracking, simulator or environments")] = "tracking",
+    name: Annotated[
+        str, typer.Argument(help="tracking, steering, simulator, environments, vla or vla-gpu")
+    ] = "tracking",
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -206,7 +208,7 @@ def bench(
 
 @app.command(epilog="Example: sonosteer study tracking --quick --out study-quick")
 def study(
-    name: Annotated[str, typer.Argument(help="tracking or steering")],
+    name: Annotated[str, typer.Argument(help="tracking, steering or vla-tracking")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for tables, figures and report.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A few trials, to see that it works: under a minute.")] = False,
     executor: Executor = "process",
@@ -257,6 +259,99 @@ def train(
 
     words = do.TrainWords(data, preset, recipe, start, device, precision, tuple(settings or ()))
     do.train(stage, out or Path(f"train-{stage}"), words, quick=quick, executor=executor, seed=seed, as_json=json)
+
+
+dataset = typer.Typer(help="Data sets to train on.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(dataset, name="dataset")
+DataFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the data set.")]
+
+
+@dataset.command("make", epilog="Example: sonosteer dataset make d-track --out data/d-track")
+def dataset_make(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="d-track (Paper V: 239 videos, split 7:1:2) or d-encoder (240 videos for the vision encoder).",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the data set; about 40 MB a video.")],
+    videos: Annotated[int | None, typer.Option("--videos", help="How many, instead of all.")] = None,
+    seed: Seed = 0,
+    executor: Executor = "process",
+    json: Json = False,
+) -> None:
+    """Simulate videos of insertions with exact labels, a data card and contact sheets.
+
+    Can be interrupted; the same command goes on where it stopped.
+    """
+    from sonosteer import app_data as do
+
+    do.make(name, out, videos=videos, seed=seed, executor=executor, as_json=json)
+
+
+@dataset.command("info", epilog="Example: sonosteer dataset info data/d-track --json")
+def dataset_info(folder: DataFolder, json: Json = False) -> None:
+    """Say what a data set holds, and what is missing or damaged."""
+    from sonosteer import app_data as do
+
+    do.info(folder, as_json=json)
+
+
+@dataset.command(
+    "export", epilog="Example: sonosteer dataset export data/d-track --format coco --split test --out coco"
+)
+def dataset_export(
+    folder: DataFolder,
+    out: Annotated[Path, typer.Option("--out", help="New folder for what is exported.")],
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="png|mp4|coco",
+            help="Pictures with labels.csv, clips with truth.csv, or COCO detection.",
+        ),
+    ] = "png",
+    split: Annotated[
+        list[str] | None, typer.Option("--split", help="train, validation or test only; may be repeated.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write a data set in formats that others read."""
+    from sonosteer import app_data as do
+
+    do.export(folder, out, form=form, splits=split or (), as_json=json)
+
+
+@dataset.command(
+    "import", epilog="Example: sonosteer dataset import pictures --labels tips.csv --spacing-mm 0.1 --out data/mine"
+)
+def dataset_import(
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="Folder of pictures (sub-folders are videos), or one clip.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="New folder for the data set.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            metavar="CSV",
+            help="Pictures: image,tip_x_px,tip_y_px[,visible,video,split,time_s]; clip: "
+            "frame,tip_x_px,tip_y_px[,visible]. An empty tip: there is none. Default: labels.csv in SOURCE.",
+        ),
+    ] = None,
+    spacing_mm: SpacingMm = None,
+    rate_hz: Annotated[float, typer.Option("--rate-hz", help="Of pictures without times.")] = 20.0,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Make a data set of your own labelled frames.
+
+    Split 7:1:2 by video, unless the table has a column split; one video is cut in time order.
+    """
+    from sonosteer import app_data as do
+
+    do.import_(source, out, labels=labels, spacing_mm=spacing_mm, rate_hz=rate_hz, seed=seed, as_json=json)
 
 
 steer = typer.Typer(help="Steering a flexible bevel-tip needle.", no_args_is_help=True, rich_markup_mode=None)

@@ -10,6 +10,8 @@ BENCHMARKS = LazyTable(
         "tracking": "sonosteer.benchmarks.tracking:run",
         "steering": "sonosteer.benchmarks.steering:run",
         "simulator": "sonosteer.benchmarks.simulator:run",
+        "vla": "sonosteer.benchmarks.vla:run",
+        "vla-gpu": "sonosteer.benchmarks.vla_gpu:run",
         "environments": "sonosteer.benchmarks.environments:run",
     },
 )

@@ -44,6 +44,7 @@ from sonosteer.recording.summary import versions
 Config = TypeVar("Config")
 Progress = Callable[[str, int, int], None]
 EPOCHS, BATCH = 350, 48  # Paper V, stage 1
+PUBLISHED = Augmentation()
 #: ours: what a laptop or a CI machine trains in about half an hour, from scratch or from an encoder
 CPU = Schedule(steps=2400, batch=24, lr=6e-4, shape="cosine", warmup=100, average=0.998, save_every=300, look_every=300)
 QUICK = Schedule(steps=6, batch=4, lr=6e-4, shape="cosine", save_every=3, look_every=3, look_samples=16)
@@ -82,26 +83,21 @@ def _changed(base: Config, settings: Mapping[str, Any], what: str) -> Config:
     return from_dict(type(base), known | dict(settings), what)
 
 
-def samplers(data: DataSet, net: Any, options: TrainOptions, seed: int, scale_mm: float) -> tuple[Sampler, Sampler]:
+def samplers_for(
+    data: DataSet,
+    search_px: int,
+    template_px: int,
+    scale_mm: float,
+    seed: int,
+    augmentation: Augmentation = PUBLISHED,
+) -> tuple[Sampler, Sampler]:
     """(training, validation); the validation crops are drawn alike, without changes of look, from their own split."""
-    augmentation = _changed(Augmentation(), options.settings.get("augmentation", {}), "augmentation")
-    plain = dataclasses.replace(
-        augmentation,
-        wide=0.0,
-        blind=0.0,
-        away=0.0,
-        blur=0.0,
-        noise=0.0,
-        label_sd_mm=0.0,
-        gain=(1.0, 1.0001),
-        gamma=(1.0, 1.0001),
-    )
-    train = data.videos("train")
-    held = data.videos("validation")
+    train, held = data.videos("train"), data.videos("validation")
     if not held:  # an encoder's set has none: its last videos are held back
-        train, held = train[: -max(len(train) // 16, 1)], train[-max(len(train) // 16, 1) :]
-    shape = (net.search_px, net.template_px, scale_mm)
-    return Sampler(train, *shape, seed, augmentation), Sampler(held, *shape, 10_000 + seed, plain)
+        back = max(len(train) // 16, 1)
+        train, held = train[:-back], train[-back:]
+    shape = (search_px, template_px, scale_mm)
+    return Sampler(train, *shape, seed, augmentation), Sampler(held, *shape, 10_000 + seed, augmentation.plain())
 
 
 def model_config(options: TrainOptions, **changes: Any) -> TrackingConfig:
@@ -175,7 +171,8 @@ def _train(
     if options.data is None:
         raise InputError("--data FOLDER is needed: make one with sonosteer dataset make")
     data = DataSet(options.data)
-    train, held = samplers(data, net, options, seed, config.scale_mm)
+    augmentation = _changed(Augmentation(), options.settings.get("augmentation", {}), "augmentation")
+    train, held = samplers_for(data, net.search_px, net.template_px, config.scale_mm, seed, augmentation)
     schedule = schedule_of(options, sum(v.entry.frames for v in train.videos), quick=quick)
     done = fit(
         net,

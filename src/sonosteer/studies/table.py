@@ -9,5 +9,6 @@ STUDIES = LazyTable(
     {
         "steering": "sonosteer.studies.steering:run",
         "tracking": "sonosteer.studies.tracking:run",
+        "vla-tracking": "sonosteer.studies.vla_tracking:run",
     },
 )

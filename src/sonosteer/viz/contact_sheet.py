@@ -48,7 +48,7 @@ class Tile:
 
 def write_sheet(path: Path, title: str, note: str, tiles: Sequence[Tile]) -> None:
     """Write the sheet as PNG. InputError if the disk is full."""
-    side = min(COLUMNS, len(tiles))
+    side = min(COLUMNS, max(len(tiles), 2))  # two, for the title's sake
     pictures = [thumbnail(t) for t in tiles]
     height = max(p.shape[0] for p in pictures)
     rows = -(-len(tiles) // side)
@@ -62,7 +62,7 @@ def write_sheet(path: Path, title: str, note: str, tiles: Sequence[Tile]) -> Non
         def write(x: float, y: float, text: str, colour: str = "#aab0ba", **more: Any) -> None:
             figure.text(x / wide, 1 - y / high, text, color=colour, va="center_baseline", **more)
 
-        write(GAP, HEAD / 2, title, "#f2f3f5", fontsize=12, weight="bold")
+        write(GAP, HEAD / 2, _fitted(title, letters=12 * side - 2), "#f2f3f5", fontsize=12, weight="bold")
         write(wide - GAP, HEAD / 2, note, ha="right")
         for i, (tile, picture) in enumerate(zip(tiles, pictures, strict=True)):
             x = GAP + i % side * (THUMB + GAP)
@@ -80,7 +80,7 @@ def write_sheet(path: Path, title: str, note: str, tiles: Sequence[Tile]) -> Non
             raise writing_failed(path, e, "the videos are kept") from None
 
 
-def _fitted(name: str, note: str, letters: int = 36) -> str:
+def _fitted(name: str, note: str = "", letters: int = 36) -> str:
     text = f"{name}   {note}" if note else name
     return text if len(text) <= letters else text[: letters - 1] + "…"
 

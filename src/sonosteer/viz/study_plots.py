@@ -83,3 +83,20 @@ def calibration(claimed: Sequence[float], ours: Mapping[str, Sequence[float]]) -
         axis.set_aspect("equal")
         axis.legend(fontsize=8)
         return _svg(figure)
+
+
+def tracking_curves(curves: Mapping[str, tuple[F64, F64, F64]]) -> str:
+    """Success and precision plots. curves: name -> (success at 21 overlaps, distances in mm, share within them)."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _figure(1, 2, 3.6)
+        left, right = axes[0, 0], axes[0, 1]
+        colours = mpl.colormaps["tab10"]
+        for i, (name, (success, at_mm, within)) in enumerate(curves.items()):
+            bold = {"lw": 2.4, "zorder": 5} if name.startswith("vla") else {"lw": 1.2}
+            style = {"color": colours(i % 10), "ls": "-" if i < 10 else "--", **bold}
+            left.plot(np.linspace(0, 1, len(success)), success, label=f"{name} ({100 * success.mean():.1f})", **style)
+            right.plot(at_mm, within, label=name, **style)
+        left.set(xlabel="overlap threshold", ylabel="share of frames", title="Success (AUC)", xlim=(0, 1), ylim=(0, 1))
+        right.set(xlabel="error threshold (mm)", title="Precision", xlim=(0, at_mm[-1]), ylim=(0, 1))
+        left.legend(fontsize=7, loc="lower left")
+        return _svg(figure)

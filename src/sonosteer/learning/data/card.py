@@ -128,7 +128,8 @@ def _sheets(folder: Path, name: str, videos: Sequence[Video]) -> Iterable[tuple[
         if not chosen:
             path.unlink(missing_ok=True)
             continue
-        note = f"{len(of_split)} videos, {sum(v.entry.frames for v in of_split)} frames; box {BOX_MM:g} mm"
+        videos_said, frames_said = _many(len(of_split), "video"), _many(sum(v.entry.frames for v in of_split), "frame")
+        note = f"{videos_said}, {frames_said}; box {BOX_MM:g} mm"
         write_sheet(path, f"{name}, {split}", note, [_tile(v, t) for v, t in chosen])
         yield split, path
 
@@ -138,7 +139,12 @@ def _tile(video: Video, t: int) -> Any:
 
     label, entry = video.labels[t], video.entry
     grey: NDArray[np.uint8] = np.ascontiguousarray(video.frames[t])
-    return Tile(grey, label.tip_px, box(label.tip_px, video), bool(video.visible[t]), entry.name, entry.material)
+    name = f"{entry.name}:{t}"
+    return Tile(grey, label.tip_px, box(label.tip_px, video), bool(video.visible[t]), name, entry.material)
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def box(tip_px: tuple[float, float] | None, video: Video) -> tuple[float, float, float, float] | None:
@@ -220,13 +226,19 @@ def _versions(data: DataSet) -> str:
 def _numbers(result: dict[str, Any]) -> str:
     if not result["videos"]:
         return "No whole video."
-    scales = ", ".join(" x ".join(f"{v:g}" for v in sorted(set(s))) for s in result["scales_mm_per_px"])
+    scales = said_scales(result["scales_mm_per_px"])
     sizes = ", ".join(f"{w} x {h}" for w, h in result["sizes_px"])
     seen = 100 * result["visible_share"]
+    counted = f"{_many(result['videos'], 'video')}, {_many(result['frames'], 'frame')}"
     return (
-        f"{result['videos']} videos, {result['frames']} frames of {sizes} pixels at {scales} mm per pixel, "
+        f"{counted} of {sizes} pixels at {scales} mm per pixel, "
         f"{said_bytes(result['size_bytes'])}. The tip can be seen in {seen:.1f} % of the frames."
     )
+
+
+def said_scales(scales: Iterable[tuple[float, float]]) -> str:
+    """Each as x,y, or once where pixels are square."""
+    return " and ".join(f"{x:g}" if x == y else f"{x:g},{y:g}" for x, y in scales)
 
 
 def said_bytes(size: int) -> str:
@@ -293,8 +305,9 @@ def _pictures(result: dict[str, Any]) -> str:
     shown = "\n\n".join(f"![{split}]({Path(path).name})" for split, path in result["sheets"].items())
     return f"""## Frames
 
-Spread over the videos and over their length; every fourth shows a hidden tip where its video has one. The corner
-enlarges the surroundings of the tip. Green: the tip can be seen; amber: it cannot.
+Spread over the videos and over their length; every fourth shows a hidden tip where its video has one. Below each:
+video, number of the frame, material. The corner enlarges the surroundings of the tip. Green: the tip can be seen;
+amber: it cannot.
 
 {shown}"""
 

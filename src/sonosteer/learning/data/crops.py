@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -50,6 +50,11 @@ class Augmentation:
     label_sd_mm: float = 0.1
     unseen_weight: float = 0.4
     earliest_s: float = 4.0
+
+    def plain(self) -> Augmentation:
+        """Shifts and scales only: for looking at a network."""
+        still = replace(self, wide=0.0, blind=0.0, away=0.0, label_sd_mm=0.0)
+        return replace(still, blur=0.0, noise=0.0, gain=(1.0, 1.0), gamma=(1.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True)

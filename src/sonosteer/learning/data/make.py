@@ -8,8 +8,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import multiprocessing.process
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,7 @@ from sonosteer.sim.world import World
 
 SHARES = (("train", 0.7), ("validation", 0.1), ("test", 0.2))  # Paper V, 7:1:2
 PAPER_VIDEOS, PAPER_IPS = 239, 105
+MAKING = ".making-"  # a video that is not complete
 SETS = {"d-track": PAPER_VIDEOS, "d-encoder": 240}
 
 
@@ -61,6 +64,8 @@ def plan(name: str, videos: int, seed: int) -> list[tuple[str, Scene]]:
     """Names and scenes of a set. InputError for an unknown set or too few videos."""
     if name not in SETS:
         raise InputError(f"there is no data set called {name!r}; there are: {', '.join(SETS)}")
+    if seed < 0:
+        raise InputError(f"--seed is {seed}: it must be 0 or more")
     if name == "d-track":
         if videos < 10:
             raise InputError(f"--videos is {videos}, but a set split 7:1:2 in two modes needs at least 10")
@@ -96,7 +101,7 @@ def make_video(job: Job) -> Entry:
     """Draw one video into its folder; the folder gets its name when all is there."""
     world = World(job.scene)
     spacing = Spacing(job.scene.spacing_mm, job.scene.spacing_mm)
-    making = job.folder / f".making-{job.name}"
+    making = job.folder / f"{MAKING}{job.name}"
     shutil.rmtree(making, ignore_errors=True)
     try:
         making.mkdir(parents=True)
@@ -143,10 +148,7 @@ def make(
     except OSError as e:
         raise writing_failed(out, e, "nothing was written") from None
     jobs = [Job(folder, n, scene) for n, scene in todo]
-    entries: dict[str, Entry] = {}
-    for job in jobs:
-        if (folder / job.name / LABELS).exists():
-            entries[job.name] = _with_frames(job.entry, len(read_labels(folder / job.name / LABELS)))
+    entries = _made(jobs)
     missing = [j for j in jobs if j.name not in entries]
 
     def note() -> None:
@@ -155,10 +157,33 @@ def make(
         progress("videos", len(entries), len(jobs))
 
     note()
-    for i, entry in run_trials(make_video, missing, executor):
-        entries[missing[i].name] = entry
+    others = multiprocessing.active_children()
+    try:
+        for i, entry in run_trials(make_video, missing, executor):
+            entries[missing[i].name] = entry
+            note()
+    except BaseException:
+        _stop([child for child in multiprocessing.active_children() if child not in others])
+        for path in folder.glob(f"{MAKING}*"):
+            shutil.rmtree(path, ignore_errors=True)
+        entries = _made(jobs)
         note()
+        raise
     return describe(out)
+
+
+def _made(jobs: list[Job]) -> dict[str, Entry]:
+    """The videos that are there, by name."""
+    tables = [(job, job.folder / job.name / LABELS) for job in jobs]
+    return {job.name: _with_frames(job.entry, len(read_labels(path))) for job, path in tables if path.exists()}
+
+
+def _stop(workers: Sequence[multiprocessing.process.BaseProcess]) -> None:
+    """End worker processes, which would go on with the videos that they were given."""
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join(5.0)
 
 
 def _refuse_another(out: Path, about: dict[str, Any]) -> None:

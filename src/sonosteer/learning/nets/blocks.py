@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from sonosteer.core.errors import InputError
 from sonosteer.learning.nets import face
-from sonosteer.learning.nets.face import Target
+from sonosteer.learning.nets.face import Candidates, Raw, Target
 
 Net = TypeVar("Net")
 Widths = tuple[int, int, int, int, int]
@@ -28,7 +28,7 @@ BOX_SHARE = 0.625
 FIRST_SD = 0.1
 
 
-def build(kind: type[Net], search_px: int, template_px: int, settings: Mapping[str, Any]) -> Net:
+def build(kind: Callable[..., Net], search_px: int, template_px: int, settings: Mapping[str, Any]) -> Net:
     """A network of a class. InputError for a size that is no multiple of 32 px, or a setting that it does not have."""
     for name, value in (("search_px", search_px), ("template_px", template_px)):
         if value <= 0 or value % 32:
@@ -55,7 +55,9 @@ def centre_mask(side: int, share: float, like: Tensor) -> Tensor:
 # Convolutions
 
 
-def conv(c_in: int, c_out: int, kernel: int = 3, stride: int = 1, dilation: int = 1, pad: int | None = None) -> nn.Module:
+def conv(
+    c_in: int, c_out: int, kernel: int = 3, stride: int = 1, dilation: int = 1, pad: int | None = None
+) -> nn.Module:
     """Convolution, normalised in groups of channels (small batches), ReLU. The size stays, but for the stride."""
     pad = dilation * (kernel // 2) if pad is None else pad
     layer = nn.Conv2d(c_in, c_out, kernel, stride, pad, dilation, bias=False)
@@ -73,9 +75,7 @@ class Residual(nn.Module):
     def __init__(self, c_in: int, c_out: int, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
         second = nn.Conv2d(c_out, c_out, 3, 1, dilation, dilation, bias=False)
-        self.body = nn.Sequential(
-            conv(c_in, c_out, 3, stride, dilation), second, nn.GroupNorm(8, c_out)
-        )
+        self.body = nn.Sequential(conv(c_in, c_out, 3, stride, dilation), second, nn.GroupNorm(8, c_out))
         self.shortcut = nn.Identity() if c_in == c_out and stride == 1 else nn.Conv2d(c_in, c_out, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -126,7 +126,9 @@ def template_centre(x: Tensor, most: int = 7) -> Tensor:
 
 def _by_channel(x: Tensor, kernel: Tensor, pad: int) -> Tensor:
     b, c = x.shape[:2]
-    out = F.conv2d(x.reshape(1, b * c, *x.shape[2:]), kernel.reshape(b * c, 1, *kernel.shape[2:]), None, 1, pad, 1, b * c)
+    out = F.conv2d(
+        x.reshape(1, b * c, *x.shape[2:]), kernel.reshape(b * c, 1, *kernel.shape[2:]), None, 1, pad, 1, b * c
+    )
     return out.view(b, c, *out.shape[2:])
 
 
@@ -139,7 +141,7 @@ class _Correlation(torch.autograd.Function):
         return _by_channel(x, kernel, kernel.shape[-1] // 2)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         x, kernel = (t.to(grad.dtype) for t in ctx.saved_tensors)
         pad = kernel.shape[-1] // 2
         return _by_channel(grad, kernel.flip(-1, -2), pad), _by_channel(x, grad, pad)
@@ -252,6 +254,12 @@ def cells(per_cell: Tensor) -> Tensor:
 def nearest_cell(at: Tensor, target: Target) -> Tensor:
     """(B,) number of the cell nearest the target's centre."""
     return ((at - target.centre[:, None]) ** 2).sum(-1).argmin(1)
+
+
+def cell_candidates(raw: Raw) -> Candidates:
+    """Every cell is one, of raw score, ltrb, visible and log_sd; a box's edge is at most a crop's side away."""
+    centre, size = from_ltrb(cells(raw["ltrb"]), (raw["ltrb"] - 2).sigmoid())  # ours: 0.12 to begin with
+    return Candidates(raw["score"].sigmoid(), centre, size, raw["visible"].sigmoid(), raw["log_sd"].exp())
 
 
 def inside_box(at: Tensor, target: Target) -> Tensor:

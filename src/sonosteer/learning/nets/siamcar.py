@@ -1,7 +1,7 @@
 """SiamCAR: three correlation responses become one map, whose cells say class, centerness and distances to the edges.
 
-Source: D. Guo, J. Wang, Y. Cui, Z. Wang, S. Chen, "SiamCAR: Siamese Fully Convolutional Classification and Regression for
-Visual Tracking", CVPR 2020.
+Source: D. Guo, J. Wang, Y. Cui, Z. Wang, S. Chen, "SiamCAR: Siamese Fully Convolutional Classification and Regression
+for Visual Tracking", CVPR 2020.
 
 | symbol | name here | shape |
 | --- | --- | --- |
@@ -72,9 +72,7 @@ class SiamCar(TipNet):
         """Cross-entropy, centerness and IoU loss within the box, visibility, deviation."""
         at, cands = blocks.cells(raw["ltrb"]), self.candidates(raw)
         positive = blocks.inside_box(at, target)
-        central = F.binary_cross_entropy_with_logits(
-            raw["centerness"], blocks.centerness(at, target), reduction="none"
-        )
+        central = F.binary_cross_entropy_with_logits(raw["centerness"], blocks.centerness(at, target), reduction="none")
         _, iou = blocks.overlaps(cands.centre, cands.size, target)
         misfit = -iou.clamp(min=1e-3).log()
         parts = {

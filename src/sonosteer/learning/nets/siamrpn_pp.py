@@ -1,7 +1,7 @@
 """SiamRPN++: the template's centre is correlated, channel by channel, with the search crop, and anchors are judged.
 
-Source: B. Li, W. Wu, Q. Wang, F. Zhang, J. Xing, J. Yan, "SiamRPN++: Evolution of Siamese Visual Tracking with Very Deep
-Networks", CVPR 2019.
+Source: B. Li, W. Wu, Q. Wang, F. Zhang, J. Xing, J. Yan, "SiamRPN++: Evolution of Siamese Visual Tracking with Very
+Deep Networks", CVPR 2019.
 
 | symbol | name here | shape |
 | --- | --- | --- |

@@ -1,6 +1,7 @@
 """STMTrack: the search crop reads a memory of frames and foreground masks, each place by its likeness.
 
-Source: Z. Fu, Q. Liu, Z. Fu, Y. Wang, "STMTrack: Template-free Visual Tracking with Space-time Memory Networks", CVPR 2021.
+Source: Z. Fu, Q. Liu, Z. Fu, Y. Wang, "STMTrack: Template-free Visual Tracking with Space-time Memory Networks",
+CVPR 2021.
 
 | symbol | name here | shape |
 | --- | --- | --- |
@@ -83,9 +84,7 @@ class StmTrack(TipNet):
         """Focal loss, centerness and IoU loss within the box, visibility, deviation."""
         at, cands = blocks.cells(raw["ltrb"]), self.candidates(raw)
         positive = blocks.inside_box(at, target)
-        central = F.binary_cross_entropy_with_logits(
-            raw["centerness"], blocks.centerness(at, target), reduction="none"
-        )
+        central = F.binary_cross_entropy_with_logits(raw["centerness"], blocks.centerness(at, target), reduction="none")
         _, iou = blocks.overlaps(cands.centre, cands.size, target)
         misfit = -iou.clamp(min=1e-3).log()
         parts = {

@@ -5,13 +5,15 @@ The template is encoded once a clip and kept reduced and fused; each frame costs
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sonosteer.learning.nets import face
+from sonosteer.core.config import from_dict
+from sonosteer.learning.nets import face, presets
 from sonosteer.learning.nets.cdf_head import CrossDepthFusionHead
 from sonosteer.learning.nets.face import Candidates, Raw, Target, TipNet
 from sonosteer.learning.nets.presets import TrackingConfig
@@ -125,3 +127,11 @@ def focal_on_centre(logit: Tensor, target: Target, side: int) -> Tensor:
     worth = target.weight[:, None]
     each = hit * (1 - p) ** 2 * log_p * worth + (1 - hit) * (1 - near) ** 4 * p**2 * log_not
     return -each.sum(1).mean()
+
+
+def make(search_px: int = 160, template_px: int = 64, *, preset: str = "edge", **settings: Any) -> VlaTracker:
+    """A preset with random weights. settings: fields of its configuration. InputError for one that it does not have."""
+    config = presets.preset(preset)
+    fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    changes = {**settings, "search_px": search_px, "template_px": template_px}
+    return VlaTracker(from_dict(TrackingConfig, fields | changes, "model"))

@@ -1,0 +1,223 @@
+"""The loop around the network, with a network that sees bright spots, and the model that ships."""
+
+import dataclasses
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from sonosteer.core.errors import InputError
+from sonosteer.core.geometry import Spacing
+from sonosteer.core.types import Frame, Hint, Lost, TipEstimate, Track
+from sonosteer.imaging.crops import crop, step_of
+from sonosteer.imaging.shaft_direction import ray_contrast
+from sonosteer.sim.scenes import make_scene
+from sonosteer.sim.world import World
+from sonosteer.trackers.tip_network import Answer
+from sonosteer.trackers.vla import Vla, _entry, _tiles
+
+MM = 0.4
+
+
+class BrightSpots:
+    """Cells of 8 x 8; the score is the brightest pixel's, the place where it is."""
+
+    search_px, template_px, scale_mm = 80, 32, 0.4
+
+    def __init__(self):
+        self.centres = []
+
+    def embed(self, template):
+        return np.full((1, 1, 1), template.max(), np.float32)
+
+    def respond(self, search, kept):
+        cells = search[1].reshape(10, 8, 10, 8).swapaxes(1, 2).reshape(100, 64)
+        k = cells.argmax(1)
+        y, x = np.divmod(np.arange(100), 10)
+        centre = np.stack([x * 8 + k % 8 + 0.5, y * 8 + k // 8 + 0.5], 1) / 80
+        score = (cells.max(1) / 255.0) ** 2
+        one = np.ones(100, np.float32)
+        return Answer(score.astype(np.float32), score.astype(np.float32), 0.01 * one, centre, 0.2 * np.ones((100, 2)))
+
+
+def image(*spots, size=200, level=0):
+    out = np.full((size, size), level, np.uint8)
+    for x, y, bright in spots:
+        out[round(y) - 1 : round(y) + 2, round(x) - 1 : round(x) + 2] = np.maximum(bright, out[round(y), round(x)])
+    return out
+
+
+def run(images, hint=None, mm=MM, **settings):
+    tracker = Vla(network=BrightSpots(), **settings)
+    state, out = tracker.start(hint or Hint()), []
+    for i, each in enumerate(images):
+        state, estimate = tracker.step(state, Frame(each, i, i / 30, Spacing(mm, mm)))
+        out.append(estimate)
+    return out
+
+
+def path(n, speed=1.5):
+    return [(50 + speed * i, 60 + 0.6 * speed * i) for i in range(n)]
+
+
+def test_a_click_is_followed_to_the_pixel():
+    places = path(40)
+    found = run([image((x, y, 250)) for x, y in places], Hint(start_px=places[0]))
+    assert all(e.state is Track.TRACKING for e in found)
+    assert max(math.dist(e.tip_px, (round(x), round(y))) for e, (x, y) in zip(found, places, strict=True)) < 2.5
+    assert math.dist(found[-1].tip_px, places[-1]) < 1.0
+
+
+def test_without_a_click_the_tip_is_found_and_said_to_be_unknown_before():
+    places = path(40)
+    found = run([image((x, y, 250)) for x, y in places])
+    states = [e.state for e in found]
+    assert states[0] is Track.LOST
+    first = states.index(Track.TRACKING)
+    assert first < 20
+    assert all(s is Track.TRACKING for s in states[first:])
+
+
+def test_a_tip_that_vanishes_coasts_then_is_lost_then_found_again():
+    places = path(100, 0.5)
+    seen = [image((x, y, 250)) if not 20 <= i < 70 else image() for i, (x, y) in enumerate(places)]
+    found = run(seen, Hint(start_px=places[0]))
+    states = [e.state for e in found]
+    assert states[22] is Track.COASTING
+    assert states[60] is Track.LOST
+    assert next(e for e in found if isinstance(e, Lost)).reason == "the tip is not seen any more"
+    assert states[-1] is Track.TRACKING
+    grows = [e.sd_along_mm for e in found[20:40] if isinstance(e, TipEstimate)]
+    assert grows == sorted(grows)
+
+
+def test_a_brighter_spot_far_away_is_not_jumped_to_at_once():
+    places = path(30, 0.8)
+    frames = [image((x, y, 200), *([(120, 120, 255)] if i in (10, 12, 14) else [])) for i, (x, y) in enumerate(places)]
+    found = run(frames, Hint(start_px=places[0]))
+    assert max(math.dist(e.tip_px, p) for e, p in zip(found, places, strict=True)) < 3
+
+
+def test_a_place_that_returns_while_the_prediction_is_empty_is_believed():
+    frames = [image((60, 60, 250)) for _ in range(10)] + [image((90, 90, 250)) for _ in range(20)]
+    found = run(frames, Hint(start_px=(60.0, 60.0)))
+    assert math.dist(found[-1].tip_px, (90, 90)) < 2
+
+
+def test_a_needle_drawn_back_and_a_probe_that_slides_are_followed():
+    out = path(20, 2.0)
+    places = out + out[::-1]
+    found = run([image((x, y, 250)) for x, y in places], Hint(start_px=places[0]))
+    assert math.dist(found[-1].tip_px, places[-1]) < 2
+
+
+def test_a_tip_that_leaves_the_image_is_lost_with_the_reason():
+    places = [(150 + 3.0 * i, 100.0) for i in range(30)]
+    found = run([image((x, y, 250)) if x < 197 else image() for x, y in places], Hint(start_px=places[0]), lost_s=5.0)
+    assert any(isinstance(e, Lost) and e.reason == "the tip has left the image" for e in found)
+
+
+def test_times_that_jump_and_frames_of_another_size_do_not_break_it():
+    tracker = Vla(network=BrightSpots())
+    state = tracker.start(Hint(start_px=(60.0, 60.0)))
+    for i, (time_s, size) in enumerate([(0.0, 200), (0.03, 200), (9.0, 200), (8.0, 200), (8.03, 160), (8.06, 160)]):
+        state, estimate = tracker.step(state, Frame(image((60, 60, 250), size=size), i, time_s, Spacing(MM, MM)))
+        if isinstance(estimate, TipEstimate):
+            assert np.isfinite([*estimate.tip_px, *estimate.covariance_mm2.ravel()]).all()
+
+
+def test_the_same_world_at_another_scale_gives_the_same_millimetres():
+    places = path(25, 1.0)
+    coarse = run([image((x, y, 250)) for x, y in places], Hint(start_px=places[0]))
+    fine = run(
+        [np.kron(image((x, y, 250)), np.ones((2, 2), np.uint8)) for x, y in places],
+        Hint(start_px=(2 * places[0][0] + 0.5, 2 * places[0][1] + 0.5)),
+        mm=MM / 2,
+    )
+    for a, b in zip(coarse, fine, strict=True):
+        assert math.dist([v * MM for v in a.tip_px], [(v - 0.5) / 2 * MM for v in b.tip_px]) < 0.5
+
+
+@pytest.mark.parametrize("degrees", [20.0, 45.0, 70.0, 110.0, 150.0])
+def test_the_shaft_behind_the_tip_tells_the_angle(degrees):
+    a = math.radians(degrees)
+    y, x = np.mgrid[0:200, 0:200].astype(float)
+    along, across = (
+        (x - 100) * math.cos(a) + (y - 120) * math.sin(a),
+        -(x - 100) * math.sin(a) + (y - 120) * math.cos(a),
+    )
+    picture = (40 + 180 * (np.abs(across) < 2.5) * (along < 0)).astype(np.uint8)
+    out = np.empty(90, np.float32)
+    ray_contrast(picture, 100.0, 120.0, 1.0, 1.0, 45, 6.0, out)
+    assert abs(2.0 * out.argmax() - degrees) <= 2.0
+
+
+def test_a_crop_is_the_image_at_its_own_scale_and_mirrored_when_asked():
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 255, (60, 60)).astype(np.uint8)
+    same = crop(picture, (29.5, 31.5), 20, (1.0, 1.0))
+    assert np.array_equal(same, picture[22:42, 20:40])
+    assert np.array_equal(crop(picture, (29.5, 31.5), 20, (1.0, 1.0), True), same[:, ::-1])
+    assert not crop(picture, (-100.0, 0.0), 20, (1.0, 1.0)).any()
+    assert step_of(Spacing(0.1, 0.2), 0.4) == (4.0, 2.0)
+
+
+def test_tiles_cover_the_image_and_an_axis_enters_at_its_border():
+    tiles = _tiles(100.0, 70.0, 40.0)
+    for x in np.linspace(0, 100, 21):
+        for y in np.linspace(0, 70, 15):
+            assert any(abs(x - tx) <= 20 and abs(y - ty) <= 20 for tx, ty in tiles)
+    assert _entry((50.0, 30.0), (1.0, 1.0), 200) == (20.0, 0.0)
+    assert _entry((50.0, 80.0), (1.0, 1.0), 200) == (0.0, 30.0)
+    assert _entry((150.0, 80.0), (-1.0, 1.0), 200) == (199.0, 31.0)
+
+
+def test_settings_out_of_range_are_one_line():
+    with pytest.raises(InputError, match="believed"):
+        Vla(believed=1.5)
+    with pytest.raises(InputError, match="wide"):
+        Vla(wide=9.0)
+    with pytest.raises(InputError, match="there is no runtime"):
+        Vla(runtime="tensorflow").start(Hint())
+
+
+def test_the_model_that_ships_follows_the_tip_in_unseen_tissue():
+    """Validation scenes: no choice of weights was made on them."""
+    errors = []
+    for seed, mode in ((3, "ips"), (5, "ipm")):
+        scene = make_scene("in-plane-convex/validation", seed, mode=mode)
+        clip = list(World(scene).frames())
+        tracker = Vla()
+        state = tracker.start(Hint(start_px=clip[0][1].tip_px))
+        for frame, truth in clip:
+            state, estimate = tracker.step(state, frame)
+            if truth.visible:
+                assert isinstance(estimate, TipEstimate)
+                errors.append(math.dist(estimate.tip_px, truth.tip_px) * scene.spacing_mm)
+    assert np.median(errors) < 1.0
+    assert np.mean(errors) < 2.0
+
+
+def test_torch_is_not_needed_and_not_loaded():
+    code = (
+        "import sys; from sonosteer.trackers.vla import Vla; from sonosteer.core.types import Hint; "
+        "Vla().start(Hint()); print([m for m in ('torch', 'transformers', 'onnx') if m in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "[]"
+
+
+def test_without_onnxruntime_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(InputError, match=r"pip install 'sonosteer\[onnx\]'"):
+        Vla().start(Hint())
+
+
+def test_a_state_is_small_enough_to_keep():
+    tracker = Vla(network=BrightSpots())
+    state = tracker.start(Hint(start_px=(60.0, 60.0)))
+    state, _ = tracker.step(state, Frame(image((60, 60, 250)), 0, 0.0, Spacing(MM, MM)))
+    arrays = [getattr(state, f.name) for f in dataclasses.fields(state)]
+    assert sum(a.nbytes for a in arrays if isinstance(a, np.ndarray)) < 200_000
