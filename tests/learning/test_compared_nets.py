@@ -19,15 +19,15 @@ from sonosteer.learning.nets.face import Target, TipNet  # noqa: E402
 from sonosteer.learning.nets.table import NETS  # noqa: E402
 
 S, T, B = 96, 32, 4
-SMALL = {"c": 32, "widths": (16, 16, 24, 32, 32)}
+SMALL = {"c": 16, "widths": (8, 16, 16, 24, 24)}
 SETTINGS: dict[str, dict[str, Any]] = {
     "vla": {"preset": "tiny"},
     "siamrpn++": SMALL,
     "siamcar": SMALL,
     "siamban": SMALL,
     "stmtrack": SMALL,
-    "swintrack": {"c": 64, "heads": 2, "encoder": 1},
-    "mixformer": {"c": 64, "heads": 2, "depth": 3},
+    "swintrack": {"c": 48, "heads": 2, "encoder": 1},
+    "mixformer": {"c": 32, "heads": 2, "depth": 3},
     "lorat": {"preset": "tiny"},
 }
 #: what no loss reaches, and why

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -195,11 +194,11 @@ def _train(
         **done,
         **begun,
         "quick": quick,
-        "machine": platform.processor() or platform.machine(),
+        "machine": versions()["processor"],
         "versions": versions(),
     }
     if isinstance(net, VlaTracker):
-        save_pretrained(net, out, about)
+        save_pretrained(net, out, {k: v for k, v in about.items() if k != "log"})
         if stage == "tracking" and config.space == "patch":
             progress("writing the ONNX graphs", 0, 1)
             export_onnx(net, out)

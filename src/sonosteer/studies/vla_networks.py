@@ -108,7 +108,7 @@ def train(
     out = folder / network.folder
     net = build(network, base, folder, seed)
     steps = max(round(samples * network.share / batch), 1)
-    look = max(steps // 6, 1)
+    look = max(steps // 6, 20)
     schedule = Schedule(
         steps=steps,
         batch=batch,
@@ -118,7 +118,7 @@ def train(
         average=0.998 if steps > 400 else 0.98,
         save_every=look,
         look_every=look,
-        look_samples=min(256, 4 * samples),
+        look_samples=min(256, samples),
     )
     train_set, held = samplers_for(data, base.search_px, base.template_px, base.scale_mm, seed)
     done = fit(
@@ -132,9 +132,10 @@ def train(
         progress=lambda stage, at, total: progress(f"training {network.name}", at, total),
     )
     whole = sum(p.numel() for p in net.parameters())
-    about = {**done, "network": network.name, "parameters": whole}
+    looked = done["log"][-1]["mean_mm"] if done["log"] else None
+    about = {**done, "network": network.name, "parameters": whole, "validation_mean_mm": looked}
     if isinstance(net, VlaTracker):
-        save_pretrained(net, out, about)
+        save_pretrained(net, out, {k: v for k, v in about.items() if k != "log"})
     else:
         save_file({k: v.contiguous() for k, v in net.state_dict().items()}, out / "model.safetensors")
     save_json(about, out / "training.json")

@@ -125,7 +125,7 @@ def training_table(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             "trained": f"{t['trained_parameters'] / 1e6:.2f} M",
             "samples": t["samples"],
             "minutes": f"{t['seconds'] / 60:.1f}",
-            "validation crops, mean mm": f"{t['log'][-1]['mean_mm']:.2f}" if t.get("log") else "",
+            "validation crops, mean mm": f"{t['validation_mean_mm']:.2f}" if t["validation_mean_mm"] else "",
         }
         for name, t in summary["networks"].items()
     ]
