@@ -16,7 +16,7 @@ help: ## What there is to make
 
 .venv/user: .venv/ready pyproject.toml constraints.txt
 	@echo "installing sonosteer into .venv (about a minute the first time)"
-	@$(PIP) -e '.[files]'
+	@$(PIP) -e '.[files,onnx]'
 	@touch $@
 
 .venv/dev: .venv/user
@@ -36,9 +36,10 @@ check: .venv/dev ## Style (ruff), types (mypy --strict) and who imports whom (im
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: .venv/user ## Speed of tracking, steering and simulator against their references
+bench: .venv/user ## Speed of tracking, steering, networks and simulator against their references
 	@$(BIN)/sonosteer bench tracking
 	@$(BIN)/sonosteer bench steering
+	@$(BIN)/sonosteer bench vla
 	@$(BIN)/sonosteer bench simulator
 
 study: .venv/user ## Tables and figures of Papers T and S, ours beside theirs (study-*/; half an hour on two cores)

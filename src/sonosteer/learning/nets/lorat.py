@@ -52,7 +52,10 @@ class LoraLinear(nn.Module):
 
 
 class Lorat(TipNet):
-    """start: the encoder of a saved network (frozen), or None; then `preset` says its shape. rank: of the additions."""
+    """encoder: folder of a saved network, whose encoder is frozen; None: one of `preset`'s shape, trained whole.
+
+    rank: of the additions. box: share of the template's side that its target takes.
+    """
 
     def __init__(
         self,
