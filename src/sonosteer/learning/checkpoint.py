@@ -30,6 +30,7 @@ def save_pretrained(net: VlaTracker, folder: Path, about: dict[str, Any], *, hal
     state = {k: v.detach().to("cpu", kind).contiguous() for k, v in net.state_dict().items()}
     fresh = folder / (WEIGHTS + ".new")
     save_file(state, fresh, metadata={"format": "pt", "preset": net.config.preset})
+    fresh.chmod(0o644)
     fresh.replace(folder / WEIGHTS)
 
 

@@ -115,9 +115,9 @@ class Vla:
     threads: int = 1
     believed: float = 0.2
     sure: float = 0.4
-    found: float = 0.55
+    found: float = 0.65
     near_mm: float = 3.0
-    again: int = 4
+    again: int = 5
     again_mm: float = 2.0
     agility: float = 600.0
     settle_s: float = 0.4
