@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from sonosteer.core.config import to_dict
 from sonosteer.core.errors import InputError, InterruptedRunError, SonosteerError
 from sonosteer.core.protocols import Source
 from sonosteer.core.types import Hint, Truth
+from sonosteer.learning.train_options import TrainOptions
 from sonosteer.options import (
     TrackOptions,
     nested,
@@ -358,27 +358,27 @@ def study(name: str, out: Path, *, quick: bool, executor: str, seed: int, as_jso
         print(NOTICE)
 
 
-@dataclass(frozen=True)
-class TrainWords:
-    """What the user typed for a network's training."""
+def train_options(
+    data: Path | None,
+    preset: str,
+    recipe: str,
+    start: Path | None,
+    device: Any,
+    precision: Any,
+    settings: list[str],
+) -> TrainOptions:
+    """What was typed, checked. InputError for what is not possible."""
+    return TrainOptions(data, preset, recipe, start, device, precision, nested(parse_settings(settings), {}))
 
-    data: Path | None = None
-    preset: str = "edge"
-    recipe: str = "paper"
-    start: Path | None = None
-    device: str = "auto"
-    precision: str = "no"
-    settings: tuple[str, ...] = ()
 
-
-def train(stage: str, out: Path, words: TrainWords, *, quick: bool, executor: str, seed: int, as_json: bool) -> None:
+def train(
+    stage: str, out: Path, options: TrainOptions, *, quick: bool, executor: str, seed: int, as_json: bool
+) -> None:
     """`sonosteer train`: a training stage."""
     from sonosteer.learning.table import NETWORK_STAGES, STAGES
 
     run = STAGES.load(stage)
-    options: dict[str, Any] = {"executor": executor}
-    if stage in NETWORK_STAGES:
-        options = {"options": _network_training(words)}
+    more: dict[str, Any] = {"options": options} if stage in NETWORK_STAGES else {"executor": executor}
     report = _long(
         run,
         f"train {stage}",
@@ -389,33 +389,11 @@ def train(stage: str, out: Path, words: TrainWords, *, quick: bool, executor: st
         quick=quick,
         seed=seed,
         as_json=as_json,
-        **options,
+        **more,
     )
     if report is not None:
         for path in sorted(out.iterdir()):
             print(f"  {path}")
-
-
-def _network_training(words: TrainWords) -> Any:
-    """The words of a network's training, checked. InputError for one that is not possible."""
-    from sonosteer.learning.tracking_stages import TrainOptions
-
-    for name, known in (("device", ("auto", "cpu", "cuda")), ("precision", ("no", "bf16", "fp16"))):
-        if getattr(words, name) not in known:
-            raise InputError(f"--{name} {getattr(words, name)!r}: {', '.join(known)} are possible")
-    settings = nested(parse_settings(words.settings), {})
-    wrong = [k for k in settings if k not in ("schedule", "augmentation", "model")]
-    if wrong:
-        raise InputError(f"--set {wrong[0]}: give schedule.NAME, augmentation.NAME or model.NAME")
-    return TrainOptions(
-        data=words.data,
-        preset=words.preset,
-        recipe=words.recipe,
-        start=words.start,
-        device=words.device,  # type: ignore[arg-type]
-        precision=words.precision,
-        settings=settings,
-    )
 
 
 def _long(

@@ -257,8 +257,8 @@ def train(
     """
     from sonosteer import app as do
 
-    words = do.TrainWords(data, preset, recipe, start, device, precision, tuple(settings or ()))
-    do.train(stage, out or Path(f"train-{stage}"), words, quick=quick, executor=executor, seed=seed, as_json=json)
+    options = do.train_options(data, preset, recipe, start, device, precision, settings or [])
+    do.train(stage, out or Path(f"train-{stage}"), options, quick=quick, executor=executor, seed=seed, as_json=json)
 
 
 dataset = typer.Typer(help="Data sets to train on.", no_args_is_help=True, rich_markup_mode=None)

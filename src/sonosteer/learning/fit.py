@@ -27,8 +27,8 @@ from sonosteer.core.errors import InputError
 from sonosteer.learning.data.crops import Batch, Sampler
 from sonosteer.learning.data.videos import BOX_MM
 from sonosteer.learning.nets.face import Target, TipNet, pick
+from sonosteer.learning.train_options import Device, Precision
 
-Device = Literal["auto", "cpu", "cuda"]
 CHECKPOINT, LOG = "checkpoint", "log.jsonl"
 
 
@@ -157,7 +157,7 @@ def fit(
     *,
     seed: int,
     device: Device = "auto",
-    precision: Literal["no", "bf16", "fp16"] = "no",
+    precision: Precision = "no",
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> dict[str, Any]:
     """Train `net` in place: it ends with the weights to keep. Returns what was done.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,10 +33,11 @@ from sonosteer.learning.checkpoint import (
 from sonosteer.learning.data.crops import Augmentation, Sampler
 from sonosteer.learning.data.videos import DataSet
 from sonosteer.learning.export import export_onnx
-from sonosteer.learning.fit import Device, Schedule, assess, fit
+from sonosteer.learning.fit import Schedule, assess, fit
 from sonosteer.learning.nets.face import TipNet
 from sonosteer.learning.nets.presets import TrackingConfig, preset
 from sonosteer.learning.nets.vla import VlaTracker
+from sonosteer.learning.train_options import TrainOptions
 from sonosteer.recording.summary import versions
 
 Config = TypeVar("Config")
@@ -47,21 +47,6 @@ PUBLISHED = Augmentation()
 #: ours: what a laptop or a CI machine trains in about half an hour, from scratch or from an encoder
 CPU = Schedule(steps=2400, batch=24, lr=6e-4, shape="cosine", warmup=100, average=0.998, save_every=300, look_every=300)
 QUICK = Schedule(steps=6, batch=4, lr=6e-4, shape="cosine", save_every=3, look_every=3, look_samples=16)
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What the user asked for. start: a folder to take weights from. settings: of model.*, schedule.*, augmentation.*,
-    by --set.
-    """
-
-    data: Path | None = None
-    preset: str = "edge"
-    recipe: str = "paper"
-    start: Path | None = None
-    device: Device = "auto"
-    precision: str = "no"
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def schedule_of(options: TrainOptions, frames: int, *, quick: bool) -> Schedule:
@@ -150,7 +135,7 @@ def take_encoder(net: VlaTracker, folder: Path) -> dict[str, Any]:
     )
     alike = {k for k in fresh if same_head and k in state and state[k].shape == fresh[k].shape}
     load_into(net, {**state, **{k: v for k, v in fresh.items() if k not in alike}}, folder / WEIGHTS)
-    return {"from": str(folder), "head_kept": bool(alike), "stage0": {k: v for k, v in about.items() if k != "log"}}
+    return {"from": folder.name, "head_kept": bool(alike), "stage0": {k: v for k, v in about.items() if k != "log"}}
 
 
 def _train(
@@ -181,7 +166,7 @@ def _train(
         out,
         seed=seed,
         device=options.device,
-        precision=options.precision,  # type: ignore[arg-type]
+        precision=options.precision,
         progress=progress,
     )
     final = assess(net, held, schedule.look_samples, next(net.parameters()).device)

@@ -19,12 +19,13 @@ import torch
 from sonosteer.core.config import save_json
 from sonosteer.learning.checkpoint import from_pretrained, load_into, read_weights, save_pretrained
 from sonosteer.learning.data.videos import DataSet
-from sonosteer.learning.fit import Device, Schedule, fit
+from sonosteer.learning.fit import Schedule, fit
 from sonosteer.learning.nets.face import TipNet
 from sonosteer.learning.nets.presets import TrackingConfig
 from sonosteer.learning.nets.table import NETS
 from sonosteer.learning.nets.vla import VlaTracker
 from sonosteer.learning.tracking_stages import samplers_for, take_encoder
+from sonosteer.learning.train_options import Device
 
 SEVEN = ("siamrpn++", "siamcar", "siamban", "swintrack", "stmtrack", "mixformer", "lorat")
 ENCODER, ENCODER_SINGLE = "encoder", "encoder, present frame only"

@@ -151,6 +151,7 @@ class Vla:
 
     def prepare(self) -> None:
         """Load the model, compile the kernels."""
+        self._blank()
         noise = np.random.default_rng(0).integers(0, 90, (128, 128)).astype(np.uint8)
         state = self.start(Hint(start_px=(64.0, 64.0)))
         for i in range(3):

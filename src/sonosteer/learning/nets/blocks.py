@@ -308,3 +308,13 @@ def overlaps(centre: Tensor, size: Tensor, target: Target) -> tuple[Tensor, Tens
     """(generalised IoU, IoU) of every cell's box (B, K) with the target's."""
     truth = face.as_corners(target.centre, target.size)[:, None]
     return face.giou(face.as_corners(centre, size), truth)
+
+
+def beside_the_class(raw: Raw, cands: Candidates, target: Target) -> tuple[Tensor, Tensor, Tensor]:
+    """What an anchor-free head learns beside its class: (cells within the box, centerness loss, IoU loss)."""
+    at = cells(raw["ltrb"])
+    positive = inside_box(at, target)
+    central = F.binary_cross_entropy_with_logits(raw["centerness"], centerness(at, target), reduction="none")
+    _, iou = overlaps(cands.centre, cands.size, target)
+    misfit = -iou.clamp(min=1e-3).log()
+    return positive, mean_of(central, positive, target.weight), mean_of(misfit, positive, target.weight)

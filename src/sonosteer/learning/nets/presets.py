@@ -57,8 +57,7 @@ class TrackingConfig:
 
     register: tokens, 0 for none. shallow_block: whose output is F_s. space: tokens for the head before ("patch") or
     behind the merger ("merged"). c, heads: of the head. search_px, template_px: of the crops, scale_mm: a pixel of
-    theirs. pair: previous and present frame go in together; else the present one only. stage0: whether the encoder was
-    trained on scenes first (a note, nothing else).
+    theirs. pair: previous and present frame go in together; else the present one only.
     """
 
     preset: str

@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sonosteer.learning.nets import blocks, face
 from sonosteer.learning.nets.face import Candidates, Raw, Target, TipNet
@@ -70,17 +69,14 @@ class SiamCar(TipNet):
 
     def loss(self, raw: Raw, target: Target) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy, centerness and IoU loss within the box, visibility, deviation."""
-        at, cands = blocks.cells(raw["ltrb"]), self.candidates(raw)
-        positive = blocks.inside_box(at, target)
-        central = F.binary_cross_entropy_with_logits(raw["centerness"], blocks.centerness(at, target), reduction="none")
-        _, iou = blocks.overlaps(cands.centre, cands.size, target)
-        misfit = -iou.clamp(min=1e-3).log()
+        cells, cands = blocks.cells(raw["ltrb"]), self.candidates(raw)
+        positive, central, misfit = blocks.beside_the_class(raw, cands, target)
         parts = {
             "score": blocks.two_class(raw["class"], positive, ~positive, target.weight),
-            "centerness": CENTERNESS_WEIGHT * blocks.mean_of(central, positive, target.weight),
-            "iou": BOX_WEIGHT * blocks.mean_of(misfit, positive, target.weight),
+            "centerness": CENTERNESS_WEIGHT * central,
+            "iou": BOX_WEIGHT * misfit,
         }
-        parts |= face.seen_and_sure(raw, cands, target, blocks.nearest_cell(at, target))
+        parts |= face.seen_and_sure(raw, cands, target, blocks.nearest_cell(cells, target))
         return torch.stack(list(parts.values())).sum(), parts
 
 

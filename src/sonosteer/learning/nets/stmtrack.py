@@ -82,17 +82,14 @@ class StmTrack(TipNet):
 
     def loss(self, raw: Raw, target: Target) -> tuple[Tensor, dict[str, Tensor]]:
         """Focal loss, centerness and IoU loss within the box, visibility, deviation."""
-        at, cands = blocks.cells(raw["ltrb"]), self.candidates(raw)
-        positive = blocks.inside_box(at, target)
-        central = F.binary_cross_entropy_with_logits(raw["centerness"], blocks.centerness(at, target), reduction="none")
-        _, iou = blocks.overlaps(cands.centre, cands.size, target)
-        misfit = -iou.clamp(min=1e-3).log()
+        cells, cands = blocks.cells(raw["ltrb"]), self.candidates(raw)
+        positive, central, misfit = blocks.beside_the_class(raw, cands, target)
         parts = {
             "score": focal(raw["score"], positive, target.weight),
-            "centerness": blocks.mean_of(central, positive, target.weight),
-            "iou": blocks.mean_of(misfit, positive, target.weight),
+            "centerness": central,
+            "iou": misfit,
         }
-        parts |= face.seen_and_sure(raw, cands, target, blocks.nearest_cell(at, target))
+        parts |= face.seen_and_sure(raw, cands, target, blocks.nearest_cell(cells, target))
         return torch.stack(list(parts.values())).sum(), parts
 
 
