@@ -45,7 +45,7 @@ def data(tmp_path_factory):
 
 
 def options(data, **more):
-    return TrainOptions(data=data, preset="tiny", recipe="cpu", device="cpu", **{"settings": SETTINGS, **more})
+    return TrainOptions(data=(data,), preset="tiny", recipe="cpu", device="cpu", **{"settings": SETTINGS, **more})
 
 
 @pytest.fixture(scope="module")
@@ -173,13 +173,15 @@ def test_what_is_wrong_with_a_training_is_one_line(data, tmp_path):
             run(out=tmp_path, seed=0, quick=True, progress=nothing, options=options(data, **more))
 
     with pytest.raises(InputError, match="no recipe"):
-        train_encoder(out=tmp_path, seed=0, quick=False, progress=nothing, options=TrainOptions(data, "tiny", "fast"))
+        train_encoder(
+            out=tmp_path, seed=0, quick=False, progress=nothing, options=TrainOptions((data,), "tiny", "fast")
+        )
     with pytest.raises(InputError, match="--data FOLDER is needed"):
-        train_encoder(out=tmp_path, seed=0, quick=True, progress=nothing, options=TrainOptions(None, "tiny"))
+        train_encoder(out=tmp_path, seed=0, quick=True, progress=nothing, options=TrainOptions((), "tiny"))
     refused("no setting 'stepps'", settings={"schedule": {"stepps": 3}})
     refused("name its folder with --from", run=train_tracking)
     with pytest.raises(InputError, match="is no data set"):
-        train_encoder(out=tmp_path, seed=0, quick=True, progress=nothing, options=TrainOptions(tmp_path, "tiny"))
+        train_encoder(out=tmp_path, seed=0, quick=True, progress=nothing, options=TrainOptions((tmp_path,), "tiny"))
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="PyTorch sees no GPU here"):
             fit.check_device("cuda")
@@ -212,7 +214,7 @@ def test_the_tower_of_a_published_checkpoint_is_taken_as_it_is(data, tmp_path):
     model = {"checkpoint": str(tmp_path / "qwen"), "register": 8, "shallow_block": 1, "c": 32, "heads": 2}
     sizes = {"search_px": 112, "template_px": 56, "scale_mm": 0.4}
     out = tmp_path / "out"
-    asked = TrainOptions(data, "qwen3b", "paper", device="cpu", settings={"model": {**model, **sizes}})
+    asked = TrainOptions((data,), "qwen3b", "paper", device="cpu", settings={"model": {**model, **sizes}})
     report = train_tracking(out=out, seed=0, quick=True, progress=nothing, options=asked)
     assert report["trained_parameters"] < 200_000
     net = checkpoint.from_pretrained(out)

@@ -14,6 +14,31 @@ U8 = NDArray[np.uint8]
 
 
 @njit(cache=True, nogil=True)
+def mean_kernel(image: U8, x0: float, y0: float, step_x: float, step_y: float, flip: bool, out: U8) -> None:
+    """out[i, j] = mean of the image's pixels in the cell of step_x by step_y around (x0 + j step_x, y0 + i step_y).
+
+    For steps of more than a pixel, where bilinear points would skip pixels, and thin needles with them.
+    """
+    rows, columns = image.shape
+    n, m = out.shape
+    for i in range(n):
+        top = math.floor(y0 + (i - 0.5) * step_y + 0.5)
+        low = math.floor(y0 + (i + 0.5) * step_y + 0.5)
+        for j in range(m):
+            k = m - 1 - j if flip else j
+            left = math.floor(x0 + (k - 0.5) * step_x + 0.5)
+            right = math.floor(x0 + (k + 0.5) * step_x + 0.5)
+            if top < 0 or left < 0 or low > rows or right > columns:
+                out[i, j] = 0
+                continue
+            total = 0
+            for y in range(top, low):
+                for x in range(left, right):
+                    total += image[y, x]
+            out[i, j] = np.uint8(total / ((low - top) * (right - left)) + 0.5)
+
+
+@njit(cache=True, nogil=True)
 def crop_kernel(image: U8, x0: float, y0: float, step_x: float, step_y: float, flip: bool, out: U8) -> None:
     """out[i, j] = image at (x0 + j step_x, y0 + i step_y), bilinear, 0 outside; flip: columns from right to left."""
     rows, columns = image.shape
@@ -35,13 +60,26 @@ def crop_kernel(image: U8, x0: float, y0: float, step_x: float, step_y: float, f
 
 
 def crop(image: U8, centre_px: Point, size_px: int, step: Point, flip: bool = False) -> U8:
-    """A square of size_px pixels around a place, `step` image pixels apart, 0 outside the image."""
+    """A square of size_px pixels around a place, `step` image pixels apart, 0 outside the image.
+
+    Large steps take the mean of the pixels in between.
+    """
     out = np.empty((size_px, size_px), np.uint8)
     half = (size_px - 1) / 2
-    crop_kernel(image, centre_px[0] - half * step[0], centre_px[1] - half * step[1], *step, flip, out)
+    kernel = mean_kernel if min(step) >= 2.0 else crop_kernel
+    kernel(image, centre_px[0] - half * step[0], centre_px[1] - half * step[1], *step, flip, out)
     return out
 
 
 def step_of(spacing: Spacing, scale_mm: float) -> Point:
     """Image pixels per crop pixel."""
     return scale_mm / spacing.x_mm, scale_mm / spacing.y_mm
+
+
+def working_scale(shape: tuple[int, ...], spacing: Spacing, size_px: int, scale_mm: float) -> float:
+    """mm per crop pixel: scale_mm, or finer in a small image, so that a crop spans at most 0.6 of its longer side.
+
+    Where the image is small the needle is thin and moves little; ours, down to 0.4 scale_mm.
+    """
+    longer_mm = max(shape[1] * spacing.x_mm, shape[0] * spacing.y_mm)
+    return max(min(scale_mm, 0.6 * longer_mm / size_px), 0.4 * scale_mm)

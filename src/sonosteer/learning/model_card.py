@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,22 @@ NOTICE = "Research software, not a medical device: not for clinical decisions."
 def command_of(about: Mapping[str, Any], preset: str) -> str:
     """The command that trains it again."""
     words = ["sonosteer", "train", about["stage"], "--preset", preset, "--recipe", about["recipe"]]
-    words += ["--data", about["data"]["name"], "--seed", str(about["seed"])]
+    words += [f"--data {one['name']}" for one in about["data"]["sets"]]
+    words += ["--seed", str(about["seed"])]
     words += [] if "from" not in about else ["--from", "ENCODER"]
     words += [f"--set {s}" for s in about.get("settings", ())]
     return " ".join(words)
+
+
+def _sets(data: Mapping[str, Any]) -> str:
+    return ", ".join(f"{one['name']} (seed {one.get('seed')})" for one in data["sets"])
+
+
+def _encoders(about: Mapping[str, Any]) -> Iterator[str]:
+    """What an encoder learnt from, the last training first."""
+    while "stage0" in about:
+        about = about["stage0"]
+        yield f"stage 0: {about['samples']} samples of {_sets(about['data'])}, {about['seconds'] / 60:.0f} min"
 
 
 def write_card(folder: Path, config: TrackingConfig, about: Mapping[str, Any], parameters: int) -> None:
@@ -31,8 +43,7 @@ def write_card(folder: Path, config: TrackingConfig, about: Mapping[str, Any], p
         "crops": f"search {config.search_px} px, template {config.template_px} px, {config.scale_mm:g} mm a pixel",
         "trained": f"{about['trained_parameters'] / 1e6:.2f} M parameters, {about['samples']} samples "
         f"({about['steps']} steps), seed {about['seed']}",
-        "data": f"{data['name']} (seed {data.get('seed')}), {data['videos']} videos, {data['frames']} frames of the "
-        "training split",
+        "data": f"{_sets(data)}: {data['videos']} videos, {data['frames']} frames of the training split",
         "time": f"{about['seconds'] / 60:.0f} min on {about['machine']}, {about['device']}, "
         f"{about['threads']} threads, {about['processes']} process",
         "validation crops": f"tip error mean {held['mean_mm']:.2f} mm, median {held['median_mm']:.2f}, 90 % below "
@@ -40,11 +51,8 @@ def write_card(folder: Path, config: TrackingConfig, about: Mapping[str, Any], p
         "made by": f"`{command_of(about, config.preset)}`",
     }
     if "stage0" in about:
-        stage0 = about["stage0"]
-        rows["encoder"] = (
-            f"frozen; stage 0: {stage0['samples']} samples of {stage0['data']['name']}, "
-            f"{stage0['seconds'] / 60:.0f} min"
-        )
+        frozen = "frozen; " if about["stage"] == "tracking" else "to begin with; "
+        rows["encoder"] = frozen + "; before that ".join(_encoders(about))
     table = "\n".join(f"| {k} | {v} |" for k, v in rows.items())
     quick = "\n**Trained for a few steps only, to see that it works: of no use.**\n" if about["quick"] else ""
     (folder / CARD).write_text(

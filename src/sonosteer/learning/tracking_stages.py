@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +31,7 @@ from sonosteer.learning.checkpoint import (
     tower_of,
 )
 from sonosteer.learning.data.crops import Augmentation, Sampler
-from sonosteer.learning.data.videos import DataSet
+from sonosteer.learning.data.videos import DataSet, Video
 from sonosteer.learning.export import export_onnx
 from sonosteer.learning.fit import Schedule, assess, fit
 from sonosteer.learning.nets.face import TipNet
@@ -68,7 +68,7 @@ def _changed(base: Config, settings: Mapping[str, Any], what: str) -> Config:
 
 
 def samplers_for(
-    data: DataSet,
+    data: Sequence[DataSet],
     search_px: int,
     template_px: int,
     scale_mm: float,
@@ -76,10 +76,14 @@ def samplers_for(
     augmentation: Augmentation = PUBLISHED,
 ) -> tuple[Sampler, Sampler]:
     """(training, validation); the validation crops are drawn alike, without changes of look, from their own split."""
-    train, held = data.videos("train"), data.videos("validation")
-    if not held:  # an encoder's set has none: its last videos are held back
-        back = max(len(train) // 16, 1)
-        train, held = train[:-back], train[-back:]
+    train: list[Video] = []
+    held: list[Video] = []
+    for each in data:
+        own, looked_at = each.videos("train"), each.videos("validation")
+        if not looked_at:  # an encoder's set has none: its last videos are held back
+            back = max(len(own) // 16, 1)
+            own, looked_at = own[:-back], own[-back:]
+        train, held = train + own, held + looked_at
     shape = (search_px, template_px, scale_mm)
     return Sampler(train, *shape, seed, augmentation), Sampler(held, *shape, 10_000 + seed, augmentation.plain())
 
@@ -94,7 +98,7 @@ def model_config(options: TrainOptions, **changes: Any) -> TrackingConfig:
 
 
 def train_encoder(*, out: Path, seed: int, quick: bool, progress: Progress, options: TrainOptions) -> dict[str, Any]:
-    """Stage 0: the whole network without a register."""
+    """Stage 0: the whole network without a register; from the weights of another one, if one is named."""
     if preset(options.preset).checkpoint:
         raise InputError(
             f"{options.preset} has a pretrained encoder: train its register and head: sonosteer train tracking"
@@ -102,7 +106,10 @@ def train_encoder(*, out: Path, seed: int, quick: bool, progress: Progress, opti
     config = model_config(options, register=0)
     torch.manual_seed(seed)
     net = VlaTracker(config)
-    return _train("encoder", net, config, out, seed, quick, progress, options, {})
+    begun: dict[str, Any] = {}
+    if options.start is not None:
+        begun = take_encoder(net, options.start)
+    return _train("encoder", net, config, out, seed, quick, progress, options, begun)
 
 
 def train_tracking(*, out: Path, seed: int, quick: bool, progress: Progress, options: TrainOptions) -> dict[str, Any]:
@@ -152,9 +159,9 @@ def _train(
     from sonosteer.learning.model_card import write_card
     from sonosteer.viz.training_plots import plot_training
 
-    if options.data is None:
+    if not options.data:
         raise InputError("--data FOLDER is needed: make one with sonosteer dataset make")
-    data = DataSet(options.data)
+    data = [DataSet(folder) for folder in options.data]
     augmentation = _changed(Augmentation(), options.settings.get("augmentation", {}), "augmentation")
     train, held = samplers_for(data, net.search_px, net.template_px, config.scale_mm, seed, augmentation)
     schedule = schedule_of(options, sum(v.entry.frames for v in train.videos), quick=quick)
@@ -174,7 +181,11 @@ def _train(
         "stage": stage,
         "recipe": "quick" if quick else options.recipe,
         "settings": _flat(options.settings),
-        "data": {**data.about, "videos": len(train.videos), "frames": sum(v.entry.frames for v in train.videos)},
+        "data": {
+            "sets": [each.about for each in data],
+            "videos": len(train.videos),
+            "frames": sum(v.entry.frames for v in train.videos),
+        },
         "validation": {k: round(v, 3) for k, v in final.items()},
         **done,
         **begun,

@@ -16,12 +16,13 @@ PARTS = ("schedule", "augmentation", "model")
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """start: a folder to take weights from. settings: of schedule, augmentation and model, by --set.
+    """data: folders of sets, learnt from together. start: a folder to take weights from. settings: of schedule,
+    augmentation and model, by --set.
 
     InputError for a device, a precision or a part of the settings that there is not.
     """
 
-    data: Path | None = None
+    data: tuple[Path, ...] = ()
     preset: str = "edge"
     recipe: str = "paper"
     start: Path | None = None

@@ -32,7 +32,12 @@ from sonosteer.sim.probe import Transducer
 
 Split = Literal["train", "validation", "test"]
 
-SETUPS = {"in-plane-linear": "in-plane-linear.toml", "axial": "axial.toml", "in-plane-convex": "in-plane-convex.toml"}
+SETUPS = {
+    "in-plane-linear": "in-plane-linear.toml",
+    "axial": "axial.toml",
+    "in-plane-convex": "in-plane-convex.toml",
+    "in-plane-thin": "in-plane-thin.toml",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,7 @@ def train(
         look_every=look,
         look_samples=min(256, samples),
     )
-    train_set, held = samplers_for(data, base.search_px, base.template_px, base.scale_mm, seed)
+    train_set, held = samplers_for([data], base.search_px, base.template_px, base.scale_mm, seed)
     done = fit(
         net,
         train_set,

@@ -12,16 +12,17 @@ The table is over frames whose tip can be seen, as a person could have marked th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonosteer.core.config import save_json, to_dict
 from sonosteer.core.errors import MissingExtraError
-from sonosteer.core.types import Frame, Hint, Lost, Track
+from sonosteer.core.types import Estimate, Frame, Hint, Lost, Track
 from sonosteer.learning.data import make
 from sonosteer.learning.data.videos import BOX_MM, DataSet, Entry, Video
 from sonosteer.metrics.success import overlap
@@ -31,8 +32,8 @@ from sonosteer.studies.journal import Journal, run_missing
 
 Progress = Callable[[str, int, int], None]
 SHIPPED, CLASSIC = "vla, shipped", ("auto", "kf+f")
-#: ours: samples that every compared network sees; about a quarter of an hour each on two cores
-SAMPLES, BATCH = 24_000, 24
+#: ours: samples that every compared network sees; five to ten minutes each on two cores
+SAMPLES, BATCH = 8_000, 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +52,39 @@ class Trial:
         """Method and video."""
         return f"{self.method} | {self.entry.name}"
 
+    def video(self) -> Video:
+        """Frames and labels."""
+        return Video(self.data / "videos" / self.entry.name, self.entry)
+
+
+def follow(trial: Trial, video: Video) -> Iterator[tuple[int, Any, Estimate]]:
+    """(frame, the tracker's state, its estimate), from the first frame with a tip on, where the tracker is started."""
+    tracker, hint = _tracker(trial, video)
+    first = int(frames_with_tip(video)[0])
+    x, y = video.tips_px[first].tolist()
+    tracker.prepare()
+    state = tracker.start(Hint(hint.angle_rad, hint.enters, (x, y)))
+    for t in range(first, len(video.tips_px)):
+        frame = Frame(np.array(video.frames[t]), t, float(video.times_s[t]), video.spacing)
+        state, estimate = tracker.step(state, frame)
+        yield t, state, estimate
+
+
+def frames_with_tip(video: Video) -> NDArray[np.intp]:
+    """Numbers of the frames with a tip; figures are of all but the first, whose tip every tracker is told."""
+    return np.flatnonzero(~np.isnan(video.tips_px[:, 0]))
+
 
 def run_trial(trial: Trial) -> dict[str, Any]:
     """Follow the tip through a video; figures of every frame after the first with a tip."""
-    video = Video(trial.data / "videos" / trial.entry.name, trial.entry)
-    tracker, hint = _tracker(trial, video)
+    video = trial.video()
     tips, mm = video.tips_px, np.array(trial.entry.spacing_mm)
-    first = int(np.flatnonzero(~np.isnan(tips[:, 0]))[0])
-    start = (float(tips[first, 0]), float(tips[first, 1]))
-    tracker.prepare()
-    state = tracker.start(Hint(hint.angle_rad, hint.enters, start))
-    last = np.array(start) * mm
+    counted = frames_with_tip(video)
+    last = tips[counted[0]] * mm
+    counts = set(counted[1:].tolist())
     out: dict[str, list[Any]] = {"error_mm": [], "iou": [], "visible": [], "state": [], "inside": []}
-    for t in range(first, len(tips)):
-        frame = Frame(np.array(video.frames[t]), t, float(video.times_s[t]), video.spacing)
-        state, estimate = tracker.step(state, frame)
-        if t == first or np.isnan(tips[t, 0]):
+    for t, state, estimate in follow(trial, video):
+        if t not in counts:
             continue
         truth = tips[t] * mm
         said = None if isinstance(estimate, Lost) else np.array(estimate.tip_px) * mm
@@ -122,15 +140,15 @@ def run(*, out: Path, quick: bool, seed: int, executor: str, progress: Progress)
     All three steps go on where they were interrupted. Full: about 9 GB of videos and some hours on two cores.
     """
     try:
-        from sonosteer.studies import vla_networks
+        from sonosteer.studies import vla_film_strip, vla_networks, vla_speed
     except ImportError:
         raise MissingExtraError("study vla-tracking", "torch and transformers", "vla") from None
     from sonosteer.learning.nets.presets import preset
-    from sonosteer.studies.vla_tracking_report import write
+    from sonosteer.studies.vla_tracking_page import write
 
     preset_name = "tiny" if quick else "edge"
     samples, batch = (96, 8) if quick else (SAMPLES, BATCH)
-    folder, nets = out / "data", out / "networks"
+    folder, nets, base = out / "data", out / "networks", preset(preset_name)
     make.make("d-track", out=folder, videos=10 if quick else None, seed=seed, executor=executor, progress=progress)
     data = DataSet(folder)
     trained = {
@@ -138,7 +156,7 @@ def run(*, out: Path, quick: bool, seed: int, executor: str, progress: Progress)
             network,
             data=data,
             folder=nets,
-            base=preset(preset_name),
+            base=base,
             samples=samples,
             batch=batch,
             seed=seed,
@@ -148,22 +166,31 @@ def run(*, out: Path, quick: bool, seed: int, executor: str, progress: Progress)
         for network in vla_networks.networks(quick=quick)
     }
     methods = [n for n in trained if not n.startswith(vla_networks.ENCODER)] + [SHIPPED, *CLASSIC]
-    entries = [v.entry for v in data.videos("test")]
-    todo = [Trial(m, folder, e, nets, preset_name, quick) for m in methods for e in entries]
+    entries = {v.entry.name: v.entry for v in data.videos("test")}
+    todo = {m: {e.name: Trial(m, folder, e, nets, preset_name, quick) for e in entries.values()} for m in methods}
     question = {"study": "vla-tracking", "seed": seed, "quick": quick, "samples": samples, "batch": batch}
-    journal = Journal(out / "trials.jsonl", question)
-    try:
-        for done in run_missing(run_trial, todo, journal, executor):
-            progress("videos tracked", done, len(todo))
-    finally:
-        journal.close()
-    results = {m: {e.name: journal.done[f"{m} | {e.name}"] for e in entries} for m in methods}
+    results = _track(todo, Journal(out / "trials.jsonl", question), executor, progress)
     summary = {
         **question,
-        "videos": {e.name: to_dict(e) for e in entries},
+        "videos": {name: to_dict(e) for name, e in entries.items()},
         "networks": {k: {n: v[n] for n in v if n != "log"} for k, v in trained.items()},
         "versions": versions(),
+        "film_strip": vla_film_strip.write(out / vla_film_strip.FILE, results, todo, executor, progress),
+        "speed": vla_speed.measure(vla_speed.load_all(base, nets, quick=quick), progress),
     }
-    summary["table"] = write(out, results, {e.name: e for e in entries}, summary)
+    summary["table"] = write(out, results, entries, summary)
     save_json(summary, out / "summary.json")
     return summary
+
+
+def _track(
+    todo: Mapping[str, Mapping[str, Trial]], journal: Journal, executor: str, progress: Progress
+) -> dict[str, dict[str, Any]]:
+    """method -> video -> what `run_trial` says; trials that the journal has are not run again."""
+    trials = [trial for by_video in todo.values() for trial in by_video.values()]
+    try:
+        for done in run_missing(run_trial, trials, journal, executor):
+            progress("videos tracked", done, len(trials))
+    finally:
+        journal.close()
+    return {m: {name: journal.done[t.name] for name, t in by_video.items()} for m, by_video in todo.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from sonosteer.viz.plots import AMBER, BLUE, GREEN, GREY, RED, STYLE, _figure, _svg
 
 F64 = NDArray[np.float64]
+PINK, SKY = "#cc79a7", "#56b4e9"
 
 
 def box_plot(e_n: Mapping[str, F64], theirs: Mapping[str, tuple[float, float]]) -> str:
@@ -88,15 +90,21 @@ def calibration(claimed: Sequence[float], ours: Mapping[str, Sequence[float]]) -
 def tracking_curves(curves: Mapping[str, tuple[F64, F64, F64]]) -> str:
     """Success and precision plots. curves: name -> (success at 21 overlaps, distances in mm, share within them)."""
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(1, 2, 3.6)
+        figure, axes = _figure(1, 2, 3.4)
         left, right = axes[0, 0], axes[0, 1]
-        colours = mpl.colormaps["tab10"]
-        for i, (name, (success, at_mm, within)) in enumerate(curves.items()):
-            bold = {"lw": 2.4, "zorder": 5} if name.startswith("vla") else {"lw": 1.2}
-            style = {"color": colours(i % 10), "ls": "-" if i < 10 else "--", **bold}
+        styles = {True: _styles((BLUE, "#222222"), 2.4), False: _styles((AMBER, GREEN, RED, PINK, SKY, GREY), 1.3)}
+        for name, (success, at_mm, within) in curves.items():
+            style = next(styles[name.startswith("vla")])
             left.plot(np.linspace(0, 1, len(success)), success, label=f"{name} ({100 * success.mean():.1f})", **style)
-            right.plot(at_mm, within, label=name, **style)
+            right.plot(at_mm, within, **style)
         left.set(xlabel="overlap threshold", ylabel="share of frames", title="Success (AUC)", xlim=(0, 1), ylim=(0, 1))
         right.set(xlabel="error threshold (mm)", title="Precision", xlim=(0, at_mm[-1]), ylim=(0, 1))
-        left.legend(fontsize=7, loc="lower left")
+        figure.legend(loc="outside right center", fontsize=8)
         return _svg(figure)
+
+
+def _styles(colours: Sequence[str], width: float) -> Iterator[dict[str, Any]]:
+    """Colours that the colour-blind tell apart, then the same dashed, then dotted."""
+    for dash in ("-", "--", ":"):
+        for colour in colours:
+            yield {"color": colour, "ls": dash, "lw": width, "zorder": 2 + width}

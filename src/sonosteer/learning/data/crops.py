@@ -1,7 +1,8 @@
 """Training samples: a template, and a search crop from two frames, with what a network should say of them.
 
 Every sample is drawn from its own generator, seeded by (seed, number), so that an interrupted training goes on with the
-samples that it would have seen. Crops are resampled to the network's scale in mm a pixel.
+samples that it would have seen. Crops are resampled to the network's scale in mm a pixel, or finer
+where the image is small (`imaging.crops.working_scale`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonosteer.core.errors import InputError
-from sonosteer.imaging.crops import U8, crop, step_of
+from sonosteer.imaging.crops import U8, crop, step_of, working_scale
 from sonosteer.learning.data.videos import BOX_MM, Video
 
 F32 = NDArray[np.float32]
@@ -114,7 +115,8 @@ class Sampler:
             out.template[i, 0] = self._template(video, t, rng, flip)
         wide = rng.random() < a.wide
         factor = _log_uniform(rng, a.wide_scale if wide else a.scale)
-        step = step_of(video.spacing, self.scale_mm * factor)
+        scale_mm = self._scale(video)
+        step = step_of(video.spacing, scale_mm * factor)
         span = (self.search_px * step[0], self.search_px * step[1])
         off = rng.uniform(-a.shift, a.shift, 2)
         if rng.random() < a.away:
@@ -129,10 +131,13 @@ class Sampler:
             place[0] = 1 - place[0]
         present = bool((np.abs(off) < 0.5).all())
         out.centre[i] = place
-        out.size[i] = BOX_MM / (self.search_px * self.scale_mm * factor)
+        out.size[i] = BOX_MM / (self.search_px * scale_mm * factor)
         out.present[i] = present
         out.visible[i] = present and seen[t]
         out.weight[i] = 1.0 if seen[t] else a.unseen_weight
+
+    def _scale(self, video: Video) -> float:
+        return working_scale(video.frames.shape[1:], video.spacing, self.search_px, self.scale_mm)
 
     def _template(self, video: Video, t: int, rng: np.random.Generator, flip: bool) -> U8:
         """Around the visible tip of an earlier frame (a later one where there is none)."""
@@ -141,7 +146,7 @@ class Sampler:
         recent = seen[(seen < t) & (video.times_s[seen] > video.times_s[t] - a.earliest_s)]
         k = int(rng.choice(recent if len(recent) else seen))
         shift = rng.normal(0, a.template_shift_mm, 2)
-        step = step_of(video.spacing, self.scale_mm * _log_uniform(rng, a.scale))
+        step = step_of(video.spacing, self._scale(video) * _log_uniform(rng, a.scale))
         centre = (
             float(video.tips_px[k, 0] + shift[0] / video.spacing.x_mm),
             float(video.tips_px[k, 1] + shift[1] / video.spacing.y_mm),

@@ -3,7 +3,7 @@
 * `d-track`: Paper V's D_track: 239 videos, 105 with the probe standing still (IPS) and 134 with it moving (IPM), three
   angles, 20 mm/s, pork, agar and silicone, split 7:1:2 by video; the splits differ in tissue and look as well.
 * `d-encoder`: what the edge preset's vision encoder is first trained on: insertions of the training split only, under
-  the convex and the linear probe, at other seeds than `d-track`.
+  the convex and linear probes, with thick and thin needles, at other seeds than `d-track`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from sonosteer.sim.world import World
 SHARES = (("train", 0.7), ("validation", 0.1), ("test", 0.2))  # Paper V, 7:1:2
 PAPER_VIDEOS, PAPER_IPS = 239, 105
 MAKING = ".making-"  # a video that is not complete
-SETS = {"d-track": PAPER_VIDEOS, "d-encoder": 240}
+SETS = {"d-track": PAPER_VIDEOS, "d-encoder": 360}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,11 @@ def _track(videos: int, seed: int) -> list[tuple[str, Scene]]:
 
 
 def _encoder(videos: int, seed: int) -> list[tuple[str, Scene]]:
-    """Half under each probe; the linear one at any speed and depth up to its image's end, bevel up or down."""
+    """A third each: 18G under the convex probe, 14G under the linear one, then thin needles under a linear one."""
     out = []
     for k in range(videos):
         at = 1_000_000 + 10_000 * seed + k
-        kind = ("in-plane-convex", "in-plane-linear")[k % 2]
+        kind = ("in-plane-convex", "in-plane-linear")[k % 2] if k < round(videos * 2 / 3) else "in-plane-thin"
         out.append((f"{k:03d}-{kind.rpartition('-')[2]}", make_scene(f"{kind}/train", at)))
     return out
 

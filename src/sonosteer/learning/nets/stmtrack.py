@@ -15,7 +15,8 @@ first convolution, which is the same sum.
 
 Departs from the paper: one memory frame, the template, since all networks here see the same (more would be appended to
 what `embed` keeps: a read takes any number); its label map is a box in the middle; a small ResNet without pretraining;
-visibility and deviation beside the score.
+visibility and deviation beside the score. Weights of the losses as in the authors' configuration (github.com/fzh0917,
+experiments/stmtrack/train/got10k/stmtrack-googlenet-trn.yaml).
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from sonosteer.learning.nets.face import Candidates, Raw, Target, TipNet
 
 #: ours: distances begin at half a box of typical size, in crop units
 HALF_BOX = 0.1
-ALPHA, GAMMA = 0.25, 2.0  # of the focal loss (Lin et al., ICCV 2017)
+#: the authors': of the focal loss, and of the IoU loss beside it and centerness
+ALPHA, GAMMA, IOU_WEIGHT = 0.75, 2.0, 3.0
 
 
 class StmTrack(TipNet):
@@ -87,7 +89,7 @@ class StmTrack(TipNet):
         parts = {
             "score": focal(raw["score"], positive, target.weight),
             "centerness": central,
-            "iou": misfit,
+            "iou": IOU_WEIGHT * misfit,
         }
         parts |= face.seen_and_sure(raw, cands, target, blocks.nearest_cell(cells, target))
         return torch.stack(list(parts.values())).sum(), parts

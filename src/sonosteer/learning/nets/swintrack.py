@@ -11,9 +11,13 @@ NeurIPS 2022. Windows: Z. Liu et al., "Swin Transformer", ICCV 2021. Untied posi
 | decoder: x asks [z; x] | `decoder` | (B, N, c) |
 | (p_i U_Q)(p_j U_K)' / sqrt(2 d) | `UntiedPosition` | (heads, M + N, M + N) |
 
+Loss as in the authors' configuration (github.com/LitingLin/SwinTrack, config/SwinTrack/Tiny/runs.yaml): varifocal with
+alpha 0.75 and gamma 2, and GIoU with the same weight (1.5 each there, 1 each here).
+
 Departs from the paper: no motion token, since all networks here have the same inputs and none sees past boxes; two
 stages of two blocks, with our tower's norm and MLP and a convolutional stem, without pretraining; of the positions of
-the joint sequence only the absolute part, its code fixed; visibility and deviation beside the score.
+the joint sequence only the absolute part, its code fixed; visibility and deviation beside the score; the GIoU loss is
+the mean over the box's cells, which the authors weight by their scores.
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ from sonosteer.learning.nets.face import Candidates, Raw, Target, TipNet
 from sonosteer.learning.nets.qwen_vision import ConvStem
 
 WINDOW = 7  # cells at most, Swin's
-ALPHA, GAMMA = 0.75, 2.0  # of the varifocal loss (Zhang et al., CVPR 2021)
+ALPHA, GAMMA = 0.75, 2.0  # of the varifocal loss (Zhang et al., CVPR 2021), as in the authors' configuration
 
 
 class WindowBlock(nn.Module):

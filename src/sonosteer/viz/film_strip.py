@@ -1,0 +1,114 @@
+"""A film strip of cases: a row each, its frames from left to right, each cut around the true tip.
+
+The truth is a white cross; every tracker has a colour and a shape of its own. A filled shape at the edge: its tip lies
+outside the cut, that way. Below each frame the trackers' errors in mm, in their colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from sonosteer.core.geometry import Point
+from sonosteer.recording.tables import writing_failed
+
+U8 = NDArray[np.uint8]
+#: Okabe-Ito, two of them lighter, for a dark ground: told apart by colour-blind readers too, and by shape
+MARKS = (("o", "#56b4e9"), ("s", "#e69f00"), ("^", "#e39ac2"), ("D", "#00d296"))
+GROUND, INK, SOFT = "#121418", "#f2f3f5", "#aab0ba"
+CELL, GAP, CAPTION, LABEL, HEAD = 1.3, 0.07, 0.42, 1.5, 0.62  # inches
+DOTS_PER_INCH = 110
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One frame: grey (n, n) uint8, its truth, tips by tracker (None: it says nothing), all in its px."""
+
+    grey: U8
+    truth_px: Point
+    tips_px: Mapping[str, Point | None]
+    mm_per_px: float
+    caption: str
+
+    def error_mm(self, tracker: str) -> float | None:
+        """Distance of a tracker's tip from the truth; None where it says nothing."""
+        tip = self.tips_px[tracker]
+        return None if tip is None else float(np.hypot(*np.subtract(tip, self.truth_px)) * self.mm_per_px)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row: what it is, line by line, and its frames."""
+
+    label: str
+    cells: Sequence[Cell]
+
+
+def write_strip(path: Path, title: str, trackers: Sequence[str], cases: Sequence[Case]) -> int:
+    """Write the strip as PNG; returns how many cells it has. InputError if the disk is full."""
+    assert len(trackers) <= len(MARKS)
+    columns = max((len(case.cells) for case in cases), default=1)
+    wide, high = LABEL + columns * (CELL + GAP), HEAD + max(len(cases), 1) * (CELL + CAPTION + GAP)
+    figure = Figure(figsize=(wide, high), dpi=DOTS_PER_INCH, facecolor=GROUND)
+    with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 7.5, "text.parse_math": False}):
+        _head(figure, wide, high, title, trackers)
+        for i, case in enumerate(cases):
+            top = high - HEAD - i * (CELL + CAPTION + GAP)
+            figure.text(GAP / wide, (top - 0.08) / high, case.label, color=INK, va="top", linespacing=1.5)
+            for j, cell in enumerate(case.cells):
+                left = LABEL + j * (CELL + GAP)
+                axis = figure.add_axes((left / wide, (top - CELL) / high, CELL / wide, CELL / high))
+                _draw(axis, cell, trackers)
+        try:
+            figure.savefig(path, facecolor=GROUND, metadata={"Software": None})
+        except OSError as e:
+            raise writing_failed(path, e, "the trials are kept") from None
+    return sum(len(case.cells) for case in cases)
+
+
+def _head(figure: Figure, wide: float, high: float, title: str, trackers: Sequence[str]) -> None:
+    figure.text(GAP / wide, 1 - 0.2 / high, title, color=INK, fontsize=10, weight="bold", va="center")
+    none: Any = {"ls": "", "ms": 6.5, "mfc": "none", "mew": 1.4}
+    marks = [mpl.lines.Line2D([], [], marker="+", color="white", label="truth", **none)]
+    marks += [
+        mpl.lines.Line2D([], [], marker=shape, color=colour, label=name, **none)
+        for name, (shape, colour) in zip(trackers, MARKS, strict=False)
+    ]
+    figure.legend(
+        handles=marks,
+        loc="center right",
+        bbox_to_anchor=(1 - GAP / wide, 1 - 0.2 / high),
+        ncols=len(marks),
+        frameon=False,
+        labelcolor=INK,
+        fontsize=8,
+        handletextpad=0.1,
+        columnspacing=1.0,
+    )
+
+
+def _draw(axis: Any, cell: Cell, trackers: Sequence[str]) -> None:
+    n = len(cell.grey)
+    axis.imshow(cell.grey, cmap="gray", vmin=0, vmax=255, interpolation="bilinear")
+    axis.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5))
+    axis.set_axis_off()
+    axis.plot(*cell.truth_px, "+", color="white", ms=11, mew=1.1)
+    for i, (name, (shape, colour)) in enumerate(zip(trackers, MARKS, strict=False)):
+        tip, error = cell.tips_px[name], cell.error_mm(name)
+        if tip is not None:
+            edge = 0.03 * n
+            x, y = np.clip(tip, edge, n - 1 - edge)
+            outside = not (-0.5 <= tip[0] <= n - 0.5 and -0.5 <= tip[1] <= n - 0.5)
+            face = colour if outside else "none"
+            axis.plot(x, y, shape, ms=6.5, mec=colour, mfc=face, mew=1.4, clip_on=False)
+        said = "lost" if error is None else f"{error:.1f}"
+        place = ((i + 0.5) / len(trackers), -0.19)
+        axis.text(*place, said, color=colour, ha="center", va="center", transform=axis.transAxes)
+    axis.text(0.5, -0.07, cell.caption, color=SOFT, ha="center", va="center", transform=axis.transAxes)
