@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 OUT ?= demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench study clean
+.PHONY: help demo test check safety bench study clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -27,14 +27,18 @@ help: ## What there is to make
 demo: .venv/user ## One simulated insertion: frames, tracker, overlay, report (demo-out/report.html)
 	@$(BIN)/sonosteer demo --out $(OUT)
 
-test: check ## Style, types, import rules and all the tests
+test: check ## Style, types, import rules, all the tests, and whether they would notice a broken gate
 	$(BIN)/python -m pytest -n 2
+	$(BIN)/python scripts/check-safety
 
 check: .venv/dev ## Style (ruff), types (mypy --strict) and who imports whom (import-linter)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+safety: .venv/dev ## Gate: full branch coverage and mutation tests
+	$(BIN)/python scripts/check-safety
 
 bench: .venv/user ## Speed of tracking, steering, networks and simulator against their references
 	@$(BIN)/sonosteer bench tracking

@@ -1,0 +1,176 @@
+"""The gate: the only way from a decision to a robot. Deny by default; every refusal has one reason in one line.
+
+`clear` is asked once every tick of the control loop, with the newest action, whether that is new or not: so nothing
+moves longer than `Limits.order_s` after the loop, the policy, the tracker or the camera has fallen silent. A refusal
+means hold. No clock, no chance, all memory in `GateState`: the same moments give the same answers again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import InitVar, dataclass, field, replace
+from itertools import chain
+
+from sonosteer.core.errors import InputError
+from sonosteer.core.geometry import Spacing
+from sonosteer.core.types import Action, Vector
+from sonosteer.safety import rules
+from sonosteer.safety.bounds import Order, bounded
+from sonosteer.safety.limits import Limits
+from sonosteer.safety.memory import Memory, note
+from sonosteer.safety.moment import Moment, Refused, no, tip_of, usable
+from sonosteer.safety.regions import Region
+from sonosteer.safety.rules import Answers
+from sonosteer.safety.stop import Stop, check_release, latch
+
+__all__ = ["Cleared", "Gate", "GateState", "Moment", "Refused"]
+
+_KEY = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """An order that a robot may carry out, until it expires. Only the gate makes one; TypeError elsewhere.
+
+    Fields as in `Action`, and no larger. bounded: in what less was cleared than was wanted, and why. A driver holds on
+    `stop`: the angles are then where the needle was last known to be. frame_index: None for a stop without one.
+    """
+
+    frame_index: int | None
+    cleared_at_s: float
+    expires_at_s: float
+    insertion_speed_mm_s: float
+    insertion_angle_rad: float
+    base_rotation_rad: float
+    probe_speed_mm_s: Vector
+    stop: bool = False
+    bounded: tuple[str, ...] = ()
+    key: InitVar[object] = None
+
+    def __post_init__(self, key: object) -> None:
+        if key is not _KEY:
+            raise TypeError("only the safety gate clears orders: ask Gate.clear")
+
+
+@dataclass(frozen=True, slots=True)
+class GateState:
+    """time_s: of the last tick. order: what is being carried out until until_s, None for hold. frame: of the newest
+    action that was cleared. memory: of tip and encoders. stop: latched.
+    """
+
+    time_s: float
+    order: Order | None = None
+    until_s: float = 0.0
+    frame: int | None = None
+    memory: Memory = field(default_factory=Memory)
+    stop: Stop | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Limits, regions of tissue that the tip must not enter, and the scale in which they and the task were drawn."""
+
+    limits: Limits = field(default_factory=Limits)
+    regions: tuple[Region, ...] = ()
+    task_spacing: Spacing | None = None
+
+    def start(self, now_s: float) -> GateState:
+        """At rest, nothing known. The first tick is due within `Limits.heartbeat_s`."""
+        if not usable(now_s):
+            raise InputError(f"the gate cannot start at {now_s} s")
+        return GateState(now_s)
+
+    def clear(self, state: GateState, action: Action | None, moment: Moment) -> tuple[GateState, Cleared | Refused]:
+        """One tick: the next state, and an order that may be carried out, or the reason why none may."""
+        if not isinstance(action, Action):
+            now = self._tick(state, moment, ended=False)
+            return now, _first(_of_the_loop(now, moment)) or no("no action", "there is no action")
+        now = self._tick(state, moment, ended=bool(action.stop))
+        if action.stop:
+            return now, _stand(now, action, now.time_s + self.limits.order_s)
+        refused = _first(self._beforehand(state, now, action, moment))
+        if refused is not None:
+            return now, refused
+        reading, tip = moment.reading, tip_of(moment.estimate)
+        before = state.order if moment.now_s <= state.until_s else None
+        order = bounded(self.limits, action, reading, tip, before, moment.now_s - state.time_s)
+        until_s = float(min(action.expires_at_s, moment.now_s + self.limits.order_s))
+        refused = _first(
+            chain(
+                rules.of_the_travel(self.limits, order, reading, until_s - moment.now_s),
+                rules.of_the_regions(self.limits, self.regions, order, reading, now.memory, until_s - moment.now_s),
+            )
+        )
+        if refused is not None:
+            return now, refused
+        return replace(now, order=order, until_s=until_s, frame=action.frame_index), _let(action, order, now, until_s)
+
+    def release(self, state: GateState, by: str, now_s: float) -> GateState:
+        """Take back a latched stop. InputError for anybody but the operator, and once the procedure is over."""
+        if state.stop is None:
+            return state
+        check_release(state.stop, by, now_s, state.time_s)
+        return replace(state, time_s=now_s, order=None, stop=None)
+
+    def _tick(self, state: GateState, moment: Moment, ended: bool) -> GateState:
+        """At hold, with what this moment adds to memory and whatever it stops."""
+        told = usable(moment.now_s) and moment.now_s >= state.time_s
+        at_s = moment.now_s if told else state.time_s
+        gap_s, most_s = at_s - state.time_s, self.limits.heartbeat_s
+        stop = state.stop
+        if not gap_s <= most_s:
+            stop = latch(stop, Stop("heartbeat", f"no tick for {gap_s:.3g} s; {most_s:g} s are allowed", at_s))
+        if moment.stop is not None:
+            stop = latch(stop, Stop("operator", moment.stop, at_s))
+        if ended:
+            stop = latch(stop, Stop("ended", "the policy says that the procedure is over", at_s))
+        memory = note(state.memory, self.limits, moment) if told else state.memory
+        return replace(state, time_s=at_s, order=None, memory=memory, stop=stop)
+
+    def _beforehand(self, before: GateState, now: GateState, action: Action, moment: Moment) -> Answers:
+        """All that can be asked before anything is slowed down."""
+        limits, now_s, reading, estimate = self.limits, moment.now_s, moment.reading, moment.estimate
+        yield from _of_the_loop(now, moment)
+        yield from rules.of_the_action(limits, action, now_s, before.frame)
+        yield from rules.of_the_reading(limits, reading, now_s)
+        yield from rules.of_the_estimate(limits, estimate, now_s, action.frame_index, before.memory.newest)
+        yield from rules.of_the_scale(moment.spacing, self.task_spacing)
+        yield from rules.of_the_numbers(limits, action, reading)
+        yield from rules.of_the_tip(
+            limits, action.insertion_speed_mm_s, estimate, now.memory.jump, now_s, bool(self.regions)
+        )
+
+
+def _of_the_loop(now: GateState, moment: Moment) -> Answers:
+    """No stop is latched, time goes forward, and nothing is known to be wrong."""
+    if now.stop is not None:
+        yield no("stopped", f"stopped ({now.stop.kind}): {now.stop.reason}")
+    if now.time_s != moment.now_s:
+        yield no("clock", f"the time is {moment.now_s} s, and was {now.time_s} s at the last tick")
+    for fault in moment.faults:
+        yield no("fault", fault)
+
+
+def _first(answers: Iterable[Refused | None]) -> Refused | None:
+    return next((each for each in answers if each is not None), None)
+
+
+def _let(action: Action, order: Order, now: GateState, until_s: float) -> Cleared:
+    return Cleared(
+        action.frame_index,
+        now.time_s,
+        until_s,
+        order.speed_mm_s,
+        order.angle_rad,
+        order.roll_rad,
+        order.probe_mm_s,
+        bounded=order.bounded,
+        key=_KEY,
+    )
+
+
+def _stand(now: GateState, action: Action, until_s: float) -> Cleared:
+    readings = now.memory.readings
+    angle_rad, roll_rad = (readings[-1].angle_rad, readings[-1].roll_rad) if readings else (0.0, 0.0)
+    frame = action.frame_index if usable(action.frame_index) else None
+    return Cleared(frame, now.time_s, until_s, 0.0, angle_rad, roll_rad, (0.0, 0.0, 0.0), stop=True, key=_KEY)

@@ -1,0 +1,139 @@
+"""What the gate is told at one tick, and what it says when it says no. What is not a usable number is found here."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from sonosteer.core.geometry import Spacing
+from sonosteer.core.types import Estimate, Reading, TipEstimate, Track
+from sonosteer.safety.regions import Covariance
+
+LARGEST = 1e12  # ours: no time, length or angle here comes near it, and arithmetic with it stays finite
+_LENGTH = {"probe_speed_mm_s": 3, "probe_mm": 3, "tip_px": 2, "entry_px": 2, "box_px": 4}
+_MAY_BE_NONE = ("visibility", "box_px")
+_NO_NUMBER = ("stop", "fault", "state", "reason", "covariance_mm2")
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """All of one tick of the control loop; every time on one clock.
+
+    reading, estimate: the newest there are, None for no estimate yet. spacing: of the estimate's frame, None where
+    unknown. faults: what the runtime knows to be wrong (camera silent, disk full); any of them holds everything.
+    stop: why the operator wants everything to stop, None otherwise.
+    """
+
+    now_s: float
+    reading: Reading
+    estimate: Estimate | None
+    spacing: Spacing | None
+    faults: tuple[str, ...] = ()
+    stop: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An order that no robot will see: hold instead. value and bound are None where the rule has no number."""
+
+    rule: str
+    value: float | None
+    bound: float | None
+    unit: str
+    reason: str
+
+
+def no(rule: str, reason: str) -> Refused:
+    """A refusal without numbers."""
+    return Refused(rule, None, None, "", reason)
+
+
+def above(rule: str, value: float, bound: float, unit: str) -> Refused | None:
+    """None if value <= bound; what is no number is above every bound."""
+    if not value <= bound:
+        return Refused(
+            rule, float(value), float(bound), unit, f"{rule} {_say(value, unit)} is above {_say(bound, unit)}"
+        )
+    return None
+
+
+def below(rule: str, value: float, bound: float, unit: str) -> Refused | None:
+    """None if value >= bound; what is no number is below every bound."""
+    if not value >= bound:
+        return Refused(
+            rule, float(value), float(bound), unit, f"{rule} {_say(value, unit)} is below {_say(bound, unit)}"
+        )
+    return None
+
+
+def usable(value: Any) -> bool:
+    """True for a real number of a size that means something here."""
+    return isinstance(value, Real) and bool(-LARGEST <= value <= LARGEST)  # type: ignore[operator]
+
+
+def unusable(owner: Any, what: str) -> Refused | None:
+    """Name the first field of an action, a reading or an estimate whose number, or numbers, cannot be used."""
+    if not dataclasses.is_dataclass(owner):
+        return no("number", f"{what}: {owner!r} is none")
+    for field in dataclasses.fields(owner):
+        value = getattr(owner, field.name)
+        if field.name in _NO_NUMBER or (value is None and field.name in _MAY_BE_NONE):
+            continue
+        if not all(map(usable, _numbers(field.name, value))):
+            return no("number", f"{what}: {field.name} is {value}, which is not a usable number")
+    return None
+
+
+def tip_of(estimate: Estimate | None) -> TipEstimate | None:
+    """The tip, if anything is known of it."""
+    if isinstance(estimate, TipEstimate) and estimate.state in (Track.TRACKING, Track.COASTING):
+        return estimate
+    return None
+
+
+def is_covariance(P: Any) -> bool:
+    """True for a 2 x 2 matrix of usable numbers that can be a covariance."""
+    if np.shape(P) != (2, 2) or not all(usable(value) for row in P for value in row):
+        return False
+    along, both, across = covariance(P)
+    return along >= 0 and across >= 0 and both * both <= along * across
+
+
+def covariance(P: Any) -> Covariance:
+    """(along, both, across) in mm^2, from a 2 x 2 matrix."""
+    (along, one), (other, across) = P
+    return float(along), 0.5 * float(one + other), float(across)
+
+
+def largest_sd_mm(P: Covariance) -> float:
+    """Standard deviation along the axis on which it is largest."""
+    xx, xy, yy = P
+    return math.sqrt(0.5 * (xx + yy) + math.hypot(0.5 * (xx - yy), xy))
+
+
+def turned(P: Covariance, angle_rad: float) -> Covariance:
+    """From axes along and across a direction to x and y."""
+    c, s = math.cos(angle_rad), math.sin(angle_rad)
+    a, b, d = P
+    return (
+        c * c * a - 2 * c * s * b + s * s * d,
+        c * s * (a - d) + (c * c - s * s) * b,
+        s * s * a + 2 * c * s * b + c * c * d,
+    )
+
+
+def _numbers(name: str, value: Any) -> tuple[Any, ...]:
+    if name == "shaft_px" and isinstance(value, tuple):
+        return tuple(number for point in value for number in _numbers("tip_px", point))
+    if name not in _LENGTH:
+        return (value,)
+    return value if isinstance(value, tuple) and len(value) == _LENGTH[name] else (None,)
+
+
+def _say(value: float, unit: str) -> str:
+    return f"{value:.6g} {unit}".rstrip()

@@ -1,0 +1,41 @@
+"""A stop is latched: it stays until the operator releases it, and one that ended the procedure stays for good.
+
+`by` is a name, not a proof: whoever calls `release` wires it to the operator's key, and to nothing that decides.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from sonosteer.core.errors import InputError
+
+StopKind = Literal["operator", "heartbeat", "ended"]
+MAY_RELEASE = ("operator",)
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why everything is refused, since when. "ended": the procedure is over."""
+
+    kind: StopKind
+    reason: str
+    at_s: float
+
+
+def latch(before: Stop | None, new: Stop | None) -> Stop | None:
+    """The stop that holds: the first one, but an end outdoes the others."""
+    if before is None or (new is not None and new.kind == "ended" and before.kind != "ended"):
+        return new
+    return before
+
+
+def check_release(stop: Stop, by: str, now_s: float, since_s: float) -> None:
+    """InputError unless `by` may release this stop, at a time that can be (not before `since_s`)."""
+    if by not in MAY_RELEASE:
+        raise InputError(f"a stop is released by the {' or '.join(MAY_RELEASE)}, not by {by!r}")
+    if stop.kind == "ended":
+        raise InputError(f"the procedure is over ({stop.reason}): start a new one")
+    if not since_s <= now_s < math.inf:
+        raise InputError(f"a stop cannot be released at {now_s} s; the gate's last tick was at {since_s} s")

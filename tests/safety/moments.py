@@ -1,0 +1,94 @@
+"""A moment at which all is well, and ways to spoil it. Numbers are binary fractions: at a bound is exactly at it."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from sonosteer.core.geometry import Spacing
+from sonosteer.core.types import Action, Lost, Reading, TipEstimate, Track
+from sonosteer.safety.bounds import Order
+from sonosteer.safety.gate import Cleared, Gate, GateState, Moment, Refused
+from sonosteer.safety.limits import Limits
+
+NOW = 64.0
+TINY = 2.0**-20
+LIMITS = Limits(
+    forward_mm_s=24.0,
+    backward_mm_s=20.0,
+    acceleration_mm_s2=256.0,
+    depth_mm=(4.0, 128.0),
+    angle_rad=(0.25, 1.5),
+    angle_step_rad=0.125,
+    still_rad=2.0**-7,
+    roll_rad_s=4.0,
+    probe_mm_s=(16.0, 12.0, 4.0),
+    probe_mm_s2=128.0,
+    probe_mm=(32.0, 16.0, 8.0),
+    action_age_s=0.5,
+    action_life_s=0.75,
+    order_s=0.125,
+    standstill_s=0.0625,
+    estimate_age_s=0.375,
+    reading_age_s=0.1875,
+    ahead_s=0.03125,
+    tip_sd_mm=2.0,
+    coasting_mm_s=4.0,
+    lost_back_mm_s=2.0,
+    jump_mm=3.0,
+    jump_hold_s=0.5,
+    recall_s=0.5,
+    heartbeat_s=0.25,
+    silent_s=0.25,
+    time_step_s=0.125,
+    repeats=4,
+    clean=3,
+)
+GATE = Gate(LIMITS)
+SPACING = Spacing(0.125, 0.25)
+READING = Reading(NOW, 40.0, 0.0, 0.5, 0.0, (0.0, 0.0, 0.0))
+ACTION = Action(10, NOW - 0.125, NOW + 0.25, 8.0, 0.5, 0.0)
+TIP = TipEstimate(
+    frame_index=10,
+    time_s=NOW - 0.125,
+    tip_px=(160.0, 80.0),  # (20, 20) mm
+    angle_rad=0.5,
+    covariance_mm2=np.diag([0.25, 0.0625]),
+    confidence=0.9,
+    state=Track.TRACKING,
+    entry_px=(0.0, 40.0),
+)
+LOST = Lost(10, NOW - 0.125, "no needle")
+FAST = Order(24.0, 0.5, 0.0, (16.0, 12.0, 4.0), ())  # being carried out: nothing grows beyond it
+STATE = GateState(NOW - 0.125, FAST, NOW + 0.125)
+
+
+def moment(now_s=NOW, reading=READING, estimate=TIP, spacing=SPACING, faults=(), stop=None):
+    return Moment(now_s, reading, estimate, spacing, faults, stop)
+
+
+def ask(action=ACTION, at=None, *, state=STATE, gate=GATE, **changes):
+    """What the gate says; changes: of the moment."""
+    return gate.clear(state, action, at or moment(**changes))[1]
+
+
+def act(**changes):
+    return replace(ACTION, **changes)
+
+
+def read(**changes):
+    return replace(READING, **changes)
+
+
+def tip(**changes):
+    return replace(TIP, **changes)
+
+
+def cleared(verdict):
+    assert isinstance(verdict, Cleared), verdict
+    return verdict
+
+
+def refused(verdict, rule):
+    assert isinstance(verdict, Refused), verdict
+    assert verdict.rule == rule, verdict
+    return verdict
