@@ -17,7 +17,7 @@ from sonosteer.recording.tables import writing_failed
 def versions() -> dict[str, str]:
     """Versions of what computes, and the machine."""
     out = {"python": platform.python_version(), "platform": platform.platform(), "processor": _processor()}
-    for name in ("sonosteer", "numpy", "numba", "opencv-contrib-python-headless", "av"):
+    for name in ("sonosteer", "numpy", "numba", "opencv-contrib-python-headless", "av", "mcap"):
         try:
             out[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

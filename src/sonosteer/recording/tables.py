@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import errno
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from sonosteer.core.errors import BrokenError, InputError, SonosteerError
+from sonosteer.recording.appended import AppendedFile
 
 Row = TypeVar("Row")
 
@@ -35,7 +34,7 @@ class LineWriter:
         self.path = path
         self.rows = 0
         try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+            self._file = AppendedFile(path)
         except OSError as e:
             raise writing_failed(path, e, "nothing was written") from None
 
@@ -45,22 +44,14 @@ class LineWriter:
         self.rows += 1
 
     def _put(self, line: str) -> None:
-        data = line.encode()
-        start = os.lseek(self._file, 0, os.SEEK_CUR)
         try:
-            done = os.write(self._file, data)
-            while done < len(data):
-                done += os.write(self._file, data[done:])
+            self._file.write(line.encode())
         except OSError as e:
-            with contextlib.suppress(OSError):  # a half-written row must not stay
-                os.ftruncate(self._file, start)
             raise writing_failed(self.path, e, f"the first {self.rows} rows are kept") from None
 
     def close(self) -> None:
         """Close the file; may be called twice."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,235 @@
+"""A run on disk as it happens, in MCAP: frames, estimates, decisions, what the gate said, why it ended.
+
+A thread of its own writes; the caller only puts into a queue. What is queued reaches the operating system every
+FLUSH_S as one whole chunk, so that a killed process loses less than a second. Chunks instead of single messages cost
+less (0.3 against 0.5 ms for a frame and five messages), and Foxglove can seek in them; zstd takes back the third that
+base64 adds to the pictures.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import math
+import threading
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from mcap.writer import Writer
+
+from sonosteer.core.clock import Clock, RealClock
+from sonosteer.core.types import Frame
+from sonosteer.recording.appended import AppendedFile
+from sonosteer.recording.pictures import no_picture, to_png
+from sonosteer.recording.run_topics import ARRIVAL, CONFIGURATION, END, PICTURE, PROFILE, TOPICS, VERSION, schema_of
+from sonosteer.recording.summary import versions
+from sonosteer.recording.tables import writing_failed
+from sonosteer.recording.wire import Arrival, encode
+
+FLUSH_S = 0.25
+STALLED_S = 1.0  # ours: more than this would be lost if the process were killed now
+PICTURES = 16  # ours: at most half a second's work for the thread
+MESSAGES = 2000  # that a run on a simulated clock may be ahead of the disk
+CLOSING_S = 10.0
+LATEST_S = 9e9  # 285 years; nanoseconds have 64 bits
+KEPT = "what was recorded before is kept"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Entry:
+    """queued_s: on the disk's clock; time_s: on the run's. what: a mapping, or the frame of a picture."""
+
+    queued_s: float
+    number: int
+    topic: str
+    time_s: float
+    what: Mapping[str, Any] | Frame
+
+
+class RunLog:
+    """Records one run. Nothing is raised after it is open: `failed` says why nothing is written any more.
+
+    configuration: what the run was started with. clock: of the disk, real unless a test says otherwise. live: a picture
+    that finds PICTURES others waiting is dropped and counted in `dropped`; everything else waits in a queue without
+    end, and no call waits for the disk. live=False, for simulated clocks, which stand still meanwhile: calls wait for
+    room and nothing is dropped. Opening raises InputError where the file cannot be written.
+    """
+
+    def __init__(
+        self, path: Path, configuration: Mapping[str, Any], *, clock: Clock | None = None, live: bool = True
+    ) -> None:
+        self.path, self.live = path, live
+        self.dropped: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+        self._clock = clock or RealClock()
+        self._queue: deque[_Entry] = deque()
+        self._changed = threading.Condition()
+        self._error: str | None = None
+        self._unsaved_s: float | None = None
+        self._number = self._pictures = 0
+        self._last_s = 0.0
+        self._closing = False
+        with contextlib.ExitStack() as opened:
+            try:
+                self._file = opened.enter_context(contextlib.closing(AppendedFile(path)))
+                self._writer = Writer(self._file)
+                self._begin(configuration)
+            except OSError as e:
+                raise writing_failed(path, e, "nothing was recorded") from None
+            opened.pop_all()
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._thread.start()
+
+    @property
+    def failed(self) -> str | None:
+        """Why nothing is written any more, or has not been for STALLED_S (which may pass); None while all is well."""
+        since = self._unsaved_s
+        if self._error is None and self.live and since is not None:
+            late_s = self._clock.now_s() - since
+            if late_s > STALLED_S:
+                return f"nothing has reached the disk for {late_s:.1f} s: {self.path}"
+        return self._error
+
+    def write(self, topic: str, time_s: float, what: Mapping[str, Any]) -> None:
+        """Record something said or decided at time_s of the run. It is read later: hand over what stays as it is."""
+        with self._changed:
+            self._wait_for_room()
+            self._put(topic, time_s, dict(what))
+
+    def frame(self, frame: Frame, now_s: float) -> None:
+        """Record a frame that arrived at now_s of the run; its picture only if there is room for it."""
+        with self._changed:
+            self._wait_for_room()
+            why = no_picture(frame.pixels) or (None if self._pictures < PICTURES else "the recorder was behind")
+            if why is not None:
+                self.dropped[why] += 1
+            self._put(ARRIVAL, now_s, {"arrival": Arrival.of(frame, now_s, why)})
+            if why is None:
+                self._pictures += 1
+                self._put(PICTURE, now_s, frame)
+
+    def close(self, ended: str = "closed") -> None:
+        """Write why the run ended, and finish the file. May be called twice. Waits for the disk, up to CLOSING_S."""
+        with self._changed:
+            if not self._closing:
+                self._put(END, self._last_s, {"ended": ended})
+                self._closing = True
+                self._changed.notify_all()
+        self._thread.join(CLOSING_S)
+        if self._thread.is_alive():
+            self._error = f"the disk did not take the end of the run: {self.path}; {KEPT}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close("closed" if kind is None else f"{kind.__name__}: {error}")
+
+    def _begin(self, configuration: Mapping[str, Any]) -> None:
+        """On disk before anything moves: what the file is, its topics, and what the run was started with."""
+        made_by = versions()
+        self._writer.start(f"{PROFILE}/{VERSION}", f"sonosteer {made_by['sonosteer']}")
+        self._channels = {topic: self._channel(topic) for topic in TOPICS}
+        first = {"configuration": configuration, "versions": made_by, "started_at": datetime.now(UTC).isoformat()}
+        self._add(_Entry(0.0, 0, CONFIGURATION, 0.0, first))
+        self._writer.flush()
+
+    def _wait_for_room(self) -> None:
+        if not self.live:
+            self._changed.wait_for(lambda: self._error is not None or self._closing or self._has_room())
+
+    def _has_room(self) -> bool:
+        return len(self._queue) < MESSAGES and self._pictures < PICTURES
+
+    def _put(self, topic: str, time_s: float, what: Mapping[str, Any] | Frame) -> None:
+        if self._error is not None or self._closing:
+            return
+        self._number += 1
+        self._last_s = time_s
+        entry = _Entry(self._clock.now_s(), self._number, topic, time_s, what)
+        self._queue.append(entry)
+        if self._unsaved_s is None:
+            self._unsaved_s = entry.queued_s
+        self._changed.notify_all()
+
+    def _run(self) -> None:
+        """The thread: empties the queue, and hands chunks to the disk."""
+        try:
+            self._record()
+            self._writer.finish()
+        except OSError as e:
+            self._error = str(writing_failed(self.path, e, KEPT))
+        except Exception as e:  # noqa: BLE001  the control loop must not fall over its recorder: it reads `failed`
+            self._error = f"recording {self.path} failed: {type(e).__name__}: {e}; {KEPT}"
+        with self._changed:
+            self._queue.clear()
+            self._changed.notify_all()
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    def _record(self) -> None:
+        saved_s = self._clock.now_s()
+        while True:
+            entry = self._next()
+            if entry is not None:
+                self._add(entry)
+            elif self._closing:
+                return
+            if entry is None or self._clock.now_s() - saved_s >= FLUSH_S:
+                self._writer.flush()
+                saved_s = self._clock.now_s()
+                with self._changed:
+                    self._unsaved_s = self._queue[0].queued_s if self._queue else None
+
+    def _next(self) -> _Entry | None:
+        """The oldest entry; None after FLUSH_S without one, and at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._closing, FLUSH_S)
+            entry = self._queue.popleft() if self._queue else None
+            self._changed.notify_all()
+            return entry
+
+    def _add(self, entry: _Entry) -> None:
+        what = self._picture(entry, entry.what) if isinstance(entry.what, Frame) else encode(entry.what)
+        if entry.topic == END:
+            what |= {"counts": dict(self.counts), "pictures_dropped": dict(self.dropped)}
+        if entry.topic not in self._channels:
+            self._channels[entry.topic] = self._channel(entry.topic)
+        data = json.dumps(what | {"log_s": encode(entry.time_s)}, allow_nan=False, separators=(",", ":")).encode()
+        at_ns = to_ns(entry.time_s)
+        self._writer.add_message(self._channels[entry.topic], at_ns, data, at_ns, entry.number)
+        self.counts[entry.topic] += 1
+
+    def _picture(self, entry: _Entry, frame: Frame) -> dict[str, Any]:
+        png = to_png(frame.pixels)
+        with self._changed:
+            self._pictures -= 1
+            self._changed.notify_all()
+        sec, nsec = divmod(to_ns(entry.time_s), 10**9)
+        return {
+            "timestamp": {"sec": sec, "nsec": nsec},
+            "frame_id": "image",
+            "format": "png",
+            "index": frame.index,
+            "data": base64.b64encode(png).decode(),
+        }
+
+    def _channel(self, topic: str) -> int:
+        name, schema = schema_of(topic)
+        number: int = self._writer.register_channel(
+            topic, "json", self._writer.register_schema(name, "jsonschema", schema)
+        )
+        return number
+
+
+def to_ns(time_s: float) -> int:
+    """Nanoseconds as MCAP counts them, from 0; 0 for what is no time."""
+    return round(min(max(time_s, 0.0), LATEST_S) * 1e9) if math.isfinite(time_s) else 0

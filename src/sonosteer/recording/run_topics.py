@@ -1,0 +1,93 @@
+"""The topics of a recorded run, and for each the JSON schema by which Foxglove lists and plots its fields.
+
+The schemas name what can be plotted and say nothing of the rest (matrices, lists of points), since Foxglove refuses
+nested arrays and fields with a choice of types. A field may also be null, or "NaN", "Infinity" or "-Infinity".
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import is_dataclass
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from sonosteer.core.types import Action, Estimate, Observation, Reading
+from sonosteer.recording.wire import TAG, Arrival
+
+#: of the file: a reader refuses what it does not know
+PROFILE, VERSION = "sonosteer-run", 1
+
+PICTURE, ARRIVAL, CONFIGURATION, END = "/frames", "/arrival", "/configuration", "/end"
+NUMBER, WHOLE, TEXT, YES_NO = ({"type": t} for t in ("number", "integer", "string", "boolean"))
+SCALARS: dict[Any, dict[str, str]] = {float: NUMBER, int: WHOLE, str: TEXT, bool: YES_NO}
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties}
+
+
+def shown(kind: Any) -> dict[str, Any] | None:
+    """JSON schema of a field of that type, None where Foxglove cannot show it."""
+    origin, options = get_origin(kind), [k for k in get_args(kind) if k not in (NoneType, Ellipsis)]
+    if kind in SCALARS:
+        return SCALARS[kind]
+    if origin is Literal or (isinstance(kind, type) and issubclass(kind, Enum)):
+        return TEXT
+    if is_dataclass(kind):
+        fields = {name: shown(hint) for name, hint in get_type_hints(kind).items()}
+        return _object({TAG: TEXT} | {name: schema for name, schema in fields.items() if schema})
+    if origin in (Union, UnionType) and all(map(is_dataclass, options)):
+        schemas = [shown(k) or {} for k in options]
+        return _object({name: p for s in schemas for name, p in s["properties"].items()})
+    if origin in (Union, UnionType) and len(options) == 1:
+        return shown(options[0])
+    if origin is tuple and options[0] in SCALARS:
+        return {"type": "array", "items": SCALARS[options[0]]}
+    return None
+
+
+TIME = _object({"sec": WHOLE, "nsec": WHOLE}) | {"title": "time"}
+IMAGE = {
+    "timestamp": TIME,
+    "frame_id": TEXT,
+    "format": TEXT,
+    "data": TEXT | {"contentEncoding": "base64"},
+    "index": WHOLE,
+}
+SPAN = {"started_s": NUMBER, "done_s": NUMBER}
+VERDICT = (
+    {TAG: TEXT, "rule": TEXT, "value": NUMBER, "bound": NUMBER, "unit": TEXT, "reason": TEXT, "stop": YES_NO}
+    | {"insertion_speed_mm_s": NUMBER, "insertion_angle_rad": NUMBER, "expires_at_s": NUMBER}
+    | {"base_rotation_rad": NUMBER, "probe_speed_mm_s": {"type": "array", "items": NUMBER}}
+    | {"bounded": {"type": "array", "items": TEXT}}
+)
+TICK = {
+    "reading": shown(Reading),
+    "estimate": WHOLE,
+    "action": WHOLE,
+    "faults": {"type": "array", "items": TEXT},
+    "stop": TEXT,
+    "verdict": _object(VERDICT),
+}
+FATE = {"index": WHOLE, "time_s": NUMBER, "arrived_s": NUMBER, "fate": TEXT, "why": TEXT}
+
+#: topic -> (name of its schema, fields)
+TOPICS: dict[str, tuple[str, dict[str, Any]]] = {
+    CONFIGURATION: ("sonosteer.Configuration", {"started_at": TEXT}),
+    ARRIVAL: ("sonosteer.Arrival", {"arrival": shown(Arrival)}),
+    PICTURE: ("foxglove.CompressedImage", IMAGE),
+    "/frame": ("sonosteer.Frame", FATE),
+    "/estimate": ("sonosteer.Estimate", {"estimate": shown(Estimate), **SPAN}),
+    "/decision": ("sonosteer.Decision", {"observation": shown(Observation), "action": shown(Action), **SPAN}),
+    "/tick": ("sonosteer.Tick", TICK),
+    "/event": ("sonosteer.Event", {"text": TEXT}),
+    "/ledger": ("sonosteer.Ledger", {"captured": WHOLE, "used": WHOLE, "late": WHOLE}),
+    END: ("sonosteer.End", {"ended": TEXT}),
+}
+
+
+def schema_of(topic: str) -> tuple[str, bytes]:
+    """(name, JSON schema) of a topic; one that is not in the table says only when it was written."""
+    name, properties = TOPICS.get(topic, ("sonosteer" + topic.replace("/", "."), {}))
+    return name, json.dumps({"title": name, **_object({"log_s": NUMBER, **properties})}).encode()

@@ -1,0 +1,67 @@
+"""Kill -9 at random moments, fifty times: every recording opens, and lacks less than its last second."""
+
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sonosteer.recording.run_reader import RunReading
+
+sys.path.insert(0, str(Path(__file__).parent))
+from killed_writer import picture
+
+ROUNDS, WRITERS = 5, 10
+
+
+def said(folder, k):
+    """(number, time) of the last message that the writer handed over; None before its first."""
+    try:
+        data = (folder / f"{k}.said").read_bytes()
+    except FileNotFoundError:
+        return None
+    return struct.unpack("<qd", data) if len(data) == 16 else None
+
+
+def kill_all(folder, pids, rng):
+    """Each 0.3 to 2 s after its first message."""
+    due = {}
+    alive = dict(enumerate(pids))
+    while alive:
+        now = time.monotonic()
+        for k, pid in list(alive.items()):
+            if k not in due and said(folder, k) is not None:
+                due[k] = now + rng.uniform(0.3, 2.0)
+            if k in due and now >= due[k]:
+                os.kill(pid, signal.SIGKILL)
+                del alive[k]
+        time.sleep(0.005)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="writers are forked")
+@pytest.mark.parametrize("round_number", range(ROUNDS))
+def test_a_killed_run_opens_and_lacks_less_than_its_last_second(tmp_path, round_number):
+    script = Path(__file__).with_name("killed_writer.py")
+    command = [sys.executable, str(script), str(tmp_path), str(WRITERS)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as nursery:
+        pids = [int(word) for word in nursery.stdout.readline().split()]
+        assert len(pids) == WRITERS
+        kill_all(tmp_path, pids, np.random.default_rng(round_number))
+    for k in range(WRITERS):
+        reading = RunReading(tmp_path / f"{k}.mcap")
+        last, last_s = said(tmp_path, k)
+        assert not reading.complete
+        assert reading.configuration == {"writer": k}
+        assert last_s - reading.until_s < 1.0
+        got = list(reading.messages())
+        assert [m.number for m in got] == list(range(len(got)))
+        ticks = [m.what["k"] for m in got if m.topic == "/tick"]
+        assert ticks == list(range(len(ticks)))
+        assert len(ticks) <= last + 2
+        for frame in reading.frames():
+            assert np.array_equal(frame.pixels, picture(frame.index))

@@ -1,0 +1,190 @@
+"""A recording opens wherever it was cut off, and says so."""
+
+import base64
+import json
+import os
+import struct
+
+import numpy as np
+import pytest
+from mcap.reader import make_reader
+from mcap.writer import Writer
+
+from sonosteer.core.errors import InputError
+from sonosteer.core.types import Frame, Lost
+from sonosteer.recording import run_log
+from sonosteer.recording.run_log import RunLog
+from sonosteer.recording.run_reader import RunReading
+from sonosteer.recording.wire import same
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A recording with a chunk for about every message."""
+    monkeypatch.setattr(run_log, "FLUSH_S", 0.0)
+    path = tmp_path / "run.mcap"
+    with RunLog(path, {"seed": 1}, live=False) as log:
+        for i in range(2):
+            log.frame(Frame(np.full((3, 4), 40 * i, np.uint8), i, i * 0.1), i * 0.1)
+            log.write("/estimate", i * 0.1, {"estimate": Lost(i, i * 0.1, "small")})
+    return path
+
+
+def prefix_of(path, whole, known=None):
+    """(number of messages, complete) of a prefix of the whole, None where it cannot be opened; anything else raises.
+
+    known: a number of messages that has been looked at before.
+    """
+    try:
+        reading = RunReading(path)
+    except InputError as e:
+        said = str(e)
+    else:
+        said = ""
+    if said:
+        assert said.startswith(str(path))
+        assert "\n" not in said
+        return None
+    n = sum(reading.counts.values())
+    if n == known:
+        return n, reading.complete
+    got = list(reading.messages())
+    assert n == len(got)
+    assert [m.number for m in got] == list(range(len(got)))
+    assert same([m.what for m in got], [m.what for m in whole[: len(got)]])
+    return n, reading.complete
+
+
+def cuts_and_summary(path):
+    """Every byte of the messages, from the back, after every eleventh of the summary behind them."""
+    data = path.read_bytes()
+    (summary,) = struct.unpack("<Q", data[-28:-20])  # the footer's first number
+    return [*range(len(data) - 1, summary, -11), *range(summary, -1, -1)], summary
+
+
+def test_cut_off_at_any_byte_it_gives_what_was_whole(small):
+    whole = list(RunReading(small).messages())
+    cuts, summary = cuts_and_summary(small)
+    assert 0 < summary < small.stat().st_size - 28
+    assert prefix_of(small, whole) == (len(whole), True)
+    before, lengths = len(whole), set()
+    for n in cuts:
+        os.truncate(small, n)
+        got = prefix_of(small, whole, before)
+        if got is None:
+            before = 0
+            continue
+        assert not got[1]
+        assert got[0] <= before
+        before = got[0]
+        lengths.add(before)
+    assert before == 0
+    assert len(lengths) >= 4
+
+
+def test_with_any_byte_damaged_it_gives_what_came_before(small):
+    whole = list(RunReading(small).messages())
+    data = small.read_bytes()
+    for at in range(0, len(data), 11):
+        small.write_bytes(data[:at] + bytes([data[at] ^ 0xA5]) + data[at + 1 :])
+        prefix_of(small, whole)
+
+
+def test_a_missing_message_ends_the_reading(tmp_path):
+    path = tmp_path / "run.mcap"
+    recording_of(path, ("/tick", '{"log_s":1}'), ("/tick", '{"log_s":2}'), numbers=(0, 1, 3))
+    reading = RunReading(path)
+    assert reading.cut == "damaged: message 2 is missing, 3 follows"
+    assert [m.time_s for m in reading.messages("/tick")] == [1.0]
+
+
+def test_a_recording_without_chunks_is_read(tmp_path):
+    path = tmp_path / "run.mcap"
+    recording_of(path, ("/tick", '{"log_s":1}'), ("/tick", '{"log_s":2}'), chunks=False)
+    assert RunReading(path).complete
+    assert [m.time_s for m in RunReading(path).messages("/tick")] == [1.0, 2.0]
+
+
+def test_a_cut_recording_says_where(small):
+    os.truncate(small, small.stat().st_size - 1)
+    reading = RunReading(small)
+    assert reading.cut == f"cut off at byte {small.stat().st_size}"
+    assert reading.ended == "closed"
+
+
+def test_a_run_that_is_still_being_written_can_be_read(tmp_path):
+    with RunLog(tmp_path / "run.mcap", {"seed": 4}) as log:
+        reading = RunReading(log.path)
+        assert reading.configuration == {"seed": 4}
+        assert not reading.complete
+        assert reading.ended is None
+
+
+def test_others_read_it_too(small):
+    """Foxglove goes by the summary at the end, and by the schema's name."""
+    with small.open("rb") as f:
+        reader = make_reader(f, validate_crcs=True)
+        assert reader.get_summary().statistics.message_count == sum(RunReading(small).counts.values())
+        found = [(schema.name, json.loads(message.data)) for schema, _, message in reader.iter_messages("/frames")]
+    assert [name for name, _ in found] == ["foxglove.CompressedImage"] * 2
+    assert found[1][1]["timestamp"] == {"sec": 0, "nsec": 100_000_000}
+    assert base64.b64decode(found[1][1]["data"]).startswith(b"\x89PNG")
+
+
+def other_mcap(path, profile):
+    with path.open("wb") as f:
+        writer = Writer(f)
+        writer.start(profile)
+        writer.finish()
+
+
+def test_what_is_no_recording_is_said_in_one_line(tmp_path):
+    path = tmp_path / "run.mcap"
+
+    def said():
+        with pytest.raises(InputError) as e:
+            RunReading(path)
+        return str(e.value)
+
+    assert said() == f"{path} does not exist"
+    path.mkdir()
+    assert said() == f"{path} cannot be read: Is a directory"
+    path.rmdir()
+    path.touch()
+    assert said() == f"{path} is empty"
+    path.write_bytes(b"RIFF and so on")
+    assert said() == f"{path} is no recording: it is not an MCAP file"
+    other_mcap(path, "ros2")
+    assert said() == f"{path} is an MCAP file, but no recorded run of sonosteer: its profile is 'ros2'"
+    other_mcap(path, "sonosteer-run/7")
+    assert said() == f"{path} has format 7; this sonosteer reads format 1: use the version that wrote it"
+    other_mcap(path, "sonosteer-run/1")
+    assert said() == f"{path} was closed before anything was recorded"
+
+
+def recording_of(path, *messages, numbers=(0, 1, 2), chunks=True):
+    """Written by somebody else: (topic, JSON text)."""
+    with path.open("wb") as f:
+        writer = Writer(f, use_chunking=chunks)
+        writer.start("sonosteer-run/1")
+        first = '{"configuration":{},"versions":{},"started_at":"","log_s":0.0}'
+        for n, (topic, text) in zip(numbers, [("/configuration", first), *messages], strict=False):
+            writer.add_message(writer.register_channel(topic, "json", 0), 0, text.encode(), 0, n)
+        writer.finish()
+
+
+@pytest.mark.parametrize(
+    ("topic", "text", "said"),
+    [
+        ("/tick", "{", "message 1 on /tick is damaged"),
+        ("/tick", "[]", "message 1 on /tick is damaged"),
+        ("/tick", "{}", "message 1 on /tick is damaged: 'log_s'"),
+        ("/tick", '{"log_s":0,"reading":{"_type":"Reading"}}', "Reading lacks 'time_s'"),
+        ("/frames", '{"log_s":0,"index":3}', "the picture of frame 3 is damaged: its arrival is missing"),
+    ],
+)
+def test_a_message_that_makes_no_sense_is_named(tmp_path, topic, text, said):
+    path = tmp_path / "run.mcap"
+    recording_of(path, (topic, text))
+    with pytest.raises(InputError, match=said):
+        list(RunReading(path).messages())
