@@ -18,6 +18,7 @@ from sonosteer.core.errors import InputError, MissingExtraError
 from sonosteer.core.types import Action, Frame
 from sonosteer.sim.rig import RigLimits
 from sonosteer.sim.scenes import Scene, make_scene
+from sonosteer.sim.tasks import HIT_MM, insertion_task
 from sonosteer.sim.truth import NeedleTruth
 from sonosteer.sim.world import World
 
@@ -32,7 +33,6 @@ Observation = dict[str, Any]
 
 #: ours: a robot of Paper V's kind: orders 50 ms late, encoders of 0.05 mm
 LIMITS = RigLimits(latency_s=0.05, encoder_mm=0.05)
-HIT_MM = 5.0  # Paper V, IV-C: success is the tip within 5 mm of the target
 
 
 class _RigEnv(gymnasium.Env[Observation, F32]):
@@ -201,12 +201,8 @@ class InsertionEnv(_RigEnv):
     names = ("insertion", "angle", "probe x", "probe y", "probe z", "stop")
 
     def _begin(self, world: World) -> None:
-        scene = world.scene
-        depth = self.np_random.uniform(0.55, 0.95) * (scene.end_mm - scene.start_mm) + scene.start_mm
-        aside, out = self.np_random.normal(0.0, 2.0), self.np_random.normal(0.0, 0.3)
-        d, entry = np.array(scene.direction), np.array(scene.entry_mm)
-        self.target_mm = entry + depth * d + aside * np.array([-d[2], 0.0, d[0]]) + np.array([0.0, out, 0.0])
-        self._angle = scene.angle_rad
+        self.task, self.target_mm = insertion_task(world, self.np_random)
+        self._angle = world.scene.angle_rad
 
     def _order(self, a: NDArray[np.float64]) -> Action:
         step = math.radians(10.0) / self.world.scene.rate_hz

@@ -16,7 +16,7 @@ import numpy as np
 
 from sonosteer.core.config import check_finite
 from sonosteer.core.errors import InputError
-from sonosteer.core.types import Action
+from sonosteer.core.types import Action, Reading
 from sonosteer.needle.torsion import follow
 
 Fault = Literal["stalled", "probe stuck", "deaf"]
@@ -54,19 +54,6 @@ class RigLimits:
         for name in ("latency_s", "roll_backlash_rad", "encoder_mm", "encoder_rad", "failure_per_s"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"rig: {name} is {getattr(self, name)}, but must not be negative")
-
-
-@dataclass(frozen=True, slots=True)
-class RigReading:
-    """What the encoders say. probe_mm: (x, y, z). fault: the axis that failed, until it is cleared."""
-
-    time_s: float
-    depth_mm: float
-    speed_mm_s: float
-    angle_rad: float
-    roll_rad: float
-    probe_mm: tuple[float, float, float]
-    fault: Fault | None
 
 
 @dataclass(slots=True)
@@ -136,12 +123,12 @@ class Rig:
                 moved.append(min(max(at + speed * dt_s, -travel), travel))
             self.probe_mm = (moved[0], moved[1], moved[2])
 
-    def read(self) -> RigReading:
+    def read(self) -> Reading:
         """The encoders, with their noise."""
         mm, rad = self.limits.encoder_mm, self.limits.encoder_rad
         n = self.rng.standard_normal(7)
         probe = tuple(p + mm * e for p, e in zip(self.probe_mm, n[4:], strict=True))
-        return RigReading(
+        return Reading(
             self.time_s,
             self.depth_mm + mm * n[0],
             self.speed_mm_s + 10 * mm * n[1],

@@ -10,11 +10,11 @@ from functools import cached_property
 import numpy as np
 
 from sonosteer.core.geometry import Point, Probe, Spacing
-from sonosteer.core.types import Action, Frame
+from sonosteer.core.types import Action, Frame, Reading
 from sonosteer.sim.echo import sample_blocks
 from sonosteer.sim.motion import Drag
 from sonosteer.sim.plant import Plant
-from sonosteer.sim.rig import Rig, RigLimits, RigReading
+from sonosteer.sim.rig import Rig, RigLimits
 from sonosteer.sim.scanner import NOISE_BANK, Picture, Scanner, View
 from sonosteer.sim.scenes import Scene
 from sonosteer.sim.script import DT_S, write_script
@@ -102,7 +102,7 @@ class World:
             self.plant.step(rig.depth_mm, rig.angle_rad, rig.base_rad, self.time_s)
             self.drag.advance(self.plant.state.inserted_mm - before, step)
 
-    def read(self) -> RigReading:
+    def read(self) -> Reading:
         """The rig's encoders."""
         return self.rig.read()
 

@@ -1,0 +1,1 @@
+"""Deciders: observations -> actions, learned or scripted; inference only. They propose, the gate disposes."""

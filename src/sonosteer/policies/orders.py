@@ -1,0 +1,48 @@
+"""How a scripted policy says what it wants: dated, every number finite, and what it does not move kept still."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from sonosteer.core.types import Action, Observation, Reading, Task, Vector
+from sonosteer.policies.geometry import finite
+
+LIFETIME_S = 0.35  # ours: from a frame's capture to the expiry of what was decided on it; the gate allows 0.5
+STILL: Vector = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """Where the needle's angle and its base's roll were last ordered to be."""
+
+    angle_rad: float
+    roll_rad: float
+
+
+def stay(before: Axes | None, reading: Reading, task: Task) -> Axes:
+    """As last ordered; at first where the encoders are, or as planned while they say nothing."""
+    if before is not None:
+        return before
+    angle, roll = reading.angle_rad, reading.roll_rad
+    return Axes(angle if math.isfinite(angle) else task.angle_rad, roll if math.isfinite(roll) else 0.0)
+
+
+def order(
+    observation: Observation, axes: Axes, speed_mm_s: float = 0.0, probe_mm_s: Vector = STILL, *, stop: bool = False
+) -> Action:
+    """An action on this observation. What is no number moves nothing, and without a time it has expired already."""
+    time_s = observation.capture_time_s
+    dated = math.isfinite(time_s)
+    if stop or not dated or not finite((speed_mm_s, *probe_mm_s)):
+        speed_mm_s, probe_mm_s = 0.0, STILL
+    return Action(
+        observation.frame_index,
+        time_s if dated else 0.0,
+        time_s + LIFETIME_S if dated else -1.0,
+        speed_mm_s,
+        axes.angle_rad,
+        axes.roll_rad,
+        probe_mm_s,
+        stop,
+    )

@@ -1,0 +1,50 @@
+"""The policies by name. A name is what `sonosteer insert --policy` takes."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from sonosteer.core.config import from_dict
+from sonosteer.core.errors import InputError
+from sonosteer.core.protocols import Policy
+from sonosteer.core.registry import LazyTable
+
+POLICIES = LazyTable(
+    "policy",
+    {
+        "hold": "sonosteer.policies.hold:Hold",
+        "vla": "sonosteer.policies.vla:Vla",
+        "constant": "sonosteer.policies.constant:Constant",
+        "visibility": "sonosteer.policies.visibility:Visibility",
+        "operator": "sonosteer.policies.simulated_operator:SimulatedOperator",
+        "steer": "sonosteer.policies.steer:Steer",
+        "seek": "sonosteer.policies.seek:Seek",
+        "expert": "sonosteer.policies.expert:Expert",
+    },
+)
+
+
+def make_policy(name: str, **settings: Any) -> Policy[Any]:
+    """Build a policy by name. settings: its fields; "part.field" for those of its parts.
+
+    InputError names the policies there are, and the settings of the one that was asked for.
+    """
+    policy: Policy[Any] = POLICIES.load(name)()
+    for key, value in settings.items():
+        policy = _set(policy, key.split("."), value, f"policy {name}")
+    return policy
+
+
+def _set(owner: Any, path: list[str], value: Any, where: str) -> Any:
+    """A copy of a dataclass with one field, of it or of its parts, set."""
+    first, *rest = path
+    fields = {f.name: getattr(owner, f.name) for f in dataclasses.fields(owner) if f.init and f.name[0] != "_"}
+    if rest and dataclasses.is_dataclass(fields.get(first)):
+        return dataclasses.replace(owner, **{first: _set(fields[first], rest, value, f"{where}: {first}")})
+    if rest:
+        parts = ", ".join(k for k, v in fields.items() if dataclasses.is_dataclass(v)) or "none"
+        raise InputError(f"{where}: {first} has no parts to set ({'.'.join(path)}); those that have: {parts}")
+    if dataclasses.is_dataclass(value) or value is None:
+        return dataclasses.replace(owner, **{first: value})
+    return dataclasses.replace(owner, **{first: getattr(from_dict(type(owner), {first: value}, where), first)})

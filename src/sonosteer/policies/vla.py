@@ -1,0 +1,140 @@
+"""`vla`: Paper V's policy, a language model that reads what the tracker's encoder sees, an instruction, the robot.
+
+Source: Paper V, Section III-F (uncertainty-aware control policy); the network is in `learning/nets/policy.py`, its
+numbers in `vla_numbers.py`, its words in `vla_words.py`. It needs a tracker that hands over features (`vla`).
+Departs from the paper, all ours: an answer that is not a number and a tip that is lost mean zero speed; numbers are
+held to their ranges; [STOP] needs a probability of `stop_at` and is final; the needle's roll stays where it was first
+read, since the paper's action does not say it.
+
+| symbol | name here | unit |
+| --- | --- | --- |
+| a = (theta, v_i, v_p) or [STOP] | `Reply` | places 0..1 in `ACTIONS`: deg, mm/s, mm/s |
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonosteer.core.config import check_finite, check_range
+from sonosteer.core.errors import InputError
+from sonosteer.core.frozen import load_locked, lock_fields
+from sonosteer.core.geometry import Spacing
+from sonosteer.core.types import Action, Lost, Observation, Task
+from sonosteer.policies.policy_network import RUNTIMES, PolicyNetwork, Reply, policy_folder
+from sonosteer.policies.vla_numbers import ACTIONS, NUMBERS, forward, numbers_of
+from sonosteer.policies.vla_words import instruction
+
+F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """What vla remembers of an episode. prefix: of the instruction. roll_rad: as first read. stopped: it is over."""
+
+    task: Task
+    prefix: F32
+    roll_rad: float | None = None
+    stopped: bool = False
+
+    __setstate__ = load_locked
+
+    def __post_init__(self) -> None:
+        lock_fields(self)
+
+
+@dataclass(frozen=True)
+class Vla:
+    """model: "edge", which ships, or a folder that `sonosteer train policy` made. runtime: onnx or torch.
+
+    lifetime_s: from a frame's capture to the expiry of what was decided on it. stop_at: probability from which on the
+    procedure is over. network: instead of a model's.
+    """
+
+    model: str = "edge"
+    runtime: str = "onnx"
+    threads: int = 1
+    lifetime_s: float = 0.35
+    stop_at: float = 0.5
+    network: Any = field(default=None, repr=False, compare=False)
+    _made: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_finite(self, "vla")
+        check_range(self, "vla", 0.0, 1.0, "stop_at")
+        check_range(self, "vla", 0.01, 2.0, "lifetime_s")
+
+    def net(self) -> PolicyNetwork:
+        """The network, loaded when it is first asked for. InputError for a policy that is not there."""
+        if self.network is not None:
+            given: PolicyNetwork = self.network
+            return given
+        if "net" not in self._made:
+            self._made["net"] = RUNTIMES.load(self.runtime)(policy_folder(self.model), self.threads)
+        made: PolicyNetwork = self._made["net"]
+        return made
+
+    def prepare(self) -> None:
+        """Load the policy and let it act once."""
+        net = self.net()
+        state = self.start(Task((0.0, 0.0), "in-plane-static", 0.5, "left", Spacing(0.2, 0.2)))
+        net.act(state.prefix, np.zeros(net.features_shape, np.float32), np.full(len(NUMBERS), 0.5, np.float32))
+
+    def start(self, task: Task) -> State:
+        """Read the instruction; this takes as long as some actions, and is done once."""
+        return State(task, self.net().begin(instruction(task)))
+
+    def step(self, state: State, observation: Observation) -> tuple[State, Action]:
+        """One action. InputError if the tracker hands over no features, or those of another network."""
+        if state.roll_rad is None:
+            state = replace(state, roll_rad=observation.reading.roll_rad)
+        seen = observation.estimate
+        if state.stopped or isinstance(seen, Lost):
+            return state, self._held(state, observation)
+        reply = self.net().act(state.prefix, self._features(observation), numbers_of(state.task, observation, seen))
+        if not all(map(math.isfinite, (*reply.places, reply.stop))):
+            return state, self._held(state, observation)
+        if reply.stop >= self.stop_at:
+            state = replace(state, stopped=True)
+            return state, self._held(state, observation)
+        return state, self._said(state, observation, reply)
+
+    def _features(self, observation: Observation) -> F32:
+        features, wanted = observation.features, self.net().features_shape
+        if features is None:
+            raise InputError(
+                "policy vla reads what the tracker's network sees, but this tracker hands over nothing: track with "
+                "vla, with a model whose graphs were exported by this version"
+            )
+        if features.shape != wanted:
+            raise InputError(
+                f"policy vla reads features of shape {wanted}, but the tracker hands over {features.shape}: use the "
+                "tracker that the policy was trained with"
+            )
+        return features
+
+    def _said(self, state: State, observation: Observation, reply: Reply) -> Action:
+        angle, insertion, probe = (r.value(min(max(p, 0.0), 1.0)) for r, p in zip(ACTIONS, reply.places, strict=True))
+        return replace(
+            self._held(state, observation),
+            insertion_speed_mm_s=insertion,
+            insertion_angle_rad=math.radians(angle),
+            probe_speed_mm_s=(forward(state.task) * probe, 0.0, 0.0),
+        )
+
+    def _held(self, state: State, observation: Observation) -> Action:
+        """Nothing moves; stop where it is over."""
+        assert state.roll_rad is not None
+        t = observation.capture_time_s
+        return Action(
+            observation.frame_index,
+            t,
+            t + self.lifetime_s,
+            insertion_angle_rad=observation.reading.angle_rad,
+            base_rotation_rad=state.roll_rad,
+            stop=state.stopped,
+        )

@@ -1,0 +1,1 @@
+"""Drivers: cleared orders out, encoders in."""

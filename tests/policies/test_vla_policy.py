@@ -1,0 +1,166 @@
+"""The learnt policy around its network, here a stand-in: what it asks, what it does with what is said."""
+
+import dataclasses
+import json
+import math
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from lane import Lane
+
+from sonosteer.core.errors import InputError
+from sonosteer.core.types import Action, Lost
+from sonosteer.policies.policy_network import OnnxPolicyNetwork, Reply, policy_folder
+from sonosteer.policies.table import make_policy
+from sonosteer.policies.vla import Vla
+from sonosteer.policies.vla_numbers import ACTIONS, NUMBERS
+
+
+class Says:
+    """Answers with one reply, and keeps what it was asked."""
+
+    features_shape = (5, 3)
+
+    def __init__(self, *places, stop=0.0):
+        self.reply, self.asked, self.texts = Reply(places, stop), [], []
+
+    def begin(self, text):
+        self.texts.append(text)
+        return np.full((2, 2), 7.0, np.float32)
+
+    def act(self, prefix, features, numbers):
+        self.asked.append((prefix, features, numbers))
+        return self.reply
+
+
+def told(lane, **changes):
+    features = np.ones(Says.features_shape, np.float32)
+    features.flags.writeable = False
+    return dataclasses.replace(lane.observe(), **{"features": features, **changes})
+
+
+def once(net, lane=None, **changes):
+    lane = lane or Lane()
+    policy = Vla(network=net)
+    return policy.step(policy.start(lane.task), told(lane, **changes))
+
+
+def test_an_answer_becomes_an_action_with_the_frames_time_and_an_expiry():
+    lane = Lane(time_s=3.0, frame=90)
+    _, action = once(Says(0.5, 0.25, 0.75), lane)
+    assert (action.frame_index, action.capture_time_s) == (90, 3.0)
+    assert action.expires_at_s == pytest.approx(3.35)
+    assert math.degrees(action.insertion_angle_rad) == pytest.approx(45.0)
+    assert action.insertion_speed_mm_s == pytest.approx(5.0)
+    assert action.probe_speed_mm_s == pytest.approx((10.0, 0.0, 0.0))
+    assert action.base_rotation_rad == pytest.approx(lane.observe().reading.roll_rad, abs=0.01)
+    assert not action.stop
+
+
+def test_the_probe_goes_with_the_needle_from_either_side():
+    from lane import task
+
+    for side, sign in (("left", 1.0), ("right", -1.0)):
+        _, action = once(Says(0.5, 0.2, 1.0), Lane(task(enters=side)))
+        assert action.probe_speed_mm_s[0] == pytest.approx(sign * 20.0)
+
+
+def test_the_network_is_asked_for_this_task_and_this_moment():
+    net = Says(0.5, 0.2, 0.5)
+    lane = Lane()
+    once(net, lane)
+    assert "You are an ultrasound expert" in net.texts[0]
+    assert "in-plane-static" in net.texts[0]
+    prefix, features, numbers = net.asked[0]
+    assert prefix.shape == (2, 2)
+    assert (features == 1).all()
+    assert numbers.shape == (len(NUMBERS),)
+
+
+@pytest.mark.parametrize("places", [(math.nan, 0.5, 0.5), (0.5, math.inf, 0.5), (0.5, 0.5, -math.inf)])
+def test_an_answer_that_is_no_number_moves_nothing(places):
+    _, action = once(Says(*places))
+    assert action.insertion_speed_mm_s == 0.0
+    assert action.probe_speed_mm_s == (0.0, 0.0, 0.0)
+    assert not action.stop
+    _, action = once(Says(0.5, 0.5, 0.5, stop=math.nan))
+    assert action.insertion_speed_mm_s == 0.0
+
+
+def test_answers_outside_their_ranges_are_held_to_them():
+    _, action = once(Says(7.0, 7.0, -7.0))
+    assert math.degrees(action.insertion_angle_rad) == pytest.approx(ACTIONS[0].high)
+    assert action.insertion_speed_mm_s == ACTIONS[1].high
+    assert action.probe_speed_mm_s[0] == ACTIONS[2].low
+
+
+def test_a_lost_tip_moves_nothing_and_the_network_is_not_asked():
+    net, lane = Says(0.5, 0.9, 0.9), Lane()
+    lost = Lost(0, 0.0, "not seen")
+    state, action = once(net, lane, estimate=lost, features=None)
+    assert net.asked == []
+    assert (action.insertion_speed_mm_s, action.probe_speed_mm_s, action.stop) == (0.0, (0.0, 0.0, 0.0), False)
+    assert action.insertion_angle_rad == lane.observe().reading.angle_rad
+    assert not state.stopped
+
+
+def test_a_stop_is_final():
+    policy = Vla(network=Says(0.5, 0.9, 0.5, stop=0.6))
+    lane = Lane()
+    state, action = policy.step(policy.start(lane.task), told(lane))
+    assert action.stop
+    assert action.insertion_speed_mm_s == 0.0
+    calm = Vla(network=Says(0.5, 0.9, 0.5))
+    for _ in range(3):
+        state, action = calm.step(state, told(lane))
+        assert action.stop
+
+
+def test_the_roll_stays_where_it_was_first_read():
+    policy, lane = Vla(network=Says(0.5, 0.5, 0.5)), Lane()
+    state = policy.start(lane.task)
+    state, first = policy.step(state, told(lane))
+    lane.roll_rad += 1.0
+    _, second = policy.step(state, told(lane))
+    assert first.base_rotation_rad == second.base_rotation_rad
+
+
+def test_a_tracker_that_hands_over_nothing_or_something_else_is_said():
+    with pytest.raises(InputError, match="hands over nothing"):
+        once(Says(0.5, 0.5, 0.5), features=None)
+    with pytest.raises(InputError, match=r"shape \(5, 3\), but the tracker hands over \(4, 3\)"):
+        once(Says(0.5, 0.5, 0.5), features=np.zeros((4, 3), np.float32))
+
+
+def test_a_state_can_be_pickled_and_leaves_its_arrays_read_only():
+    state, action = once(Says(0.5, 0.5, 0.5))
+    again = pickle.loads(pickle.dumps(state))
+    assert again.task == state.task
+    assert not again.prefix.flags.writeable
+    assert isinstance(action, Action)
+
+
+def test_settings_that_cannot_be_are_refused():
+    for wrong in ({"stop_at": 1.5}, {"lifetime_s": 0.0}, {"stop_at": math.nan}):
+        with pytest.raises(InputError):
+            Vla(**wrong)
+
+
+def test_what_is_wrong_with_a_policy_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="there is no policy 'nowhere'"):
+        make_policy("vla", model="nowhere").start(Lane().task)
+    with pytest.raises(InputError, match="is missing"):
+        OnnxPolicyNetwork(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "sonosteer-vla-tracking", "model": {}}))
+    with pytest.raises(InputError, match="another model"):
+        OnnxPolicyNetwork(tmp_path)
+    (tmp_path / "policy").mkdir()
+    assert policy_folder(str(tmp_path)) == tmp_path / "policy"
+
+
+def test_the_policy_runs_without_torch():
+    code = "import sys, sonosteer.policies.vla; assert not {'torch', 'transformers', 'tokenizers'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
