@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -359,7 +359,7 @@ def study(name: str, out: Path, *, quick: bool, executor: str, seed: int, as_jso
 
 
 def train_options(
-    data: Path | None,
+    data: Sequence[Path],
     preset: str,
     recipe: str,
     start: Path | None,
@@ -368,7 +368,7 @@ def train_options(
     settings: list[str],
 ) -> TrainOptions:
     """What was typed, checked. InputError for what is not possible."""
-    return TrainOptions(data, preset, recipe, start, device, precision, nested(parse_settings(settings), {}))
+    return TrainOptions(tuple(data), preset, recipe, start, device, precision, nested(parse_settings(settings), {}))
 
 
 def train(

@@ -12,6 +12,7 @@ from sonosteer.app import NOTICE, _stages
 from sonosteer.core.config import to_dict
 from sonosteer.core.errors import InputError, InterruptedRunError
 from sonosteer.options import parse_spacing
+from sonosteer.sim.scenes import Split
 
 
 def make(name: str, out: Path, *, videos: int | None, seed: int, executor: str, as_json: bool) -> None:
@@ -28,6 +29,54 @@ def make(name: str, out: Path, *, videos: int | None, seed: int, executor: str, 
     _tell(result, as_json)
 
 
+def demonstrate(
+    out: Path,
+    *,
+    episodes: int | None,
+    seed: int,
+    split: Split,
+    operators: Sequence[str],
+    executor: str,
+    as_json: bool,
+) -> None:
+    """`sonosteer dataset make d-insert`: demonstrations of simulated experts."""
+    from sonosteer.policies.expert import MANNERS
+    from sonosteer.studies import demonstrate as do
+
+    again = f"the same command goes on; what is there is in {out}"
+    result = _run(
+        do.make,
+        "dataset make d-insert",
+        again,
+        as_json,
+        out=out,
+        episodes=do.PAPER_EPISODES if episodes is None else episodes,
+        seed=seed,
+        split=split,
+        operators=list(operators) or list(MANNERS),
+        executor=executor,
+    )
+    _tell_episodes(result, as_json)
+
+
+def scenes_of(split: str) -> Split:
+    """The split that was typed; demonstrations are never of test scenes. InputError for another."""
+    for known in ("train", "validation"):
+        if split == known:
+            return "train" if known == "train" else "validation"
+    raise InputError(f"--split {split}: train and validation are possible; test scenes are for the study")
+
+
+def _tell_episodes(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(to_dict(result), allow_nan=False))
+        return
+    print(f"{result['name']} in {result['folder']}: {result['episodes']} episodes, {result['moments']} moments")
+    for by in ("by_split", "by_technique", "by_tissue", "by_operator"):
+        print("  " + ", ".join(f"{name}: {n['episodes']}" for name, n in result[by].items()))
+    print(NOTICE)
+
+
 def _there(out: Path) -> str:
     from sonosteer.learning.data.videos import DataSet
 
@@ -41,7 +90,12 @@ def _there(out: Path) -> str:
 def info(folder: Path, *, as_json: bool) -> None:
     """`sonosteer dataset info`: what a set holds."""
     from sonosteer.learning.data.card import describe
+    from sonosteer.learning.data.insertion_card import describe_insertions
+    from sonosteer.learning.data.insertions import FOLDER
 
+    if (folder / FOLDER).is_dir():
+        _tell_episodes(describe_insertions(folder, write=False), as_json)
+        return
     _tell(describe(folder, write=False), as_json)
 
 

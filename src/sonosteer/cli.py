@@ -226,10 +226,11 @@ def study(
 
 @app.command(epilog="Example: sonosteer train tracking --data d-track --from train-encoder --recipe cpu --out mine")
 def train(
-    stage: Annotated[str, typer.Argument(help="tip-weights, encoder or tracking")],
+    stage: Annotated[str, typer.Argument(help="tip-weights, encoder, tracking or policy")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for what was learnt.")] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Data set to learn from; sonosteer dataset make or import.")
+        list[Path] | None,
+        typer.Option("--data", help="Data set to learn from (sonosteer dataset make or import); can be repeated."),
     ] = None,
     preset: Annotated[
         str, typer.Option("--preset", help="Size of the network: tiny, edge, base, qwen3b or qwen7b.")
@@ -238,7 +239,7 @@ def train(
         str, typer.Option("--recipe", help="paper (350 epochs, for a GPU) or cpu (about an hour on two cores).")
     ] = "paper",
     start: Annotated[
-        Path | None, typer.Option("--from", help="Trained folder whose encoder is taken (and frozen).")
+        Path | None, typer.Option("--from", help="Trained folder whose encoder is taken (tracking: and frozen).")
     ] = None,
     device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="What to compute on.")] = "auto",
     precision: Annotated[str, typer.Option("--precision", metavar="no|bf16|fp16", help="Mixed precision.")] = "no",
@@ -252,13 +253,81 @@ def train(
 
     tip-weights: weights of Paper T's five tip features (Eq. 24); use them by track --config tip-weights.toml.
     encoder: vision encoder of the edge preset. tracking: Paper V's stage 1, register and tracking head on a frozen
-    encoder; use it by track --method vla --set model=FOLDER. Can be interrupted; the same command goes on. --set takes
-    schedule.NAME, augmentation.NAME and model.NAME. On several GPUs: accelerate launch -m sonosteer train ...
+    encoder; use it by track --method vla --set model=FOLDER. policy: who decides, from demonstrations (dataset make
+    d-insert); with --from, Paper V's stage 2; use it by insert --set model=FOLDER. Can be interrupted; the same command
+    goes on. --set takes schedule.NAME, augmentation.NAME and model.NAME. On several GPUs: accelerate launch -m
+    sonosteer train ...
     """
     from sonosteer import app as do
 
-    options = do.train_options(data, preset, recipe, start, device, precision, settings or [])
+    options = do.train_options(data or [], preset, recipe, start, device, precision, settings or [])
     do.train(stage, out or Path(f"train-{stage}"), options, quick=quick, executor=executor, seed=seed, as_json=json)
+
+
+@app.command(epilog="Example: sonosteer insert --policy visibility --mode ipm --seed 3 --out insertion")
+def insert(
+    policy: Annotated[
+        str,
+        typer.Option("--policy", help="Who decides: vla, visibility, constant, operator, steer, seek, expert, hold."),
+    ] = "visibility",
+    mode: Annotated[
+        str, typer.Option("--mode", metavar="ips|ipm", help="The probe stands still, or moves along with the needle.")
+    ] = "ips",
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for recording, overlay and report.")] = None,
+    method: Annotated[str, typer.Option("--method", help="Tracker that the policy sees through.")] = "vla",
+    scene: Annotated[str, typer.Option("--scene", help="SETUP/SPLIT, or a TOML file.")] = "in-plane-convex/test",
+    live: Annotated[bool, typer.Option("--live", help="On a real clock, each branch in its thread.")] = False,
+    synchronous: Annotated[
+        bool, typer.Option("--synchronous", help="Tracker and policy wait for one another (ablation).")
+    ] = False,
+    forbid: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--forbid", metavar="circle:X,Y,R", help="Keep the tip out, mm of the first frame; can be repeated."
+        ),
+    ] = None,
+    settings: Settings = None,
+    tracker_settings: Annotated[
+        list[str] | None, typer.Option("--set-tracker", metavar="NAME=VALUE", help="A setting of the tracker.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Insert a simulated needle by robot: tracker, policy, safety gate, recording.
+
+    Everything that is ordered passes the gate (SAFETY.md). By default time is simulated, so that a seed gives the same
+    run on every machine, with the branches as fast as on Paper V's machine; --live takes the time it takes.
+    --set gives settings of the policy. Simulation only: nothing here drives a real robot.
+    """
+    from sonosteer import app_insert as do
+
+    asked = do.InsertOptions(
+        policy,
+        mode,
+        seed,
+        method,
+        scene,
+        live,
+        synchronous,
+        tuple(forbid or ()),
+        tuple(settings or ()),
+        tuple(tracker_settings or ()),
+    )
+    do.insert(asked, out, as_json=json)
+
+
+@app.command(epilog="Example: sonosteer replay insertion/recording.mcap")
+def replay(
+    recording: Annotated[Path, typer.Argument(metavar="RECORDING", help="recording.mcap, or the folder it is in.")],
+    json: Json = False,
+) -> None:
+    """Run a recorded insertion again: tracker, policy and gate must decide as they did.
+
+    A recording whose process was killed is replayed up to its end. Exit code 1 if a decision differs.
+    """
+    from sonosteer import app_insert as do
+
+    do.replay(recording, as_json=json)
 
 
 dataset = typer.Typer(help="Data sets to train on.", no_args_is_help=True, rich_markup_mode=None)
@@ -272,11 +341,19 @@ def dataset_make(
         str,
         typer.Argument(
             metavar="NAME",
-            help="d-track (Paper V: 239 videos, split 7:1:2) or d-encoder (240 videos for the vision encoder).",
+            help="d-track (Paper V: 239 videos, split 7:1:2), d-encoder (360 videos for the vision encoder) or "
+            "d-insert (18 demonstrations of insertions).",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the data set; about 40 MB a video.")],
     videos: Annotated[int | None, typer.Option("--videos", help="How many, instead of all.")] = None,
+    operator: Annotated[
+        list[str] | None,
+        typer.Option("--operator", help="d-insert: careful, steady or quick (all in turn); can be repeated."),
+    ] = None,
+    split: Annotated[
+        str, typer.Option("--split", metavar="train|validation", help="d-insert: which scenes and tissues.")
+    ] = "train",
     seed: Seed = 0,
     executor: Executor = "process",
     json: Json = False,
@@ -287,6 +364,12 @@ def dataset_make(
     """
     from sonosteer import app_data as do
 
+    if name == "d-insert":
+        scenes = do.scenes_of(split)
+        do.demonstrate(
+            out, episodes=videos, seed=seed, split=scenes, operators=operator or [], executor=executor, as_json=json
+        )
+        return
     do.make(name, out, videos=videos, seed=seed, executor=executor, as_json=json)
 
 

@@ -11,6 +11,7 @@ CHECKS = {
     "steer_in_python": (lambda end: end < 0.6, "half a turn"),
     "own_tissue_and_needle": (lambda deflection: 0.5 < deflection < 20, "dB over the tissue"),
     "policy_in_the_environment": (lambda hits: hits >= 2, "of 3 within 5 mm"),
+    "own_policy": (lambda hits: hits >= 2, "of 3 within 5 mm"),
 }
 
 

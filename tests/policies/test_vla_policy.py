@@ -15,7 +15,7 @@ from sonosteer.core.errors import InputError
 from sonosteer.core.types import Action, Lost
 from sonosteer.policies.policy_network import OnnxPolicyNetwork, Reply, policy_folder
 from sonosteer.policies.table import make_policy
-from sonosteer.policies.vla import Vla
+from sonosteer.policies.vla import TURN_RAD, Vla
 from sonosteer.policies.vla_numbers import ACTIONS, NUMBERS
 
 
@@ -91,8 +91,9 @@ def test_an_answer_that_is_no_number_moves_nothing(places):
 
 
 def test_answers_outside_their_ranges_are_held_to_them():
-    _, action = once(Says(7.0, 7.0, -7.0))
-    assert math.degrees(action.insertion_angle_rad) == pytest.approx(ACTIONS[0].high)
+    lane = Lane()
+    _, action = once(Says(7.0, 7.0, -7.0), lane)
+    assert action.insertion_angle_rad == pytest.approx(lane.observe().reading.angle_rad + TURN_RAD)
     assert action.insertion_speed_mm_s == ACTIONS[1].high
     assert action.probe_speed_mm_s[0] == ACTIONS[2].low
 

@@ -30,3 +30,7 @@ class InterruptedRunError(SonosteerError):
 
 class BrokenError(SonosteerError):
     """Something failed that the user could not have prevented: a device that went away (exit code 1)."""
+
+
+class RobotError(BrokenError):
+    """A robot refused an order, or is gone."""

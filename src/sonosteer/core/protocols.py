@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from sonosteer.core.geometry import Probe, Spacing
-from sonosteer.core.types import Action, Estimate, Frame, Hint, Sighting, Turn
+from sonosteer.core.types import Action, Estimate, Frame, Hint, Observation, Sighting, Task, Turn
 
 State = TypeVar("State")
 
@@ -78,11 +78,22 @@ class Steerer(Protocol[State]):
         ...
 
 
-class Decider(Protocol):
-    """Tip -> action: a learned or scripted policy, or a model-based controller."""
+class Policy(Protocol[State]):
+    """Observation -> action: learned or scripted. All memory is in `State`; chance comes from the task's seed.
 
-    def decide(self, estimate: Estimate, now_s: float) -> Action:
-        """Return the next order."""
+    A policy proposes; the gate disposes. Its actions carry their frame's time and when they expire.
+    """
+
+    def prepare(self) -> None:
+        """Load and compile what the first observations would otherwise wait for."""
+        ...
+
+    def start(self, task: Task) -> State:
+        """Return the state before the first observation."""
+        ...
+
+    def step(self, state: State, observation: Observation) -> tuple[State, Action]:
+        """Return the next state and what is wanted now. Leaves `state` and `observation` alone."""
         ...
 
 

@@ -18,6 +18,9 @@ from sonosteer.core.geometry import Matrix, Point, Probe, Spacing
 
 Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 Side: TypeAlias = Literal["left", "right", "top"]
+Technique: TypeAlias = Literal["in-plane-static", "in-plane-moving"]
+Box: TypeAlias = tuple[float, float, float, float]
+Vector: TypeAlias = tuple[float, float, float]
 
 
 class Track(Enum):
@@ -80,7 +83,8 @@ class TipEstimate:
     tip_px: (column, row). angle_rad: direction from entry to tip in millimetre space, from image +x
     towards +y (down). covariance_mm2: (2, 2), axes along and across the needle, in mm^2.
     confidence: 0..1. entry_px: where the axis enters the image, for drawing.
-    shaft_px: points from the entry to the tip along a curved axis; empty for a straight one.
+    shaft_px: points from the entry to the tip along a curved axis; empty for a straight one. visibility: how well the
+    tip itself is seen, 0..1, and box_px: (left, top, right, bottom) around it; None from trackers that do not say.
     """
 
     frame_index: int
@@ -92,6 +96,8 @@ class TipEstimate:
     state: Track
     entry_px: Point
     shaft_px: tuple[Point, ...] = ()
+    visibility: float | None = None
+    box_px: Box | None = None
 
     @property
     def sd_along_mm(self) -> float:
@@ -135,10 +141,62 @@ class Hint:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What a robot's encoders say. probe_mm: (x along the image, y across it, z down) from where the run began.
+
+    angle_rad: of the needle below the horizontal. fault: why an axis does not move, until somebody has put it right.
+    """
+
+    time_s: float
+    depth_mm: float
+    speed_mm_s: float
+    angle_rad: float
+    roll_rad: float
+    probe_mm: Vector
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be done: bring the tip to a target. All as in the first frame.
+
+    target_px: (column, row). technique: the probe stands still (Paper V's IPS) or moves with the needle (IPM).
+    angle_rad: planned insertion angle below the horizontal. enters: side of the image. spacing: mm per pixel.
+    """
+
+    target_px: Point
+    technique: Technique
+    angle_rad: float
+    enters: Literal["left", "right"]
+    spacing: Spacing
+
+    def target_at(self, probe_mm: Vector) -> Point:
+        """(column, row) of the target once the probe has moved by probe_mm; the target stays in the tissue."""
+        x, y = self.target_px
+        return x - probe_mm[0] / self.spacing.x_mm, y - probe_mm[2] / self.spacing.y_mm
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """What a policy is told, all of one moment. reading: the newest before the frame was acquired.
+
+    target_px: in this frame. features: what the tracker's network made of the frame (read-only), None without one.
+    """
+
+    frame_index: int
+    capture_time_s: float
+    estimate: Estimate
+    reading: Reading
+    target_px: Point
+    features: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Action:
     """An order to a robot, dated: nothing may be carried out after `expires_at_s`.
 
-    frame_index, capture_time_s: the frame this was decided on. Speeds in mm/s, angles in rad.
+    frame_index, capture_time_s: the frame this was decided on. Speeds in mm/s, angles in rad. insertion_angle_rad:
+    below the horizontal, where the robot shall turn the needle to. stop: the procedure is over, nothing moves on.
     """
 
     frame_index: int

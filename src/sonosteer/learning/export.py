@@ -1,13 +1,16 @@
 """Network -> ONNX graphs without weights: they stay in model.safetensors, once, and are put in when a graph is loaded.
 
 template.onnx: template (1, T, T) uint8 -> kept (1, M, c). search.onnx: search (2, S, S) uint8 and kept ->
-candidates score, visible, sd (K,), centre, size (K, 2), in crop units. graphs.json: which weights each graph needs.
+candidates score, visible, sd (K,), centre, size (K, 2), in crop units; features (N + L, width) for a policy.
+graphs.json: which weights each graph needs.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,18 @@ from sonosteer.core.errors import MissingExtraError
 from sonosteer.learning.nets.face import TipNet
 
 TEMPLATE, SEARCH, GRAPHS = "template.onnx", "search.onnx", "graphs.json"
-OUTPUTS = ("score", "visible", "sd", "centre", "size")
+OUTPUTS = ("score", "visible", "sd", "centre", "size", "features")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One graph to write: a module that holds the network as `net`, an example of what goes in, names of both ends."""
+
+    name: str
+    module: nn.Module
+    example: tuple[Any, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
 
 
 class _Template(nn.Module):
@@ -36,36 +50,44 @@ class _Search(nn.Module):
         self.net = net
 
     def forward(self, search: Tensor, kept: Tensor) -> tuple[Tensor, ...]:
-        found = self.net.candidates(self.net.respond(search[None].float() / 255, kept))
-        return found.score[0], found.visible[0], found.sd[0], found.centre[0], found.size[0]
+        raw, told = self.net.respond_and_tell(search[None].float() / 255, kept)
+        found = self.net.candidates(raw)
+        out = (found.score[0], found.visible[0], found.sd[0], found.centre[0], found.size[0])
+        return out if told is None else (*out, told[0])
 
 
 def export_onnx(net: TipNet, folder: Path) -> None:
     """Write template.onnx and search.onnx beside the weights. MissingExtraError without onnx and onnxscript."""
-    try:
-        import onnx
-        import onnxscript  # noqa: F401  torch's exporter needs it
-    except ImportError:
-        raise MissingExtraError("exporting to ONNX", "onnx and onnxscript", "vla") from None
     net.eval()
     template = torch.zeros(1, net.template_px, net.template_px, dtype=torch.uint8)
     search = torch.zeros(2, net.search_px, net.search_px, dtype=torch.uint8)
     with torch.no_grad():  # once by hand: the exporter cannot look into how the library lays out its windows
         kept = net.embed(template[None].float() / 255)
-        net.respond(search[None].float() / 255, kept)
-    jobs: list[tuple[str, nn.Module, tuple[Any, ...], list[str], list[str]]] = [
-        (TEMPLATE, _Template(net), (template,), ["template"], ["kept"]),
-        (SEARCH, _Search(net), (search, kept), ["search", "kept"], list(OUTPUTS)),
+        _, told = net.respond_and_tell(search[None].float() / 255, kept)
+    outputs = OUTPUTS if told is not None else OUTPUTS[:-1]
+    jobs = [
+        Job(TEMPLATE, _Template(net), (template,), ("template",), ("kept",)),
+        Job(SEARCH, _Search(net), (search, kept), ("search", "kept"), outputs),
     ]
+    write_graphs(net, folder, jobs)
+
+
+def write_graphs(net: nn.Module, folder: Path, jobs: Sequence[Job]) -> None:
+    """Write the graphs of a network, and graphs.json. MissingExtraError without onnx and onnxscript."""
+    try:
+        import onnx
+        import onnxscript  # noqa: F401  torch's exporter needs it
+    except ImportError:
+        raise MissingExtraError("exporting to ONNX", "onnx and onnxscript", "vla") from None
     needs: dict[str, list[str]] = {}
-    for name, module, example, inputs, outputs in jobs:
+    for job in jobs:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                module.eval(),
-                example,
-                input_names=inputs,
-                output_names=outputs,
+                job.module.eval(),
+                job.example,
+                input_names=list(job.inputs),
+                output_names=list(job.outputs),
                 dynamo=True,
                 optimize=False,
                 verbose=False,
@@ -73,12 +95,12 @@ def export_onnx(net: TipNet, folder: Path) -> None:
         assert program is not None
         model = program.model_proto
         stored = {f"net.{key}" for key in net.state_dict()}
-        needs[name] = sorted(t.name.removeprefix("net.") for t in model.graph.initializer if t.name in stored)
+        needs[job.name] = sorted(t.name.removeprefix("net.") for t in model.graph.initializer if t.name in stored)
         for tensor in model.graph.initializer:
             if tensor.name in stored:
                 _take_out(onnx, tensor)
         _forget_where_it_came_from(model)
-        onnx.save(model, folder / name)
+        onnx.save(model, folder / job.name)
     (folder / GRAPHS).write_text(json.dumps(needs) + "\n")
 
 

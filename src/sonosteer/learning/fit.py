@@ -16,10 +16,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import torch
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sonosteer.core.config import to_dict
@@ -77,11 +78,13 @@ def as_tensors(batch: Batch, device: Any) -> tuple[torch.Tensor, torch.Tensor, T
     def grey(pixels: Any) -> torch.Tensor:
         return torch.from_numpy(pixels).to(device, non_blocking=True).float() / 255
 
-    def number(values: Any) -> torch.Tensor:
-        return torch.from_numpy(values).to(device, non_blocking=True)
+    return grey(batch.template), grey(batch.search), target_of(batch, device)
 
+
+def target_of(batch: Batch, device: Any) -> Target:
+    """What a network should say of a batch."""
     named = (batch.centre, batch.size, batch.visible, batch.present, batch.weight)
-    return grey(batch.template), grey(batch.search), Target(*(number(v) for v in named))
+    return Target(*(torch.from_numpy(v).to(device, non_blocking=True) for v in named))
 
 
 @torch.no_grad()
@@ -109,27 +112,84 @@ def assess(net: TipNet, sampler: Sampler, samples: int, device: Any, batch: int 
     }
 
 
+class Learner(Protocol):
+    """A network that the loop can train: a torch module with these."""
+
+    def groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        """Parameter groups for AdamW, each with its `base_lr`."""
+        ...
+
+
+class Lesson(Protocol):
+    """What the loop does not know of what is learnt: how a batch is drawn, put through, judged."""
+
+    def batch(self, first: int, count: int) -> Any:
+        """Samples `first` to `first + count`, the same ones whenever they are asked for; in a thread of its own."""
+        ...
+
+    def respond(self, model: Any, batch: Any, device: Any) -> Any:
+        """What the (prepared) network makes of a batch."""
+        ...
+
+    def loss(self, net: Any, raw: Any, batch: Any, device: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """(loss, its parts by name) of it, in 32 bit."""
+        ...
+
+    def assess(self, net: Any, device: Any) -> dict[str, float]:
+        """Figures of the validation samples."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TipLesson:
+    """Finding a tip in crops."""
+
+    sampler: Sampler
+    validation: Sampler
+    look_samples: int
+
+    def batch(self, first: int, count: int) -> Batch:
+        """Crops, as drawn."""
+        return self.sampler.batch(first, count)
+
+    def respond(self, model: Any, batch: Batch, device: Any) -> dict[str, torch.Tensor]:
+        """The network's own maps."""
+        template, search, _ = as_tensors(batch, device)
+        raw: dict[str, torch.Tensor] = model(search, template)
+        return raw
+
+    def loss(
+        self, net: TipNet, raw: dict[str, torch.Tensor], batch: Batch, device: Any
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The network's own loss."""
+        return net.loss({k: v.float() for k, v in raw.items()}, target_of(batch, device))
+
+    def assess(self, net: TipNet, device: Any) -> dict[str, float]:
+        """Tip error in mm."""
+        return assess(net, self.validation, self.look_samples, device)
+
+
 class _Ahead:
     """Draws batches in a thread of its own, two ahead."""
 
-    def __init__(self, sampler: Sampler, numbers: Iterator[tuple[int, int]]) -> None:
-        self._queue: queue.Queue[Batch | BaseException | None] = queue.Queue(2)
+    def __init__(self, lesson: Lesson, numbers: Iterator[tuple[int, int]]) -> None:
+        self._queue: queue.Queue[Any] = queue.Queue(2)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(sampler, numbers), daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(lesson, numbers), daemon=True)
         self._thread.start()
 
-    def _run(self, sampler: Sampler, numbers: Iterator[tuple[int, int]]) -> None:
-        item: Batch | BaseException | None = None
+    def _run(self, lesson: Lesson, numbers: Iterator[tuple[int, int]]) -> None:
+        item: BaseException = StopIteration()
         try:
             for first, count in numbers:
-                self._put(sampler.batch(first, count))
+                self._put(lesson.batch(first, count))
                 if self._stop.is_set():
                     return
         except Exception as e:  # noqa: BLE001  raised again in the loop's own thread
             item = e
         self._put(item)
 
-    def _put(self, item: Batch | BaseException | None) -> None:
+    def _put(self, item: Any) -> None:
         while not self._stop.is_set():
             try:
                 self._queue.put(item, timeout=0.2)
@@ -137,11 +197,11 @@ class _Ahead:
             except queue.Full:
                 continue
 
-    def next(self) -> Batch:
+    def next(self) -> Any:
         item = self._queue.get()
-        if isinstance(item, Batch):
-            return item
-        raise item or StopIteration
+        if isinstance(item, BaseException):
+            raise item
+        return item
 
     def close(self) -> None:
         self._stop.set()
@@ -160,7 +220,23 @@ def fit(
     precision: Precision = "no",
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> dict[str, Any]:
-    """Train `net` in place: it ends with the weights to keep. Returns what was done.
+    """Train a tip network in place; `learn` says what it does and returns."""
+    lesson = TipLesson(sampler, validation, schedule.look_samples)
+    return learn(net, lesson, schedule, out, seed=seed, device=device, precision=precision, progress=progress)
+
+
+def learn(
+    net: nn.Module,
+    lesson: Lesson,
+    schedule: Schedule,
+    out: Path,
+    *,
+    seed: int,
+    device: Device = "auto",
+    precision: Precision = "no",
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> dict[str, Any]:
+    """Train `net`, a `Learner`, in place: it ends with the weights to keep. Returns what was done.
 
     Goes on from out/checkpoint where there is one of the same schedule. Ctrl-C saves and raises on.
     """
@@ -169,7 +245,7 @@ def fit(
 
     accelerator = Accelerator(cpu=check_device(device) == "cpu", mixed_precision=precision)
     set_seed(seed)
-    groups = net.groups(schedule.lr, schedule.weight_decay)
+    groups = cast(Learner, net).groups(schedule.lr, schedule.weight_decay)
     trained = sum(p.numel() for g in groups for p in g["params"])
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
     mean = None
@@ -184,7 +260,7 @@ def fit(
     share = -(-schedule.batch // accelerator.num_processes)
     lot = share * accelerator.num_processes
     numbers = ((k * lot + accelerator.process_index * share, share) for k in range(state.step, schedule.steps))
-    ahead = _Ahead(sampler, numbers)
+    ahead = _Ahead(lesson, numbers)
     out.mkdir(parents=True, exist_ok=True)
     log = out / LOG
     log.write_text("".join(json.dumps(line) + "\n" for line in state.log))
@@ -192,12 +268,12 @@ def fit(
     began_s = time.perf_counter() - state.seconds
     try:
         while state.step < schedule.steps:
-            template, search, target = as_tensors(ahead.next(), accelerator.device)
+            batch = ahead.next()
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * schedule.factor(state.step)
             with accelerator.autocast():
-                raw = model(search, template)
-            loss, parts = net.loss({k: v.float() for k, v in raw.items()}, target)
+                raw = lesson.respond(model, batch, accelerator.device)
+            loss, parts = lesson.loss(net, raw, batch, accelerator.device)
             if not torch.isfinite(loss):
                 raise InputError(f"the loss is not finite at step {state.step}: lower the learning rate (--set lr=...)")
             optimizer.zero_grad(set_to_none=True)
@@ -211,8 +287,8 @@ def fit(
             last = state.step == schedule.steps
             if (state.step % schedule.look_every == 0 or last) and accelerator.is_main_process:
                 averaged = mean is not None and state.step > 200
-                looked = cast(TipNet, mean.module) if mean is not None and averaged else net
-                line = state.line(lot) | assess(looked, validation, schedule.look_samples, accelerator.device)
+                looked = mean.module if mean is not None and averaged else net
+                line = state.line(lot) | lesson.assess(looked, accelerator.device)
                 state.seconds = time.perf_counter() - began_s
                 line["seconds"] = round(state.seconds, 1)
                 state.log.append(line)

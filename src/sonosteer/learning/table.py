@@ -10,8 +10,9 @@ STAGES = LazyTable(
         "tip-weights": "sonosteer.learning.tip_weights:train",
         "encoder": "sonosteer.learning.tracking_stages:train_encoder",
         "tracking": "sonosteer.learning.tracking_stages:train_tracking",
+        "policy": "sonosteer.learning.policy_stages:train_policy",
     },
 )
 
 #: stages that train a network and take the options for that
-NETWORK_STAGES = ("encoder", "tracking")
+NETWORK_STAGES = ("encoder", "tracking", "policy")

@@ -33,11 +33,9 @@ class TorchNetwork:
     @torch.inference_mode()
     def respond(self, search: U8, kept: F32) -> Answer:
         """(2, S, S) uint8 -> candidates."""
-        found = self.net.candidates(
-            self.net.respond(self._grey(search), torch.from_numpy(np.array(kept)).to(self._device))
-        )
-        score, centre, size, visible, sd = (v[0].float().cpu().numpy() for v in found)
-        return Answer(score, visible, sd, centre, size)
+        raw, told = self.net.respond_and_tell(self._grey(search), torch.from_numpy(np.array(kept)).to(self._device))
+        score, centre, size, visible, sd = (v[0].float().cpu().numpy() for v in self.net.candidates(raw))
+        return Answer(score, visible, sd, centre, size, None if told is None else told[0].cpu().numpy())
 
     def _grey(self, crops: U8) -> torch.Tensor:
         return torch.from_numpy(np.array(crops)).to(self._device)[None].float() / 255

@@ -7,6 +7,7 @@ from sonosteer.core.registry import LazyTable
 STUDIES = LazyTable(
     "study",
     {
+        "insertion": "sonosteer.studies.insertion:run",
         "steering": "sonosteer.studies.steering:run",
         "tracking": "sonosteer.studies.tracking:run",
         "vla-tracking": "sonosteer.studies.vla_tracking:run",

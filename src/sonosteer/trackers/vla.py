@@ -26,7 +26,7 @@ from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.frozen import load_locked, lock_fields
 from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
-from sonosteer.imaging.crops import crop, step_of
+from sonosteer.imaging.crops import crop, step_of, working_scale
 from sonosteer.imaging.shaft_direction import ray_contrast
 from sonosteer.trackers.tip_network import RUNTIMES, Answer, TipNetwork, model_folder
 from sonosteer.trackers.working_image import scale_of
@@ -79,6 +79,7 @@ class State:
 
     kept: of the template. before: previous frame in grey. elsewhere: a rejected candidate and how many frames running
     it was there. contrast: of rays behind the tip, averaged. box_mm: the network's box. tile: which is looked at next.
+    features: what the network's encoder made of the newest crop, for a policy; None from one that does not say.
     """
 
     hint: Hint
@@ -91,6 +92,7 @@ class State:
     box_mm: Point = (0.0, 0.0)
     tile: int = 0
     ever: bool = False
+    features: F32 | None = None
 
     __setstate__ = load_locked
 
@@ -183,12 +185,13 @@ class Vla:
     ) -> tuple[Answer, float, Point]:
         """(answer, side of the crop in mm, image mm of its upper left corner)."""
         net = self.net()
-        step = step_of(spacing, net.scale_mm * factor)
+        scale_mm = factor * working_scale(image.shape, spacing, net.search_px, net.scale_mm)
+        step = step_of(spacing, scale_mm)
         centre = spacing.to_px(centre_mm)
         pair = np.stack(
             [crop(each, centre, net.search_px, step) for each in (image if before is None else before, image)]
         )
-        side = net.search_px * net.scale_mm * factor
+        side = net.search_px * scale_mm
         return net.respond(pair, kept), side, (centre_mm[0] - side / 2, centre_mm[1] - side / 2)
 
     def _candidate(self, seen: tuple[Answer, float, Point], k: int) -> Candidate:
@@ -201,7 +204,8 @@ class Vla:
 
     def _template(self, image: U8, spacing: Spacing, at_mm: Point) -> F32:
         net = self.net()
-        return net.embed(crop(image, spacing.to_px(at_mm), net.template_px, step_of(spacing, net.scale_mm)))
+        step = step_of(spacing, working_scale(image.shape, spacing, net.search_px, net.scale_mm))
+        return net.embed(crop(image, spacing.to_px(at_mm), net.template_px, step))
 
     def _blank(self) -> F32:
         """What the network keeps of no template: any tip will do."""
@@ -226,7 +230,7 @@ class Vla:
         net = self.net()
         kept = self._blank() if state.kept is None else state.kept
         width, height = spacing.to_mm((float(image.shape[1]), float(image.shape[0])))
-        side = net.search_px * net.scale_mm
+        side = net.search_px * working_scale(image.shape, spacing, net.search_px, net.scale_mm)
         if state.elsewhere is not None:
             centre, factor = state.elsewhere[0].at_mm, 1.0
         else:
@@ -240,7 +244,7 @@ class Vla:
         surely = inside and best.score >= self.found and best.visible > 0.5
         last = state.elsewhere
         count = 1 + (last[1] if last is not None and math.dist(last[0].at_mm, best.at_mm) < self.again_mm + 1 else 0)
-        state = replace(state, elsewhere=(best, count) if surely else None)
+        state = replace(state, elsewhere=(best, count) if surely else None, features=seen[0].features)
         if surely and count >= self.again:
             state = replace(self._take(state, image, spacing, best.at_mm), box_mm=best.box_mm)
             return self._told(state, frame, image, spacing, best, sure=True)
@@ -269,7 +273,7 @@ class Vla:
                 state = self._take(replace(state, belief=None), image, spacing, best.at_mm)
                 assert state.belief is not None
                 belief, elsewhere, fits = state.belief, None, True
-        state = replace(state, belief=belief, elsewhere=elsewhere)
+        state = replace(state, belief=belief, elsewhere=elsewhere, features=seen[0].features)
         width, height = spacing.to_mm((float(image.shape[1]), float(image.shape[0])))
         x, y = belief.at_mm
         outside = max(-x, -y, x - width, y - height)
@@ -330,7 +334,9 @@ class Vla:
         c, s = math.cos(angle), math.sin(angle)
         turn = np.array([[c, s], [-s, c]])
         P = turn @ belief.covariance[:2, :2] @ turn.T
-        own = (self.sd_scale * best.sd_mm) ** 2 if belief.doubt_s == 0.0 else 0.0  # errors of frames in a row are alike
+        believed = belief.doubt_s == 0.0
+        half = (0.5 * state.box_mm[0] / spacing.x_mm, 0.5 * state.box_mm[1] / spacing.y_mm)
+        own = (self.sd_scale * best.sd_mm) ** 2 if believed else 0.0  # errors of frames in a row are alike
         P = P + np.eye(2) * max(own, self.sd_least_mm**2)
         return replace(state, contrast=contrast), TipEstimate(
             frame.index,
@@ -341,11 +347,14 @@ class Vla:
             min(max(belief.score, 0.0), 1.0),
             Track.TRACKING if sure else Track.COASTING,
             _entry(tip, (c / spacing.x_mm, s / spacing.y_mm), image.shape[1]),
+            visibility=min(max(best.visible, 0.0), 1.0) if believed else 0.0,
+            box_px=(tip[0] - half[0], tip[1] - half[1], tip[0] + half[0], tip[1] + half[1]),
         )
 
     def _rays(self, image: U8, spacing: Spacing, at_mm: Point, old: F32 | None) -> F32:
         fresh = np.empty(DIRECTIONS, np.float32)
-        step_mm = self.net().scale_mm
+        net = self.net()
+        step_mm = working_scale(image.shape, spacing, net.search_px, net.scale_mm)
         x, y = spacing.to_px(at_mm)
         n, beside = round(self.ray_mm / step_mm), 1.5 / step_mm
         ray_contrast(image, x, y, step_mm / spacing.x_mm, step_mm / spacing.y_mm, n, beside, fresh)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -20,6 +20,7 @@ from sonosteer.recording.tables import writing_failed
 from sonosteer.recording.tips import TipRow
 from sonosteer.viz import plots
 
+Picture: TypeAlias = NDArray[np.uint8]
 STYLE = (resources.files("sonosteer.viz") / "report.css").read_text()
 
 
@@ -59,16 +60,16 @@ def render(story: Story) -> str:
             f'<h2 class="film">Overlay</h2><video controls muted loop src="{html.escape(story.video)}"></video>'
         )
     if any(r.tip_px is not None for r in story.tips):
-        body.append("<h2>Tip</h2>" + _figure(plots.tip_path(story.tips, story.errors, story.truth), PATH_CAPTION))
+        body.append("<h2>Tip</h2>" + figure(plots.tip_path(story.tips, story.errors, story.truth), PATH_CAPTION))
     if story.errors is not None and len(story.errors.frame):
-        body.append("<h2>Error</h2>" + _figure(plots.error_over_time(story.tips, story.errors), ERROR_CAPTION))
+        body.append("<h2>Error</h2>" + figure(plots.error_over_time(story.tips, story.errors), ERROR_CAPTION))
         body.append(_error_table(story.error_numbers or {}))
     if any(r.tip_px is not None for r in story.tips):
-        body.append("<h2>Angle and confidence</h2>" + _figure(plots.angle_and_confidence(story.tips), SELF_CAPTION))
+        body.append("<h2>Angle and confidence</h2>" + figure(plots.angle_and_confidence(story.tips), SELF_CAPTION))
     if any(len(v) for v in story.times_ms.values()):
-        body.append("<h2>Latency</h2>" + _figure(plots.latency(story.times_ms), TIME_CAPTION))
+        body.append("<h2>Latency</h2>" + figure(plots.latency(story.times_ms), TIME_CAPTION))
     if story.sheet:
-        body.append(f'<h2>Contact sheet</h2><div class="sheet">{"".join(map(_thumb, story.sheet))}</div>')
+        body.append(f'<h2>Contact sheet</h2><div class="sheet">{"".join(map(thumb, story.sheet))}</div>')
     settings = html.escape(json.dumps(story.summary, indent=2, default=str))
     body.append(
         f"<h2>Settings and versions</h2><details><summary>summary.json</summary><pre>{settings}</pre></details>"
@@ -148,11 +149,13 @@ def _say(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def _figure(svg: str, caption: str) -> str:
+def figure(svg: str, caption: str) -> str:
+    """A figure with its caption."""
     return f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 
-def _thumb(item: tuple[str, NDArray[np.uint8]]) -> str:
+def thumb(item: tuple[str, Picture]) -> str:
+    """A small picture with its caption."""
     caption, picture = item
     k = min(1.0, 420 / picture.shape[1])
     small = cv2.resize(picture, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)

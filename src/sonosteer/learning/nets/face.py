@@ -62,6 +62,10 @@ class TipNet(nn.Module, ABC):
     def respond(self, search: Tensor, kept: Tensor) -> Raw:
         """(B, 2, S, S) previous and present crop, 0..1, and what was kept -> the network's own maps."""
 
+    def respond_and_tell(self, search: Tensor, kept: Tensor) -> tuple[Raw, Tensor | None]:
+        """`respond`, and what the encoder made of the search crop (B, N + L, width); None where nobody reads it."""
+        return self.respond(search, kept), None
+
     @abstractmethod
     def loss(self, raw: Raw, target: Target) -> tuple[Tensor, dict[str, Tensor]]:
         """(loss, its parts by name) of a batch."""

@@ -153,12 +153,6 @@ class RegisterVisionEncoder(nn.Module):
     def merged(self, encoded: Encoded) -> tuple[Tensor, Tensor, Tensor]:
         """Shallow, deep and register tokens through the tower's own merger: (B, N / 4, out) each, raster order."""
         m = self.merge
-        rows, columns = encoded.grid
-
-        def groups(x: Tensor) -> Tensor:
-            b, _, d = x.shape
-            x = x.view(b, rows // m, m, columns // m, m, d).permute(0, 1, 3, 2, 4, 5)
-            return x.reshape(b, rows * columns, d)
 
         def through(x: Tensor) -> Tensor:
             b, n, d = x.shape
@@ -168,8 +162,8 @@ class RegisterVisionEncoder(nn.Module):
         register = encoded.register
         empty = register.new_zeros(len(register), 0, self.visual.config.out_hidden_size)
         return (
-            through(groups(encoded.shallow)),
-            through(groups(encoded.deep)),
+            through(in_groups(encoded.shallow, encoded.grid, m)),
+            through(in_groups(encoded.deep, encoded.grid, m)),
             through(register) if self.length else empty,
         )
 
@@ -208,6 +202,14 @@ class RegisterVisionEncoder(nn.Module):
             k, v = torch.cat([k, more[0]], 2), torch.cat([v, more[1]], 2)
         out = F.scaled_dot_product_attention(q, k, v)
         return out.view(b, count, h, n // count, d).permute(0, 2, 1, 3, 4).reshape(b, h, n, d)
+
+
+def in_groups(x: Tensor, grid: tuple[int, int], merge: int) -> Tensor:
+    """(B, N, D) in raster order -> the same tokens, one merge x merge group after the other, as a merger takes them."""
+    b, n, d = x.shape
+    rows, columns = grid
+    x = x.view(b, rows // merge, merge, columns // merge, merge, d).permute(0, 1, 3, 2, 4, 5)
+    return x.reshape(b, n, d)
 
 
 def _turned(x: Tensor) -> Tensor:

@@ -54,25 +54,34 @@ class VlaTracker(TipNet):
 
     def embed(self, template: Tensor) -> Tensor:
         """(B, 1, T, T) -> fused template tokens (B, M, c)."""
-        shallow, deep, _, _ = self._tokens(template, template)
+        shallow, deep, _, _ = self._read(self._encode(template, template))
         return self.head.fused(shallow, deep)
 
     def respond(self, search: Tensor, kept: Tensor) -> Raw:
         """Maps score, visible and log_sd (B, K), box (B, K, 4)."""
-        shallow, deep, register, grid = self._tokens(search[:, 1:], search[:, :1])
+        return self.respond_and_tell(search, kept)[0]
+
+    def respond_and_tell(self, search: Tensor, kept: Tensor) -> tuple[Raw, Tensor]:
+        """The maps, and the last block's tokens of the image in raster order and of the register: (B, N + L, width)."""
+        seen = self._encode(search[:, 1:], search[:, :1])
+        shallow, deep, register, grid = self._read(seen)
         step = self.config.tower.patch * (1 if self.config.space == "patch" else self.config.tower.merge)
         side = self.template_px // step
         maps = self.head(self.head.fused(shallow, deep), register, kept, grid, (side, side)).float()
         per_cell = maps.flatten(2).transpose(1, 2)
-        return {
+        raw = {
             "score": per_cell[..., 0],
             "box": per_cell[..., 1:5],
             "visible": per_cell[..., 5],
             "log_sd": per_cell[..., 6],
         }
+        return raw, _told(seen)
 
-    def _tokens(self, now: Tensor, before: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[int, int]]:
-        """(shallow, deep, register, grid) in the space that the head reads."""
+    def features(self, search: Tensor) -> Tensor:
+        """What `respond_and_tell` tells beside the maps, without them."""
+        return _told(self._encode(search[:, 1:], search[:, :1]))
+
+    def _encode(self, now: Tensor, before: Tensor) -> Encoded:
         config = self.config
         frames = [before, now] if config.pair else [now]
         if config.tower.stem == "conv":
@@ -83,6 +92,11 @@ class VlaTracker(TipNet):
             image = torch.cat([(f - mean) / sd for f in frames], 1)
         image = image.to(next(self.encoder.visual.blocks.parameters()).dtype)
         seen: Encoded = self.encoder(image)
+        return seen
+
+    def _read(self, seen: Encoded) -> tuple[Tensor, Tensor, Tensor, tuple[int, int]]:
+        """(shallow, deep, register, grid) in the space that the head reads."""
+        config = self.config
         if config.space == "patch":
             return seen.shallow, seen.deep, seen.register, seen.grid
         m = config.tower.merge
@@ -113,6 +127,10 @@ class VlaTracker(TipNet):
         parts["l1"] = 5 * (((centre - target.centre).abs() + (size - target.size).abs()).sum(1) * worth).mean()
         parts |= face.seen_and_sure(raw, cands, target, cell)
         return torch.stack(list(parts.values())).sum(), parts
+
+
+def _told(seen: Encoded) -> Tensor:
+    return torch.cat([seen.deep, seen.register], 1).float()
 
 
 def focal_on_centre(logit: Tensor, target: Target, side: int) -> Tensor:

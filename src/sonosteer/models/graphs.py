@@ -1,0 +1,84 @@
+"""A model's folder: config.json, model.safetensors, graphs without weights, graphs.json; ONNX Runtime computes them.
+
+graphs.json names the weights of each graph: these are read from the one safetensors file (16 or 32 bit) and computed
+with in 32 bit, so that what PyTorch trains and what runs on any CPU are the same numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonosteer.core.errors import InputError, MissingExtraError
+
+#: models that ship, by name
+SHIPPED = ("edge",)
+
+
+def shipped_folder(name: str) -> Path | None:
+    """Folder of a model that ships; None for any other name."""
+    return Path(str(resources.files("sonosteer"))) / "models" / name if name in SHIPPED else None
+
+
+def model_folder(name: str) -> Path:
+    """Folder of a shipped model, or the folder of that name. InputError if there is neither."""
+    folder = shipped_folder(name) or Path(name)
+    if not folder.is_dir():
+        shipped = ", ".join(SHIPPED)
+        raise InputError(f"there is no model {name!r}: name a folder that sonosteer train made, or one of: {shipped}")
+    return folder
+
+
+def read_model(folder: Path) -> dict[str, Any]:
+    """The shape of a model, from its config.json. InputError if it is missing or no configuration of ours."""
+    path = folder / "config.json"
+    try:
+        said = json.loads(path.read_text())
+        return {**said["model"], "architecture": said["architecture"]}
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise InputError(f"{path} is missing or of another model ({e!r}); train or copy it") from None
+
+
+class Graphs:
+    """The weights of a folder in memory, for its graphs. MissingExtraError without ONNX Runtime; `what` needs it.
+
+    InputError if the weights are missing or damaged.
+    """
+
+    def __init__(self, folder: Path, what: str, threads: int = 1) -> None:
+        try:
+            import onnxruntime
+            from safetensors import SafetensorError
+            from safetensors.numpy import load_file
+        except ImportError:
+            raise MissingExtraError(what, "onnxruntime and safetensors", "onnx") from None
+        self.folder, self._runtime, self._threads = folder, onnxruntime, threads
+        path = folder / "model.safetensors"
+        try:
+            weights: dict[str, NDArray[np.float32]] = {k: np.asarray(v, np.float32) for k, v in load_file(path).items()}
+        except FileNotFoundError:
+            raise InputError(f"{path} does not exist: the model's weights are missing; copy them there") from None
+        except (SafetensorError, OSError) as e:
+            raise InputError(f"{path} is damaged or no safetensors file ({e}); copy or train it again") from None
+        self._values = {k: onnxruntime.OrtValue.ortvalue_from_numpy(v) for k, v in weights.items()}
+
+    def session(self, name: str) -> Any:
+        """A graph of the folder, ready to run. InputError if it does not fit the weights."""
+        options = self._runtime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = self._threads
+        options.log_severity_level = 3
+        graph = self.folder / name
+        try:
+            names = json.loads((self.folder / "graphs.json").read_text())[name]
+            options.add_external_initializers([f"net.{n}" for n in names], [self._values[n] for n in names])
+            return self._runtime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        except Exception as e:  # noqa: BLE001  onnxruntime raises its own kinds, none of them public
+            why = "it does not exist" if not graph.exists() else str(e).splitlines()[0]
+            raise InputError(
+                f"{graph} does not fit the weights beside it ({why}); export or copy the model again"
+            ) from None

@@ -1,0 +1,150 @@
+"""A recorded run, decided again: the same tracker, policy and gate are told the same, and must say the same.
+
+Each branch is replayed on what it was told when it ran, so that threads and their timing do not matter: the tracker on
+the frames it took, the policy on the observations it had, the gate on every control period.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, deque
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonosteer.core.errors import InputError
+from sonosteer.core.protocols import Policy, Tracker
+from sonosteer.core.types import Action, Estimate, Frame, Hint, Observation, Task
+from sonosteer.recording.run_reader import Recorded, RunReading
+from sonosteer.recording.wire import encode, revive, same
+from sonosteer.runtime.branches import GATE_STARTS, ROBOT, Eye, Mind
+from sonosteer.safety.gate import Gate, GateState, Moment
+
+KEPT = 400  # ours: frames, features and actions that later messages may refer to
+TOPICS = ("/event", "/frames", "/frame", "/estimate", "/decision", "/tick")
+
+
+@dataclass
+class Replayed:
+    """equal, different: decisions by kind (estimate, action, verdict). skipped: why some could not be
+    decided again. first: what was different first.
+    """
+
+    equal: Counter[str] = field(default_factory=Counter)
+    different: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    first: str | None = None
+
+    @property
+    def decisions(self) -> int:
+        """That were compared."""
+        return sum(self.equal.values()) + sum(self.different.values())
+
+    def enter(self, kind: str, where: str, recorded: Any, again: Any) -> None:
+        """Compare one decision."""
+        if same(recorded, again):
+            self.equal[kind] += 1
+            return
+        self.different[kind] += 1
+        self.first = self.first or f"{kind} {where}: was {_short(recorded)}, is {_short(again)}"
+
+
+class Replay:
+    """Goes through a recording in the order in which it was written."""
+
+    def __init__(self, tracker: Tracker[Any], policy: Policy[Any], gate: Gate, task: Task, hint: Hint) -> None:
+        self.gate, self.task = gate, task
+        self.result = Replayed()
+        self._eye = Eye.open(tracker, task, hint)
+        self._mind = Mind.open(policy, task)
+        self._gate: GateState | None = None
+        self._frames: dict[int, Frame] = {}
+        self._taken: deque[Frame | None] = deque()
+        self._estimates: dict[int, Estimate] = {}
+        self._features: dict[int, NDArray[np.float32] | None] = {}
+        self._actions: dict[int, Action] = {}
+        self._blind: str | None = None
+
+    def run(self, reading: RunReading) -> Replayed:
+        """Decide everything again. InputError for a recording that does not say when its gate started."""
+        for message in reading.messages(*TOPICS):
+            self._take(message)
+        return self.result
+
+    def _take(self, message: Recorded) -> None:
+        what = message.what
+        if message.topic == "/event" and GATE_STARTS in what:
+            self._gate = self.gate.start(float(what[GATE_STARTS]))
+        elif message.topic == "/frames":
+            _keep(self._frames, what.index, what)
+        elif message.topic == "/frame":
+            frame = self._frames.pop(what["index"], None)
+            if what["fate"] == "used":
+                self._taken.append(frame)
+        elif message.topic == "/estimate":
+            self._estimate(what["estimate"])
+        elif message.topic == "/decision":
+            self._decide(what["observation"], what["action"])
+        elif message.topic == "/tick":
+            self._tick(message.time_s, what)
+
+    def _estimate(self, recorded: Estimate) -> None:
+        index = recorded.frame_index
+        _keep(self._estimates, index, recorded)
+        frame = self._taken.popleft() if self._taken else None
+        if frame is None or self._blind:
+            self._blind = self._blind or f"the picture of frame {index} was not recorded: estimates from there on"
+            self.result.skipped[self._blind] += 1
+            return
+        estimate = self._eye.track(frame)
+        _keep(self._features, index, getattr(self._eye.state, "features", None))
+        self.result.enter("estimate", f"of frame {index}", recorded, estimate)
+
+    def _decide(self, observation: Observation, recorded: Action) -> None:
+        index = observation.frame_index
+        if recorded.frame_index not in self._actions:  # a second one on the same frame was refused
+            _keep(self._actions, recorded.frame_index, recorded)
+        if self._blind and index not in self._features:
+            self.result.skipped["actions on frames without a picture"] += 1
+            return
+        told = replace(observation, features=self._features.get(index))
+        action = self._mind.decide(told)
+        again = self._mind.fault if action is None else action
+        self.result.enter("action", f"on frame {index}", recorded, again)
+
+    def _tick(self, now_s: float, what: dict[str, Any]) -> None:
+        if what["reading"] is None:
+            self.result.skipped["control periods without a robot"] += 1
+            return
+        if self._gate is None:
+            raise InputError("the recording does not say when its gate started: it cannot be decided again")
+        estimate = None if what["estimate"] is None else _again(self._estimates, what["estimate"])
+        action = None if what["action"] is None else _again(self._actions, what["action"])
+        spacing, faults = self.task.spacing, tuple(what["faults"])
+        moment = Moment(now_s, what["reading"], estimate, spacing, faults, what["stop"])
+        self._gate, verdict = self.gate.clear(self._gate, action, moment)
+        if what["verdict"].get("rule") == ROBOT:
+            self.result.skipped["orders that the robot refused"] += 1
+            return
+        self.result.enter(
+            "verdict", f"at {now_s:.3f} s", what["verdict"], revive(json.loads(json.dumps(encode(verdict))))
+        )
+
+
+def _keep(store: dict[int, Any], index: int, value: Any) -> None:
+    store[index] = value
+    while len(store) > KEPT:
+        del store[next(iter(store))]
+
+
+def _again(store: dict[int, Any], index: int) -> Any:
+    """What is in use, kept for longer: it may be old."""
+    store[index] = store.pop(index)
+    return store[index]
+
+
+def _short(value: Any) -> str:
+    said = str(encode(value))
+    return said if len(said) <= 160 else said[:157] + "..."

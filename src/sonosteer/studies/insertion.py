@@ -1,0 +1,167 @@
+"""Paper V's insertion study, Table II: success and time of robotic insertions, ours, a simulated operator, ablations.
+
+Source: Paper V, Section IV-C: 20 insertions with the probe standing still (IPS) and 20 with it moving (IPM); success is
+a stop within 5 mm of the target. The same targets for every method, from test scenes, whose tissue no network has seen,
+and a larger run beside the paper's forty. On a simulated clock with the paper's rates, so that the result does not
+depend on the machine. `operator` is a simulated person, not a person.
+
+Ablations need networks of their own: `sonosteer train tracking` and `train policy` put them where `MODELS` says.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sonosteer.core.config import save_json
+from sonosteer.core.errors import InputError
+from sonosteer.recording.summary import versions
+from sonosteer.runtime.insertion import Pace
+from sonosteer.studies.insertion_trial import Setup, build, perform
+from sonosteer.studies.journal import Journal, run_missing
+
+Progress = Callable[[str, int, int], None]
+MODES = ("ips", "ipm")
+PAPER_EACH, LARGE_EACH = 20, 100
+OURS = "vla"
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """policy, tracker and their settings; asynchronous: or in turn; paper: row of Table II it stands for."""
+
+    name: str
+    policy: str
+    tracker: str = "vla"
+    policy_settings: Mapping[str, Any] = field(default_factory=dict)
+    tracker_settings: Mapping[str, Any] = field(default_factory=dict)
+    asynchronous: bool = True
+    paper: str = ""
+
+
+METHODS = (
+    Method(OURS, "vla", paper="ours"),
+    Method("simulated operator", "operator", paper="manual"),
+    Method(
+        "weaker tracker", "vla", policy_settings={"model": "weak"}, tracker_settings={"model": "weak"}, paper="weaker"
+    ),
+    Method(
+        "no register", "vla", policy_settings={"model": "bare"}, tracker_settings={"model": "bare"}, paper="no register"
+    ),
+    Method("synchronous", "vla", asynchronous=False, paper="no async"),
+    Method("constant speed", "constant", paper="constant"),
+    Method("visibility rule", "visibility"),
+    Method("visibility rule, tracker auto", "visibility", tracker="auto"),
+    Method("bevel steering", "steer"),
+    Method("seek", "seek"),
+    Method("expert", "expert"),
+)
+#: Table II: success in percent and mean time in s: IPS, IPM, mean (ablations: mean only)
+PAPER: dict[str, tuple[tuple[float, float] | None, tuple[float, float] | None, tuple[float, float]]] = {
+    "ours": ((70.0, 12.1), (90.0, 23.9), (80.0, 17.3)),
+    "manual": ((65.0, 17.1), (55.0, 31.0), (60.0, 23.2)),
+    "weaker": (None, None, (75.0, 16.1)),
+    "no register": (None, None, (72.5, 24.5)),
+    "no async": (None, None, (67.5, 15.0)),
+    "constant": (None, None, (70.0, 8.7)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One method on one target. models: folder of the ablations' networks."""
+
+    method: Method
+    mode: str
+    seed: int
+    models: Path
+
+    @property
+    def name(self) -> str:
+        """Method, mode and seed."""
+        return f"{self.method.name} | {self.mode} | {self.seed}"
+
+    def setup(self) -> Setup:
+        """What is carried out."""
+        m = self.method
+        return Setup(
+            m.policy,
+            "ips" if self.mode == "ips" else "ipm",
+            self.seed,
+            "in-plane-convex/test",
+            m.tracker,
+            _found(m.policy_settings, self.models, "policy"),
+            _found(m.tracker_settings, self.models, "tracking"),
+            pace=Pace(asynchronous=m.asynchronous),
+        )
+
+
+def _found(settings: Mapping[str, Any], models: Path, kind: str) -> dict[str, Any]:
+    """Settings with the name of an ablation's network as its folder."""
+    named = settings.get("model")
+    return {**settings, "model": str(models / str(named) / kind)} if named else dict(settings)
+
+
+def run_trial(trial: Trial) -> dict[str, Any]:
+    """Carry it out; what came of it, and speed and visibility every tenth of a second."""
+    done = perform(build(trial.setup()))
+    error = done.outcome.final_error_mm
+    rows = [[round(v, 3) if v == v else None for v in row[:7]] for row in done.run.rows[::10]]
+    return {
+        **done.summary(),
+        "final_error_mm": error if error < 1e6 else None,
+        "ended": done.run.ended,
+        "judged": done.outcome.reason,
+        "held": dict(done.held_because),
+        "unseen": round(sum(not t.visible for t in done.truths) / max(len(done.truths), 1), 3),
+        "rows": rows,
+        "error_mm": [[round(t, 3), round(e, 2)] for t, e in done.errors_mm[::3].tolist()],
+    }
+
+
+def methods(models: Path, *, quick: bool) -> tuple[list[Method], list[str]]:
+    """(those that can be carried out, why others cannot)."""
+    from sonosteer.trackers.tip_network import model_folder
+
+    wanted = [m for m in METHODS if m.name in (OURS, "constant speed", "visibility rule")] if quick else list(METHODS)
+    able, missing = [], []
+    for m in wanted:
+        try:
+            for kind, settings in (("policy", m.policy_settings), ("tracking", m.tracker_settings)):
+                folder = _found(settings, models, kind).get("model")
+                if folder is not None:
+                    model_folder(folder)
+        except InputError as e:
+            missing.append(f"{m.name}: {e}")
+        else:
+            able.append(m)
+    return able, missing
+
+
+def run(*, out: Path, quick: bool, seed: int, executor: str, progress: Progress) -> dict[str, Any]:
+    """`sonosteer study insertion`: every method on the same targets, tables, figures; goes on where it stopped."""
+    from sonosteer.studies.insertion_report import write
+
+    each = 1 if quick else LARGE_EACH
+    models = out / "models"
+    able, missing = methods(models, quick=quick)
+    first = 10_000 * seed
+    todo = [Trial(m, mode, first + k, models) for m in able for mode in MODES for k in range(each)]
+    question = {"study": "insertion", "seed": seed, "quick": quick, "each": each}
+    journal = Journal(out / "trials.jsonl", question)
+    try:
+        for done in run_missing(run_trial, todo, journal, executor):
+            progress("insertions", done, len(todo))
+    finally:
+        journal.close()
+    results: dict[str, dict[str, list[Any]]] = {m.name: {mode: [] for mode in MODES} for m in able}
+    for t in todo:
+        results[t.method.name][t.mode].append(journal.done[t.name])
+    summary: dict[str, Any] = {**question, "missing": missing, "versions": versions()}
+    summary["pace"] = dataclasses.asdict(Pace())
+    summary["tables"] = write(out, results, {m.name: m.paper for m in able}, summary)
+    save_json(summary, out / "summary.json")
+    return summary

@@ -1,0 +1,27 @@
+"""A frame of an insertion with tip, its uncertainty and the target drawn in."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sonosteer.core.geometry import Point
+from sonosteer.core.types import Estimate, Frame, Truth
+from sonosteer.viz.overlay import RGB, draw
+
+TARGET: RGB = (240, 228, 66)  # Okabe-Ito yellow
+HIT_MM = 5.0  # Paper V: within this of the target is a success
+
+
+def draw_insertion(frame: Frame, estimate: Estimate, target_px: Point, truth: Truth | None = None) -> NDArray[np.uint8]:
+    """(rows, columns, 3) RGB: as `overlay.draw`, and the target with the circle within which a stop is a success."""
+    canvas = draw(frame, estimate, truth)
+    unit = max(canvas.shape[0], canvas.shape[1]) / 512
+    x, y = (round(v) for v in target_px)
+    size = max(6, round(9 * unit))
+    cv2.drawMarker(canvas, (x, y), TARGET, cv2.MARKER_CROSS, size, max(1, round(unit)), cv2.LINE_AA)
+    if frame.spacing is not None:
+        axes = round(HIT_MM / frame.spacing.x_mm), round(HIT_MM / frame.spacing.y_mm)
+        cv2.ellipse(canvas, (x, y), axes, 0, 0, 360, TARGET, max(1, round(unit)), cv2.LINE_AA)
+    return canvas

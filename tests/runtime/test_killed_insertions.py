@@ -1,0 +1,69 @@
+"""Kill -9 at random moments, fifty times: every recorded insertion opens, and decides the same again up to its last
+second.
+
+`tests/recording/test_killed_runs.py` kills the recorder alone, with messages that mean nothing: whole, in order, less
+than a second lost. Here the whole live pipeline is killed, four threads that hand over to one another, and what must
+hold is that what is left of it can be decided again: nothing refers to what was lost.
+"""
+
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_rig import HINT, SPACING, TASK, FakeTracker, Scripted
+from killed_inserter import to_and_fro
+
+from sonosteer.recording.run_reader import RunReading
+from sonosteer.runtime.replay import Replay
+from sonosteer.safety.gate import Gate
+
+ROUNDS, RUNS = 5, 10
+
+
+def said(folder, k):
+    """(control periods, time of the last) that were handed over; None before the first."""
+    path = folder / f"{k}.said"
+    data = path.read_bytes() if path.exists() else b""
+    return struct.unpack("<qd", data) if len(data) == 16 else None
+
+
+def kill_all(folder, pids, rng):
+    """Each 0.3 to 2 s after its first control period."""
+    due, alive = {}, dict(enumerate(pids))
+    while alive:
+        now = time.monotonic()
+        for k, pid in list(alive.items()):
+            if k not in due and said(folder, k) is not None:
+                due[k] = now + rng.uniform(0.3, 2.0)
+            if k in due and now >= due[k]:
+                os.kill(pid, signal.SIGKILL)
+                del alive[k]
+        time.sleep(0.005)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="insertions are forked")
+@pytest.mark.parametrize("round_number", range(ROUNDS))
+def test_a_killed_insertion_is_decided_again_up_to_its_last_second(tmp_path, round_number):
+    script = Path(__file__).with_name("killed_inserter.py")
+    command = [sys.executable, str(script), str(tmp_path), str(RUNS)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as nursery:
+        pids = [int(word) for word in nursery.stdout.readline().split()]
+        assert len(pids) == RUNS
+        kill_all(tmp_path, pids, np.random.default_rng(round_number))
+    for k in range(RUNS):
+        reading = RunReading(tmp_path / f"{k}.mcap")
+        periods, last_s = said(tmp_path, k)
+        assert not reading.complete
+        assert reading.ended is None
+        assert last_s - reading.until_s < 1.0
+        done = Replay(FakeTracker(), Scripted(to_and_fro), Gate(task_spacing=SPACING), TASK, HINT).run(reading)
+        assert done.first is None
+        assert done.equal["verdict"] == reading.counts["/tick"] <= periods + 1
+        others = reading.counts["/decision"] + reading.counts["/estimate"]  # skipped: a busy machine drops pictures
+        assert done.equal["action"] + done.equal["estimate"] + sum(done.skipped.values()) == others
