@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import cv2
+import hypothesis
 import pytest
 
 from sonosteer.core.types import Frame, Truth
@@ -13,6 +14,8 @@ from sonosteer.sim.scenes import make_scene
 from sonosteer.sim.world import World
 
 cv2.setNumThreads(1)
+hypothesis.settings.register_profile("untimed", deadline=None)  # first examples compile kernels
+hypothesis.settings.load_profile("untimed")
 
 
 def data_folder() -> Path:

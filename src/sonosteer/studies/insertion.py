@@ -124,16 +124,18 @@ def run_trial(trial: Trial) -> dict[str, Any]:
 
 def methods(models: Path, *, quick: bool) -> tuple[list[Method], list[str]]:
     """(those that can be carried out, why others cannot)."""
-    from sonosteer.trackers.tip_network import model_folder
+    from sonosteer.models.graphs import model_folder
+    from sonosteer.policies.policy_network import policy_folder
+    from sonosteer.policies.vla import Vla
 
     wanted = [m for m in METHODS if m.name in (OURS, "constant speed", "visibility rule")] if quick else list(METHODS)
     able, missing = [], []
     for m in wanted:
         try:
-            for kind, settings in (("policy", m.policy_settings), ("tracking", m.tracker_settings)):
-                folder = _found(settings, models, kind).get("model")
-                if folder is not None:
-                    model_folder(folder)
+            if m.policy == "vla":
+                policy_folder(_found(m.policy_settings, models, "policy").get("model", Vla().model))
+            if "model" in m.tracker_settings:
+                model_folder(_found(m.tracker_settings, models, "tracking")["model"])
         except InputError as e:
             missing.append(f"{m.name}: {e}")
         else:
@@ -143,6 +145,7 @@ def methods(models: Path, *, quick: bool) -> tuple[list[Method], list[str]]:
 
 def run(*, out: Path, quick: bool, seed: int, executor: str, progress: Progress) -> dict[str, Any]:
     """`sonosteer study insertion`: every method on the same targets, tables, figures; goes on where it stopped."""
+    from sonosteer.studies import insertion_failures
     from sonosteer.studies.insertion_report import write
 
     each = 1 if quick else LARGE_EACH
@@ -160,6 +163,12 @@ def run(*, out: Path, quick: bool, seed: int, executor: str, progress: Progress)
     results: dict[str, dict[str, list[Any]]] = {m.name: {mode: [] for mode in MODES} for m in able}
     for t in todo:
         results[t.method.name][t.mode].append(journal.done[t.name])
+    looked_at = OURS if OURS in results else next(iter(results))
+    setups = [(t.setup(), journal.done[t.name]) for t in todo if t.method.name == looked_at]
+    failed = insertion_failures.choose(setups)
+    if failed:
+        progress("failures shown", 0, len(failed))
+        insertion_failures.write(out / "failures.png", f"Failed insertions, {looked_at}: the last seconds", failed)
     summary: dict[str, Any] = {**question, "missing": missing, "versions": versions()}
     summary["pace"] = dataclasses.asdict(Pace())
     summary["tables"] = write(out, results, {m.name: m.paper for m in able}, summary)

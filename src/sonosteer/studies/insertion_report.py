@@ -48,10 +48,15 @@ def write(out: Path, results: Results, papers: Mapping[str, str], about: Row) ->
     body += [f"<p>{html.escape(line)}</p>" for line in missing]
     body += [f"<h2>{html.escape(title)}</h2>{html_table(rows)}" for title, rows in tables.items()]
     body += [f"<figure>{svg}</figure>" for svg in figures.values() if svg]
+    strip = (out / "failures.png").exists()
+    body += [
+        '<h2>Failures</h2><figure><img src="failures.png" alt="failed insertions frame by frame"></figure>'
+    ] * strip
     (out / "report.html").write_text(html_page("Insertions", body), encoding="utf-8")
     lines = ["# Robotic insertions on the simulated rig", "", NOTE, "", *missing]
     for title, rows in tables.items():
         lines += ["", f"## {title}", "", *markdown_table(rows)]
+    lines += ["", "![Failed insertions frame by frame](failures.png)"] * strip
     (out / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return tables
 

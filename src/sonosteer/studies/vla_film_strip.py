@@ -177,7 +177,7 @@ def _cells(
         yield Cell(
             crop(np.array(video.frames[t]), (x, y), CUT_PX, (float(step[0]), float(step[1]))),
             (middle, middle),
-            {k: None if p is None else _in_cut(p, (x, y), step, middle) for k, p in said.items()},
+            {k: None if p is None else in_cut(p, (x, y), step, middle) for k, p in said.items()},
             CUT_MM_PER_PX,
             _caption(float(video.times_s[t] - video.times_s[begins]), hidden=not video.visible[t]),
         )
@@ -187,6 +187,7 @@ def _caption(since_s: float, *, hidden: bool) -> str:
     return (f"{since_s:+.2f} s" if since_s else "0 s") + (", hidden" if hidden else "")
 
 
-def _in_cut(tip_px: Point, centre_px: Point, step: NDArray[np.float64], middle: float) -> Point:
+def in_cut(tip_px: Point, centre_px: Point, step: NDArray[np.float64], middle: float) -> Point:
+    """A place of the image in px of a cut, whose px are `step` apart, around another."""
     x, y = ((np.array(tip_px) - centre_px) / step + middle).tolist()
     return x, y

@@ -1,0 +1,100 @@
+"""The insertion study: its quick form, and its tables on constructed outcomes."""
+
+import json
+
+import pytest
+
+from sonosteer.metrics.proportions import mcnemar
+from sonosteer.studies import insertion, insertion_failures
+from sonosteer.studies.insertion_report import details, failures, table_2
+from sonosteer.studies.insertion_trial import Setup
+
+
+def outcome(success, time_s=10.0, judged="hit", error_mm=1.0):
+    return {
+        "success": success,
+        "judged": judged if success or judged != "hit" else "off the line",
+        "time_s": time_s,
+        "final_error_mm": error_mm,
+        "tracking_hz": 25.0,
+        "action_hz": 10.0,
+        "refused": {},
+        "unseen": 0.1,
+        "rows": [],
+        "error_mm": [],
+    }
+
+
+RESULTS = {
+    "vla": {"ips": [outcome(True, 8.0), outcome(True, 12.0)], "ipm": [outcome(True), outcome(False)]},
+    "constant speed": {"ips": [outcome(False), outcome(True, 6.0)], "ipm": [outcome(False), outcome(False)]},
+}
+PAPERS = {"vla": "ours", "constant speed": "constant"}
+
+
+def test_table_2_counts_successes_and_their_times_and_has_the_papers_rows_below():
+    rows = table_2(RESULTS, PAPERS, None)
+    assert [r["method"] for r in rows] == ["vla", "paper", "constant speed", "paper"]
+    ours, paper, constant, _ = rows
+    assert ours["IPS success %"].startswith("100.0 (")
+    assert ours["IPS T s"] == "10.0 ± 2.0"
+    assert ours["both success %"].startswith("75.0 (")
+    assert (ours["IPS n"], ours["both n"]) == (2, 4)
+    assert (paper["both success %"], paper["IPM T s"]) == ("80.0", "23.9")
+    assert constant["IPM T s"] is None
+    assert constant["p"] == f"{mcnemar([True, True, True, False], [False, True, False, False]):.2g}"
+
+
+def test_table_2_of_the_papers_number_takes_the_first_targets_of_each_mode():
+    rows = table_2(RESULTS, PAPERS, 1)
+    assert [r["both n"] for r in rows if r["method"] != "paper"] == [2, 2]
+
+
+def test_reasons_of_failure_add_up_to_the_failures():
+    for row in failures(RESULTS):
+        reasons = [v for k, v in row.items() if k not in ("method", "failed")]
+        assert row["failed"] == sum(v or 0 for v in reasons)
+    assert details(RESULTS)[0]["tracking /s"] == 25.0
+
+
+def test_of_every_reason_of_failure_one_is_looked_at_first():
+    def trial(seed, judged):
+        return Setup(seed=seed), outcome(judged == "hit", judged=judged)
+
+    trials = [
+        trial(k, why) for k, why in enumerate(["hit", "time out", "time out", "hit", "off the line", "lost from sight"])
+    ]
+    assert [s.seed for s in insertion_failures.choose(trials)] == [1, 4, 5, 2]
+    assert [s.seed for s in insertion_failures.choose(trials, most=2)] == [1, 4]
+    assert insertion_failures.choose(trials[:1]) == []
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory):
+    """The quick study without the policy that has to be trained."""
+    out = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(insertion, "METHODS", (insertion.METHODS[0], insertion.METHODS[6]))
+        patch.setattr(insertion, "MODES", ("ips",))
+        summary = insertion.run(out=out, quick=True, seed=0, executor="serial", progress=lambda *a: None)
+        again = insertion.run(out=out, quick=True, seed=0, executor="serial", progress=lambda *a: None)
+    return out, summary, again
+
+
+def test_the_quick_study_writes_its_tables_and_says_what_it_could_not_run(studied):
+    out, summary, _ = studied
+    for name in ("README.md", "report.html", "summary.json", "success.svg", "trials.jsonl"):
+        assert (out / name).stat().st_size > 0
+    rows = summary["tables"]["Table II on all targets"]
+    assert [r["method"] for r in rows] == ["visibility rule"]
+    assert rows[0]["IPS n"] == 1
+    assert any(line.startswith("vla: there is no policy") for line in summary["missing"])
+    assert "Not run: vla: there is no policy" in (out / "README.md").read_text()
+
+
+def test_a_study_that_is_run_again_takes_what_is_there(studied):
+    out, summary, again = studied
+    assert again["tables"] == summary["tables"]
+    assert len((out / "trials.jsonl").read_text().splitlines()) == 2
+    trial = json.loads((out / "trials.jsonl").read_text().splitlines()[1])
+    assert trial["result"]["judged"] in ("hit", *("stopped elsewhere", "passed the target", "off the line"), "gave up")
