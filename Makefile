@@ -44,6 +44,7 @@ bench: .venv/user ## Speed of tracking, steering, networks and simulator against
 	@$(BIN)/sonosteer bench tracking
 	@$(BIN)/sonosteer bench steering
 	@$(BIN)/sonosteer bench vla
+	@$(BIN)/sonosteer bench insertion
 	@$(BIN)/sonosteer bench simulator
 
 study: .venv/user ## Tables and figures of Papers T and S, ours beside theirs (study-*/; half an hour on two cores)

@@ -19,7 +19,7 @@ import sonosteer.sim.envs
 from sonosteer.core.types import Action, Observation, Reading, Task, TipEstimate, Track
 from sonosteer.policies.geometry import sight
 from sonosteer.policies.orders import Axes, order, stay
-from sonosteer.studies.insertion_trial import Setup, build, perform
+from sonosteer.rehearsal import Setup, build, perform
 
 EPISODES = 2
 

@@ -39,7 +39,7 @@ def insert(options: InsertOptions, out: Path | None, *, as_json: bool) -> dict[s
 
     from sonosteer.recording.run_log import RunLog
     from sonosteer.recording.summary import versions
-    from sonosteer.studies.insertion_trial import Performance, build, perform
+    from sonosteer.rehearsal import Performance, build, perform
 
     stage = build(_setup(options))
     if out is not None:
@@ -81,8 +81,8 @@ def insert(options: InsertOptions, out: Path | None, *, as_json: bool) -> dict[s
 
 
 def _setup(options: InsertOptions) -> Any:
+    from sonosteer.rehearsal import Setup
     from sonosteer.runtime.insertion import Pace
-    from sonosteer.studies.insertion_trial import Setup
 
     if options.mode not in ("ips", "ipm"):
         raise InputError(f"--mode {options.mode}: ips (the probe stands still) and ipm (it moves along) are possible")

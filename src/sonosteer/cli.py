@@ -192,7 +192,7 @@ def evaluate(
 @app.command(epilog="Example: sonosteer bench tracking --json")
 def bench(
     name: Annotated[
-        str, typer.Argument(help="tracking, steering, simulator, environments, vla or vla-gpu")
+        str, typer.Argument(help="tracking, steering, simulator, environments, insertion, vla or vla-gpu")
     ] = "tracking",
     seed: Seed = 0,
     json: Json = False,

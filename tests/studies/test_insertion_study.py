@@ -5,9 +5,9 @@ import json
 import pytest
 
 from sonosteer.metrics.proportions import mcnemar
+from sonosteer.rehearsal import Setup
 from sonosteer.studies import insertion, insertion_failures
 from sonosteer.studies.insertion_report import details, failures, table_2
-from sonosteer.studies.insertion_trial import Setup
 
 
 def outcome(success, time_s=10.0, judged="hit", error_mm=1.0):

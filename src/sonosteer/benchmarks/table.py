@@ -10,6 +10,7 @@ BENCHMARKS = LazyTable(
         "tracking": "sonosteer.benchmarks.tracking:run",
         "steering": "sonosteer.benchmarks.steering:run",
         "simulator": "sonosteer.benchmarks.simulator:run",
+        "insertion": "sonosteer.benchmarks.insertion:run",
         "vla": "sonosteer.benchmarks.vla:run",
         "vla-gpu": "sonosteer.benchmarks.vla_gpu:run",
         "environments": "sonosteer.benchmarks.environments:run",

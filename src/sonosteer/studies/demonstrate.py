@@ -28,10 +28,10 @@ from sonosteer.learning.data.videos import INDEX
 from sonosteer.policies.expert import MANNERS
 from sonosteer.recording.summary import versions
 from sonosteer.recording.tables import writing_failed
+from sonosteer.rehearsal import Setup, build, perform
 from sonosteer.runtime.executor import run_trials
 from sonosteer.runtime.insertion import Pace
 from sonosteer.sim.scenes import Split
-from sonosteer.studies.insertion_trial import Setup, build, perform
 
 PAPER_EPISODES = 18
 TRIES = 6

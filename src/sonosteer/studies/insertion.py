@@ -19,8 +19,8 @@ from typing import Any
 from sonosteer.core.config import save_json
 from sonosteer.core.errors import InputError
 from sonosteer.recording.summary import versions
+from sonosteer.rehearsal import Setup, build, perform
 from sonosteer.runtime.insertion import Pace
-from sonosteer.studies.insertion_trial import Setup, build, perform
 from sonosteer.studies.journal import Journal, run_missing
 
 Progress = Callable[[str, int, int], None]

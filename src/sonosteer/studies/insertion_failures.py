@@ -13,7 +13,7 @@ import numpy as np
 
 from sonosteer.core.types import Frame, Lost, Observation
 from sonosteer.imaging.crops import crop, step_of
-from sonosteer.studies.insertion_trial import Setup, build, perform
+from sonosteer.rehearsal import Setup, build, perform
 from sonosteer.studies.vla_film_strip import CUT_MM_PER_PX, CUT_PX, in_cut
 from sonosteer.viz.film_strip import Case, Cell, write_strip
 

@@ -1,4 +1,4 @@
-"""One robotic insertion on the simulated rig, from its scene to what a judge says of it: for the study and the command.
+"""One robotic insertion on the simulated rig, from its scene to what a judge says of it.
 
 The operator marks the tip in the first frame (with the error of a click) and names target and technique; from there on
 the policy sees only what the tracker says. Truth is seen by the judge alone.

@@ -1,0 +1,18 @@
+"""`sonosteer bench insertion`, shortened: it measures what it says, whatever the numbers are."""
+
+from sonosteer.benchmarks import insertion
+
+
+def test_every_run_says_how_often_it_tracked_and_decided_and_the_reference_is_in_it(monkeypatch):
+    monkeypatch.setattr(insertion, "LONGEST_S", 1.2)
+    monkeypatch.setattr(insertion, "RUNS", (insertion.RUNS[0], insertion.RUNS[2]))
+    seen = []
+    result = insertion.run(seed=0, progress=seen.append)
+    cases = {c["case"]: c for c in result["cases"]}
+    for name in ("asynchronous", "synchronous"):
+        for what in ("tracking", "deciding", "capture to estimate"):
+            assert cases[f"{what}, {name}"]["median_ms"] > 0
+    assert set(cases["tracking, asynchronous"]["ratio"]) == {"synchronous"}
+    assert result["tracking_hz"] > 0
+    assert result["action_hz"] > 0
+    assert seen == [1, 2]
