@@ -87,12 +87,7 @@ def run(*, seed: int, progress: Progress) -> dict[str, Any]:
     times: dict[str, Times] = {}
     latency: dict[str, Mapping[str, list[float]]] = {}
     policy = _policy()
-    cases = (
-        ("asynchronous", True, THINKS_S),
-        ("asynchronous, 1 s an action", True, 1.0),
-        ("synchronous", False, THINKS_S),
-    )
-    for k, (name, asynchronous, wait_s) in enumerate(cases):
+    for k, (name, asynchronous, wait_s) in enumerate(RUNS):
         times[name], latency[name] = measure(policy, seed, asynchronous, wait_s)
         progress(k + 1)
     reference = {"synchronous": times["synchronous"].between_ms("/estimate")}
@@ -111,8 +106,8 @@ def run(*, seed: int, progress: Progress) -> dict[str, Any]:
         "cases": [c for c in out if c],
         "notes": (
             f"from one estimate, or decision, to the next, over {LONGEST_S:g} s of real time; the simulated rig draws "
-            f"its frames on the same processor; a decision waits {1e3 * THINKS_S:.0f} ms (1 s in the second run) as for a "
-            "language model elsewhere. ratio: median of the synchronous run over ours in this run"
+            f"its frames on the same processor; a decision waits {1e3 * THINKS_S:.0f} ms (1 s in the second run) as for "
+            "a language model elsewhere. ratio: median of the synchronous run over ours in this run"
         ),
     }
 
