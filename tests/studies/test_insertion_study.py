@@ -71,10 +71,10 @@ def test_of_every_reason_of_failure_one_is_looked_at_first():
 
 @pytest.fixture(scope="module")
 def studied(tmp_path_factory):
-    """The quick study without the policy that has to be trained."""
+    """The quick study with an ablation whose networks have not been trained."""
     out = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(insertion, "METHODS", (insertion.METHODS[0], insertion.METHODS[6]))
+        patch.setattr(insertion, "QUICK", ("weaker tracker", "visibility rule"))
         patch.setattr(insertion, "MODES", ("ips",))
         summary = insertion.run(out=out, quick=True, seed=0, executor="serial", progress=lambda *a: None)
         again = insertion.run(out=out, quick=True, seed=0, executor="serial", progress=lambda *a: None)
@@ -88,8 +88,8 @@ def test_the_quick_study_writes_its_tables_and_says_what_it_could_not_run(studie
     rows = summary["tables"]["Table II on all targets"]
     assert [r["method"] for r in rows] == ["visibility rule"]
     assert rows[0]["IPS n"] == 1
-    assert any(line.startswith("vla: there is no policy") for line in summary["missing"])
-    assert "Not run: vla: there is no policy" in (out / "README.md").read_text()
+    assert any(line.startswith("weaker tracker: there is no") for line in summary["missing"])
+    assert "Not run: weaker tracker: there is no" in (out / "README.md").read_text()
 
 
 def test_a_study_that_is_run_again_takes_what_is_there(studied):

@@ -73,7 +73,7 @@ class PolicySettings:
 def train_policy(*, out: Path, seed: int, quick: bool, progress: Progress, options: TrainOptions) -> dict[str, Any]:
     """Stage "policy". Returns what was done, which also stands in the policy's config.json and card."""
     from sonosteer.learning.policy_card import write_policy_card
-    from sonosteer.viz.policy_plots import plot_policy
+    from sonosteer.viz.training_plots import plot_policy
 
     settings = from_dict(PolicySettings, options.settings.get("model", {}), "model")
     if not options.data:

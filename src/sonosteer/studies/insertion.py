@@ -27,6 +27,7 @@ Progress = Callable[[str, int, int], None]
 MODES = ("ips", "ipm")
 PAPER_EACH, LARGE_EACH = 20, 100
 OURS = "vla"
+QUICK = (OURS, "constant speed", "visibility rule")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def methods(models: Path, *, quick: bool) -> tuple[list[Method], list[str]]:
     from sonosteer.policies.policy_network import policy_folder
     from sonosteer.policies.vla import Vla
 
-    wanted = [m for m in METHODS if m.name in (OURS, "constant speed", "visibility rule")] if quick else list(METHODS)
+    wanted = [m for m in METHODS if not quick or m.name in QUICK]
     able, missing = [], []
     for m in wanted:
         try:

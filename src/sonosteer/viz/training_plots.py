@@ -1,4 +1,4 @@
-"""Learning curves as a picture."""
+"""Learning curves of a network: parts of its loss, and its errors on what was held back."""
 
 from __future__ import annotations
 
@@ -10,27 +10,48 @@ import matplotlib as mpl
 
 from sonosteer.viz.plots import AMBER, BLUE, GREEN, GREY, STYLE, _figure, _svg
 
-PARTS = {"score": BLUE, "giou": AMBER, "l1": GREEN, "visible": GREY}
+Curves = Mapping[str, tuple[str, str]]
+LEAST = 1e-6  # of a loss on a logarithmic axis
+TRACKING = {"score": BLUE, "giou": AMBER, "l1": GREEN, "visible": GREY}
+TIP: Curves = {
+    "mean_mm": (BLUE, "mean"),
+    "median_mm": (GREEN, "median"),
+    "seen_mean_mm": (AMBER, "mean where the tip is seen"),
+}
+POLICY = {"insertion": BLUE, "probe": GREEN, "angle": AMBER, "stop": GREY, "text": BLUE}
+ACTIONS: Curves = {
+    "insertion_mm_s": (BLUE, "insertion speed (mm/s)"),
+    "probe_mm_s": (GREEN, "probe speed (mm/s)"),
+    "angle_deg": (AMBER, "angle (deg)"),
+}
 
 
 def plot_training(log: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Left: parts of the loss; right: tip error on validation crops. log: a mapping a look, with samples."""
+    """Of a tracking network. log: a mapping a look, with samples."""
+    _plot(log, path, TRACKING, TIP, "tip error (mm)", "Validation crops")
+
+
+def plot_policy(log: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Of a policy. log: a mapping a look, with samples."""
+    _plot(log, path, POLICY, ACTIONS, "mean error", "Validation moments")
+
+
+def _plot(
+    log: Sequence[Mapping[str, Any]], path: Path, parts: Mapping[str, str], errors: Curves, said: str, title: str
+) -> None:
+    """Left: parts of the loss; right: errors on what was held back."""
     with mpl.rc_context(STYLE):
         figure, axes = _figure(1, 2, 3.0)
         left, right = axes[0, 0], axes[0, 1]
         x = [line["samples"] / 1000 for line in log]
-        for part, colour in PARTS.items():
+        for part, colour in parts.items():
             if log and part in log[0]:
-                left.plot(x, [line[part] for line in log], color=colour, lw=1.4, label=part)
+                left.plot(x, [max(line[part], LEAST) for line in log], color=colour, lw=1.4, label=part)
         left.set(xlabel="thousand samples", ylabel="loss", title="Parts of the loss, mean of 100 steps")
         left.set_yscale("log")
-        for key, colour, name in (
-            ("mean_mm", BLUE, "mean"),
-            ("median_mm", GREEN, "median"),
-            ("seen_mean_mm", AMBER, "mean where the tip is seen"),
-        ):
+        for key, (colour, name) in errors.items():
             right.plot(x, [line[key] for line in log], color=colour, lw=1.4, label=name)
-        right.set(xlabel="thousand samples", ylabel="tip error (mm)", title="Validation crops")
+        right.set(xlabel="thousand samples", ylabel=said, title=title)
         right.set_ylim(bottom=0)
         for axis in (left, right):
             axis.set_xlim(left=0)
