@@ -21,7 +21,7 @@ RECORDING = "recording.mcap"
 class InsertOptions:
     """What was typed. forbid: circle:X,Y,RADIUS in mm of the first frame. settings, tracker_settings: of --set."""
 
-    policy: str = "visibility"
+    policy: str = "vla"
     mode: str = "ips"
     seed: int = 0
     method: str = "vla"

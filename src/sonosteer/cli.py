@@ -264,12 +264,12 @@ def train(
     do.train(stage, out or Path(f"train-{stage}"), options, quick=quick, executor=executor, seed=seed, as_json=json)
 
 
-@app.command(epilog="Example: sonosteer insert --policy visibility --mode ipm --seed 3 --out insertion")
+@app.command(epilog="Example: sonosteer insert --policy vla --mode ipm --seed 3 --out insertion")
 def insert(
     policy: Annotated[
         str,
         typer.Option("--policy", help="Who decides: vla, visibility, constant, operator, steer, seek, expert, hold."),
-    ] = "visibility",
+    ] = "vla",
     mode: Annotated[
         str, typer.Option("--mode", metavar="ips|ipm", help="The probe stands still, or moves along with the needle.")
     ] = "ips",

@@ -117,6 +117,16 @@ def test_the_words_for_a_person_say_what_it_is(capsys):
     assert "not a medical device" in stdout
 
 
+def test_the_policy_that_ships_inserts_and_is_replayed(capsys, tmp_path):
+    code, stdout, stderr = run(capsys, "insert", "--mode", "ips", "--seed", "1", "--out", tmp_path, "--json")
+    assert code == 0, stderr
+    assert set(json.loads(stdout)) == PROMISED
+    assert json.loads((tmp_path / "summary.json").read_text())["configuration"]["policy"] == "vla"
+    code, stdout, stderr = run(capsys, "replay", tmp_path, "--json")
+    assert code == 0, stderr
+    assert json.loads(stdout)["actions"] > 10
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
