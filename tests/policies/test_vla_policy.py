@@ -109,7 +109,7 @@ def test_a_lost_tip_moves_nothing_and_the_network_is_not_asked():
 
 
 def test_a_stop_is_final():
-    policy = Vla(network=Says(0.5, 0.9, 0.5, stop=0.6))
+    policy = Vla(network=Says(0.5, 0.9, 0.5, stop=0.9))
     lane = Lane()
     state, action = policy.step(policy.start(lane.task), told(lane))
     assert action.stop

@@ -54,7 +54,7 @@ class State:
 class Vla:
     """model: "edge", which ships, or a folder that `sonosteer train policy` made. runtime: onnx or torch.
 
-    lifetime_s: from a frame's capture to the expiry of what was decided on it. stop_at: probability from which on the
+    lifetime_s: from a frame's capture to the expiry of what was decided on it. stop_at: probability (chosen on validation scenes) from which on the
     procedure is over. network: instead of a model's.
     """
 
@@ -62,7 +62,7 @@ class Vla:
     runtime: str = "onnx"
     threads: int = 1
     lifetime_s: float = 0.35
-    stop_at: float = 0.5
+    stop_at: float = 0.85
     network: Any = field(default=None, repr=False, compare=False)
     _made: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
