@@ -54,8 +54,8 @@ class State:
 class Vla:
     """model: "edge", which ships, or a folder that `sonosteer train policy` made. runtime: onnx or torch.
 
-    lifetime_s: from a frame's capture to the expiry of what was decided on it. stop_at: probability (chosen on validation scenes) from which on the
-    procedure is over. network: instead of a model's.
+    lifetime_s: from a frame's capture to the expiry of what was decided on it. stop_at: probability from which on the
+    procedure is over; chosen on validation scenes. network: instead of a model's.
     """
 
     model: str = "edge"
