@@ -226,7 +226,7 @@ def test_a_tip_keeps_its_distance_from_the_truth_in_a_cut_of_an_image_with_oblon
 
     spacing, truth, tip = Spacing(0.2, 0.4), (100.0, 50.0), (110.0, 60.0)
     step = np.array(step_of(spacing, vla_film_strip.CUT_MM_PER_PX))
-    at = vla_film_strip._in_cut(tip, truth, step, 63.5)
+    at = vla_film_strip.in_cut(tip, truth, step, 63.5)
     gap_mm = np.hypot(*(np.array(at) - 63.5)) * vla_film_strip.CUT_MM_PER_PX
     assert gap_mm == pytest.approx(np.hypot(10 * 0.2, 10 * 0.4))
 
