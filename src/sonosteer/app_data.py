@@ -61,9 +61,10 @@ def demonstrate(
 
 def scenes_of(split: str) -> Split:
     """The split that was typed; demonstrations are never of test scenes. InputError for another."""
-    for known in ("train", "validation"):
-        if split == known:
-            return "train" if known == "train" else "validation"
+    if split == "train":
+        return "train"
+    if split == "validation":
+        return "validation"
     raise InputError(f"--split {split}: train and validation are possible; test scenes are for the study")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,7 +68,7 @@ def insert(options: InsertOptions, out: Path | None, *, as_json: bool) -> dict[s
             "versions": versions(),
         }
         save_json(summary, out / "summary.json")
-        write_pictures(out, done, options)
+        write_pictures(out, done, options, summary)
     if done.run.ended == "interrupted":
         kept = f"; what was done is in {out}" if out else ""
         raise InterruptedRunError(f"interrupted after {done.run.time_s:.1f} s{kept}")
@@ -218,7 +217,7 @@ def _tell(done: Any, result: dict[str, Any], out: Path | None, options: InsertOp
     print(NOTICE)
 
 
-def write_pictures(out: Path, done: Any, options: InsertOptions) -> None:
+def write_pictures(out: Path, done: Any, options: InsertOptions, summary: Mapping[str, Any]) -> None:
     """overlay.mp4 and report.html of a run, from its recording."""
     import numpy as np
 
@@ -232,7 +231,6 @@ def write_pictures(out: Path, done: Any, options: InsertOptions) -> None:
     if figure:
         (out / "insertion.svg").write_text(standalone(figure))
     sheet = _overlay(out, done)
-    summary = json.loads((out / "summary.json").read_text())
     write_insertion_report(out / "report.html", title, summary, figure, sheet)
 
 

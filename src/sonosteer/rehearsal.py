@@ -27,16 +27,13 @@ from sonosteer.runtime.simulated_rig import SimulatedRig
 from sonosteer.safety.gate import Gate
 from sonosteer.safety.limits import Limits
 from sonosteer.safety.regions import Region
-from sonosteer.sim.rig import RigLimits
 from sonosteer.sim.scenes import make_scene
-from sonosteer.sim.tasks import Judge, Outcome, insertion_task
+from sonosteer.sim.tasks import ROBOT, Judge, Outcome, insertion_task
 from sonosteer.sim.truth import NeedleTruth
 from sonosteer.sim.world import World
 from sonosteer.trackers.table import make_tracker
 
 F64 = NDArray[np.float64]
-#: ours: a robot of Paper V's kind: orders 50 ms late, encoders of 0.05 mm
-RIG = RigLimits(latency_s=0.05, encoder_mm=0.05)
 CLICK_SD_MM = 0.7  # ours: of a mark by hand
 
 
@@ -111,7 +108,7 @@ class Performance:
 def build(setup: Setup) -> Stage:
     """World, task, tracker and policy of a setup. InputError for what there is not."""
     scene = make_scene(setup.scene, setup.seed, mode=setup.mode, **setup.fields)
-    world = World(scene, RIG)
+    world = World(scene, ROBOT)
     rng = np.random.default_rng([scene.seed, 23])
     task, target_mm = insertion_task(world, rng)
     _, truth = world.look()

@@ -12,24 +12,13 @@ import av
 import cv2
 import numpy as np
 import pytest
+from command_line import one_line, run
 
 from sonosteer.cli import main
 from sonosteer.recording.tips import COLUMNS, read_tips
 from sonosteer.recording.truths import read_truth
 
 SHORT = "sim:in-plane-linear?speed_mm_s=15&end_mm=18&angle_deg=40&enters=left"
-
-
-def run(capsys, *arguments):
-    """(exit code, stdout, stderr) of a command run in this process."""
-    with pytest.raises(SystemExit) as e:
-        main([str(a) for a in arguments])
-    out = capsys.readouterr()
-    return e.value.code, out.out, out.err
-
-
-def one_line(err):
-    return err.startswith("sonosteer: ") and err.count("\n") == 1 and "Traceback" not in err
 
 
 @pytest.fixture(scope="session")

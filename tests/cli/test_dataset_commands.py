@@ -11,23 +11,12 @@ import time
 import cv2
 import numpy as np
 import pytest
+from command_line import one_line, run
 
 from sonosteer.cli import main
 from sonosteer.learning.data import make as making
 from sonosteer.learning.data.videos import DataSet
 from sonosteer.sim.scenes import make_scene
-
-
-def run(capsys, *arguments):
-    """(exit code, stdout, stderr) of a command run in this process."""
-    with pytest.raises(SystemExit) as e:
-        main([str(a) for a in arguments])
-    out = capsys.readouterr()
-    return e.value.code, out.out, out.err
-
-
-def one_line(err):
-    return err.startswith("sonosteer: ") and err.count("\n") == 1 and "Traceback" not in err
 
 
 def small(name, videos, seed):

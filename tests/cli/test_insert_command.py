@@ -4,6 +4,7 @@ import json
 
 import av
 import pytest
+from command_line import one_line, run
 
 from sonosteer.cli import main
 from sonosteer.policies import table
@@ -14,18 +15,6 @@ PROMISED = {
     *("success", "reason", "final_error_mm", "time_s", "frames", "actions", "tracking_hz", "action_hz", "refused"),
 }
 WORDS = ["insert", "--policy", "visibility", "--mode", "ips", "--seed", "1"]
-
-
-def run(capsys, *arguments):
-    """(exit code, stdout, stderr) of a command run in this process."""
-    with pytest.raises(SystemExit) as e:
-        main([str(a) for a in arguments])
-    out = capsys.readouterr()
-    return e.value.code, out.out, out.err
-
-
-def one_line(err):
-    return err.startswith("sonosteer: ") and err.count("\n") == 1 and "Traceback" not in err
 
 
 @pytest.fixture(scope="module")

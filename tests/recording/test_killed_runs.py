@@ -1,46 +1,20 @@
 """Kill -9 at random moments, fifty times: every recording opens, and lacks less than its last second."""
 
 import os
-import signal
-import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from killing import kill_all, said
 from sonosteer.recording.run_reader import RunReading
 
 sys.path.insert(0, str(Path(__file__).parent))
 from killed_writer import picture
 
 ROUNDS, WRITERS = 5, 10
-
-
-def said(folder, k):
-    """(number, time) of the last message that the writer handed over; None before its first."""
-    try:
-        data = (folder / f"{k}.said").read_bytes()
-    except FileNotFoundError:
-        return None
-    return struct.unpack("<qd", data) if len(data) == 16 else None
-
-
-def kill_all(folder, pids, rng):
-    """Each 0.3 to 2 s after its first message."""
-    due = {}
-    alive = dict(enumerate(pids))
-    while alive:
-        now = time.monotonic()
-        for k, pid in list(alive.items()):
-            if k not in due and said(folder, k) is not None:
-                due[k] = now + rng.uniform(0.3, 2.0)
-            if k in due and now >= due[k]:
-                os.kill(pid, signal.SIGKILL)
-                del alive[k]
-        time.sleep(0.005)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="writers are forked")

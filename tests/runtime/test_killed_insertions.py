@@ -7,11 +7,8 @@ hold is that what is left of it can be decided again: nothing refers to what was
 """
 
 import os
-import signal
-import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,32 +16,12 @@ import pytest
 from fake_rig import HINT, SPACING, TASK, FakeTracker, Scripted
 from killed_inserter import to_and_fro
 
+from killing import kill_all, said
 from sonosteer.recording.run_reader import RunReading
 from sonosteer.runtime.replay import Replay
 from sonosteer.safety.gate import Gate
 
 ROUNDS, RUNS = 5, 10
-
-
-def said(folder, k):
-    """(control periods, time of the last) that were handed over; None before the first."""
-    path = folder / f"{k}.said"
-    data = path.read_bytes() if path.exists() else b""
-    return struct.unpack("<qd", data) if len(data) == 16 else None
-
-
-def kill_all(folder, pids, rng):
-    """Each 0.3 to 2 s after its first control period."""
-    due, alive = {}, dict(enumerate(pids))
-    while alive:
-        now = time.monotonic()
-        for k, pid in list(alive.items()):
-            if k not in due and said(folder, k) is not None:
-                due[k] = now + rng.uniform(0.3, 2.0)
-            if k in due and now >= due[k]:
-                os.kill(pid, signal.SIGKILL)
-                del alive[k]
-        time.sleep(0.005)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="insertions are forked")

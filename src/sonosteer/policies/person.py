@@ -133,8 +133,7 @@ class Person:
             return state
         assert state.axes is not None
         rule, depth = manner.principle, reading.depth_mm
-        in_view = state.seen_mm is None or rule.in_view(seen)
-        seen_mm = depth if in_view or state.seen_mm is None else min(state.seen_mm, depth)
+        seen_mm = rule.last_view_mm(seen, depth, state.seen_mm)
         speed = rule.speed_mm_s(seen, depth - seen_mm) * max(1.0 + manner.uneven * self._wave(PACE, now), 0.2)
         if self._spell(PAUSE, now):
             speed = 0.0

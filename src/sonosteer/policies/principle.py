@@ -66,6 +66,10 @@ class Principle:
         """True while the tip is tracked and seen halfway well."""
         return sight.sure and sight.visible >= 0.5 * (self.low + self.high)
 
+    def last_view_mm(self, sight: Sight, depth_mm: float, before_mm: float | None) -> float:
+        """Inserted depth when the tip was last in view; a needle that is drawn back takes it along."""
+        return depth_mm if before_mm is None or self.in_view(sight) else min(before_mm, depth_mm)
+
     def speed_mm_s(self, sight: Sight, blind_mm: float) -> float:
         """Insertion speed. blind_mm: pushed on since the tip was last in view."""
         if not sight.sure and blind_mm >= self.blind_mm:

@@ -63,9 +63,6 @@ class Visibility:
         """Where the tip was last in view, how near it is, and where the needle shall point."""
         reading, rule = observation.reading, self.principle
         assert state.axes is not None
-        depth = reading.depth_mm
-        in_view = state.seen_mm is None or rule.in_view(seen)
-        seen_mm = depth if in_view or state.seen_mm is None else min(state.seen_mm, depth)
         now = observation.capture_time_s
         dt_s = 0.0 if state.last_s is None else min(max(now - state.last_s, 0.0), 0.2)
         angle = rule.angle_rad(seen, state.task, state.axes.angle_rad, dt_s)
@@ -73,7 +70,7 @@ class Visibility:
         return replace(
             state,
             axes=replace(state.axes, angle_rad=angle),
-            seen_mm=seen_mm,
+            seen_mm=rule.last_view_mm(seen, reading.depth_mm, state.seen_mm),
             last_s=now,
             near=near,
             stopped=near >= self.again,

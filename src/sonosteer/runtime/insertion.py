@@ -24,7 +24,7 @@ from sonosteer.safety.gate import Cleared, Refused
 class Pace:
     """How long the branches take. Defaults: Paper V's machine, 25.1 and 10.4 a second apart, 13.1 in one another's way.
 
-    alone_s: of tracker and policy in one, when synchronous. period_s: of control. patience_s: for how long the needle
+    together_s: of tracker and policy in turn, when synchronous. period_s: of control. patience_s: how long the needle
     is held before a run is given up; settle_s: that it rests at the end. longest_s: of a run.
     """
 

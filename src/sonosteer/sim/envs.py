@@ -18,7 +18,7 @@ from sonosteer.core.errors import InputError, MissingExtraError
 from sonosteer.core.types import Action, Frame
 from sonosteer.sim.rig import RigLimits
 from sonosteer.sim.scenes import Scene, make_scene
-from sonosteer.sim.tasks import HIT_MM, insertion_task
+from sonosteer.sim.tasks import HIT_MM, ROBOT, insertion_task
 from sonosteer.sim.truth import NeedleTruth
 from sonosteer.sim.world import World
 
@@ -30,9 +30,6 @@ except ImportError:
 
 F32 = NDArray[np.float32]
 Observation = dict[str, Any]
-
-#: ours: a robot of Paper V's kind: orders 50 ms late, encoders of 0.05 mm
-LIMITS = RigLimits(latency_s=0.05, encoder_mm=0.05)
 
 
 class _RigEnv(gymnasium.Env[Observation, F32]):
@@ -48,7 +45,7 @@ class _RigEnv(gymnasium.Env[Observation, F32]):
         *,
         split: str = "train",
         image_px: int = 512,
-        limits: RigLimits = LIMITS,
+        limits: RigLimits = ROBOT,
         max_s: float = 60.0,
         episodes_per_tissue: int = 1,
         scene: dict[str, Any] | None = None,

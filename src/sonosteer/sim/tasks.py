@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 from sonosteer.core.config import check_finite
 from sonosteer.core.errors import InputError
 from sonosteer.core.types import Task, Vector
+from sonosteer.sim.rig import RigLimits
 from sonosteer.sim.scenes import Scene
 from sonosteer.sim.truth import NeedleTruth
 from sonosteer.sim.world import World
 
 F64 = NDArray[np.float64]
 HIT_MM = 5.0  # Paper V, IV-C
+#: ours: a robot of Paper V's kind: orders 50 ms late, encoders of 0.05 mm
+ROBOT = RigLimits(latency_s=0.05, encoder_mm=0.05)
 
 Reason = Literal[
     "hit", "stopped elsewhere", "passed the target", "off the line", "lost from sight", "gave up", "time out"

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from sonosteer.core.geometry import Point
 from sonosteer.core.types import Estimate, Frame, Truth
+from sonosteer.sim.tasks import HIT_MM
 from sonosteer.viz.overlay import RGB, draw
 
 TARGET: RGB = (240, 228, 66)  # Okabe-Ito yellow
-HIT_MM = 5.0  # Paper V: within this of the target is a success
 
 
 def draw_insertion(frame: Frame, estimate: Estimate, target_px: Point, truth: Truth | None = None) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 
+from sonosteer.sim.tasks import HIT_MM
 from sonosteer.viz.plots import AMBER, BLUE, GREEN, GREY, RED, STYLE, _figure, _svg
 
 F64 = NDArray[np.float64]
@@ -31,7 +32,7 @@ def speed_and_visibility(rows: F64, error_mm: F64, title: str) -> str:
         handles = [*top.get_lines(), *seen.get_lines()]
         top.legend(handles, [h.get_label() for h in handles], fontsize=8, ncols=3, loc="lower center")
         low.plot(error_mm[:, 0], error_mm[:, 1], color=GREEN, lw=1.6, label="tip to target, true")
-        low.axhline(5.0, color=GREY, lw=0.8, ls="--")
+        low.axhline(HIT_MM, color=GREY, lw=0.8, ls="--")
         low.set(xlabel="time (s), shaded: held by the gate", ylabel="mm", ylim=(0, None), xlim=top.get_xlim())
         low.legend(fontsize=8, loc="upper right")
         return _svg(figure)

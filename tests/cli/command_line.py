@@ -1,0 +1,17 @@
+"""Commands run in the process of a test, and what a mistake looks like."""
+
+import pytest
+
+from sonosteer.cli import main
+
+
+def run(capsys, *arguments):
+    """(exit code, stdout, stderr) of a command run in this process."""
+    with pytest.raises(SystemExit) as e:
+        main([str(a) for a in arguments])
+    out = capsys.readouterr()
+    return e.value.code, out.out, out.err
+
+
+def one_line(err):
+    return err.startswith("sonosteer: ") and err.count("\n") == 1 and "Traceback" not in err
