@@ -280,3 +280,27 @@ def test_the_gains_error_is_smooth_and_as_large_as_said():
         assert np.abs(np.diff(gain_db)).max() < 0.3
         errors.append(gain_db.std())
     assert np.mean(errors) == pytest.approx(3.0, rel=0.5)
+
+
+def test_a_needle_drawn_back_leaves_a_track_where_it_was():
+    still = {**STEADY, "pull_mm": 0.0, "angle_deg": 30.0, "start_mm": 20.0, "end_mm": 30.0, "look.trail_db": 40.0}
+    faint = {"look.rough_db": 0.0, "look.specular_db": -60.0, "look.tip_db": -60.0, "look.gaps": 0.0}
+    more = {**QUIET, **still, **faint, "retractions": 0, "pauses": 0, "back_mm": 9.0, "rest_frames": 0}
+
+    def at_depth(trail_db):
+        """Mean grey on the needle's last 8 mm, before and after it is drawn back by 9."""
+        world = World(make_scene("in-plane-thin", 5, **{**more, "look.trail_db": trail_db}))
+        seen = list(world.frames())
+        deepest = max(range(len(seen)), key=lambda k: seen[k][1].depth_mm)
+        (frame, truth), (last, drawn_back) = seen[deepest], seen[-1]
+        assert truth.depth_mm - drawn_back.depth_mm == pytest.approx(9.0, abs=0.5)
+        back = np.arange(1.0, 8.0, 0.25) / world.scene.spacing_mm
+        x = (truth.tip_px[0] - back * math.cos(truth.angle_rad)).round().astype(int)
+        y = (truth.tip_px[1] - back * math.sin(truth.angle_rad)).round().astype(int)
+        near = y + np.arange(-9, 10)[:, None]  # the track lies on the axis, the truth on the wall
+        return (float(f.grey().astype(float)[near, x].max(0).mean()) for f in (frame, last))
+
+    before, after = at_depth(40.0)
+    nothing_before, nothing_after = at_depth(-90.0)
+    assert before == pytest.approx(nothing_before, abs=1.0)
+    assert after > nothing_after + 40

@@ -343,3 +343,24 @@ def test_the_plant_knows_nothing_of_the_controllers_model():
     for page in pages:
         imports = [line for line in page.read_text().splitlines() if re.match(r"\s*(from|import) ", line)]
         assert not [line for line in imports if "bicycle" in line], page
+
+
+def test_a_hand_draws_the_needle_back_slowly_at_the_end():
+    plain = {"retractions": 0, "pauses": 0, "back_mm": 0.0}
+    there, back = (make_scene("in-plane-thin/train", 4, **{**plain, "back_mm": mm}) for mm in (0.0, 8.0))
+    into, out = (World(s).script.speed_mm_s for s in (there, back))
+    assert (into >= 0).all()
+    assert -out[out < 0].sum() * 0.01 == pytest.approx(8.0, abs=0.2)
+    assert -out.min() <= 0.5 * back.speed_mm_s
+    assert np.flatnonzero(out < 0)[0] > np.flatnonzero(out > 0)[-1]
+
+
+def test_wedges_are_bright_and_few_and_none_by_default():
+    def grey(wedges):
+        scene = make_scene("in-plane-thin/train", 7, needle=False, **{"tissue.wedges": wedges, "tissue.fascias": 0})
+        return next(World(scene).frames())[0].grey().astype(float)
+
+    none, some = grey(0), grey(30)
+    assert make_scene("in-plane-linear/train", 7).tissue.wedges == 0
+    assert np.quantile(some, 0.995) > np.quantile(none, 0.995) + 10
+    assert 0.005 < (some - none > 40).mean() < 0.2

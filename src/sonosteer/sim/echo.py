@@ -34,6 +34,7 @@ class Appearance:
     second_wall_db: the far wall's echo, second_wall_mm below the near one's. reverberations: number, spacing and
     decay of the copies below the shaft (many and slow: a comet tail). ghost_db: side-lobe copies, ghost_mm to either
     side. shadow: share of the beam that the shaft stops when centred. bevel_deg: angle between face and axis.
+    trail_db: of the track that a needle drawn back leaves in the tissue; below -60: none.
     """
 
     diameter_mm: float = 2.108
@@ -55,13 +56,16 @@ class Appearance:
     ghost_db: float = -36.0
     ghost_mm: float = 5.0
     shadow: float = 0.6
+    trail_db: float = -90.0
 
     def __post_init__(self) -> None:
         check_finite(self, "needle's look")
         check_range(self, "needle's look", 0.05, 5.0, "diameter_mm")
         check_range(self, "needle's look", 5.0, 90.0, "bevel_deg")
         check_range(self, "needle's look", 0.1, 90.0, "specular_lobe_deg", "rough_lobe_deg")
-        check_range(self, "needle's look", -120.0, 60.0, "specular_db", "rough_db", "tip_db", "second_wall_db")
+        check_range(
+            self, "needle's look", -120.0, 60.0, "specular_db", "rough_db", "tip_db", "second_wall_db", "trail_db"
+        )
         check_range(self, "needle's look", 0.0, 1.0, "shadow", "gaps")
         check_range(self, "needle's look", 0.0, 20.0, "dropout_db", "second_wall_mm", "reverberation_mm")
         check_range(self, "needle's look", 0, 20, "reverberations")
@@ -167,6 +171,27 @@ class NeedleEcho:
         aside = look.diameter_mm / 2 * math.sin(roll_rad)
         apex = (float(wall[0, 0]), float(axis_mm[0, 1]) + aside, float(wall[0, 1]))
         return Drawn(line_r, per_line, (float(wall[brightest, 0]), float(wall[brightest, 1])), apex, seen)
+
+    def draw_trail(self, path_mm: F64, depth_mm: float, level: F32, pad: int, data: C64) -> None:
+        """Add the track left in the tissue ahead of a needle that was drawn back; nothing if its look has none.
+
+        path_mm: (n, 3) from the tip on to where it had been, in probe mm, a range step apart. depth_mm: the tip's, by
+        which the track's grain stays where it is in the tissue.
+        """
+        p, look = self.array, self.look
+        if look.trail_db <= -60 or len(path_mm) < 2:
+            return
+        k = round(depth_mm / p.range_step_mm) + np.arange(len(path_mm))
+        range_mm, line = p.to_beam(path_mm[:, 0], path_mm[:, 2])
+        r, q = (range_mm / p.range_step_mm).astype(np.float32), line.astype(np.float32)
+        amplitude = 10 ** (look.trail_db / 20) * self.modulation[-1 - k % len(self.modulation)]
+        amplitude *= self.elevation(path_mm[:, 1], range_mm) * sample_blocks(level, r, q)
+        grain = self.roughness[-1 - k % len(self.roughness)] * math.sqrt(p.range_step_mm / 0.1)
+        turns = 2 * p.range_step_mm / p.wavelength_mm
+        points = (grain * amplitude).astype(np.complex64)
+        kernels.add_points(
+            r, q, points, np.zeros(1, np.float32), np.ones(1, np.complex64), turns, self.pulse, pad, data
+        )
 
     def draw_section(self, axis_mm: F64, level: F32, pad: int, data: C64) -> Drawn | None:
         """Shade the tissue and add the echoes of a needle that crosses the image plane; None where it does not.

@@ -36,7 +36,9 @@ class Tissue:
 
     fibres: bright thin reflectors along the muscle's direction. modulation_db: log-normal variation of the
     echogenicity, modulation_mm long along the fibres and across them. fascias: long bright wavy sheets. decoys:
-    straight rough segments at needle-like angles of either sign, in the tissue. sparsity: shape m of the gamma
+    straight rough segments at needle-like angles of either sign, in the tissue. wedges: short thick bright pieces
+    (folds of fascia, scars) with one blunt and one pointed end, wedge_thick_mm at the blunt one; a pointed end that
+    is no needle's. sparsity: shape m of the gamma
     distribution that modulates the scatterers (K-distributed speckle, as in gel); 0: fully developed.
     """
 
@@ -52,11 +54,16 @@ class Tissue:
     decoys: int = 0
     decoy_angle_deg: tuple[float, float] = (20.0, 60.0)
     decoy_db: tuple[float, float] = (12.0, 20.0)
+    wedges: int = 0
+    wedge_mm: tuple[float, float] = (3.0, 14.0)
+    wedge_thick_mm: tuple[float, float] = (0.3, 1.6)
+    wedge_angle_deg: tuple[float, float] = (-25.0, 25.0)
+    wedge_db: tuple[float, float] = (12.0, 24.0)
     sparsity: float = 0.0
 
     def __post_init__(self) -> None:
         check_finite(self, "tissue")
-        check_range(self, "tissue", 0, 5000, "fibres", "fascias", "decoys")
+        check_range(self, "tissue", 0, 5000, "fibres", "fascias", "decoys", "wedges")
         check_range(self, "tissue", 0.0, 30.0, "modulation_db", "sparsity")
         check_range(self, "tissue", -90.0, 90.0, "fibre_angle_deg")
         check_range(self, "tissue", 0.0, 90.0, "fibre_spread_deg")
@@ -160,21 +167,26 @@ def _sparseness(shape: tuple[int, int, int], m: float, rng: np.random.Generator)
 
 
 def _draw_reflectors(body: C64, field: Field, array: Transducer, tissue: Tissue, rng: np.random.Generator) -> None:
-    """Fibres, fascias and decoys: points finer than an eighth of a wavelength with the exact phase."""
+    """Fibres, fascias, decoys and wedges: points finer than an eighth of a wavelength with the exact phase."""
     step = array.wavelength_mm / 8
     corner = array.from_beam(np.array([array.depth_mm]), np.array([array.lines + 20.0]))
     half_mm = float(corner[0][0])
 
     def place(length: float, angle_deg: float, wave: F64, amplitude: C64 | F64, y_width_mm: float) -> None:
+        middle = rng.uniform(-half_mm, half_mm), rng.uniform(1.0, array.depth_mm)
+        place_at(middle, angle_deg, wave, amplitude, rng.uniform(0, body.shape[0]), y_width_mm)
+
+    def place_at(
+        middle: tuple[float, float], angle_deg: float, wave: F64, amplitude: C64 | F64, y: float, y_width_mm: float
+    ) -> None:
         t = (np.arange(len(wave)) - len(wave) / 2) * step
         a = math.radians(angle_deg)
-        x = rng.uniform(-half_mm, half_mm) + t * math.cos(a) - wave * math.sin(a)
-        z = rng.uniform(1.0, array.depth_mm) + t * math.sin(a) + wave * math.cos(a)
+        x = middle[0] + t * math.cos(a) - wave * math.sin(a)
+        z = middle[1] + t * math.sin(a) + wave * math.cos(a)
         r, line = array.to_beam(x, z)
         value = (amplitude * np.exp(-4j * np.pi * r / array.wavelength_mm)).astype(np.complex64)
         iz = np.round((r - field.r0_mm) / field.dr_mm).astype(np.int64)
         ix = np.round(line - field.line0).astype(np.int64)
-        y = rng.uniform(0, body.shape[0])
         kernels.add_reflectors(body, field.period, iz, ix, value, y, y_width_mm / field.dy_mm)
 
     # a line's echo is the sum over a pulse's and a beam's worth of points: its level must not depend on the step
@@ -203,3 +215,18 @@ def _draw_reflectors(body: C64, field: Field, array: Transducer, tissue: Tissue,
         level = 10 ** (rng.uniform(*tissue.decoy_db) / 20)
         rough = rng.standard_normal((len(t), 2)) @ np.array([1.0, 1.0j]) * math.sqrt(0.5 * step / 0.1)
         place(length, angle, rng.normal(0, 0.002) * t * t, level * np.sqrt(np.hanning(len(t))) * rough, 1.5)
+    for _ in range(tissue.wedges):
+        length, thick = rng.uniform(*tissue.wedge_mm), rng.uniform(*tissue.wedge_thick_mm)
+        t = np.arange(-length / 2, length / 2, step)
+        level = 10 ** (rng.uniform(*tissue.wedge_db) / 20)
+        angle, side = rng.uniform(*tissue.wedge_angle_deg), rng.choice([-1.0, 1.0])
+        wave = rng.uniform(0.0, 0.4) * np.sin(2 * np.pi * (t / rng.uniform(6, 20) + rng.random()))
+        share = 0.5 + side * t / length  # 0 at the pointed end
+        middle, y = (rng.uniform(-half_mm, half_mm), rng.uniform(1.0, array.depth_mm)), rng.uniform(0, body.shape[0])
+        width = rng.uniform(1.0, 3.0)
+        sheets = max(2, round(thick / 0.25))
+        for k in range(sheets):
+            rough = rng.standard_normal((len(t), 2)) @ np.array([1.0, 1.0j]) * math.sqrt(0.5 * step / 0.1)
+            ends = np.minimum(1.0, (length / 2 - np.abs(t)) / 0.5)
+            lift = thick * (k / (sheets - 1) - 0.5) * share
+            place_at(middle, angle, wave + lift, level * ends * rough / math.sqrt(sheets), y, width)

@@ -40,7 +40,8 @@ class View:
 
     axis_mm: (n, 3) x, y, z of the needle's axis in the world from the tip back, None: no needle. roll_rad: of its
     bevel. pull_mm: drag of the tissue. tissue_mm: (x, z) displacement of all tissue. noise: (looks, 2) where the
-    bank of noise is read. origin_y_mm: where the world's y = 0 lies in the speckle's period.
+    bank of noise is read. origin_y_mm: where the world's y = 0 lies in the speckle's period. trail_mm: (n, 3) world
+    places from the tip on to where it had been before it was drawn back, a range step apart. depth_mm: of the tip.
     """
 
     probe_mm: tuple[float, float, float]
@@ -50,6 +51,8 @@ class View:
     tissue_mm: tuple[float, float]
     noise: NDArray[np.int64]
     origin_y_mm: float
+    trail_mm: F64 | None = None
+    depth_mm: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -267,6 +270,8 @@ class Scanner:
         axis = view.axis_mm - np.array(view.probe_mm)
         if self.scene.view == "axial":
             return self.echo.draw_section(axis, level, PAD, self._data)
+        if view.trail_mm is not None:
+            self.echo.draw_trail(view.trail_mm - np.array(view.probe_mm), view.depth_mm, level, PAD, self._data)
         drawn = self.echo.draw_in_plane(axis, view.roll_rad, level, PAD, self._data)
         if drawn is not None:
             self.echo.draw_specular(drawn, self._echoes, self._touched)

@@ -47,8 +47,9 @@ class Scene:
     view: the needle lies along the image plane, or crosses it (axial: it goes along the elevation). angle_deg: below
     the horizontal, in plane. entry_x_mm, entry_z_mm: where the needle enters the tissue (in plane, entry_x_mm is
     minus the distance from the middle on the side it enters from). start_mm, end_mm: inserted length.
-    pace: constant, or a hand's (speed varies by speed_sd, with pauses and retractions). turns: rolls of the base on
-    the way. material: "rigid", or a preset of `sonosteer.needle.tissue`; bevel_gain: factor on its bevel forces.
+    pace: constant, or a hand's (speed varies by speed_sd, with pauses and retractions; at the end it is drawn back
+    slowly by back_mm). turns: rolls of the base on the way. material: "rigid", or a preset of
+    `sonosteer.needle.tissue`; bevel_gain: factor on its bevel forces.
     entry_sd_rad: sd of the angle, either way, under which a flexible needle enters an axial scene.
     tip_y_mm: how far the tip drifts out of the image plane. probe_slide_mm: in-plane travel of the probe during the
     insertion; probe_lag_s: how late an axial probe follows the tip; probe_wander_mm: its unsteadiness.
@@ -78,6 +79,7 @@ class Scene:
     speed_sd: float = 0.3
     pauses: int = 0
     retractions: int = 0
+    back_mm: float = 0.0
     needle: bool = True
     rest_frames: int = 0
     end_rest_frames: int = 8
@@ -282,7 +284,7 @@ def _check(s: Scene) -> None:
         if not getattr(s, name) > 0:
             raise InputError(f"scene: {name} is {getattr(s, name)}, but must be more than 0")
     lengths = ("rest_frames", "end_rest_frames", "tip_y_mm", "breathing_mm", "pull_mm", "probe_lag_s", "top_mm")
-    for name in (*lengths, "probe_wander_mm", "entry_sd_rad", "turns", "pauses", "retractions", "speed_sd"):
+    for name in (*lengths, "probe_wander_mm", "entry_sd_rad", "turns", "pauses", "retractions", "speed_sd", "back_mm"):
         if not getattr(s, name) >= 0:
             raise InputError(f"scene: {name} is {getattr(s, name)}, but must not be negative")
     choices = {"view": ("in-plane", "axial"), "enters": ("left", "right"), "pace": ("constant", "hand")}

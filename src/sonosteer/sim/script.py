@@ -51,7 +51,9 @@ def _constant(scene: Scene) -> F64:
 
 
 def _hand(scene: Scene, rng: np.random.Generator) -> F64:
-    """A wandering speed (correlated over 0.8 s) with pauses of 0.5 to 2 s and retractions of 2 to 6 mm."""
+    """A wandering speed (correlated over 0.8 s) with pauses of 0.5 to 2 s and retractions of 2 to 6 mm, drawn back at
+    last by back_mm at 0.15 to 0.5 of the speed.
+    """
     way = scene.end_mm - scene.start_mm
     stops = np.sort(rng.uniform(0.1, 0.9, scene.pauses)) * way
     backs = np.sort(rng.uniform(0.2, 0.9, scene.retractions)) * way
@@ -71,6 +73,10 @@ def _hand(scene: Scene, rng: np.random.Generator) -> F64:
         v = scene.speed_mm_s * min(max(1 + scene.speed_sd * drift, 0.15), 2.5)
         speed.append(v)
         at += v * DT_S
+    if scene.back_mm > 0:
+        speed += [0.0] * int(rng.uniform(0.2, 0.8) / DT_S)
+        v = scene.speed_mm_s * rng.uniform(0.15, 0.5)
+        speed += [-v] * int(min(scene.back_mm, way) / v / DT_S)
     return np.array(speed)
 
 

@@ -66,7 +66,7 @@ class World:
             self.scanner.restart()
         self.time_s = 0.0
         self.index = 0
-        self._pending_skips = 0
+        self._deepest_mm = scene.start_mm if scene.needle else 0.0
         tip_y = scene.start_mm if scene.view == "axial" else 0.0
         self.rig = Rig(
             self.limits,
@@ -101,6 +101,7 @@ class World:
             rig, before = self.rig, self.plant.state.inserted_mm
             self.plant.step(rig.depth_mm, rig.angle_rad, rig.base_rad, self.time_s)
             self.drag.advance(self.plant.state.inserted_mm - before, step)
+            self._deepest_mm = max(self._deepest_mm, self.plant.state.inserted_mm)
 
     def read(self) -> Reading:
         """The rig's encoders."""
@@ -111,16 +112,21 @@ class World:
         scene, state = self.scene, self.plant.state
         breath = scene.breathing_mm * math.sin(math.pi * scene.breathing_hz * self.time_s) ** 4
         tissue = (0.0, breath)
-        axis, direction = None, scene.direction
+        axis, direction, trail = None, scene.direction, None
         if scene.needle and state.inserted_mm > 0:
             axis, direction = self.plant.place()
             axis += self._rng.normal(0, JITTER_MM) * np.array(direction)
             if scene.view != "axial" or self.plant.flexible is None:  # else the plant has moved it
                 axis[:, 2] += breath
+            if scene.view == "in-plane" and self.plant.flexible is None:
+                ahead = np.arange(0.0, self._deepest_mm - state.inserted_mm, scene.array.range_step_mm)
+                trail = axis[0] + ahead[:, None] * np.array(direction)
         x, y, z = self.rig.probe_mm
         probe = (x, y, z)
         offsets = self._rng.integers(0, NOISE_BANK, (scene.looks, 2))
-        view = View(probe, axis, state.roll_rad, self.drag.pull_mm, tissue, offsets, self._origin_y)
+        view = View(
+            probe, axis, state.roll_rad, self.drag.pull_mm, tissue, offsets, self._origin_y, trail, state.inserted_mm
+        )
         picture = self.scanner.draw(view)
         frame = Frame(
             picture.pixels,

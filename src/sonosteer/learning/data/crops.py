@@ -29,9 +29,9 @@ class Augmentation:
     shift: of the tip from the middle of the search crop, share of its side, either way. scale: factor on the scale, log
     uniform. wide: share of the search crops at twice the scale or so, for finding a lost tip. blind: share of samples
     whose template is blank, so that the network finds a tip without having seen one. away: share of the search
-    crops that hold no tip. gaps: how many frames before the present one the other frame of a pair lies, drawn from
-    these; less than 0: behind it, as when a needle is drawn back. label_sd_mm: of the marked place; no person marks
-    better.
+    crops that hold no tip. despeckle: share whose speckle is smoothed between edges, as clinical scanners do. gaps: how
+    many frames before the present one the other frame of a pair lies, drawn from these; less than 0: behind it, as
+    when a needle is drawn back. label_sd_mm: of the marked place; no person marks better.
     """
 
     shift: float = 0.34
@@ -43,6 +43,8 @@ class Augmentation:
     gain: tuple[float, float] = (0.75, 1.3)
     gamma: tuple[float, float] = (0.75, 1.35)
     noise: float = 0.03
+    despeckle: float = 0.25
+    despeckle_grey: tuple[float, float] = (20.0, 60.0)
     flip: float = 0.5
     blind: float = 0.12
     away: float = 0.05
@@ -55,7 +57,7 @@ class Augmentation:
     def plain(self) -> Augmentation:
         """Shifts and scales only: for looking at a network."""
         still = replace(self, wide=0.0, blind=0.0, away=0.0, label_sd_mm=0.0)
-        return replace(still, blur=0.0, noise=0.0, gain=(1.0, 1.0), gamma=(1.0, 1.0))
+        return replace(still, blur=0.0, noise=0.0, despeckle=0.0, gain=(1.0, 1.0), gamma=(1.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +157,13 @@ class Sampler:
         return out
 
     def _changed(self, crops: U8, rng: np.random.Generator) -> U8:
-        """Another gain and gamma, noise, blur: the same for both frames of a pair, the noise apart."""
+        """Another gain and gamma, noise, blur, despeckling: the same for both frames of a pair, the noise apart."""
         a = self.augmentation
         gain, gamma, blur = rng.uniform(*a.gain), _log_uniform(rng, a.gamma), rng.random()
         table = 255 * np.clip((np.arange(256) / 255) ** gamma * gain, 0, 1)
         noise = a.noise * rng.random() * 255
         sigma = rng.uniform(*a.blur_px)
+        smooth, edge = rng.random() < a.despeckle, rng.uniform(*a.despeckle_grey)
         out = np.empty_like(crops)
         for k, each in enumerate(crops):
             grey = table[each].astype(np.float32)
@@ -169,6 +172,8 @@ class Sampler:
                 grey += np.resize(small, each.shape) * np.float32(noise) * (each > 0)
             if blur < a.blur:
                 grey = cv2.GaussianBlur(grey, (0, 0), sigma)
+            if smooth:
+                grey = cv2.bilateralFilter(grey, 5, edge, 2.0)
             out[k] = np.clip(grey + 0.5, 0, 255)
         return out
 

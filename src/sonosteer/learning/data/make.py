@@ -88,11 +88,11 @@ def _track(videos: int, seed: int) -> list[tuple[str, Scene]]:
 
 
 def _encoder(videos: int, seed: int) -> list[tuple[str, Scene]]:
-    """A third each: 18G under the convex probe, 14G under the linear one, then thin needles under a linear one."""
+    """18G under the convex probe and 14G under the linear one, a fifth each, then thin needles under a linear one."""
     out = []
     for k in range(videos):
         at = 1_000_000 + 10_000 * seed + k
-        kind = ("in-plane-convex", "in-plane-linear")[k % 2] if k < round(videos * 2 / 3) else "in-plane-thin"
+        kind = ("in-plane-convex", "in-plane-linear")[k % 2] if k < round(videos * 2 / 5) else "in-plane-thin"
         out.append((f"{k:03d}-{kind.rpartition('-')[2]}", make_scene(f"{kind}/train", at)))
     return out
 
