@@ -49,7 +49,7 @@ def insert(options: InsertOptions, out: Path | None, *, as_json: bool) -> dict[s
         if out is not None:
             log = RunLog(out / RECORDING, _configuration(options, stage), live=options.live)
             open_files.enter_context(log)
-        done = perform(stage, recorder=log)
+        done = perform(stage, recorder=log, button=_button(options))
         if log is not None:
             log.write("/ledger", done.run.time_s, done.run.fates.counts())
             log.close(done.run.ended)
@@ -77,6 +77,20 @@ def insert(options: InsertOptions, out: Path | None, *, as_json: bool) -> dict[s
         return result
     _tell(done, result, out, options)
     return result
+
+
+def _button(options: InsertOptions) -> Any:
+    """The terminal's keys, where a live run has a terminal."""
+    import sys
+
+    from sonosteer.runtime.button import Button, listen
+
+    if not options.live or not sys.stdin.isatty():
+        return None
+    print("stop: s and Enter; release the stop: r and Enter", file=sys.stderr)
+    button = Button()
+    listen(button, sys.stdin)
+    return button
 
 
 def _setup(options: InsertOptions) -> Any:

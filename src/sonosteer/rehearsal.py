@@ -21,6 +21,7 @@ from sonosteer.core.types import Frame, Hint, Observation, Task
 from sonosteer.policies.table import make_policy
 from sonosteer.robots.simulated import SimulatedRobot
 from sonosteer.runtime.branches import Eye, Hand, Mind, Nobody, Recorder, Shot
+from sonosteer.runtime.button import Button
 from sonosteer.runtime.insertion import Pace, Run, insert
 from sonosteer.runtime.live import insert_live
 from sonosteer.runtime.simulated_rig import SimulatedRig
@@ -130,8 +131,9 @@ def perform(
     recorder: Recorder | None = None,
     decide_s: Callable[[int], float] | None = None,
     watch: Callable[[Frame, Observation | None], None] | None = None,
+    button: Button | None = None,
 ) -> Performance:
-    """Carry out an insertion. watch: told of every picture, with the newest observation."""
+    """Carry out an insertion. watch: told of every picture, with the newest observation. button: of a live one."""
     setup, task = stage.setup, stage.task
     stage.tracker.prepare()
     stage.policy.prepare()
@@ -157,7 +159,7 @@ def perform(
     run = (
         insert(stage.rig, eye, mind, hand, clock, setup.pace, decide_s=decide_s, watch=look)
         if isinstance(clock, SimulatedClock)
-        else insert_live(stage.rig, eye, mind, hand, clock, setup.pace, watch=look)
+        else insert_live(stage.rig, eye, mind, hand, clock, setup.pace, watch=look, button=button)
     )
     if outcome is None and run.stopped and stage.rig.truths:
         watched, outcome = judge.step(watched, stage.rig.truths[-1], stopped=True)

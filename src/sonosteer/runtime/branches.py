@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sonosteer.core.errors import RobotError
+from sonosteer.core.errors import InputError, RobotError
 from sonosteer.core.protocols import Policy, Tracker
 from sonosteer.core.types import Action, Estimate, Frame, Hint, Lost, Observation, Reading, Task
+from sonosteer.runtime.button import Button
 from sonosteer.runtime.replies import check_action, check_estimate
 from sonosteer.safety.gate import Cleared, Gate, GateState, Moment, Refused
 from sonosteer.safety.robot import Robot
@@ -26,6 +27,7 @@ from sonosteer.safety.watchdog import StreamState, StreamWatch, fingerprint
 
 ROBOT = "robot"  # the rule of a refusal that is not the gate's but the robot's
 GATE_STARTS = "gate_started_s"  # what the event of its beginning says
+RELEASED_BY, RELEASED = "released_by", "released_s"  # what the event of a stop taken back says
 
 
 class Recorder(Protocol):
@@ -207,6 +209,27 @@ class Hand:
             return self._lost_robot(now_s, str(e), moment)
         self._note(now_s, moment, action, verdict)
         return verdict
+
+    def press(self, why: str = "the operator pressed stop") -> None:
+        """Stop from the next control period on, and as long as nobody releases it."""
+        self.stop = why
+
+    def release(self, by: str, now_s: float) -> None:
+        """Let go of the button and take a latched stop back. InputError, and nothing changes, for who may not."""
+        self.state = self.gate.release(self.state, by, now_s)
+        self.stop = None
+        self.recorder.write("/event", now_s, {"text": f"released by the {by}", RELEASED_BY: by, RELEASED: now_s})
+
+    def obey(self, button: Button, now_s: float) -> None:
+        """Do what the operator did with the button."""
+        for word in button.taken():
+            if word == "stop":
+                self.press()
+                continue
+            try:
+                self.release("operator", now_s)
+            except InputError as e:
+                self.recorder.write("/event", now_s, {"text": f"not released: {e}"})
 
     def let_go(self, reason: str = "the run is over") -> None:
         """Hold, whatever happens to the run."""

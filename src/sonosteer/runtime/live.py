@@ -13,6 +13,7 @@ from collections.abc import Callable
 from sonosteer.core.clock import Clock
 from sonosteer.core.types import Observation
 from sonosteer.runtime.branches import Eye, Hand, Mind, Shot, Thought
+from sonosteer.runtime.button import Button
 from sonosteer.runtime.insertion import Pace, Rig, Run, Watch, ended_by, note_seen, note_thought, note_used, row_of
 from sonosteer.runtime.mailbox import Latest
 from sonosteer.safety.gate import Cleared
@@ -30,11 +31,13 @@ def insert_live(
     pace: Pace = LIVE,
     *,
     watch: Watch | None = None,
+    button: Button | None = None,
 ) -> Run:
     """Insert in real time until the policy stops, nothing moves for too long, or time is up. Of `pace`, how long the
     branches take does not count: they take as long as they take.
 
-    rig.shot and rig.advance are called by the camera's thread only. Ctrl-C ends the run. The robot holds at the end.
+    rig.shot and rig.advance are called by the camera's thread only. button: the operator's. Ctrl-C ends the run. The
+    robot holds at the end.
     """
     live = _Live(rig, eye, mind, hand, clock, pace)
     threads = [threading.Thread(target=live.guarded, args=(f,), name=f.__name__, daemon=True) for f in live.branches()]
@@ -47,6 +50,8 @@ def insert_live(
     try:
         while not run.ended:
             now = clock.now_s()
+            if button is not None:
+                hand.obey(button, now)
             fresh = live.thoughts.newer(serial)
             if fresh is not None:
                 serial = fresh[0]

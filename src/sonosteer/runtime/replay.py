@@ -19,7 +19,7 @@ from sonosteer.core.protocols import Policy, Tracker
 from sonosteer.core.types import Action, Estimate, Frame, Hint, Observation, Task
 from sonosteer.recording.run_reader import Recorded, RunReading
 from sonosteer.recording.wire import encode, revive, same
-from sonosteer.runtime.branches import GATE_STARTS, ROBOT, Eye, Mind
+from sonosteer.runtime.branches import GATE_STARTS, RELEASED, RELEASED_BY, ROBOT, Eye, Mind
 from sonosteer.safety.gate import Gate, GateState, Moment
 
 KEPT = 400  # ours: frames, features and actions that later messages may refer to
@@ -77,6 +77,8 @@ class Replay:
         what = message.what
         if message.topic == "/event" and GATE_STARTS in what:
             self._gate = self.gate.start(float(what[GATE_STARTS]))
+        elif message.topic == "/event" and RELEASED_BY in what and self._gate is not None:
+            self._gate = self.gate.release(self._gate, what[RELEASED_BY], float(what[RELEASED]))
         elif message.topic == "/frames":
             _keep(self._frames, what.index, what)
         elif message.topic == "/frame":

@@ -32,7 +32,10 @@ QUICK = (OURS, "constant speed", "visibility rule")
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """policy, tracker and their settings; asynchronous: or in turn; paper: row of Table II it stands for."""
+    """policy, tracker and their settings; asynchronous: or in turn; paper: row of Table II it stands for.
+
+    large: on LARGE_EACH targets of each mode, for comparisons; others on the paper's number.
+    """
 
     name: str
     policy: str
@@ -41,20 +44,26 @@ class Method:
     tracker_settings: Mapping[str, Any] = field(default_factory=dict)
     asynchronous: bool = True
     paper: str = ""
+    large: bool = False
+
+    @property
+    def each(self) -> int:
+        """Targets of each mode."""
+        return LARGE_EACH if self.large else PAPER_EACH
 
 
 METHODS = (
-    Method(OURS, "vla", paper="ours"),
-    Method("simulated operator", "operator", paper="manual"),
+    Method(OURS, "vla", paper="ours", large=True),
+    Method("simulated operator", "operator", paper="manual", large=True),
     Method(
         "weaker tracker", "vla", policy_settings={"model": "weak"}, tracker_settings={"model": "weak"}, paper="weaker"
     ),
     Method(
         "no register", "vla", policy_settings={"model": "bare"}, tracker_settings={"model": "bare"}, paper="no register"
     ),
-    Method("synchronous", "vla", asynchronous=False, paper="no async"),
-    Method("constant speed", "constant", paper="constant"),
-    Method("visibility rule", "visibility"),
+    Method("synchronous", "vla", asynchronous=False, paper="no async", large=True),
+    Method("constant speed", "constant", paper="constant", large=True),
+    Method("visibility rule", "visibility", large=True),
     Method("visibility rule, tracker auto", "visibility", tracker="auto"),
     Method("bevel steering", "steer"),
     Method("seek", "seek"),
@@ -149,12 +158,13 @@ def run(*, out: Path, quick: bool, seed: int, executor: str, progress: Progress)
     from sonosteer.studies import insertion_failures
     from sonosteer.studies.insertion_report import write
 
-    each = 1 if quick else LARGE_EACH
     models = out / "models"
     able, missing = methods(models, quick=quick)
     first = 10_000 * seed
-    todo = [Trial(m, mode, first + k, models) for m in able for mode in MODES for k in range(each)]
-    question = {"study": "insertion", "seed": seed, "quick": quick, "each": each}
+    each = {m.name: 1 if quick else m.each for m in able}
+    targets = range(max(each.values(), default=0))  # all methods on a target, then the next one
+    todo = [Trial(m, mode, first + k, models) for k in targets for m in able if k < each[m.name] for mode in MODES]
+    question = {"study": "insertion", "seed": seed, "quick": quick}
     journal = Journal(out / "trials.jsonl", question)
     try:
         for done in run_missing(run_trial, todo, journal, executor):
@@ -170,7 +180,7 @@ def run(*, out: Path, quick: bool, seed: int, executor: str, progress: Progress)
     if failed:
         progress("failures shown", 0, len(failed))
         insertion_failures.write(out / "failures.png", f"Failed insertions, {looked_at}: the last seconds", failed)
-    summary: dict[str, Any] = {**question, "missing": missing, "versions": versions()}
+    summary: dict[str, Any] = {**question, "each": each, "missing": missing, "versions": versions()}
     summary["pace"] = dataclasses.asdict(Pace())
     summary["tables"] = write(out, results, {m.name: m.paper for m in able}, summary)
     save_json(summary, out / "summary.json")

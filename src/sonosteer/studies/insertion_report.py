@@ -93,9 +93,13 @@ def _share(title: str, trials: Sequence[Mapping[str, Any]]) -> Row:
 
 
 def _against(ours: Any, modes: Any, each: int | None) -> str:
-    a = [t["success"] for mode in modes for t in ours[mode][:each]]
-    b = [t["success"] for mode in modes for t in modes[mode][:each]]
-    return f"{mcnemar(a, b):.2g}"
+    pairs = [(a["success"], b["success"]) for a, b in _side_by_side(ours, modes, each)]
+    return f"{mcnemar([a for a, _ in pairs], [b for _, b in pairs]):.2g}"
+
+
+def _side_by_side(ours: Any, modes: Any, each: int | None = None) -> list[tuple[Any, Any]]:
+    """(ours, theirs) on the targets that both had: each mode's first ones."""
+    return [pair for mode in modes for pair in zip(ours[mode][:each], modes[mode][:each], strict=False)]
 
 
 def _paper(like: Row, theirs: Sequence[tuple[float, float] | None]) -> Row:
@@ -121,11 +125,12 @@ def _why(trial: Mapping[str, Any]) -> str:
 def details(results: Results) -> list[Row]:
     """Final error, rates, refusals, and time beside ours on targets that both reached."""
     rows = []
-    ours = _all(results[OURS]) if OURS in results else []
+    ours = results.get(OURS)
     for name, modes in results.items():
         trials = _all(modes)
         error = [t["final_error_mm"] for t in trials if t["success"]]
-        both = [(t["time_s"], o["time_s"]) for t, o in zip(trials, ours, strict=False) if t["success"] and o["success"]]
+        pairs = _side_by_side(ours, modes) if ours is not None else []
+        both = [(t["time_s"], o["time_s"]) for o, t in pairs if t["success"] and o["success"]]
         p = paired(*zip(*both, strict=True)) if name != OURS and len(both) > 5 else None
         rows.append(
             {
