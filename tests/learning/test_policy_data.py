@@ -141,7 +141,8 @@ def test_left_and_right_are_one_task():
     alike = [k for k, r in enumerate(NUMBERS) if r.name not in ("left_mm", "right_mm")]
     assert a[alike] == pytest.approx(b[alike], abs=1e-6)
     back = dataclasses.replace(action, probe_speed_mm_s=(-action.probe_speed_mm_s[0], 0.0, 0.0))
-    assert places_of(task, action) == pytest.approx(places_of(other, back))
+    now = observation.reading
+    assert places_of(task, action, now) == pytest.approx(places_of(other, back, mirrored.reading))
 
 
 def test_along_is_what_is_left_and_numbers_stay_in_their_ranges():
@@ -194,7 +195,9 @@ def test_an_epoch_holds_every_moment_once_and_is_the_same_again(folder):
     assert order != [int(v) for v in first.batch(n, n).features[:, 0, 0]]
     assert sorted(int(v) for v in first.batch(n // 2, n).features[:, 0, 0]) != order
     lot = first.rows(np.array([3]))
-    assert lot.places[0] == pytest.approx(places_of(places[3].episode.task, places[3].moment.action))
+    assert lot.places[0] == pytest.approx(
+        places_of(places[3].episode.task, places[3].moment.action, places[3].moment.observation.reading)
+    )
 
 
 def test_doubt_is_the_same_again_and_touches_nothing_that_is_kept(folder):
@@ -221,4 +224,4 @@ def test_nothing_to_learn_from_is_said(folder):
     with pytest.raises(InputError, match="no moment with a tip"):
         told([])
     assert all(isinstance(p.moment.observation.estimate, TipEstimate) for p in told(InsertionSet(folder).episodes()))
-    assert [r.name for r in ACTIONS] == ["angle_deg", "insertion_mm_s", "probe_mm_s"]
+    assert [r.name for r in ACTIONS] == ["turn_deg", "insertion_mm_s", "probe_mm_s"]

@@ -84,7 +84,7 @@ def test_the_loss_is_nought_where_the_answer_is_right():
     places, stop = torch.rand(6, 3), torch.tensor([0.0, 1.0] * 3)
     right = tokens.soft_labels(places).clamp(min=1e-12).log()
     parts = tokens.losses(right, 40.0 * (stop - 0.5), places, stop, 5.0)
-    assert set(parts) == {"angle", "insertion", "probe", "stop"}
+    assert set(parts) == {"turn", "insertion", "probe", "stop"}
     assert all(0 <= float(v) + 1e-6 < 1e-4 for v in parts.values())
     wrong = tokens.losses(right, -40.0 * (stop - 0.5), 1 - places, stop, 5.0)
     assert all(float(v) > 0.1 for v in wrong.values())

@@ -15,7 +15,7 @@ from sonosteer.core.errors import InputError
 from sonosteer.core.types import Action, Lost
 from sonosteer.policies.policy_network import OnnxPolicyNetwork, Reply, policy_folder
 from sonosteer.policies.table import make_policy
-from sonosteer.policies.vla import TURN_RAD, Vla
+from sonosteer.policies.vla import Vla
 from sonosteer.policies.vla_numbers import ACTIONS, NUMBERS
 
 
@@ -50,10 +50,11 @@ def once(net, lane=None, **changes):
 
 def test_an_answer_becomes_an_action_with_the_frames_time_and_an_expiry():
     lane = Lane(time_s=3.0, frame=90)
-    _, action = once(Says(0.5, 0.25, 0.75), lane)
+    _, action = once(Says(0.75, 0.25, 0.75), lane)
     assert (action.frame_index, action.capture_time_s) == (90, 3.0)
     assert action.expires_at_s == pytest.approx(3.35)
-    assert math.degrees(action.insertion_angle_rad) == pytest.approx(45.0)
+    turn = action.insertion_angle_rad - lane.observe().reading.angle_rad
+    assert math.degrees(turn) == pytest.approx(ACTIONS[0].high / 2)
     assert action.insertion_speed_mm_s == pytest.approx(5.0)
     assert action.probe_speed_mm_s == pytest.approx((10.0, 0.0, 0.0))
     assert action.base_rotation_rad == pytest.approx(lane.observe().reading.roll_rad, abs=0.01)
@@ -93,7 +94,7 @@ def test_an_answer_that_is_no_number_moves_nothing(places):
 def test_answers_outside_their_ranges_are_held_to_them():
     lane = Lane()
     _, action = once(Says(7.0, 7.0, -7.0), lane)
-    assert action.insertion_angle_rad == pytest.approx(lane.observe().reading.angle_rad + TURN_RAD)
+    assert action.insertion_angle_rad == pytest.approx(lane.observe().reading.angle_rad + math.radians(ACTIONS[0].high))
     assert action.insertion_speed_mm_s == ACTIONS[1].high
     assert action.probe_speed_mm_s[0] == ACTIONS[2].low
 

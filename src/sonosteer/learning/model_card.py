@@ -23,7 +23,9 @@ def command_of(about: Mapping[str, Any], preset: str) -> str:
 
 
 def _sets(data: Mapping[str, Any]) -> str:
-    return ", ".join(f"{one['name']} (seed {one.get('seed')})" for one in data["sets"])
+    sets = data.get("sets", [data])  # a model trained before several sets could be named says its one
+    asked = (f", {one['videos_asked']} videos" if "videos_asked" in one else "" for one in sets)
+    return ", ".join(f"{one['name']} (seed {one.get('seed')}{n})" for one, n in zip(sets, asked, strict=True))
 
 
 def _encoders(about: Mapping[str, Any]) -> Iterator[str]:

@@ -27,7 +27,7 @@ def write_policy_card(folder: Path, config: PolicyConfig, about: Mapping[str, An
         "data": f"{sets}: {data['episodes']} episodes, {data['moments']} moments of the training split",
         "time": f"{about['seconds'] / 60:.1f} min on {about['machine']}, {about['device']}, {about['threads']} threads",
         "validation moments": f"mean error: insertion {held['insertion_mm_s']:.2f} mm/s, probe "
-        f"{held['probe_mm_s']:.2f} mm/s, angle {held['angle_deg']:.2f} deg; {100 * held['stops_found']:.0f} % of the "
+        f"{held['probe_mm_s']:.2f} mm/s, turn {held['turn_deg']:.2f} deg; {100 * held['stops_found']:.0f} % of the "
         f"expert's stops said, {100 * held['stops_early']:.2f} % said elsewhere",
     }
     if "from" in about:

@@ -133,7 +133,10 @@ def train_policy(*, out: Path, seed: int, quick: bool, progress: Progress, optio
 
 
 def split(sets: Sequence[InsertionSet]) -> tuple[list[Episode], list[Episode]]:
-    """(training, validation) episodes; where a set has none for validation, its last training ones are held back."""
+    """(training, validation) episodes; where a set has none for validation, its last training ones are held back.
+
+    A set of validation scenes alone is one to adapt to: its last quarter is held back.
+    """
     train: list[Episode] = []
     held: list[Episode] = []
     for each in sets:
@@ -141,6 +144,9 @@ def split(sets: Sequence[InsertionSet]) -> tuple[list[Episode], list[Episode]]:
         if not looked_at and len(own) > 1:
             back = max(len(own) // 16, 1)
             own, looked_at = own[:-back], own[-back:]
+        elif not own and len(looked_at) > 1:
+            back = max(len(looked_at) // 4, 1)
+            own, looked_at = looked_at[:-back], looked_at[-back:]
         train, held = train + own, held + looked_at
     return train, held
 

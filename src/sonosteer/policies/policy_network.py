@@ -19,7 +19,7 @@ from sonosteer.models.graphs import Graphs, read_model, shipped_folder
 from sonosteer.policies.vla_words import TOKENIZER, read_words
 
 F32 = NDArray[np.float32]
-ARCHITECTURE = "sonosteer-vla-policy"
+ARCHITECTURE = "sonosteer-vla-policy-2"  # 1 said the angle itself instead of a turn
 #: folder of a policy beside the tracker whose features it reads
 BESIDE = "policy"
 

@@ -4,11 +4,11 @@ Source: Paper V, Section III-F (uncertainty-aware control policy); the network i
 numbers in `vla_numbers.py`, its words in `vla_words.py`. It needs a tracker that hands over features (`vla`).
 Departs from the paper, all ours: an answer that is not a number and a tip that is lost mean zero speed; numbers are
 held to their ranges; [STOP] needs a probability of `stop_at` and is final; the needle's roll stays where it was first
-read, since the paper's action does not say it.
+read, since the paper's action does not say it; theta is said as the turn from where the needle points.
 
 | symbol | name here | unit |
 | --- | --- | --- |
-| a = (theta, v_i, v_p) or [STOP] | `Reply` | places 0..1 in `ACTIONS`: deg, mm/s, mm/s |
+| a = (theta, v_i, v_p) or [STOP] | `Reply` | places 0..1 in `ACTIONS`: turn in deg, mm/s, mm/s |
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from sonosteer.policies.vla_numbers import ACTIONS, NUMBERS, forward, numbers_of
 from sonosteer.policies.vla_words import instruction
 
 F32 = NDArray[np.float32]
-TURN_RAD = 0.1  # ours: from where the needle points, in one action; the gate allows 0.15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,9 +102,9 @@ class Vla:
             return state, self._dated(order(observation, axes))
         if reply.stop >= self.stop_at:
             return replace(state, stopped=True), self._dated(order(observation, axes, stop=True))
-        angle, insertion, probe = (r.value(min(max(p, 0.0), 1.0)) for r, p in zip(ACTIONS, reply.places, strict=True))
+        turn, insertion, probe = (r.value(min(max(p, 0.0), 1.0)) for r, p in zip(ACTIONS, reply.places, strict=True))
         now = observation.reading.angle_rad
-        axes = replace(axes, angle_rad=min(max(math.radians(angle), now - TURN_RAD), now + TURN_RAD))
+        axes = replace(axes, angle_rad=now + math.radians(turn))
         wanted = order(observation, axes, insertion, (forward(state.task) * probe, 0.0, 0.0))
         return replace(state, axes=axes), self._dated(wanted)
 

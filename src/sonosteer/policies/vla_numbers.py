@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sonosteer.core.types import Action, Observation, Task, TipEstimate
+from sonosteer.core.types import Action, Observation, Reading, Task, TipEstimate
 
 F32 = NDArray[np.float32]
 #: of each of the numbers, as Qwen2.5's free rows allow (`learning/nets/policy.py`)
@@ -58,8 +58,9 @@ NUMBERS = (
     Range("across_mm", -20.0, 20.0),
 )
 SPEED = 1  # place of the robot's own speed among them
-#: what an action says; the probe's speed counts forward
-ACTIONS = (Range("angle_deg", 0.0, 90.0), Range("insertion_mm_s", 0.0, 20.0), Range("probe_mm_s", -20.0, 20.0))
+#: what an action says; the probe's speed counts forward. The angle is said as the turn from where the needle points:
+#: bins of a whole right angle are coarser than an expert's corrections, and errors of the angle itself add up
+ACTIONS = (Range("turn_deg", -3.0, 3.0), Range("insertion_mm_s", 0.0, 20.0), Range("probe_mm_s", -20.0, 20.0))
 
 
 def forward(task: Task) -> float:
@@ -88,10 +89,10 @@ def numbers_of(task: Task, observation: Observation, seen: TipEstimate) -> F32:
     return out
 
 
-def places_of(task: Task, action: Action) -> F32:
-    """(len(ACTIONS),) 0..1: what an expert's action would be as an answer."""
+def places_of(task: Task, action: Action, reading: Reading) -> F32:
+    """(len(ACTIONS),) 0..1: what an expert's action would be as an answer, from what the robot read then."""
     said = (
-        math.degrees(action.insertion_angle_rad),
+        math.degrees(action.insertion_angle_rad - reading.angle_rad),
         action.insertion_speed_mm_s,
         forward(task) * action.probe_speed_mm_s[0],
     )

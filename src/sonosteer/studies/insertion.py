@@ -63,7 +63,7 @@ METHODS = (
     ),
     Method("synchronous", "vla", asynchronous=False, paper="no async", large=True),
     Method("constant speed", "constant", paper="constant", large=True),
-    Method("visibility rule", "visibility", large=True),
+    Method("visibility rule", "visibility"),
     Method("visibility rule, tracker auto", "visibility", tracker="auto"),
     Method("bevel steering", "steer"),
     Method("seek", "seek"),

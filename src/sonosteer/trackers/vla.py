@@ -77,9 +77,10 @@ class Belief:
 class State:
     """Everything vla remembers between frames.
 
-    kept: of the template. before: previous frame in grey. elsewhere: a rejected candidate and how many frames running
-    it was there. contrast: of rays behind the tip, averaged. box_mm: the network's box. tile: which is looked at next.
-    features: what the network's encoder made of the newest crop, for a policy; None from one that does not say.
+    kept: of the template. before: an earlier frame in grey, of before_s. elsewhere: a rejected candidate and how many
+    frames running it was there. contrast: of rays behind the tip, averaged. box_mm: the network's box. tile: which is
+    looked at next. features: what the network's encoder made of the newest crop, for a policy; None from one that does
+    not say.
     """
 
     hint: Hint
@@ -87,6 +88,7 @@ class State:
     kept: F32 | None = None
     belief: Belief | None = None
     before: U8 | None = None
+    before_s: float = 0.0
     elsewhere: tuple[Candidate, int] | None = None
     contrast: F32 | None = None
     box_mm: Point = (0.0, 0.0)
@@ -109,7 +111,8 @@ class Vla:
     candidate may lie beside three deviations; again: frames that another place must return to be believed, within
     again_mm. agility: spectral density of the acceleration, mm^2/s^3. wide: scale of the crop when in doubt, after
     doubt_s. lost_s, lost_sd_mm: doubt after which the tip is lost. sd_scale, sd_least_mm, along_mm: calibration of the
-    reported covariance. click_sd_mm: of a click.
+    reported covariance. click_sd_mm: of a click. pair_s: least time between the two frames of a pair: of a faster
+    stream frames in a row are too alike to show a motion, and the network learnt from 20 to 30 a second.
     """
 
     model: str = "edge"
@@ -132,6 +135,7 @@ class Vla:
     click_sd_mm: float = 0.7
     margin_mm: float = 4.0
     longest_gap_s: float = 2.0
+    pair_s: float = 0.03
     ray_mm: float = 12.0
     network: Any = field(default=None, repr=False, compare=False)
     _made: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -176,7 +180,9 @@ class Vla:
             after, estimate = self._search(state, frame, image, before, spacing)
         else:
             after, estimate = self._follow(state, frame, image, before, spacing, max(dt_s, 0.0))
-        return replace(after, time_s=frame.time_s, before=image), estimate
+        if before is not None and frame.time_s - state.before_s < self.pair_s:
+            return replace(after, time_s=frame.time_s), estimate
+        return replace(after, time_s=frame.time_s, before=image, before_s=frame.time_s), estimate
 
     # -- the network's eyes ------------------------------------------------------------------------------------
 

@@ -18,11 +18,11 @@ TIP: Curves = {
     "median_mm": (GREEN, "median"),
     "seen_mean_mm": (AMBER, "mean where the tip is seen"),
 }
-POLICY = {"insertion": BLUE, "probe": GREEN, "angle": AMBER, "stop": GREY, "text": BLUE}
+POLICY = {"insertion": BLUE, "probe": GREEN, "turn": AMBER, "stop": GREY, "text": BLUE}
 ACTIONS: Curves = {
     "insertion_mm_s": (BLUE, "insertion speed (mm/s)"),
     "probe_mm_s": (GREEN, "probe speed (mm/s)"),
-    "angle_deg": (AMBER, "angle (deg)"),
+    "turn_deg": (AMBER, "turn (deg)"),
 }
 
 

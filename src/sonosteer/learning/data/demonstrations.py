@@ -128,7 +128,9 @@ class Demonstrations:
         self._ids = np.array([encode(instruction(e.task)) for e in episodes], np.int64)
         self._of = np.array([number[id(p.episode)] for p in places])
         self.numbers = np.stack([_numbers(p.episode.task, p.moment) for p in places])
-        self.places = np.stack([places_of(p.episode.task, p.moment.action) for p in places])
+        self.places = np.stack(
+            [places_of(p.episode.task, p.moment.action, p.moment.observation.reading) for p in places]
+        )
         self.stop = np.array([p.moment.action.stop for p in places], np.float32)
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
