@@ -93,6 +93,10 @@ class PolicyNet(nn.Module):
         head = config.llm.width // config.llm.heads
         return rotation(torch.cat(parts, 1), head, config.llm.sections, config.llm.theta)
 
+    def hold_rotations(self, device: torch.device) -> None:
+        """Keep them on a device, so that a pass copies nothing from the host and can be captured as a CUDA graph."""
+        self._turn = (self._turn[0].to(device), self._turn[1].to(device))
+
     # -- the sequence ------------------------------------------------------------------------------------------
 
     def _run(self, x: Tensor, first: int, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -133,10 +137,8 @@ class PolicyNet(nn.Module):
         image, register = self.aligned(features.to(self.aligner.mlp[0].weight.dtype))
         b = len(image)
 
-        def words(*ids: int) -> Tensor:
-            at = torch.tensor(ids, device=image.device, dtype=torch.long)
-            out: Tensor = self.llm.embed_tokens(at).expand(b, -1, -1)
-            return out
+        def words(*ids: int) -> Tensor:  # row by row: a list of them would be copied from the host each time
+            return torch.stack([self.llm.embed_tokens.weight[i] for i in ids]).expand(b, -1, -1)
 
         first, last = self.config.vision
         said = self.numbers(numbers).to(image.dtype)
