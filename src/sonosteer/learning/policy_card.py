@@ -14,7 +14,7 @@ from sonosteer.learning.nets.policy_presets import PolicyConfig
 def write_policy_card(folder: Path, config: PolicyConfig, about: Mapping[str, Any], parameters: int) -> None:
     """Write README.md into a policy's folder."""
     held, data, llm = about["validation"], about["data"], config.llm
-    sets = ", ".join(f"{s.get('name')} (seed {s.get('seed')})" for s in data["sets"])
+    sets = ", ".join(map(_set, data["sets"]))
     how = "low-rank adapters on language model and aligner" if about["method"] == "lora" else "whole"
     rows = {
         "shape": f"Qwen2.5-VL's language model {llm.width} x {llm.layers} and aligner; {parameters / 1e6:.2f} M "
@@ -45,3 +45,10 @@ def write_policy_card(folder: Path, config: PolicyConfig, about: Mapping[str, An
         "moments of demonstrations say little of what happens once its own actions lead elsewhere: see the insertion "
         "study.\n"
     )
+
+
+def _set(about: Mapping[str, Any]) -> str:
+    """Which demonstrations, by whom, in which scenes."""
+    who = f", operators {' and '.join(about['operators'])}" if about.get("operators") else ""
+    where = f", {about['scenes']} scenes" if about.get("scenes") else ""
+    return f"{about.get('name')} (seed {about.get('seed')}{who}{where})"
