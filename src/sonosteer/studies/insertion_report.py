@@ -12,7 +12,7 @@ import numpy as np
 
 from sonosteer.metrics.proportions import mcnemar, wilson
 from sonosteer.metrics.success import paired
-from sonosteer.studies.insertion import OURS, PAPER, PAPER_EACH
+from sonosteer.studies.insertion import AS_THEY_COME, OURS, PAPER
 from sonosteer.studies.pages import html_page, html_table, markdown_table, write_csv
 from sonosteer.viz import insertion_plots as plots
 from sonosteer.viz.plots import standalone
@@ -23,21 +23,29 @@ Results = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
 NOTE = (
     "Success: a stop within 5 mm of the target, by the truth. T: mean time of the successes. Intervals: 95 % Wilson. "
     "p: exact McNemar test against ours on the same targets. The operator is simulated. Grey: the paper's own figures, "
-    "on its phantoms."
+    "on its phantoms. Scenes as they come have bones and lost contact, which hide the tip whoever inserts; those with "
+    "an acoustic window (no bones, full contact) are others."
 )
 
 
-def write(out: Path, results: Results, papers: Mapping[str, str], about: Row) -> dict[str, list[Row]]:
-    """Write tables, figures, report.html and README.md into `out`; returns the tables."""
-    tables = {
-        "Table II on the paper's number of targets": table_2(results, papers, PAPER_EACH),
-        "Table II on all targets": table_2(results, papers, None),
-        "Why insertions failed": failures(results),
-        "Distance from the target and what the gate did": details(results),
-    }
-    figures = {"success": success_figure(results, papers), "times": times_figure(results)}
-    for mode in ("ips", "ipm"):
-        figures[f"example-{mode}"] = example(results, mode)
+def write(out: Path, found: Mapping[str, Results], papers: Mapping[str, str], about: Row) -> dict[str, list[Row]]:
+    """Write tables, figures, report.html and README.md into `out`; returns the tables. found: by condition."""
+    tables: dict[str, list[Row]] = {}
+    for condition, results in found.items():
+        tables[f"Table II, {condition}"] = table_2(results, papers)
+    if AS_THEY_COME in found:
+        tables["Table II, targets that some method reached"] = table_2(reachable(found[AS_THEY_COME]), papers)
+    for condition, results in found.items():
+        tables[f"Why insertions failed, {condition}"] = failures(results)
+    for condition, results in found.items():
+        tables[f"Distance from the target and what the gate did, {condition}"] = details(results)
+    figures: dict[str, str] = {}
+    for condition, results in found.items():
+        word = condition.rpartition(" ")[2]
+        figures[f"success-{word}"] = success_figure(results, papers, condition)
+        figures[f"times-{word}"] = times_figure(results)
+        for mode in ("ips", "ipm"):
+            figures[f"example-{mode}-{word}"] = example(results, mode)
     for title, rows in tables.items():
         write_csv(out / (title.lower().replace(" ", "-").replace("'", "") + ".csv"), rows)
     for name, svg in figures.items():
@@ -61,7 +69,7 @@ def write(out: Path, results: Results, papers: Mapping[str, str], about: Row) ->
     return tables
 
 
-def table_2(results: Results, papers: Mapping[str, str], each: int | None) -> list[Row]:
+def table_2(results: Results, papers: Mapping[str, str]) -> list[Row]:
     """Success, interval and time of every method: IPS, IPM and both; the paper's row below those it has."""
     rows: list[Row] = []
     ours = results.get(OURS)
@@ -69,16 +77,26 @@ def table_2(results: Results, papers: Mapping[str, str], each: int | None) -> li
         row: Row = {"method": name}
         both: list[Mapping[str, Any]] = []
         for mode, trials in modes.items():
-            taken = trials[:each]
-            both += taken
-            row |= _share(mode.upper(), taken)
+            both += trials
+            row |= _share(mode.upper(), trials)
         row |= _share("both", both)
-        row["p"] = _against(ours, modes, each) if ours is not None and name != OURS else None
+        row["p"] = _against(ours, modes) if ours is not None and name != OURS else None
         rows.append(row)
         theirs = PAPER.get(papers.get(name, ""))
         if theirs is not None:
             rows.append(_paper(row, theirs))
     return rows
+
+
+def reachable(results: Results) -> Results:
+    """Without the targets that no method reached: there the tip was mostly never to be seen, whoever inserted."""
+    out: dict[str, dict[str, list[Mapping[str, Any]]]] = {name: {} for name in results}
+    for mode in {m for modes in results.values() for m in modes}:
+        lists = [modes.get(mode, ()) for modes in results.values()]
+        reached = {k for trials in lists for k, t in enumerate(trials) if t["success"]}
+        for name, trials in zip(results, lists, strict=True):
+            out[name][mode] = [t for k, t in enumerate(trials) if k in reached]
+    return out
 
 
 def _share(title: str, trials: Sequence[Mapping[str, Any]]) -> Row:
@@ -92,14 +110,14 @@ def _share(title: str, trials: Sequence[Mapping[str, Any]]) -> Row:
     }
 
 
-def _against(ours: Any, modes: Any, each: int | None) -> str:
-    pairs = [(a["success"], b["success"]) for a, b in _side_by_side(ours, modes, each)]
+def _against(ours: Any, modes: Any) -> str:
+    pairs = [(a["success"], b["success"]) for a, b in _side_by_side(ours, modes)]
     return f"{mcnemar([a for a, _ in pairs], [b for _, b in pairs]):.2g}"
 
 
-def _side_by_side(ours: Any, modes: Any, each: int | None = None) -> list[tuple[Any, Any]]:
-    """(ours, theirs) on the targets that both had: each mode's first ones."""
-    return [pair for mode in modes for pair in zip(ours[mode][:each], modes[mode][:each], strict=False)]
+def _side_by_side(ours: Any, modes: Any) -> list[tuple[Any, Any]]:
+    """(ours, theirs) on every target."""
+    return [pair for mode in modes for pair in zip(ours[mode], modes[mode], strict=True)]
 
 
 def _paper(like: Row, theirs: Sequence[tuple[float, float] | None]) -> Row:
@@ -150,7 +168,7 @@ def _all(modes: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Mapping[str, 
     return [t for trials in modes.values() for t in trials]
 
 
-def success_figure(results: Results, papers: Mapping[str, str]) -> str:
+def success_figure(results: Results, papers: Mapping[str, str], condition: str) -> str:
     """Success of every method with its interval."""
     rates, theirs = {}, {}
     for name, modes in results.items():
@@ -161,7 +179,7 @@ def success_figure(results: Results, papers: Mapping[str, str]) -> str:
         row = PAPER.get(papers.get(name, ""))
         if row is not None and row[2] is not None:
             theirs[name] = row[2][0]
-    return plots.success_rates(rates, theirs, "Success, IPS and IPM together")
+    return plots.success_rates(rates, theirs, f"Success, IPS and IPM together, {condition}")
 
 
 def times_figure(results: Results) -> str:
