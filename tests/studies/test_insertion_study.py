@@ -46,9 +46,9 @@ def test_table_2_counts_successes_and_their_times_and_has_the_papers_rows_below(
 
 
 def test_every_method_has_the_papers_targets_and_some_further_ones_with_an_acoustic_window(tmp_path):
-    todo = insertion.trials(list(insertion.METHODS), tmp_path, 0, 20, 100)
+    todo = insertion.trials(list(insertion.METHODS), tmp_path, 0, 20, 10, 6)
     names = [t.name for t in todo]
-    assert len(set(names)) == len(names) == 20 * 2 * len(insertion.METHODS) + 100 * 2 * 4
+    assert len(set(names)) == len(names) == 20 * 2 * len(insertion.METHODS) + 2 * (10 + 6 * 3)
     window = [t for t in todo if t.condition == insertion.WINDOW]
     assert {t.method.name for t in window} == {"vla", "simulated operator", "synchronous", "constant speed"}
     assert not {t.seed for t in window} & {t.seed for t in todo if t.condition == insertion.AS_THEY_COME}
@@ -62,6 +62,14 @@ def test_targets_that_nobody_reached_are_left_out_and_pairs_stay_pairs():
     assert [len(kept[m]["ipm"]) for m in kept] == [1, 1]
     assert kept["vla"]["ipm"][0]["success"]
     assert table_2(kept, PAPERS)[0]["both success %"].startswith("100.0")
+
+
+def test_a_method_with_fewer_targets_is_compared_on_those():
+    few = {**RESULTS, "few": {"ips": [outcome(False)], "ipm": [outcome(True)]}}
+    row = next(r for r in table_2(few, PAPERS) if r["method"] == "few")
+    assert row["both n"] == 2
+    assert row["p"] == f"{mcnemar([True, True], [False, True]):.2g}"
+    assert len(details(few)) == 3
 
 
 def test_reasons_of_failure_add_up_to_the_failures():

@@ -27,7 +27,9 @@ from sonosteer.studies.journal import Journal, run_missing
 
 Progress = Callable[[str, int, int], None]
 MODES = ("ips", "ipm")
-PAPER_EACH, LARGE_EACH = 20, 100
+PAPER_EACH = 20
+#: targets of each mode with an acoustic window: of ours, and of those it is compared with, which get the first ones
+OURS_EACH, OTHERS_EACH = 100, 60
 #: names of the conditions, and what they change in a scene
 AS_THEY_COME, WINDOW = "scenes as they come", "scenes with an acoustic window"
 CONDITIONS: dict[str, dict[str, Any]] = {
@@ -43,7 +45,7 @@ QUICK = (OURS, "constant speed", "visibility rule")
 class Method:
     """policy, tracker and their settings; asynchronous: or in turn; paper: row of Table II it stands for.
 
-    large: also on LARGE_EACH targets of each mode in scenes with an acoustic window, for comparisons.
+    large: also in scenes with an acoustic window, for comparisons.
     """
 
     name: str
@@ -167,7 +169,7 @@ def run(*, out: Path, quick: bool, seed: int, executor: str, progress: Progress)
 
     models = out / "models"
     able, missing = methods(models, quick=quick)
-    todo = trials(able, models, 10_000 * seed, *((1, 0) if quick else (PAPER_EACH, LARGE_EACH)))
+    todo = trials(able, models, 10_000 * seed, *((1, 0, 0) if quick else (PAPER_EACH, OURS_EACH, OTHERS_EACH)))
     question = {"study": "insertion", "seed": seed, "quick": quick}
     journal = Journal(out / "trials.jsonl", question)
     try:
@@ -192,9 +194,15 @@ def run(*, out: Path, quick: bool, seed: int, executor: str, progress: Progress)
     return summary
 
 
-def trials(able: list[Method], models: Path, first: int, each: int, large: int) -> list[Trial]:
+def trials(able: list[Method], models: Path, first: int, each: int, ours: int, others: int) -> list[Trial]:
     """What is to be carried out: all methods on a target, then the next one."""
     out = [Trial(m, mode, first + k, models) for k in range(each) for m in able for mode in MODES]
     many = [m for m in able if m.large]
-    further = range(first + WINDOW_SEEDS, first + WINDOW_SEEDS + large)
-    return out + [Trial(m, mode, k, models, WINDOW) for k in further for m in many for mode in MODES]
+    further = first + WINDOW_SEEDS
+    return out + [
+        Trial(m, mode, further + k, models, WINDOW)
+        for k in range(max(ours, others))
+        for m in many
+        if k < (ours if m.name == OURS else others)
+        for mode in MODES
+    ]

@@ -116,8 +116,8 @@ def _against(ours: Any, modes: Any) -> str:
 
 
 def _side_by_side(ours: Any, modes: Any) -> list[tuple[Any, Any]]:
-    """(ours, theirs) on every target."""
-    return [pair for mode in modes for pair in zip(ours[mode], modes[mode], strict=True)]
+    """(ours, theirs) on the targets that both had: each mode's first ones."""
+    return [pair for mode in modes for pair in zip(ours[mode], modes[mode], strict=False)]
 
 
 def _paper(like: Row, theirs: Sequence[tuple[float, float] | None]) -> Row:
