@@ -156,7 +156,7 @@ def methods(models: Path, *, quick: bool) -> tuple[list[Method], list[str]]:
             if "model" in m.tracker_settings:
                 model_folder(_found(m.tracker_settings, models, "tracking")["model"])
         except InputError as e:
-            missing.append(f"{m.name}: {e}")
+            missing.append(f"{m.name}: {e}".replace(str(models), models.name))
         else:
             able.append(m)
     return able, missing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,7 +48,7 @@ def write(out: Path, found: Mapping[str, Results], papers: Mapping[str, str], ab
         for mode in ("ips", "ipm"):
             figures[f"example-{mode}-{word}"] = example(results, mode)
     for title, rows in tables.items():
-        write_csv(out / (title.lower().replace(" ", "-").replace("'", "") + ".csv"), rows)
+        write_csv(out / (re.sub(r"[^a-z0-9]+", "-", title.lower()) + ".csv"), rows)
     for name, svg in figures.items():
         if svg:
             (out / f"{name}.svg").write_text(standalone(svg))
