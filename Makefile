@@ -28,7 +28,7 @@ demo: .venv/user ## One simulated insertion: frames, tracker, overlay, report (d
 	@$(BIN)/sonosteer demo --out $(OUT)
 
 test: check ## Style, types, import rules, all the tests, and whether they would notice a broken gate
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --ignore tests/safety  # which the next line runs, with what they cover
+	$(BIN)/python -m pytest -n 2 --ignore tests/safety  # which the next line runs, with what they cover
 	$(BIN)/python scripts/check-safety
 
 check: .venv/dev ## Style (ruff), types (mypy --strict) and who imports whom (import-linter)

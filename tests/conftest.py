@@ -17,26 +17,6 @@ cv2.setNumThreads(1)
 hypothesis.settings.register_profile("untimed", deadline=None)  # first examples compile kernels
 hypothesis.settings.load_profile("untimed")
 
-#: modules whose fixtures train, draw or insert for long: each stays on one worker (pytest -n 2 --dist loadgroup)
-TOGETHER = {
-    "test_policy_training",
-    "test_training",
-    "test_data_sets",
-    "test_vla_tracking_study",
-    "test_insertion_study",
-    "test_tracking_study",
-    "test_insert_command",
-    "test_dataset_commands",
-}
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            if item.path.stem in TOGETHER:
-                item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
 def data_folder() -> Path:
     """Where real recordings lie: SONOSTEER_DATA, or ../shared/data beside the checkout."""
     root = Path(__file__).resolve().parents[1]

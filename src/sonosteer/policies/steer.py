@@ -36,6 +36,9 @@ from sonosteer.policies.visibility import Visibility
 F64 = NDArray[np.float64]
 
 
+FAR = 1e4  # mm, rad: ours; what is said to lie beyond is a fault, and is not learnt from
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Fit:
     """Least squares so far: information (3, 3), vector (3,) of (y_0, s_0, kappa). way_mm: l. q, q_slope: of the bevel.
@@ -113,7 +116,7 @@ class Steer:
         roll = action.base_rotation_rad if state.roll_rad is None else state.roll_rad
         state = replace(state, seen=known, roll_rad=roll)
         seen = sight(observation, task)
-        if seen is not None and seen.sure and not action.stop:
+        if seen is not None and seen.sure and not action.stop and _near(seen, observation.reading):
             state = self._learn(state, task, seen, observation.reading)
             state = self._turn(state, seen, observation.reading)
         assert state.roll_rad is not None
@@ -178,3 +181,9 @@ def event_points(pull_per_mm: float, slope_rad: float, left_mm: float, across_mm
         _, more, _ = section(-pull_per_mm, 0.0, slope_rad + pull_per_mm * before, 0.0, left_mm - before)
         out.append(abs(across_mm - y - more))
     return out
+
+
+def _near(seen: Sight, reading: Reading) -> bool:
+    """True if every number is one that a needle can have."""
+    said = (*seen.tip_mm, seen.along_mm, seen.across_mm, reading.depth_mm, reading.roll_rad, reading.angle_rad)
+    return all(abs(v) < FAR for v in said)

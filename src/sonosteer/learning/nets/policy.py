@@ -138,7 +138,8 @@ class PolicyNet(nn.Module):
         b = len(image)
 
         def words(*ids: int) -> Tensor:  # row by row: a list of them would be copied from the host each time
-            return torch.stack([self.llm.embed_tokens.weight[i] for i in ids]).expand(b, -1, -1)
+            rows = self.llm.embed_tokens.weight
+            return torch.cat([rows[:0], *(rows[i : i + 1] for i in ids)]).expand(b, -1, -1)
 
         first, last = self.config.vision
         said = self.numbers(numbers).to(image.dtype)
