@@ -17,6 +17,7 @@ cv2.setNumThreads(1)
 hypothesis.settings.register_profile("untimed", deadline=None)  # first examples compile kernels
 hypothesis.settings.load_profile("untimed")
 
+
 def data_folder() -> Path:
     """Where real recordings lie: SONOSTEER_DATA, or ../shared/data beside the checkout."""
     root = Path(__file__).resolve().parents[1]
