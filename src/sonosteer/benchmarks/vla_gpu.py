@@ -15,6 +15,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -74,10 +75,10 @@ def measure(preset_name: str, device: str, seed: int, progress: Progress, repeat
 
     cases: list[dict[str, Any]] = []
     with torch.inference_mode():
-        eager = {"tracking": _Tracking(torch, net, device, rng), "deciding": _Deciding(torch, policy, device, rng)}
+        eager = {"tracking": _tracking(torch, net, device, rng), "deciding": _deciding(torch, policy, device, rng)}
         ways = {"eager": eager}
         if cuda:
-            ways["graph"] = {name: branch.captured() for name, branch in eager.items()}
+            ways["graph"] = {name: branch.captured(torch) for name, branch in eager.items()}
         for way, branches in ways.items():
             for name, branch in branches.items():
                 cases.append(_case(f"{preset_name}, {name}, {way}", branch.timed(repeats), name))
@@ -109,22 +110,16 @@ def _case(name: str, ms: list[float], branch: str) -> dict[str, Any]:
     return {"case": name, **told, "n": len(ms), "ratio": ratio, "branch": branch}
 
 
+@dataclass(frozen=True)
 class _Branch:
-    """One network with its inputs in place: `work` computes from them, `once` puts fresh ones there beforehand."""
+    """One network with its inputs in place: feed puts the i-th ones there, work computes, fetch waits for answers."""
 
-    def __init__(self, torch: Any, work: Callable[[], Any]) -> None:
-        self.torch, self.work = torch, work
-
-    def feed(self, i: int) -> None:
-        """Put the inputs of the i-th time in place."""
-        raise NotImplementedError
-
-    def fetch(self, found: Any) -> None:
-        """Get the answer to the host, which waits for it."""
-        raise NotImplementedError
+    feed: Callable[[int], None]
+    work: Callable[[], Any]
+    fetch: Callable[[Any], None]
 
     def once(self, i: int) -> None:
-        """From inputs to an answer."""
+        """From inputs to an answer on the host."""
         self.feed(i)
         self.fetch(self.work())
 
@@ -137,61 +132,59 @@ class _Branch:
             out.append((time.perf_counter_ns() - began) * 1e-6)
         return out[UNTIMED:]
 
-    def captured(self) -> _Branch:
+    def captured(self, torch: Any) -> _Branch:
         """The same work as a CUDA graph."""
-        torch, work = self.torch, self.work
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):
-                work()
+                self.work()
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            found = work()
+            found = self.work()
 
         def replay() -> Any:
             graph.replay()
             return found
 
-        other: _Branch = object.__new__(type(self))
-        other.__dict__.update(self.__dict__, work=replay)
-        return other
+        return dataclasses.replace(self, work=replay)
 
 
-class _Tracking(_Branch):
-    def __init__(self, torch: Any, net: Any, device: str, rng: np.random.Generator) -> None:
-        config = net.config
-        self.pairs = rng.integers(0, 255, (8, 2, config.search_px, config.search_px)).astype(np.uint8)
-        kept = net.embed(torch.zeros(1, 1, config.template_px, config.template_px, device=device))
-        self.still = torch.zeros(1, *self.pairs.shape[1:], dtype=torch.uint8, device=device)
-        super().__init__(torch, lambda: net.candidates(net.respond(self.still.float() / 255, kept)))
+def _tracking(torch: Any, net: Any, device: str, rng: np.random.Generator) -> _Branch:
+    config = net.config
+    pairs = rng.integers(0, 255, (8, 2, config.search_px, config.search_px)).astype(np.uint8)
+    kept = net.embed(torch.zeros(1, 1, config.template_px, config.template_px, device=device))
+    still = torch.zeros(1, *pairs.shape[1:], dtype=torch.uint8, device=device)
 
-    def feed(self, i: int) -> None:
-        self.still.copy_(self.torch.from_numpy(self.pairs[i % len(self.pairs)])[None])
-
-    def fetch(self, found: Any) -> None:
+    def fetch(found: Any) -> None:
         found.score.float().cpu()
         found.centre.float().cpu()
 
+    return _Branch(
+        lambda i: still.copy_(torch.from_numpy(pairs[i % len(pairs)])[None]),
+        lambda: net.candidates(net.respond(still.float() / 255, kept)),
+        fetch,
+    )
 
-class _Deciding(_Branch):
-    def __init__(self, torch: Any, policy: Any, device: str, rng: np.random.Generator) -> None:
-        from sonosteer.policies.vla_numbers import NUMBERS
 
-        kind = policy.actions.weight.dtype
-        features = torch.zeros(1, *policy.config.features.shape, dtype=kind, device=device)
-        self.told = rng.random((8, len(NUMBERS))).astype(np.float32)
-        self.numbers = torch.zeros(1, len(NUMBERS), dtype=torch.float32, device=device)
-        prefix = policy.prefix(torch.zeros(1, TEXT_TOKENS, dtype=torch.long, device=device))
-        super().__init__(torch, lambda: policy.act(prefix, features, self.numbers))
+def _deciding(torch: Any, policy: Any, device: str, rng: np.random.Generator) -> _Branch:
+    from sonosteer.policies.vla_numbers import NUMBERS
 
-    def feed(self, i: int) -> None:
-        self.numbers.copy_(self.torch.from_numpy(self.told[i % len(self.told)])[None])
+    features = torch.zeros(1, *policy.config.features.shape, dtype=policy.actions.weight.dtype, device=device)
+    told = rng.random((8, len(NUMBERS))).astype(np.float32)
+    numbers = torch.zeros(1, len(NUMBERS), dtype=torch.float32, device=device)
+    prefix = policy.prefix(torch.zeros(1, TEXT_TOKENS, dtype=torch.long, device=device))
 
-    def fetch(self, found: Any) -> None:
+    def fetch(found: Any) -> None:
         found.places.cpu()
         found.stop.cpu()
+
+    return _Branch(
+        lambda i: numbers.copy_(torch.from_numpy(told[i % len(told)])[None]),
+        lambda: policy.act(prefix, features, numbers),
+        fetch,
+    )
 
 
 def _together(torch: Any, branches: dict[str, _Branch], repeats: int, cuda: bool) -> dict[str, list[float]]:

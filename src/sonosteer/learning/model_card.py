@@ -32,7 +32,8 @@ def _encoders(about: Mapping[str, Any]) -> Iterator[str]:
     """What an encoder learnt from, the last training first."""
     while "stage0" in about:
         about = about["stage0"]
-        yield f"stage 0: {about['samples']} samples of {_sets(about['data'])}, {about['seconds'] / 60:.0f} min"
+        stage = 1 if about.get("stage") == "tracking" else 0
+        yield f"stage {stage}: {about['samples']} samples of {_sets(about['data'])}, {about['seconds'] / 60:.0f} min"
 
 
 def write_card(folder: Path, config: TrackingConfig, about: Mapping[str, Any], parameters: int) -> None:

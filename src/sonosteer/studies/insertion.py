@@ -2,7 +2,7 @@
 
 Source: Paper V, Section IV-C: 20 insertions with the probe standing still (IPS) and 20 with it moving (IPM); success is
 a stop within 5 mm of the target. The same targets for every method, from test scenes, whose tissue no network has seen.
-Forty as they come: bones and lost contact hide the tip for good in one of three, whoever inserts, and such a target
+Forty as they come: bones and lost contact hide the tip for good in about one of four, and such a target
 tells no method from another. Therefore a larger run with an acoustic window, as the paper's phantoms have it: the same
 test recipes, further seeds, no bones, full contact. On a simulated clock with the paper's rates, so that the result
 does not depend on the machine. `operator` is a simulated person, not a person.
