@@ -208,7 +208,7 @@ def bench(
 
 @app.command(epilog="Example: sonosteer study tracking --quick --out study-quick")
 def study(
-    name: Annotated[str, typer.Argument(help="tracking, steering or vla-tracking")],
+    name: Annotated[str, typer.Argument(help="tracking, steering, vla-tracking or insertion")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for tables, figures and report.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A few trials, to see that it works: under a minute.")] = False,
     executor: Executor = "process",

@@ -295,7 +295,11 @@ def test_stills_and_tracked_sequences_run(capsys, real_data, tmp_path):
         assert read_tips(tmp_path / str(i) / "tips.csv")
 
 
-def test_the_simulators_bench_reports_frames_per_second_and_a_ratio(capsys):
+def test_the_simulators_bench_reports_frames_per_second_and_a_ratio(capsys, monkeypatch):
+    from sonosteer.benchmarks import simulator
+
+    monkeypatch.setattr(simulator, "FRAMES", 8)
+    monkeypatch.setattr(simulator, "REPEATS", 3)
     code, stdout, _ = run(capsys, "bench", "simulator", "--json")
     assert code == 0
     cases = {c["case"]: c for c in json.loads(stdout)["cases"]}
@@ -307,7 +311,12 @@ def test_the_simulators_bench_reports_frames_per_second_and_a_ratio(capsys):
     assert "in-plane-convex, no needle" in cases
 
 
-def test_the_bench_reports_ratios(capsys):
+def test_the_bench_reports_ratios(capsys, monkeypatch):
+    from sonosteer.benchmarks import tracking
+
+    monkeypatch.setattr(tracking, "SPEED_MM_S", 30.0)
+    monkeypatch.setattr(tracking, "REPEATS", 1)
+    monkeypatch.setattr(tracking, "NUMPY_EVERY", 40)
     code, stdout, _ = run(capsys, "bench", "tracking", "--json")
     assert code == 0
     got = json.loads(stdout)

@@ -27,6 +27,7 @@ from sonosteer.trackers.table import TRACKERS, make_tracker
 NUMPY_EVERY = 8
 BOX_PX = 48
 REPEATS = 3
+SPEED_MM_S = 5.0
 
 Progress = Callable[[int], None]
 Clip = list[tuple[Frame, Truth]]
@@ -35,7 +36,7 @@ Clip = list[tuple[Frame, Truth]]
 def run(*, seed: int, progress: Progress) -> dict[str, Any]:
     """`sonosteer bench tracking`: {"name", "machine", "cases": [{"case", "median_ms", ..., "ratio"}]}."""
     cv2.setNumThreads(1)
-    scene = make_scene("in-plane-linear/validation", seed, speed_mm_s=5.0, end_rest_frames=80)
+    scene = make_scene("in-plane-linear/validation", seed, speed_mm_s=SPEED_MM_S, end_rest_frames=80)
     clip: Clip = list(World(scene).frames())
     general = {"csrt": opencv_times("CSRT", clip), "kcf": opencv_times("KCF", clip)}
     cases: list[dict[str, Any]] = []

@@ -30,7 +30,15 @@ def speed_and_visibility(rows: F64, error_mm: F64, title: str) -> str:
         seen.set(ylabel="visibility", ylim=(-0.02, 1.05))
         seen.spines["right"].set_visible(True)
         handles = [*top.get_lines(), *seen.get_lines()]
-        top.legend(handles, [h.get_label() for h in handles], fontsize=8, ncols=3, loc="lower center")
+        top.legend(
+            handles,
+            [h.get_label() for h in handles],
+            fontsize=8,
+            ncols=3,
+            loc="lower right",
+            bbox_to_anchor=(1, 1.0),
+            borderaxespad=0.2,
+        )
         low.plot(error_mm[:, 0], error_mm[:, 1], color=GREEN, lw=1.6, label="tip to target, true")
         low.axhline(HIT_MM, color=GREY, lw=0.8, ls="--")
         low.set(xlabel="time (s), shaded: held by the gate", ylabel="mm", ylim=(0, None), xlim=top.get_xlim())
