@@ -300,6 +300,8 @@ def test_the_simulators_bench_reports_frames_per_second_and_a_ratio(capsys, monk
 
     monkeypatch.setattr(simulator, "FRAMES", 8)
     monkeypatch.setattr(simulator, "REPEATS", 3)
+    monkeypatch.setattr(simulator, "WIDTHS_PX", (256,))
+    monkeypatch.setattr(simulator, "PLAINER", {"no needle": simulator.PLAINER["no needle"]})
     code, stdout, _ = run(capsys, "bench", "simulator", "--json")
     assert code == 0
     cases = {c["case"]: c for c in json.loads(stdout)["cases"]}

@@ -26,6 +26,7 @@ from sonosteer.sim.world import World
 Progress = Callable[[int], None]
 REPEATS = 15
 FRAMES = 60
+WIDTHS_PX = (256, 384, 768, 1024)
 #: every artefact at once, for a rate "with everything on"
 EVERYTHING: dict[str, Any] = {
     "width_px": 512,
@@ -74,7 +75,7 @@ def run(*, seed: int, progress: Progress) -> dict[str, Any]:
     full = next(c["median_ms"] for c in cases if c["case"] == "in-plane-convex")
     for name, fields in PLAINER.items():
         cases.append(_case(f"in-plane-convex, {name}", seed, full, {**EVERYTHING, **fields}))
-    for width in (256, 384, 768, 1024):
+    for width in WIDTHS_PX:
         fields = {"width_px": width, "height_px": width, "spacing_mm": 0.25 * 512 / width}
         cases.append(_case(f"in-plane-convex, {width}x{width}", seed, full, {**EVERYTHING, **fields}))
     return {
