@@ -15,11 +15,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-import sonosteer.sim.envs
+import sonosteer.episodes.environments
 from sonosteer.core.types import Action, Observation, Reading, Task, TipEstimate, Track
+from sonosteer.episodes.insertion import Setup, build, perform
 from sonosteer.policies.geometry import sight
 from sonosteer.policies.orders import Axes, order, stay
-from sonosteer.rehearsal import Setup, build, perform
 
 EPISODES = 2
 
@@ -97,7 +97,7 @@ def main() -> int:
     """Run both; return how many of the episodes, and the insertion, ended within 5 mm of the target."""
     policy = HalfSpeed()
     hits = in_the_environment(policy) + in_an_insertion(policy)
-    print(f"{hits} of {EPISODES + 1} within {sonosteer.sim.envs.HIT_MM:g} mm")
+    print(f"{hits} of {EPISODES + 1} within {sonosteer.episodes.environments.HIT_MM:g} mm")
     return hits
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gymnasium
 import numpy as np
 
-import sonosteer.sim.envs
+import sonosteer.episodes.environments
 
 EPISODES = 3
 
@@ -31,7 +31,7 @@ def main() -> int:
                 break
         hits += info["success"]
         print(f"{info['scene']}: {info['cost_mm']:.1f} mm from the target, last reward {reward:.1f}")
-    print(f"{hits} of {EPISODES} within {sonosteer.sim.envs.HIT_MM:g} mm")
+    print(f"{hits} of {EPISODES} within {sonosteer.episodes.environments.HIT_MM:g} mm")
     return hits
 
 

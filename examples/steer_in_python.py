@@ -10,9 +10,9 @@ import math
 
 from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.types import Sighting, Turn
+from sonosteer.episodes.steering import DEVICE, errors, insert
 from sonosteer.runtime.ledger import Ledger
-from sonosteer.runtime.steering import DEVICE, errors, insert
-from sonosteer.sim.steering import steering_scene
+from sonosteer.sim.steering_scenes import steering_scene
 from sonosteer.sim.world import World
 from sonosteer.steering.budget import Limited
 from sonosteer.steering.table import make_steerer

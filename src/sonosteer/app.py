@@ -18,7 +18,7 @@ from sonosteer.core.config import to_dict
 from sonosteer.core.errors import InputError, InterruptedRunError, SonosteerError
 from sonosteer.core.protocols import Source
 from sonosteer.core.types import Hint, Truth
-from sonosteer.learning.train_options import TrainOptions
+from sonosteer.learning.training.options import TrainOptions
 from sonosteer.options import (
     TrackOptions,
     nested,

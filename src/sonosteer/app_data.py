@@ -17,7 +17,7 @@ from sonosteer.sim.scenes import Split
 
 def make(name: str, out: Path, *, videos: int | None, seed: int, executor: str, as_json: bool) -> None:
     """`sonosteer dataset make`: what is missing of a simulated set in `out`."""
-    from sonosteer.learning.data.make import make as make_set
+    from sonosteer.datasets.make_videos import make as make_set
 
     again = "the same command goes on"
     try:
@@ -40,8 +40,8 @@ def demonstrate(
     as_json: bool,
 ) -> None:
     """`sonosteer dataset make d-insert`: demonstrations of simulated experts."""
+    from sonosteer.datasets import make_demonstrations as do
     from sonosteer.policies.expert import MANNERS
-    from sonosteer.studies import demonstrate as do
 
     again = f"the same command goes on; what is there is in {out}"
     result = _run(
@@ -79,7 +79,7 @@ def _tell_episodes(result: dict[str, Any], as_json: bool) -> None:
 
 
 def _there(out: Path) -> str:
-    from sonosteer.learning.data.videos import DataSet
+    from sonosteer.datasets.videos import DataSet
 
     try:
         data = DataSet(out)
@@ -90,9 +90,9 @@ def _there(out: Path) -> str:
 
 def info(folder: Path, *, as_json: bool) -> None:
     """`sonosteer dataset info`: what a set holds."""
-    from sonosteer.learning.data.card import describe
-    from sonosteer.learning.data.insertion_card import describe_insertions
-    from sonosteer.learning.data.insertions import FOLDER
+    from sonosteer.datasets.card import describe
+    from sonosteer.datasets.insertion_card import describe_insertions
+    from sonosteer.datasets.insertions import FOLDER
 
     if (folder / FOLDER).is_dir():
         _tell_episodes(describe_insertions(folder, write=False), as_json)
@@ -102,7 +102,7 @@ def info(folder: Path, *, as_json: bool) -> None:
 
 def export(folder: Path, out: Path, *, form: str, splits: Sequence[str], as_json: bool) -> None:
     """`sonosteer dataset export`: PNG, mp4 or COCO."""
-    from sonosteer.learning.data.export import export as export_set
+    from sonosteer.datasets.exporting import export as export_set
 
     what, left = f"dataset export {form}", f"what was written so far is in {out}"
     result = _run(export_set, what, left, as_json, folder, out=out, form=form, splits=splits)
@@ -117,7 +117,7 @@ def import_(
     source: Path, out: Path, *, labels: Path | None, spacing_mm: str | None, rate_hz: float, seed: int, as_json: bool
 ) -> None:
     """`sonosteer dataset import`: your own labelled frames."""
-    from sonosteer.learning.data.importing import import_frames
+    from sonosteer.datasets.importing import import_frames
 
     words = ["sonosteer", "dataset", "import", str(source), "--out", str(out), "--rate-hz", f"{rate_hz:g}"]
     words += ["--labels", str(labels)] if labels else []
@@ -155,7 +155,7 @@ def _tell(result: dict[str, Any], as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from sonosteer.learning.data.card import said_bytes, said_scales
+    from sonosteer.datasets.card import said_bytes, said_scales
 
     table = Table("", "videos", "frames", "tip seen", title=f"{result['name']} in {result['folder']}")
     table.title_justify = "left"

@@ -36,9 +36,9 @@ def insert(options: InsertOptions, out: Path | None, *, as_json: bool) -> dict[s
     """`sonosteer insert`: one simulated robotic insertion, recorded."""
     from contextlib import ExitStack
 
+    from sonosteer.episodes.insertion import Performance, build, perform
     from sonosteer.recording.run_log import RunLog
     from sonosteer.recording.summary import versions
-    from sonosteer.rehearsal import Performance, build, perform
 
     stage = build(_setup(options))
     if out is not None:
@@ -94,7 +94,7 @@ def _button(options: InsertOptions) -> Any:
 
 
 def _setup(options: InsertOptions) -> Any:
-    from sonosteer.rehearsal import Setup
+    from sonosteer.episodes.insertion import Setup
     from sonosteer.runtime.insertion import Pace
 
     if options.mode not in ("ips", "ipm"):

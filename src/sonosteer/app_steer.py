@@ -179,11 +179,11 @@ def run(
 ) -> dict[str, Any]:
     """`sonosteer steer run`: one simulated insertion, steered from axial images."""
     from sonosteer.core.clock import RealClock
+    from sonosteer.episodes.steering import DEVICE, errors, insert
     from sonosteer.metrics.latency import percentiles_ms
     from sonosteer.recording.summary import versions
     from sonosteer.runtime.ledger import Ledger
-    from sonosteer.runtime.steering import DEVICE, errors, insert
-    from sonosteer.sim.steering import steering_scene
+    from sonosteer.sim.steering_scenes import steering_scene
     from sonosteer.sim.world import World
     from sonosteer.trackers.table import make_tracker
 
@@ -242,8 +242,8 @@ def run(
 
 
 def _write(out: Path, done: Any, result: dict[str, Any], target: tuple[float, float], depth_mm: float) -> None:
+    from sonosteer.episodes.steering import FIELDS
     from sonosteer.recording.tables import LineWriter
-    from sonosteer.runtime.steering import FIELDS
     from sonosteer.viz.plots import standalone
     from sonosteer.viz.steering_plots import insertion
 

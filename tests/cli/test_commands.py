@@ -367,7 +367,9 @@ def test_the_environments_bench_scales(capsys, monkeypatch):
 
 def test_without_gymnasium_one_line_says_how_to_get_it(capsys, monkeypatch):
     for name in [
-        n for n in sys.modules if n.startswith(("gymnasium", "sonosteer.sim.envs", "sonosteer.benchmarks.env"))
+        n
+        for n in sys.modules
+        if n.startswith(("gymnasium", "sonosteer.episodes.environments", "sonosteer.benchmarks.env"))
     ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "gymnasium", None)

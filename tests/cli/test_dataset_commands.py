@@ -14,8 +14,8 @@ import pytest
 from command_line import one_line, run
 
 from sonosteer.cli import main
-from sonosteer.learning.data import make as making
-from sonosteer.learning.data.videos import DataSet
+from sonosteer.datasets import make_videos as making
+from sonosteer.datasets.videos import DataSet
 from sonosteer.sim.scenes import make_scene
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from sonosteer.cli import main
-from sonosteer.studies import steering
-from sonosteer.studies.steering import Trial, trials
+from sonosteer.studies.steering import run as steering
+from sonosteer.studies.steering.run import Trial, trials
 
 
 def run(capsys, *arguments):

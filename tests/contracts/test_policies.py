@@ -14,7 +14,7 @@ from lane import NUMBERS, Lane, run, spoil, task
 
 from sonosteer.core.errors import InputError
 from sonosteer.core.types import Lost, Reading, Track
-from sonosteer.policies.policy_network import Reply
+from sonosteer.inference.policy_network import Reply
 from sonosteer.policies.table import POLICIES, make_policy
 
 #: seconds of images without a tip after which nothing is pushed any more; a person has to notice

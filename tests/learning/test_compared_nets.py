@@ -12,11 +12,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from sonosteer.core.errors import InputError  # noqa: E402
-from sonosteer.learning.checkpoint import save_pretrained  # noqa: E402
-from sonosteer.learning.nets import blocks, face, lorat, mixformer, siamban, siamrpn_pp, stmtrack, swintrack  # noqa: E402
-from sonosteer.learning.nets.face import Target, TipNet  # noqa: E402
-from sonosteer.learning.nets.table import NETS  # noqa: E402
+from sonosteer.core.errors import InputError
+from sonosteer.learning.checkpoints.tracking import save_pretrained
+from sonosteer.learning.nets import blocks, face, lorat, mixformer, siamban, siamrpn_pp, stmtrack, swintrack
+from sonosteer.learning.nets.face import Target, TipNet
+from sonosteer.learning.nets.table import NETS
 
 S, T, B = 96, 32, 4
 SMALL = {"c": 16, "widths": (8, 16, 16, 24, 24)}

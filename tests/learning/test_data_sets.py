@@ -14,14 +14,13 @@ import pytest
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.protocols import SourceInfo
-from sonosteer.imaging.crops import crop
-from sonosteer.learning.data import make as making
-from sonosteer.learning.data.card import choose, describe
-from sonosteer.learning.data.crops import Augmentation, Sampler
-from sonosteer.learning.data.export import angle_rad, export
-from sonosteer.learning.data.importing import counts, import_frames
-from sonosteer.learning.data.make import make, plan
-from sonosteer.learning.data.videos import (
+from sonosteer.datasets import make_videos as making
+from sonosteer.datasets.card import choose, describe
+from sonosteer.datasets.crops import Augmentation, Sampler
+from sonosteer.datasets.exporting import angle_rad, export
+from sonosteer.datasets.importing import counts, import_frames
+from sonosteer.datasets.make_videos import make, plan
+from sonosteer.datasets.videos import (
     BOX_MM,
     FRAMES,
     DataSet,
@@ -32,6 +31,7 @@ from sonosteer.learning.data.videos import (
     Video,
     write_index,
 )
+from sonosteer.imaging.crops import crop
 from sonosteer.recording.clips import MetaImageWriter
 from sonosteer.recording.truths import read_truth
 from sonosteer.sim.scenes import make_scene
@@ -729,7 +729,7 @@ def test_mistakes_in_a_clips_table(tmp_path, name):
 
 
 def test_an_import_that_breaks_leaves_nothing(tmp_path, monkeypatch):
-    from sonosteer.learning.data import importing
+    from sonosteer.datasets import importing
 
     names = [f"{v}/0.png" for v in "abc"]
     pictures(tmp_path / "p", names)

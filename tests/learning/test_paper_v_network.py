@@ -8,13 +8,13 @@ import pytest
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
-from sonosteer.core.errors import InputError  # noqa: E402
-from sonosteer.learning.nets import face  # noqa: E402
-from sonosteer.learning.nets.cdf_head import ChannelAttention, CrossDepthFusionHead  # noqa: E402
-from sonosteer.learning.nets.face import Target  # noqa: E402
-from sonosteer.learning.nets.presets import PRESETS, TINY, Tower, preset  # noqa: E402
-from sonosteer.learning.nets.qwen_vision import RegisterVisionEncoder  # noqa: E402
-from sonosteer.learning.nets.vla import VlaTracker, focal_on_centre  # noqa: E402
+from sonosteer.core.errors import InputError
+from sonosteer.learning.nets import face
+from sonosteer.learning.nets.cdf_head import ChannelAttention, CrossDepthFusionHead
+from sonosteer.learning.nets.face import Target
+from sonosteer.learning.nets.presets import PRESETS, TINY, Tower, preset
+from sonosteer.learning.nets.qwen_vision import RegisterVisionEncoder
+from sonosteer.learning.nets.vla import VlaTracker, focal_on_centre
 
 WINDOWED = Tower(32, 4, 2, 48, patch=14, window_px=56, full_blocks=(1, 3), out=24, stem="linear")
 

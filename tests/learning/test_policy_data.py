@@ -9,10 +9,10 @@ from toy_demonstrations import SPACING, make_set, scene
 
 from sonosteer.core.errors import InputError
 from sonosteer.core.types import Lost, TipEstimate
-from sonosteer.learning.data.demonstrations import Demonstrations, Doubt, pair_at, told
-from sonosteer.learning.data.insertion_card import describe_insertions
-from sonosteer.learning.data.insertions import EpisodeInfo, EpisodeWriter, InsertionSet, write_insertions
-from sonosteer.policies.vla_numbers import ACTIONS, NUMBERS, SPEED, numbers_of, places_of
+from sonosteer.datasets.demonstrations import Demonstrations, Doubt, pair_at, told
+from sonosteer.datasets.insertion_card import describe_insertions
+from sonosteer.datasets.insertions import EpisodeInfo, EpisodeWriter, InsertionSet, write_insertions
+from sonosteer.inference.action_encoding import ACTIONS, NUMBERS, SPEED, numbers_of, places_of
 
 INFO = EpisodeInfo("000", "train", "in-plane-static", "agar", "toy")
 

@@ -9,21 +9,21 @@ import pytest
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
-from hypothesis import given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from sonosteer.core.errors import InputError  # noqa: E402
-from sonosteer.core.geometry import Spacing  # noqa: E402
-from sonosteer.core.types import Task  # noqa: E402
-from sonosteer.learning.nets import action_tokens as tokens  # noqa: E402
-from sonosteer.learning.nets.policy import PolicyNet  # noqa: E402
-from sonosteer.learning.nets.policy_presets import EDGE, PRESETS, TINY, LanguageModel, Seen, policy_preset  # noqa: E402
-from sonosteer.learning.nets.qwen_text import decode, image_places, rotation, text_places  # noqa: E402
-from sonosteer.learning.policy_checkpoint import fresh_policy, load_policy, save_policy  # noqa: E402
-from sonosteer.learning.policy_words import ACTION_WORDS, SAMPLE, checkpoint_language, write_words  # noqa: E402
-from sonosteer.learning.torch_policy import TorchPolicyNetwork  # noqa: E402
-from sonosteer.policies.vla_numbers import ACTIONS, BINS, NUMBERS  # noqa: E402
-from sonosteer.policies.vla_words import instruction, read_words  # noqa: E402
+from sonosteer.core.errors import InputError
+from sonosteer.core.geometry import Spacing
+from sonosteer.core.types import Task
+from sonosteer.inference.action_encoding import ACTIONS, BINS, NUMBERS
+from sonosteer.inference.prompt import instruction, read_words
+from sonosteer.learning.checkpoints.policy import fresh_policy, load_policy, save_policy
+from sonosteer.learning.checkpoints.tokenizer import ACTION_WORDS, SAMPLE, checkpoint_language, write_words
+from sonosteer.learning.checkpoints.torch_policy_network import TorchPolicyNetwork
+from sonosteer.learning.nets import action_tokens as tokens
+from sonosteer.learning.nets.policy import PolicyNet
+from sonosteer.learning.nets.policy_presets import EDGE, PRESETS, TINY, LanguageModel, Seen, policy_preset
+from sonosteer.learning.nets.qwen_text import decode, image_places, rotation, text_places
 
 SEEN = Seen((6, 6), 4, 32)
 

@@ -10,24 +10,25 @@ import pytest
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
-from toy_demonstrations import FASTEST_MM_S, STOP_MM, make_set, scene  # noqa: E402
+from toy_demonstrations import FASTEST_MM_S, STOP_MM, make_set, scene
 
-from sonosteer.core.errors import InputError  # noqa: E402
-from sonosteer.core.geometry import Spacing  # noqa: E402
-from sonosteer.core.types import Frame, Hint  # noqa: E402
-from sonosteer.learning import checkpoint, policy_stages  # noqa: E402
-from sonosteer.learning.data.demonstrations import pair_at, told  # noqa: E402
-from sonosteer.learning.data.insertions import InsertionSet  # noqa: E402
-from sonosteer.learning.export import GRAPHS, SEARCH, export_onnx  # noqa: E402
-from sonosteer.learning.nets.vla import make  # noqa: E402
-from sonosteer.learning.policy_stages import split, train_policy  # noqa: E402
-from sonosteer.learning.torch_policy import load  # noqa: E402
-from sonosteer.learning.train_options import TrainOptions  # noqa: E402
-from sonosteer.policies.policy_network import OnnxPolicyNetwork  # noqa: E402
-from sonosteer.policies.vla import Vla  # noqa: E402
-from sonosteer.policies.vla_numbers import NUMBERS  # noqa: E402
-from sonosteer.policies.vla_words import instruction  # noqa: E402
-from sonosteer.trackers import vla as tracking  # noqa: E402
+from sonosteer.core.errors import InputError
+from sonosteer.core.geometry import Spacing
+from sonosteer.core.types import Frame, Hint
+from sonosteer.datasets.demonstrations import pair_at, told
+from sonosteer.datasets.insertions import InsertionSet
+from sonosteer.inference.action_encoding import NUMBERS
+from sonosteer.inference.policy_network import OnnxPolicyNetwork
+from sonosteer.inference.prompt import instruction
+from sonosteer.learning.checkpoints import tracking as checkpoint
+from sonosteer.learning.checkpoints.graphs import GRAPHS, SEARCH, export_onnx
+from sonosteer.learning.checkpoints.torch_policy_network import load
+from sonosteer.learning.nets.vla import make
+from sonosteer.learning.training import policy_stages
+from sonosteer.learning.training.options import TrainOptions
+from sonosteer.learning.training.policy_stages import split, train_policy
+from sonosteer.policies.vla import Vla
+from sonosteer.trackers import vla as tracking
 
 SHORT = {"steps": 6, "batch": 8, "save_every": 2, "look_every": 3, "average": 0.9}
 LEARN = {"steps": 200, "batch": 28, "lr": 4e-3, "warmup": 20, "average": 0.0, "save_every": 1000, "look_every": 200}

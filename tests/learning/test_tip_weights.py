@@ -5,7 +5,7 @@ import tomllib
 import numpy as np
 import pytest
 
-from sonosteer.learning.tip_weights import Objective, Samples, collect, insertions, train
+from sonosteer.learning.training.tip_weights import Objective, Samples, collect, insertions, train
 from sonosteer.trackers.paper_t import TIP_WEIGHTS, KFFeedback
 
 

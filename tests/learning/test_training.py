@@ -8,14 +8,15 @@ import pytest
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
-from sonosteer.core.errors import InputError  # noqa: E402
-from sonosteer.core.geometry import Spacing  # noqa: E402
-from sonosteer.core.types import Frame, Hint, TipEstimate  # noqa: E402
-from sonosteer.learning import checkpoint, fit  # noqa: E402
-from sonosteer.learning.data.videos import Entry, Label, LabelWriter, write_index  # noqa: E402
-from sonosteer.learning.tracking_stages import TrainOptions, train_encoder, train_tracking  # noqa: E402
-from sonosteer.trackers.tip_network import OnnxNetwork  # noqa: E402
-from sonosteer.trackers.vla import Vla  # noqa: E402
+from sonosteer.core.errors import InputError
+from sonosteer.core.geometry import Spacing
+from sonosteer.core.types import Frame, Hint, TipEstimate
+from sonosteer.datasets.videos import Entry, Label, LabelWriter, write_index
+from sonosteer.inference.tip_network import OnnxNetwork
+from sonosteer.learning.checkpoints import tracking as checkpoint
+from sonosteer.learning.training import fit
+from sonosteer.learning.training.tracking_stages import TrainOptions, train_encoder, train_tracking
+from sonosteer.trackers.vla import Vla
 
 SETTINGS = {"schedule": {"steps": 8, "batch": 4, "save_every": 3, "look_every": 4, "look_samples": 8, "average": 0.9}}
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Action, Frame, Observation, Reading, Task, TipEstimate, Track
-from sonosteer.learning.data.insertions import EpisodeInfo, EpisodeWriter, write_insertions
+from sonosteer.datasets.insertions import EpisodeInfo, EpisodeWriter, write_insertions
 
 SPACING = Spacing(0.4, 0.4)
 SIZE = 120

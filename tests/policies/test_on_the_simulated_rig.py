@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from sonosteer.core.types import Observation, TipEstimate, Track
+from sonosteer.episodes.tasks import insertion_task
+from sonosteer.metrics.success import HIT_MM
 from sonosteer.policies.table import make_policy
 from sonosteer.sim.rig import RigLimits
 from sonosteer.sim.scenes import make_scene
-from sonosteer.sim.tasks import HIT_MM, insertion_task
 from sonosteer.sim.world import World
 
 RIG = RigLimits(latency_s=0.05, encoder_mm=0.05)

@@ -13,10 +13,10 @@ from lane import Lane
 
 from sonosteer.core.errors import InputError
 from sonosteer.core.types import Action, Lost
-from sonosteer.policies.policy_network import OnnxPolicyNetwork, Reply, policy_folder
+from sonosteer.inference.action_encoding import ACTIONS, NUMBERS
+from sonosteer.inference.policy_network import OnnxPolicyNetwork, Reply, policy_folder
 from sonosteer.policies.table import make_policy
 from sonosteer.policies.vla import Vla
-from sonosteer.policies.vla_numbers import ACTIONS, NUMBERS
 
 
 class Says:

@@ -14,8 +14,8 @@ import numpy as np
 from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.errors import RobotError
 from sonosteer.core.geometry import Spacing
-from sonosteer.core.types import Action, Frame, Hint, Lost, Reading, Task, TipEstimate, Track
-from sonosteer.runtime.branches import Eye, Hand, Mind, Shot
+from sonosteer.core.types import Action, Frame, Hint, Lost, Reading, Shot, Task, TipEstimate, Track
+from sonosteer.runtime.branches import Eye, Hand, Mind
 from sonosteer.runtime.insertion import Pace, insert
 from sonosteer.runtime.live import insert_live
 from sonosteer.safety.gate import Gate

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from fake_rig import SPACING, TASK, Fake, FakeTracker, Needle, act, picture, push
 
-from sonosteer.core.types import Action, Frame, Observation
+from sonosteer.core.types import Action, Frame, Observation, Shot
 from sonosteer.recording.run_log import RunLog
 from sonosteer.recording.run_reader import RunReading
 from sonosteer.robots.simulated import SimulatedRobot
-from sonosteer.runtime.branches import Hand, Shot
+from sonosteer.runtime.branches import Hand
 from sonosteer.runtime.insertion import Pace
 from sonosteer.safety.gate import Gate, Refused
 from sonosteer.safety.limits import Limits

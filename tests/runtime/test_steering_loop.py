@@ -7,9 +7,9 @@ import pytest
 
 from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.types import Turn
+from sonosteer.episodes.steering import DEVICE, FIELDS, errors, insert
 from sonosteer.runtime.ledger import Ledger
-from sonosteer.runtime.steering import DEVICE, FIELDS, errors, insert
-from sonosteer.sim.steering import steering_scene
+from sonosteer.sim.steering_scenes import steering_scene
 from sonosteer.sim.world import World
 from sonosteer.steering.table import make_steerer
 from sonosteer.trackers.table import make_tracker

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-import sonosteer.sim.envs
+import sonosteer.episodes.environments
 from sonosteer.core.errors import InputError
 
 NAMES = ("sonosteer/Insertion-v0", "sonosteer/Steering-v0")
@@ -120,4 +120,4 @@ def test_tissue_may_be_kept_for_some_episodes():
 )
 def test_nonsense_is_refused_when_it_is_made(options):
     with pytest.raises(InputError):
-        sonosteer.sim.envs.InsertionEnv(**options)
+        sonosteer.episodes.environments.InsertionEnv(**options)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from sonosteer.core.errors import InputError
+from sonosteer.episodes.tasks import Judge, insertion_task
+from sonosteer.metrics.success import HIT_MM
 from sonosteer.sim.scenes import make_scene
-from sonosteer.sim.tasks import HIT_MM, Judge, insertion_task
 from sonosteer.sim.truth import NeedleTruth
 from sonosteer.sim.world import World
 

@@ -226,6 +226,6 @@ def test_nonsense_is_said_in_one_line(make, said):
 
 
 def test_every_tissue_of_the_scenes_has_a_preset():
-    from sonosteer.sim.steering import TISSUES
+    from sonosteer.sim.steering_scenes import TISSUES
 
     assert set(PRESETS) == set(TISSUES)

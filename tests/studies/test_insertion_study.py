@@ -4,10 +4,11 @@ import json
 
 import pytest
 
+from sonosteer.episodes.insertion import Setup, build
 from sonosteer.metrics.proportions import mcnemar
-from sonosteer.rehearsal import Setup, build
-from sonosteer.studies import insertion, insertion_failures
-from sonosteer.studies.insertion_report import details, failures, reachable, table_2
+from sonosteer.studies.insertion import failures as insertion_failures
+from sonosteer.studies.insertion import run as insertion
+from sonosteer.studies.insertion.report import details, failures, reachable, table_2
 
 
 def outcome(success, time_s=10.0, judged="hit", error_mm=1.0):

@@ -10,9 +10,9 @@ import pytest
 
 from sonosteer.sim.scenes import make_scene
 from sonosteer.sim.world import World
-from sonosteer.studies import tracking
-from sonosteer.studies.general_trackers import start_general
-from sonosteer.studies.tracking import HARD, PAPER_METHODS, Trial, hard_scene, run_trial, trials, visible_length_mm
+from sonosteer.studies.tracking import run as tracking
+from sonosteer.studies.tracking.general_trackers import start_general
+from sonosteer.studies.tracking.run import HARD, PAPER_METHODS, Trial, hard_scene, run_trial, trials, visible_length_mm
 
 
 def short(k, kind="paper"):

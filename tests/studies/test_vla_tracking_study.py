@@ -9,13 +9,16 @@ import pytest
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
-from sonosteer.core.geometry import Spacing  # noqa: E402
-from sonosteer.learning.data import make as making  # noqa: E402
-from sonosteer.metrics.success import bootstrap, overlap, paired, precision, success_area, success_curve  # noqa: E402
-from sonosteer.studies import vla_film_strip, vla_speed, vla_tracking, vla_tracking_report  # noqa: E402
-from sonosteer.studies.paper_v_numbers import TABLE_1  # noqa: E402
-from sonosteer.studies.vla_networks import ENCODER, SEVEN, networks  # noqa: E402
-from sonosteer.viz.film_strip import Case, Cell, write_strip  # noqa: E402
+from sonosteer.core.geometry import Spacing
+from sonosteer.datasets import make_videos as making
+from sonosteer.metrics.success import bootstrap, overlap, paired, precision, success_area, success_curve
+from sonosteer.studies.vla_tracking import figures as vla_tracking_report
+from sonosteer.studies.vla_tracking import film_strip as vla_film_strip
+from sonosteer.studies.vla_tracking import run as vla_tracking
+from sonosteer.studies.vla_tracking import speed as vla_speed
+from sonosteer.studies.vla_tracking.networks import ENCODER, SEVEN, networks
+from sonosteer.studies.vla_tracking.published import TABLE_1
+from sonosteer.viz.film_strip import Case, Cell, write_strip
 
 REAL_PLAN = making.plan
 

@@ -178,7 +178,7 @@ def test_every_other_frame_is_enough(clip):
 
 
 def test_a_curved_needle_is_followed_along_its_bend():
-    from sonosteer.studies.tracking import hard_scene
+    from sonosteer.studies.tracking.run import hard_scene
 
     clip = list(World(hard_scene("curved", 604, "validation")).frames())
     estimates = follow(f for f, _ in clip)

@@ -13,10 +13,10 @@ from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Frame, Hint, Lost, TipEstimate, Track
 from sonosteer.imaging.crops import crop, step_of
 from sonosteer.imaging.shaft_direction import ray_contrast
+from sonosteer.inference.tip_network import Answer
 from sonosteer.sim.scenes import make_scene
 from sonosteer.sim.world import World
 from sonosteer.sources.opening import open_source
-from sonosteer.trackers.tip_network import Answer
 from sonosteer.trackers.vla import Vla, _entry, _tiles
 
 MM = 0.4

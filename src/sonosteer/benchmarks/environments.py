@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-import sonosteer.sim.envs  # registers them, and says so where gymnasium is missing
+import sonosteer.episodes.environments  # registers them, and says so where gymnasium is missing
+from sonosteer.core.progress import CountProgress
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.recording.summary import versions
 
-Progress = Callable[[int], None]
 ID = "sonosteer/Insertion-v0"
 MANY = 64
 STEPS = 40
 IMAGE_PX = 224
 
 
-def run(*, seed: int, progress: Progress) -> dict[str, Any]:
+def run(*, seed: int, progress: CountProgress) -> dict[str, Any]:
     """`sonosteer bench environments`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     cases: list[dict[str, Any]] = []
@@ -35,7 +34,7 @@ def run(*, seed: int, progress: Progress) -> dict[str, Any]:
     return {
         "name": "environments",
         "machine": versions() | {"cores": cores},
-        "environment": sonosteer.sim.envs.InsertionEnv.__name__,
+        "environment": sonosteer.episodes.environments.InsertionEnv.__name__,
         "cases": cases,
         "notes": (
             f"{ID} with {IMAGE_PX}x{IMAGE_PX} px images, one environment a process; a step is one frame of every "

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from sonosteer.core.errors import InputError
+from sonosteer.core.progress import CountProgress
 from sonosteer.core.protocols import Policy
 from sonosteer.core.types import Action, Frame, Observation, Task
+from sonosteer.episodes.insertion import Setup, build, perform
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.recording.summary import versions
-from sonosteer.rehearsal import Setup, build, perform
 from sonosteer.runtime.insertion import Pace
 
-Progress = Callable[[int], None]
 LONGEST_S = 8.0
 THINKS_S = 1 / 10.4  # Paper V: its language model's time for an action
 #: name, asynchronous, seconds an action takes
@@ -83,7 +83,7 @@ class Times:
         return [1e3 * (b - a) for a, b in pairwise(done_s)][3:]
 
 
-def run(*, seed: int, progress: Progress) -> dict[str, Any]:
+def run(*, seed: int, progress: CountProgress) -> dict[str, Any]:
     """`sonosteer bench insertion`: {"name", "machine", "cases": [{"case", "median_ms", ..., "ratio"}]}."""
     times: dict[str, Times] = {}
     latency: dict[str, Mapping[str, list[float]]] = {}
@@ -114,7 +114,7 @@ def run(*, seed: int, progress: Progress) -> dict[str, Any]:
 
 
 def _policy() -> str:
-    from sonosteer.policies.policy_network import policy_folder
+    from sonosteer.inference.policy_network import policy_folder
     from sonosteer.policies.vla import Vla
 
     try:

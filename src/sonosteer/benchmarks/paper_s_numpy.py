@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-F64 = NDArray[np.float64]
+from sonosteer.core.arrays import F64
 
 
 def path(k: float, theta0: float, phi0: float, starts: F64, rates: F64, depths: F64) -> F64:

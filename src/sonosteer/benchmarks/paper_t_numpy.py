@@ -11,10 +11,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-F64 = NDArray[np.float64]
-U8 = NDArray[np.uint8]
+from sonosteer.core.arrays import F64, U8
 
 
 def bilinear(image: U8, x: F64, y: F64) -> F64:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import time
 import tracemalloc
-from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sonosteer.core.progress import CountProgress
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.recording.summary import versions
 from sonosteer.sim import kernels
@@ -23,7 +23,6 @@ from sonosteer.sim.scanner import PAD, Scanner, View
 from sonosteer.sim.scenes import SETUPS, make_scene
 from sonosteer.sim.world import World
 
-Progress = Callable[[int], None]
 REPEATS = 15
 FRAMES = 60
 WIDTHS_PX = (256, 384, 768, 1024)
@@ -53,7 +52,7 @@ PLAINER: dict[str, dict[str, Any]] = {
 }
 
 
-def run(*, seed: int, progress: Progress) -> dict[str, Any]:
+def run(*, seed: int, progress: CountProgress) -> dict[str, Any]:
     """`sonosteer bench simulator`."""
     cv2.setNumThreads(1)
     cases: list[dict[str, Any]] = []
@@ -111,7 +110,7 @@ def frames_ms(world: World) -> list[float]:
     return out[4:]
 
 
-def _tissue_ms(setup: str, seed: int, progress: Progress) -> tuple[list[float], list[float]]:
+def _tissue_ms(setup: str, seed: int, progress: CountProgress) -> tuple[list[float], list[float]]:
     scanner = Scanner(make_scene(setup, seed, needle=False, noise_db=-120.0), np.random.default_rng(seed))
     ours: list[float] = []
     numpy: list[float] = []

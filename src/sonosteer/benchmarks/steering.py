@@ -9,10 +9,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from sonosteer.benchmarks import paper_s_numpy as reference
+from sonosteer.core.arrays import F64
 from sonosteer.core.geometry import Spacing
+from sonosteer.core.progress import CountProgress
 from sonosteer.core.types import Frame, Hint, Sighting
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.needle.bicycle import ends, stepwise_ends
@@ -25,8 +26,6 @@ from sonosteer.steering.simulated_fits import CHUNK, fit_chunk
 from sonosteer.steering.table import make_steerer
 from sonosteer.trackers.axial import Axial
 
-F64 = NDArray[np.float64]
-Progress = Callable[[int], None]
 DEPTH_MM, STEP_MM = 120.0, 0.5
 NEEDLES, REPEATS = 2000, 30
 
@@ -42,7 +41,7 @@ def _times(work: Callable[[], Any], repeats: int, per: int = 1) -> list[float]:
     return out
 
 
-def run(*, seed: int, progress: Progress) -> dict[str, Any]:
+def run(*, seed: int, progress: CountProgress) -> dict[str, Any]:
     """`sonosteer bench steering`."""
     cv2.setNumThreads(1)
     rng = np.random.default_rng(seed)

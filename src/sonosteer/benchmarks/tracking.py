@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
 
 from sonosteer.benchmarks import paper_t_numpy as reference
+from sonosteer.core.progress import CountProgress
 from sonosteer.core.types import Frame, Hint, Truth
 from sonosteer.imaging.axis_search import MAX_RAYS, adapt_rays
 from sonosteer.metrics.latency import percentiles_ms
@@ -29,11 +29,10 @@ BOX_PX = 48
 REPEATS = 3
 SPEED_MM_S = 5.0
 
-Progress = Callable[[int], None]
 Clip = list[tuple[Frame, Truth]]
 
 
-def run(*, seed: int, progress: Progress) -> dict[str, Any]:
+def run(*, seed: int, progress: CountProgress) -> dict[str, Any]:
     """`sonosteer bench tracking`: {"name", "machine", "cases": [{"case", "median_ms", ..., "ratio"}]}."""
     cv2.setNumThreads(1)
     scene = make_scene("in-plane-linear/validation", seed, speed_mm_s=SPEED_MM_S, end_rest_frames=80)

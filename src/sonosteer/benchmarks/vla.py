@@ -16,18 +16,17 @@ import numpy as np
 
 from sonosteer.benchmarks.tracking import Clip, opencv_times
 from sonosteer.core.errors import MissingExtraError
+from sonosteer.core.progress import CountProgress
 from sonosteer.core.types import Frame, Hint
+from sonosteer.inference.tip_network import OnnxNetwork, TipNetwork, model_folder
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.recording.summary import versions
 from sonosteer.sim.scenes import make_scene
 from sonosteer.sim.world import World
-from sonosteer.trackers.tip_network import OnnxNetwork, TipNetwork, model_folder
 from sonosteer.trackers.vla import Vla
 
-Progress = Callable[[int], None]
 
-
-def run(*, seed: int, progress: Progress) -> dict[str, Any]:
+def run(*, seed: int, progress: CountProgress) -> dict[str, Any]:
     """`sonosteer bench vla`: {"name", "machine", "cases": [{"case", "median_ms", ..., "ratio"}]}."""
     cv2.setNumThreads(1)
     folder = model_folder("edge")
@@ -37,7 +36,7 @@ def run(*, seed: int, progress: Progress) -> dict[str, Any]:
     try:
         import torch
 
-        from sonosteer.learning.torch_network import load
+        from sonosteer.learning.checkpoints.torch_tip_network import load
     except (ImportError, MissingExtraError):
         torch = None  # type: ignore[assignment]  # the runtime beside it is measured where it is installed
     else:
@@ -75,7 +74,7 @@ def run(*, seed: int, progress: Progress) -> dict[str, Any]:
 
 
 def _on_cpu(load: Callable[..., Any], folder: Path) -> TipNetwork:
-    from sonosteer.learning.torch_network import TorchNetwork
+    from sonosteer.learning.checkpoints.torch_tip_network import TorchNetwork
 
     loaded = load(folder, 1)
     on_cpu: TipNetwork = TorchNetwork(loaded.net.to("cpu"), loaded.scale_mm)

@@ -21,16 +21,16 @@ from typing import Any
 import numpy as np
 
 from sonosteer.core.errors import InputError, MissingExtraError
+from sonosteer.core.progress import CountProgress
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.recording.summary import versions
 
-Progress = Callable[[int], None]
 PAPER_HZ = {"tracking": 25.1, "deciding": 10.4}
 TEXT_TOKENS = 64  # of the instruction
 UNTIMED = 10
 
 
-def run(*, seed: int, progress: Progress) -> dict[str, Any]:
+def run(*, seed: int, progress: CountProgress) -> dict[str, Any]:
     """`sonosteer bench vla-gpu`. InputError without a GPU."""
     try:
         import torch
@@ -44,15 +44,15 @@ def run(*, seed: int, progress: Progress) -> dict[str, Any]:
     return measure("qwen3b", "cuda", seed, progress)
 
 
-def measure(preset_name: str, device: str, seed: int, progress: Progress, repeats: int = 300) -> dict[str, Any]:
+def measure(preset_name: str, device: str, seed: int, progress: CountProgress, repeats: int = 300) -> dict[str, Any]:
     """One preset on one device; on a CPU eagerly and in 32 bit only."""
     import torch
 
-    from sonosteer.learning.features import seen_by
     from sonosteer.learning.nets.policy import PolicyNet
     from sonosteer.learning.nets.policy_presets import policy_preset
     from sonosteer.learning.nets.presets import preset
     from sonosteer.learning.nets.vla import VlaTracker
+    from sonosteer.learning.training.features import seen_by
 
     config, cuda = preset(preset_name), device == "cuda"
     torch.manual_seed(seed)
@@ -169,7 +169,7 @@ def _tracking(torch: Any, net: Any, device: str, rng: np.random.Generator) -> _B
 
 
 def _deciding(torch: Any, policy: Any, device: str, rng: np.random.Generator) -> _Branch:
-    from sonosteer.policies.vla_numbers import NUMBERS
+    from sonosteer.inference.action_encoding import NUMBERS
 
     features = torch.zeros(1, *policy.config.features.shape, dtype=policy.actions.weight.dtype, device=device)
     told = rng.random((8, len(NUMBERS))).astype(np.float32)

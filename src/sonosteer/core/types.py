@@ -156,6 +156,15 @@ class Reading:
     fault: str | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Shot:
+    """A frame and what the encoders said when it was acquired. arrived_s: on the run's clock."""
+
+    frame: Frame
+    reading: Reading
+    arrived_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """What is to be done: bring the tip to a target. All as in the first frame.

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from sonosteer.core.arrays import F32
 from sonosteer.filters.candidates import measurement_variance, select_candidate
-from sonosteer.filters.tip import F32, Filter
+from sonosteer.filters.tip import Filter
 
 STEP_S = 0.05
 

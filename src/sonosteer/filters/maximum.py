@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sonosteer.filters.tip import F32, Filter
+from sonosteer.core.arrays import F32
+from sonosteer.filters.tip import Filter
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F32, F64
 from sonosteer.core.frozen import load_locked, lock_fields
-from sonosteer.filters.tip import F32, Filter
+from sonosteer.filters.tip import Filter
 
-F64 = NDArray[np.float64]
 STEP_S = 0.05
 
 

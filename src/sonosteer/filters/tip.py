@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-F32 = NDArray[np.float32]
+from sonosteer.core.arrays import F32
 
 
 class Belief(Protocol):

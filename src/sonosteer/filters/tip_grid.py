@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-F32 = NDArray[np.float32]
+from sonosteer.core.arrays import F32
 
 #: ours: log p(z|shaft) - log p(z|tissue) at z = -4, -3.75, ...; mixtures fitted on training scenes
 Z_FIRST, Z_STEP, Z_COUNT = -4.0, 0.25, 64

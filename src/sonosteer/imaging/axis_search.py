@@ -21,7 +21,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sonosteer.imaging.rays import F32, U8, across_sign, ray_scores, sample_rays
+from sonosteer.core.arrays import F32, U8
+from sonosteer.imaging.rays import across_sign, ray_scores, sample_rays
 from sonosteer.imaging.scratch import Scratch
 
 MAX_RAYS = 48

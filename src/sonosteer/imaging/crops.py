@@ -6,11 +6,9 @@ import math
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import U8
 from sonosteer.core.geometry import Point, Spacing
-
-U8 = NDArray[np.uint8]
 
 
 @njit(cache=True, nogil=True)

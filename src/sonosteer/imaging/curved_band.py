@@ -21,8 +21,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-F32 = NDArray[np.float32]
-U8 = NDArray[np.uint8]
+from sonosteer.core.arrays import F32, U8
 
 
 @njit(cache=True, nogil=True, fastmath=True)

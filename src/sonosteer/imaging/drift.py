@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F32, U8
 from sonosteer.core.geometry import Point
-from sonosteer.imaging.rays import U8
 from sonosteer.imaging.scratch import Scratch
 
-F32 = NDArray[np.float32]
 REDUCE = 2
 LEAST_RESPONSE = 0.15  # ours: noise alone gives less
 STILL_PX = 0.3  # ours: below it the needle's own movement decides

@@ -13,13 +13,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-U8 = NDArray[np.uint8]
-F64 = NDArray[np.float64]
-I32 = NDArray[np.int32]
+from sonosteer.core.arrays import F64, I32, U8
 
 
 @njit(cache=True, nogil=True)

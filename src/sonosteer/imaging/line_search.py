@@ -24,10 +24,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F32, U8
 from sonosteer.imaging.scratch import Scratch
-
-F32 = NDArray[np.float32]
-U8 = NDArray[np.uint8]
 
 STRIP = 12  # ours: columns per strip
 LAGS = (3, 6)  # ours: half widths of the ridges looked for

@@ -18,13 +18,8 @@ import math
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from sonosteer.imaging.rays import U8
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-I32 = NDArray[np.int32]
+from sonosteer.core.arrays import F32, F64, I32, U8
 
 
 @njit(cache=True, nogil=True)

@@ -26,7 +26,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sonosteer.imaging.rays import F32, U8, across_sign, bilinear_line
+from sonosteer.core.arrays import F32, U8
+from sonosteer.imaging.rays import across_sign, bilinear_line
 
 #: rows of `profiles`: grey, difference, square, square shifted deeper, second derivative of the Gaussian
 GREY, DIFFERENCE, SQUARE, SQUARE_DEEPER, GAUSS = range(5)

@@ -7,10 +7,10 @@ from sonosteer.core.registry import LazyTable
 STAGES = LazyTable(
     "training stage",
     {
-        "tip-weights": "sonosteer.learning.tip_weights:train",
-        "encoder": "sonosteer.learning.tracking_stages:train_encoder",
-        "tracking": "sonosteer.learning.tracking_stages:train_tracking",
-        "policy": "sonosteer.learning.policy_stages:train_policy",
+        "tip-weights": "sonosteer.learning.training.tip_weights:train",
+        "encoder": "sonosteer.learning.training.tracking_stages:train_encoder",
+        "tracking": "sonosteer.learning.training.tracking_stages:train_tracking",
+        "policy": "sonosteer.learning.training.policy_stages:train_policy",
     },
 )
 

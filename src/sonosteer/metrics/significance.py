@@ -10,9 +10,9 @@ import math
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-F64 = NDArray[np.float64]
+from sonosteer.core.arrays import F64
+
 Arrow = Literal["↑", "↓", "-"]
 LEVEL = 0.001
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-F64 = NDArray[np.float64]
+from sonosteer.core.arrays import F64
+
 THRESHOLDS = np.linspace(0.0, 1.0, 21)
 PRECISION_PX = 20.0
+HIT_MM = 5.0  # an insertion succeeds within this distance of its target (Paper V, IV-C)
 
 
 def overlap(a: F64, b: F64) -> F64:

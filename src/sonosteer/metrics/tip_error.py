@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F64
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Truth
 from sonosteer.recording.tips import TipRow
 
-F64 = NDArray[np.float64]
 CHI2_95_2D = 5.991
 
 

@@ -25,9 +25,8 @@ import math
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-F64 = NDArray[np.float64]
+from sonosteer.core.arrays import F64
 
 GRID_MM = 0.5
 QUADRATURE = 4

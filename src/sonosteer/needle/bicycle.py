@@ -29,11 +29,9 @@ from itertools import pairwise
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F64
 from sonosteer.core.errors import InputError
-
-F64 = NDArray[np.float64]
 
 
 @njit(cache=True, nogil=True)

@@ -11,14 +11,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F64
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.errors import BrokenError, InputError
 from sonosteer.needle import beam, torsion
 from sonosteer.needle.tissue import Mechanics, draw_column
-
-F64 = NDArray[np.float64]
 
 GUIDE_N_PER_MM = 50.0
 MEMBRANE_N_PER_MM = 1.0  # ours: a membrane that gives at 1 to 3 N lets the tip run 1 to 3 mm ahead

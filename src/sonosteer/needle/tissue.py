@@ -10,13 +10,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F64
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.errors import InputError
 from sonosteer.needle.beam import GRID_MM
-
-F64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

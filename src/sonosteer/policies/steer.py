@@ -22,8 +22,8 @@ import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F64
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.frozen import load_locked, lock_fields
 from sonosteer.core.geometry import Point
@@ -32,9 +32,6 @@ from sonosteer.needle.bicycle import section
 from sonosteer.policies.geometry import Sight, side, sight
 from sonosteer.policies.visibility import State as Seen
 from sonosteer.policies.visibility import Visibility
-
-F64 = NDArray[np.float64]
-
 
 FAR = 1e4  # mm, rad: ours; what is said to lie beyond is a fault, and is not learnt from
 

@@ -18,20 +18,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F32
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.errors import InputError
 from sonosteer.core.frozen import load_locked, lock_fields
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Action, Lost, Observation, Task
+from sonosteer.inference.action_encoding import ACTIONS, NUMBERS, forward, numbers_of
+from sonosteer.inference.policy_network import RUNTIMES, PolicyNetwork, policy_folder
+from sonosteer.inference.prompt import instruction
 from sonosteer.policies.geometry import check_task, known
 from sonosteer.policies.orders import Axes, order, stay
-from sonosteer.policies.policy_network import RUNTIMES, PolicyNetwork, policy_folder
-from sonosteer.policies.vla_numbers import ACTIONS, NUMBERS, forward, numbers_of
-from sonosteer.policies.vla_words import instruction
-
-F32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

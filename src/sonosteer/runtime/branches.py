@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from sonosteer.core.errors import InputError, RobotError
 from sonosteer.core.protocols import Policy, Tracker
-from sonosteer.core.types import Action, Estimate, Frame, Hint, Lost, Observation, Reading, Task
+from sonosteer.core.types import Action, Estimate, Frame, Hint, Lost, Observation, Reading, Shot, Task
 from sonosteer.runtime.button import Button
 from sonosteer.runtime.replies import check_action, check_estimate
 from sonosteer.safety.gate import Cleared, Gate, GateState, Moment, Refused
@@ -57,15 +57,6 @@ class Nobody:
 
     def frame(self, frame: Frame, now_s: float) -> None:
         """Forget it."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Shot:
-    """A frame and what the encoders said when it was acquired. arrived_s: on the run's clock."""
-
-    frame: Frame
-    reading: Reading
-    arrived_s: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,9 +14,9 @@ from typing import Protocol, TypeAlias
 
 from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.errors import InputError
-from sonosteer.core.types import Lost, Observation, Reading
+from sonosteer.core.types import Lost, Observation, Reading, Shot
 from sonosteer.recording.frame_fates import FrameFates
-from sonosteer.runtime.branches import Eye, Hand, Mind, Shot, Thought
+from sonosteer.runtime.branches import Eye, Hand, Mind, Thought
 from sonosteer.safety.gate import Cleared, Refused
 
 

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 
 from sonosteer.core.clock import Clock
-from sonosteer.core.types import Observation
-from sonosteer.runtime.branches import Eye, Hand, Mind, Shot, Thought
+from sonosteer.core.types import Observation, Shot
+from sonosteer.runtime.branches import Eye, Hand, Mind, Thought
 from sonosteer.runtime.button import Button
 from sonosteer.runtime.insertion import Pace, Rig, Run, Watch, ended_by, note_seen, note_thought, note_used, row_of
 from sonosteer.runtime.mailbox import Latest

@@ -11,13 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F32, F64
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.errors import InputError
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

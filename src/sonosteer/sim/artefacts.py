@@ -9,15 +9,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import C64, F32, F64
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.sim import kernels
 from sonosteer.sim.probe import Transducer
-
-C64 = NDArray[np.complex64]
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from sonosteer.core.arrays import C64, F32, F64
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.sim import kernels
 from sonosteer.sim.probe import ZONES, Transducer, elevation_weights
 
-C64 = NDArray[np.complex64]
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 TIP_MM = 3.0  # ours: the stretch behind the tip that decides whether it is called visible
 
 

@@ -13,15 +13,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import C64, F32, F64
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.sim import kernels
 from sonosteer.sim.probe import Transducer, elevation_response
-
-C64 = NDArray[np.complex64]
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 
 MARGIN_SAMPLES = 40
 MARGIN_LINES = 24

@@ -12,8 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-C64 = NDArray[np.complex64]
-F32 = NDArray[np.float32]
+from sonosteer.core.arrays import C64, F32
 
 BLOCK = 8  # coordinates are given every 8 samples and lines, bilinear in between
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-F64 = NDArray[np.float64]
+from sonosteer.core.arrays import F64
 
 REACH_MM = 3.0  # how far from the wall the tissue comes along
 

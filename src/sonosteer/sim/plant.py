@@ -12,15 +12,14 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F64
 from sonosteer.needle.flexible import FlexibleNeedle, NeedleState
 from sonosteer.needle.tissue import material
 
 if TYPE_CHECKING:
     from sonosteer.sim.scenes import Scene
 
-F64 = NDArray[np.float64]
 OUTSIDE_MM = 3.0  # of shaft drawn before the skin
 
 

@@ -22,13 +22,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sonosteer.core.arrays import C64, F64
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import ConvexProbe, LinearProbe, Point, Probe
 
-C64 = NDArray[np.complex64]
 C128 = NDArray[np.complex128]
-F64 = NDArray[np.float64]
 
 SPEED_MM_US = 1.54
 ZONES = 64  # ours: depth zones of the lateral response

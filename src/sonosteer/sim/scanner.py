@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sonosteer.core.arrays import C64, F32, F64, U8
 from sonosteer.sim import kernels, motion
 from sonosteer.sim.anatomy import draw_structures
 from sonosteer.sim.artefacts import Masks
@@ -24,10 +25,6 @@ from sonosteer.sim.probe import ZONES, lateral_kernels
 if TYPE_CHECKING:
     from sonosteer.sim.scenes import Scene
 
-C64 = NDArray[np.complex64]
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-U8 = NDArray[np.uint8]
 
 PAD = 16
 NOISE_BANK = 64

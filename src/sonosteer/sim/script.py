@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from sonosteer.core.arrays import F64
 
 if TYPE_CHECKING:
     from sonosteer.sim.scenes import Scene
 
-F64 = NDArray[np.float64]
 DT_S = 0.01
 LONGEST_S = 600.0
 

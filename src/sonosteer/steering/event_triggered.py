@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F64
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.errors import InputError
 from sonosteer.core.types import Sighting, Turn
@@ -36,7 +36,6 @@ from sonosteer.steering import genetic
 from sonosteer.steering.fit import Sightings, fit
 from sonosteer.steering.optimise import STARTS, optimise
 
-F64 = NDArray[np.float64]
 BIN_MM = 0.5
 
 

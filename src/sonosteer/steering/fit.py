@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F64
 from sonosteer.core.errors import InputError
 from sonosteer.needle.bicycle import Bicycle, Plan
 from sonosteer.recording.tables import number, optional, read_table
 
-F64 = NDArray[np.float64]
 FEWEST = 3
 
 

@@ -17,11 +17,10 @@ import math
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F64
 from sonosteer.needle.bicycle import ends, largest_deflection, path, published_largest_deflection
 
-F64 = NDArray[np.float64]
 KEPT = 0.3
 
 

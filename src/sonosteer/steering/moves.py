@@ -19,12 +19,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F32, F64
 from sonosteer.steering.transient import STATES
 
-F64 = NDArray[np.float64]
-F32 = NDArray[np.float32]
 OUT = 7
 IMPOSSIBLE = 1e9
 

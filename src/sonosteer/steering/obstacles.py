@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F32, F64
 from sonosteer.core.errors import InputError, MissingExtraError
 
-F64 = NDArray[np.float64]
-F32 = NDArray[np.float32]
 STEP_MM = 0.5  # ours: a sphere of 4 mm is then 0.01 mm off, the corner of a box 0.2
 FAR_MM = 1e3
 

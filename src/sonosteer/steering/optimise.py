@@ -12,12 +12,11 @@ import math
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F64
 from sonosteer.needle.bicycle import gradient, path
 from sonosteer.steering.genetic import first_free, plan_cost
 
-F64 = NDArray[np.float64]
 SAMPLES = 16
 POWER = 6.0
 STEPS = 14

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F64
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.errors import InputError
 from sonosteer.core.types import Sighting, Turn
@@ -24,7 +24,6 @@ from sonosteer.steering import moves
 from sonosteer.steering.obstacles import NO_OBSTACLES, Obstacles
 from sonosteer.steering.transient import Transient, correct, predict
 
-F64 = NDArray[np.float64]
 OUTLIER = 5.0  # deviations, of a sighting
 #: the needle is stopped after PATIENCE plans in a row without a safe path, where contact is predicted within FAR_MM,
 #: and at once where it is predicted within NEAR_MM

@@ -8,10 +8,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F64
 from sonosteer.steering import moves
 from sonosteer.steering.planner import MovePlanner
-
-F64 = NDArray[np.float64]
 
 
 @njit(cache=True, nogil=True)

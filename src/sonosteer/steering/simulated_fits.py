@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F64
 from sonosteer.core.errors import InputError
 from sonosteer.needle.bicycle import Bicycle, Plan, path
 from sonosteer.steering.fit import Sightings, fit
 from sonosteer.steering.genetic import first_population, fit_generation
 
-F64 = NDArray[np.float64]
 CHUNK = 250
 DEPTHS = 100
 INDIVIDUALS, TESTS = 50, 11

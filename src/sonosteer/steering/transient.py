@@ -25,12 +25,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F64
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.errors import InputError
 
-F64 = NDArray[np.float64]
 STATES = 10
 LEAST_CURVATURE = 5e-5  # a bevel never pulls the other way
 

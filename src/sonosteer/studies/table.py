@@ -7,9 +7,9 @@ from sonosteer.core.registry import LazyTable
 STUDIES = LazyTable(
     "study",
     {
-        "insertion": "sonosteer.studies.insertion:run",
-        "steering": "sonosteer.studies.steering:run",
-        "tracking": "sonosteer.studies.tracking:run",
-        "vla-tracking": "sonosteer.studies.vla_tracking:run",
+        "insertion": "sonosteer.studies.insertion.run:run",
+        "steering": "sonosteer.studies.steering.run:run",
+        "tracking": "sonosteer.studies.tracking.run:run",
+        "vla-tracking": "sonosteer.studies.vla_tracking.run:run",
     },
 )

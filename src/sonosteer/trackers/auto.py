@@ -17,21 +17,19 @@ from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F32, U8
 from sonosteer.core.frozen import load_locked, lock_fields
 from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
 from sonosteer.imaging import drift
 from sonosteer.imaging.line_search import Line, view_of
-from sonosteer.imaging.rays import U8
 from sonosteer.imaging.scratch import Scratch
 from sonosteer.trackers.follow import Arc, Earlier, Follow, Needle
 from sonosteer.trackers.moving_start import FAMILIES, Candidate, MovingStart
 from sonosteer.trackers.start import Family, StartSearch, Suspect, lines_of
 from sonosteer.trackers.working_image import Grid, scale_of, working_image
 
-F32 = NDArray[np.float32]
 SHAFT_PIECES = 8
 
 

@@ -31,17 +31,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F32, U8
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.errors import InputError
 from sonosteer.core.frozen import load_locked, lock_fields
 from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
 from sonosteer.imaging import template_match as match
-from sonosteer.imaging.rays import U8
 from sonosteer.imaging.scratch import Scratch
 from sonosteer.trackers.working_image import scale_of
 
-F32 = NDArray[np.float32]
 FLANKS_MM = (0.9, 2.2)
 ANCHOR_PX = 10  # how far the needle's middle is looked for in the mean template
 

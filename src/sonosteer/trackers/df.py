@@ -25,11 +25,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sonosteer.core.arrays import U8
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Point
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
 from sonosteer.imaging.hough import lit_near, lit_pixels, vote
-from sonosteer.imaging.rays import U8
 from sonosteer.imaging.scratch import Scratch
 from sonosteer.trackers.working_image import SCALE_MM, length_inside, working_image
 

@@ -19,16 +19,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F32, F64, U8
 from sonosteer.core.frozen import load_locked, lock_fields
 from sonosteer.core.geometry import Point
 from sonosteer.filters import tip_grid
 from sonosteer.imaging import curved_band
-from sonosteer.imaging.rays import U8
 
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 NOMINAL_S = 0.05
 
 

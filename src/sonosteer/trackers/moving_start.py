@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sonosteer.core.arrays import F32, U8
 from sonosteer.imaging.line_search import Line
-from sonosteer.imaging.rays import U8
-from sonosteer.trackers.follow import F32, Arc, Earlier, Follow
+from sonosteer.trackers.follow import Arc, Earlier, Follow
 from sonosteer.trackers.start import Family
 
 

@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sonosteer.core.arrays import U8
 from sonosteer.core.errors import InputError
 from sonosteer.core.frozen import load_locked, lock_fields
 from sonosteer.core.geometry import Point
@@ -41,7 +42,6 @@ from sonosteer.filters.particle import ParticleTip
 from sonosteer.filters.tip import Belief, Filter
 from sonosteer.imaging.axis_search import Axis, AxisSearch
 from sonosteer.imaging.line_search import Line
-from sonosteer.imaging.rays import U8
 from sonosteer.imaging.tip_features import TipFeatures, TipProfile
 from sonosteer.trackers.start import Family, StartSearch, Suspect
 from sonosteer.trackers.working_image import SCALE_MM, Grid, length_inside, working_image

@@ -20,20 +20,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F32, F64, U8
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.frozen import load_locked, lock_fields
 from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
 from sonosteer.imaging.crops import crop, step_of, working_scale
 from sonosteer.imaging.shaft_direction import ray_contrast
-from sonosteer.trackers.tip_network import RUNTIMES, Answer, TipNetwork, model_folder
+from sonosteer.inference.tip_network import RUNTIMES, Answer, TipNetwork, model_folder
 from sonosteer.trackers.working_image import scale_of
 
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-U8 = NDArray[np.uint8]
 DIRECTIONS = 90
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import cv2
 
+from sonosteer.core.arrays import U8
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.types import Frame
-from sonosteer.imaging.rays import U8
 
 SCALE_MM = 0.10
 

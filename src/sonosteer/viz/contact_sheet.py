@@ -11,13 +11,12 @@ import cv2
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import U8
 from sonosteer.core.geometry import Point
 from sonosteer.recording.tables import writing_failed
 from sonosteer.viz.overlay import RGB
 
-U8 = NDArray[np.uint8]
 THUMB, COLUMNS = 256, 4  # px, tiles a row
 INSET, INSET_BOXES = 88, 1.6  # px; side of what it shows, in boxes
 GAP, CAPTION, HEAD = 12, 24, 48  # px

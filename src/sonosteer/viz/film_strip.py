@@ -16,15 +16,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from sonosteer.core.arrays import U8
 from sonosteer.core.geometry import Point
 from sonosteer.recording.tables import writing_failed
 
-U8 = NDArray[np.uint8]
 #: Okabe-Ito, two of them lighter, for a dark ground: told apart by colour-blind readers too, and by shape
 MARKS = (("o", "#56b4e9"), ("s", "#e69f00"), ("^", "#e39ac2"), ("D", "#00d296"))
 GROUND, INK, SOFT = "#121418", "#f2f3f5", "#aab0ba"
 CELL, GAP, CAPTION, LABEL, HEAD = 1.3, 0.07, 0.42, 1.5, 0.62  # inches
 DOTS_PER_INCH = 110
+#: ours: side of a cut, and size of its pixels
+CUT_PX, CUT_MM_PER_PX = 128, 0.25
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,12 @@ class Case:
 
     label: str
     cells: Sequence[Cell]
+
+
+def in_cut(tip_px: Point, centre_px: Point, step: NDArray[np.float64], middle: float) -> Point:
+    """A place of the image in px of a cut, whose px are `step` apart, around another."""
+    x, y = ((np.array(tip_px) - centre_px) / step + middle).tolist()
+    return x, y
 
 
 def write_strip(path: Path, title: str, trackers: Sequence[str], cases: Sequence[Case]) -> int:

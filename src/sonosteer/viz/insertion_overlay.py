@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sonosteer.core.geometry import Point
 from sonosteer.core.types import Estimate, Frame, Truth
-from sonosteer.sim.tasks import HIT_MM
+from sonosteer.metrics.success import HIT_MM
 from sonosteer.viz.overlay import RGB, draw
 
 TARGET: RGB = (240, 228, 66)  # Okabe-Ito yellow

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
-from numpy.typing import NDArray
 
-from sonosteer.sim.tasks import HIT_MM
+from sonosteer.core.arrays import F64
+from sonosteer.metrics.success import HIT_MM
 from sonosteer.viz.plots import AMBER, BLUE, GREEN, GREY, RED, STYLE, _figure, _svg
-
-F64 = NDArray[np.float64]
 
 
 def speed_and_visibility(rows: F64, error_mm: F64, title: str) -> str:

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F64
 from sonosteer.viz.plots import AMBER, BLUE, GREEN, GREY, RED, STYLE, _figure, _svg
 
-F64 = NDArray[np.float64]
 COLOURS = (BLUE, AMBER, GREEN, RED, GREY, "#cc79a7", "#56b4e9")
 
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from numpy.typing import NDArray
 
+from sonosteer.core.arrays import F64
 from sonosteer.viz.plots import AMBER, BLUE, GREEN, GREY, RED, STYLE, _figure, _svg
 
-F64 = NDArray[np.float64]
 PINK, SKY = "#cc79a7", "#56b4e9"
 
 

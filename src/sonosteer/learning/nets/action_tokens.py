@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sonosteer.policies.vla_numbers import ACTIONS, BINS
+from sonosteer.inference.action_encoding import ACTIONS, BINS
 
 Decode = Literal["parallel", "ar", "text"]
 STOP, SLOT, END = BINS, BINS + 1, BINS + 5

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sonosteer.core.errors import InputError
-from sonosteer.learning.checkpoint import WEIGHTS, load_into, read_config, read_weights
+from sonosteer.learning.checkpoints.tracking import WEIGHTS, load_into, read_config, read_weights
 from sonosteer.learning.nets import blocks, face
 from sonosteer.learning.nets.face import Candidates, Raw, Target, TipNet
 from sonosteer.learning.nets.presets import TrackingConfig, preset

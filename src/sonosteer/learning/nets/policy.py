@@ -25,11 +25,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sonosteer.inference.action_encoding import ACTIONS, BINS, NUMBERS
 from sonosteer.learning.nets import action_tokens as tokens
 from sonosteer.learning.nets.policy_presets import PolicyConfig
 from sonosteer.learning.nets.qwen_text import decode, image_places, rotation, text_places
 from sonosteer.learning.nets.qwen_vision import in_groups
-from sonosteer.policies.vla_numbers import ACTIONS, BINS, NUMBERS
 
 
 class Answer(NamedTuple):

@@ -1,0 +1,1 @@
+"""Data sets on disk: make, read, describe, import and export them. No PyTorch."""

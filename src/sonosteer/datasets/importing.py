@@ -1,0 +1,390 @@
+"""`sonosteer dataset import`: a user's own labelled frames as a data set.
+
+* a folder of pictures and a CSV file `image,tip_x_px,tip_y_px`, optionally `visible,video,split,time_s`; without a
+  column `video` the pictures of each sub-folder are a video;
+* a clip (video file, MetaImage, DICOM cine) and a CSV file `frame,tip_x_px,tip_y_px`, optionally `visible`, and the
+  other columns of truth.csv, which are left alone.
+
+An empty tip says that there is none; pictures and frames without a row are left out. Everything is checked before
+anything is written.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from sonosteer.core.arrays import U8
+from sonosteer.core.clip_comment import parse_clip_comment
+from sonosteer.core.errors import InputError
+from sonosteer.core.geometry import Point, Spacing
+from sonosteer.core.progress import StageProgress
+from sonosteer.datasets.videos import (
+    BOX_MM,
+    FRAMES,
+    LABELS,
+    Entry,
+    FramesWriter,
+    Label,
+    LabelWriter,
+    write_index,
+)
+from sonosteer.recording.summary import versions
+from sonosteer.recording.tables import number, optional, read_table, writing_failed
+from sonosteer.recording.truths import COLUMNS as TRUTH
+from sonosteer.sim.scenes import Split
+from sonosteer.sources.images import ImageFolder
+from sonosteer.sources.opening import kind_of, open_source
+
+NEEDED, MORE = ("image", "tip_x_px", "tip_y_px"), ("visible", "video", "split", "time_s")
+CLIP_NEEDED = ("frame", "tip_x_px", "tip_y_px")
+RATE_HZ = 20.0  # of pictures without times
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One row of the user's table. picture: where it lies, None in a clip; frame: number in a clip, 0 for pictures."""
+
+    line: int
+    tip_px: Point | None
+    visible: bool
+    picture: Path | None = None
+    frame: int = 0
+    video: str = ""
+    split: str = ""
+    time_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One video to write. read: yields its frames, (time_s, (rows, columns) uint8), one for each mark."""
+
+    name: str
+    marks: Sequence[Mark]
+    size_px: tuple[int, int]
+    spacing: Spacing
+    source: str
+    read: Callable[[Sequence[Mark]], Iterator[tuple[float, U8]]] = field(repr=False)
+    split: str = ""
+
+
+def import_frames(
+    source: Path,
+    labels: Path | None,
+    *,
+    out: Path,
+    spacing: Spacing | None,
+    rate_hz: float,
+    seed: int,
+    command: str,
+    progress: StageProgress,
+) -> dict[str, Any]:
+    """Write a data set from `source` (folder or clip) and `labels` (default: labels.csv in the folder).
+
+    InputError, and nothing written, for whatever is wrong with them.
+    """
+    from sonosteer.datasets.card import describe
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is there already and not empty; choose another --out")
+    if not 0.1 <= rate_hz <= 1000.0:
+        raise InputError(f"--rate-hz {rate_hz:g}: 0.1 to 1000 frames a second are possible")
+    kind = kind_of(source)
+    if labels is None:
+        if kind != "images" or not source.is_dir():
+            raise InputError(f"{source}: name the CSV file with its tips by --labels")
+        labels = source / "labels.csv"
+    if kind == "images" and source.is_dir():
+        drafts, left_out = _pictures(source, labels, spacing, rate_hz, progress)
+    else:
+        drafts, left_out = _clip(source, labels, spacing)
+    drafts = _with_splits(drafts, seed)
+    about = {
+        "name": out.resolve().name,
+        "seed": seed,
+        "box_mm": BOX_MM,
+        "command": command,
+        "left_out": left_out,
+        "versions": versions(),
+    }
+    _write(out, about, drafts, progress)
+    return {**describe(out), "left_out": left_out}
+
+
+# -- reading what the user has -------------------------------------------------------------------------------
+
+
+def _rows(path: Path, needed: Sequence[str], more: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file with these columns and no others."""
+    rows: list[dict[str, str]] = read_table(path, needed, dict)
+    if not rows:
+        raise InputError(f"{path} has no rows")
+    unknown = [k for k in rows[0] if k not in (*needed, *more)]
+    if unknown:
+        raise InputError(
+            f"{path} has a column {unknown[0]!r}, which is not known; there are: {','.join((*needed, *more))}"
+        )
+    return rows
+
+
+def _mark(path: Path, line: int, row: dict[str, str]) -> Mark:
+    """What image and clip tables have in common. InputError says what is wrong in which line."""
+    try:
+        x, y = optional(row, "tip_x_px"), optional(row, "tip_y_px")
+        if (x is None) != (y is None):
+            raise ValueError("one of tip_x_px and tip_y_px is empty")
+        tip = None if x is None or y is None else (x, y)
+        said = optional(row, "visible") if "visible" in row else None
+        time_s = number(row, "time_s") if "time_s" in row and "image" in row else None
+        split = (row["split"] or "").strip() if "split" in row else ""
+        if "split" in row and split not in get_args(Split):
+            raise ValueError(f"split is {split!r}; there are: {', '.join(get_args(Split))}")
+        frame = int(number(row, "frame")) if "frame" in row else 0
+        if "frame" in row and frame != number(row, "frame"):
+            raise ValueError(f"frame is {row['frame']}, which is not a whole number")
+        video = (row.get("video") or "").strip()
+        if "video" in row and not video:
+            raise ValueError("video is empty")
+    except ValueError as e:
+        raise InputError(f"{path}, line {line}: {e}") from None
+    return Mark(line, tip, tip is not None and said != 0, None, frame, video, split, time_s)
+
+
+def _inside(path: Path, mark: Mark, size_px: tuple[int, int], what: str) -> None:
+    if mark.tip_px is None:
+        return
+    x, y = mark.tip_px
+    if not (-0.5 <= x <= size_px[0] - 0.5 and -0.5 <= y <= size_px[1] - 0.5):
+        raise InputError(
+            f"{path}, line {mark.line}: the tip {x:g},{y:g} lies outside {what}, which is {size_px[0]}x{size_px[1]}"
+        )
+
+
+def _needed(spacing: Spacing | None, what: Path) -> Spacing:
+    if spacing is None:
+        raise InputError(f"{what}: the scale is unknown; give it with --spacing-mm X[,Y] in millimetres per pixel")
+    return spacing
+
+
+def _said_beside(picture: Path) -> Spacing | None:
+    """The scale in the sequence.json that sonosteer writes into folders of pictures."""
+    path = picture.parent / "sequence.json"
+    try:
+        return parse_clip_comment(str(json.loads(path.read_text())["comment"]))[0]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as e:
+        raise InputError(f"{path} is damaged: {e}") from None
+
+
+def _pictures(
+    root: Path, table: Path, spacing: Spacing | None, rate_hz: float, progress: StageProgress
+) -> tuple[list[Draft], int]:
+    """Videos of a folder of pictures, and how many pictures have no row."""
+    seen: dict[Path, int] = {}
+    groups: dict[str, list[Mark]] = {}
+    rows = _rows(table, NEEDED, MORE)
+    for line, row in enumerate(rows, start=2):
+        mark = _mark(table, line, row)
+        name = (row["image"] or "").strip()
+        picture = root / name
+        if not name:
+            raise InputError(f"{table}, line {line}: image is empty")
+        if not picture.is_file():
+            raise InputError(f"{table}, line {line}: there is no picture {picture}")
+        if picture.resolve() in seen:
+            raise InputError(f"{table}, line {line}: {name} stands in line {seen[picture.resolve()]}, too")
+        seen[picture.resolve()] = line
+        video = mark.video or Path(name).parent.as_posix()
+        groups.setdefault(root.resolve().name if video == "." else video, []).append(
+            Mark(line, mark.tip_px, mark.visible, picture, 0, video, mark.split, mark.time_s)
+        )
+    drafts: list[Draft] = []
+    done = 0
+    for name, marks in groups.items():
+        ordered = _ordered(table, name, marks)
+        size, scale = _checked(table, name, ordered, spacing)
+        drafts.append(Draft(_safe(name, drafts), ordered, size, scale, str(root / name), _reader(rate_hz)))
+        done += len(ordered)
+        progress("checking pictures", done, len(rows))
+    return drafts, _unlabelled(root, groups)
+
+
+def _unlabelled(root: Path, groups: dict[str, list[Mark]]) -> int:
+    """Pictures that lie beside labelled ones and have no row."""
+    labelled = {m.picture.resolve() for marks in groups.values() for m in marks if m.picture}
+    folders = {p.parent for p in labelled}
+    endings = {p.suffix.lower() for p in labelled}
+    return sum(p.suffix.lower() in endings and p not in labelled for f in folders for p in f.iterdir())
+
+
+def _ordered(table: Path, name: str, marks: list[Mark]) -> list[Mark]:
+    """By time where there are times, else in the natural order of the names; one split."""
+    splits = {m.split for m in marks}
+    if len(splits) > 1:
+        raise InputError(f"{table}: video {name} has pictures in {' and '.join(sorted(splits))}; splits are by video")
+    if marks[0].time_s is None:
+        return sorted(marks, key=lambda m: _natural(str(m.picture)))
+    ordered = sorted(marks, key=lambda m: m.time_s or 0.0)
+    for a, b in itertools.pairwise(ordered):
+        if a.time_s == b.time_s:
+            raise InputError(f"{table}, line {b.line}: {a.time_s:g} s is the time of line {a.line}, too")
+    return ordered
+
+
+def _natural(text: str) -> list[tuple[int, int, str]]:
+    """Sorts frame2 before frame10."""
+    parts = re.split(r"(\d+)", text.lower())
+    return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts]
+
+
+def _checked(table: Path, name: str, marks: Sequence[Mark], spacing: Spacing | None) -> tuple[tuple[int, int], Spacing]:
+    """(size, scale) of a video's pictures, every one of which is opened."""
+    first: ImageFolder | None = None
+    for mark in marks:
+        assert mark.picture is not None
+        still = ImageFolder(mark.picture)
+        first = first or still
+        size = still.info.size_px
+        if size != first.info.size_px:
+            raise InputError(
+                f"{table}, line {mark.line}: {mark.picture.name} is {size[0]}x{size[1]}, others of video {name} are "
+                f"{first.info.size_px[0]}x{first.info.size_px[1]}; pictures of a video must have one size"
+            )
+        _inside(table, mark, size, mark.picture.name)
+    assert first is not None
+    assert marks[0].picture is not None
+    return first.info.size_px, _needed(spacing or _said_beside(marks[0].picture), marks[0].picture.parent)
+
+
+def _reader(rate_hz: float) -> Callable[[Sequence[Mark]], Iterator[tuple[float, U8]]]:
+    def read(marks: Sequence[Mark]) -> Iterator[tuple[float, U8]]:
+        for i, mark in enumerate(marks):
+            assert mark.picture is not None
+            frame = next(ImageFolder(mark.picture).frames())
+            yield (i / rate_hz if mark.time_s is None else mark.time_s), frame.grey()
+
+    return read
+
+
+def _clip(path: Path, table: Path, spacing: Spacing | None) -> tuple[list[Draft], int]:
+    """The labelled frames of a clip as one video, and how many frames have no row."""
+    source = open_source(path, spacing=spacing)
+    count = source.info.frames
+    seen: dict[int, int] = {}
+    marks: list[Mark] = []
+    for line, row in enumerate(_rows(table, CLIP_NEEDED, [c for c in TRUTH if c not in CLIP_NEEDED]), start=2):
+        mark = _mark(table, line, row)
+        if mark.frame < 0 or (count is not None and mark.frame >= count):
+            raise InputError(f"{table}, line {line}: there is no frame {mark.frame} in {path}, which has {count}")
+        if mark.frame in seen:
+            raise InputError(f"{table}, line {line}: frame {mark.frame} stands in line {seen[mark.frame]}, too")
+        seen[mark.frame] = line
+        _inside(table, mark, source.info.size_px, str(path))
+        marks.append(mark)
+    marks.sort(key=lambda m: m.frame)
+
+    def read(wanted: Sequence[Mark]) -> Iterator[tuple[float, U8]]:
+        numbers = {m.frame for m in wanted}
+        for frame in source.frames(wanted[0].frame, wanted[-1].frame + 1):
+            if frame.index in numbers:
+                yield frame.time_s, frame.grey()
+
+    scale = _needed(source.info.spacing, path)
+    draft = Draft(_safe(path.name.split(".")[0], []), marks, source.info.size_px, scale, str(path), read)
+    return [draft], (count or len(marks)) - len(marks)
+
+
+def _safe(name: str, drafts: Sequence[Draft]) -> str:
+    """A name for a folder, not yet taken."""
+    plain = re.sub(r"[^\w.-]+", "-", name).strip(".-") or "video"
+    taken = {d.name for d in drafts}
+    number_of = 1
+    free = plain
+    while free in taken:
+        number_of += 1
+        free = f"{plain}-{number_of}"
+    return free
+
+
+# -- splits --------------------------------------------------------------------------------------------------
+
+
+def counts(n: int) -> tuple[int, int, int]:
+    """(train, validation, test) of n videos, 7:1:2, none empty where there are three or more."""
+    if n < 3:
+        return (n, 0, 0) if n < 2 else (1, 0, 1)
+    validation, test = max(round(0.1 * n), 1), max(round(0.2 * n), 1)
+    return n - validation - test, validation, test
+
+
+def _with_splits(drafts: list[Draft], seed: int) -> list[Draft]:
+    """As the table says; else 7:1:2 by video, or in time order where there is one video only."""
+    if drafts[0].marks[0].split:
+        return [_split_draft(d, d.marks[0].split, d.name, d.marks) for d in drafts]
+    if len(drafts) == 1:
+        (whole,) = drafts
+        bounds = np.cumsum([0, *counts(len(whole.marks))]).tolist()
+        pieces = zip(get_args(Split), bounds, bounds[1:], strict=False)
+        return [_split_draft(whole, s, f"{whole.name}-{s}", whole.marks[a:b]) for s, a, b in pieces if b > a]
+    order = np.random.default_rng(seed).permutation(len(drafts))
+    splits = np.repeat(get_args(Split), counts(len(drafts)))
+    given = dict(zip(order.tolist(), splits.tolist(), strict=True))
+    return [_split_draft(d, given[i], d.name, d.marks) for i, d in enumerate(drafts)]
+
+
+def _split_draft(draft: Draft, split: str, name: str, marks: Sequence[Mark]) -> Draft:
+    return Draft(name, marks, draft.size_px, draft.spacing, draft.source, draft.read, split)
+
+
+# -- writing -------------------------------------------------------------------------------------------------
+
+
+def _write(out: Path, about: dict[str, Any], drafts: Sequence[Draft], progress: StageProgress) -> None:
+    """All videos, or none of them."""
+    folder = out / "videos"
+    fresh = [p for p in (folder, out, *out.parents) if not p.exists()]
+    total, done = sum(len(d.marks) for d in drafts), 0
+    written: list[Path] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        entries = []
+        for draft in drafts:
+            written.append(folder / draft.name)
+            written[-1].mkdir()
+            _write_video(written[-1], draft)
+            d, s = draft, draft.spacing
+            entries.append(Entry(d.name, d.split, len(d.marks), (s.x_mm, s.y_mm), "", "", d.source))
+            done += len(draft.marks)
+            progress("frames", done, total)
+        write_index(out, about, entries)
+    except BaseException as e:
+        for path in written:
+            shutil.rmtree(path, ignore_errors=True)
+        for path in fresh:
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+        if isinstance(e, OSError):
+            raise writing_failed(out, e, "nothing was imported") from None
+        raise
+
+
+def _write_video(folder: Path, draft: Draft) -> None:
+    """frames.npy first and labels.csv with it; the video counts once the index names it."""
+    shape = (len(draft.marks), draft.size_px[1], draft.size_px[0])
+    written = 0
+    with FramesWriter(folder / FRAMES, shape) as frames, LabelWriter(folder / LABELS, draft.spacing) as labels:
+        for mark, (time_s, grey) in zip(draft.marks, draft.read(draft.marks), strict=False):
+            frames.add(grey)
+            labels.add(Label(written, time_s, mark.tip_px, mark.visible))
+            written += 1
+    if written < len(draft.marks):
+        raise InputError(f"{draft.source} ends early: {written} of {len(draft.marks)} labelled frames could be read")

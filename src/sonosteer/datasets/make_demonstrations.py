@@ -1,0 +1,150 @@
+"""`sonosteer dataset make d-insert`: demonstrations of insertions by simulated experts, in closed loop.
+
+Source: Paper V, III-G: D_insert, 18 videos (9 with the probe standing still, 9 with it moving), 3,852 frames, by an
+expert. Ours: the expert is `policies/expert.py`, sees through the tracker that ships, and decides on every tracked
+frame. An insertion that misses its target is no demonstration and is tried again in another scene.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sonosteer.core.errors import BrokenError, InputError
+from sonosteer.core.types import Frame
+from sonosteer.datasets.insertion_card import describe_insertions
+from sonosteer.datasets.insertions import (
+    FOLDER,
+    MAKING,
+    EpisodeInfo,
+    EpisodeWriter,
+    InsertionSet,
+    write_insertions,
+)
+from sonosteer.datasets.videos import INDEX
+from sonosteer.episodes.insertion import Setup, build, perform
+from sonosteer.policies.expert import MANNERS
+from sonosteer.recording.summary import versions
+from sonosteer.recording.tables import writing_failed
+from sonosteer.runtime.executor import run_trials
+from sonosteer.runtime.insertion import Pace
+from sonosteer.sim.scenes import Split
+
+PAPER_EPISODES = 18
+TRIES = 6
+KEPT = 30  # frames that a decision may still come for
+#: ours: the expert decides on every frame that is tracked
+PACE = Pace(decide_s=0.01)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One demonstration to make. seed: of its first scene; each further try takes the next one."""
+
+    folder: Path
+    name: str
+    split: Split
+    mode: str
+    operator: str
+    seed: int
+
+
+class EpisodeRecorder:
+    """Puts every decision of a run with its frame into an episode."""
+
+    def __init__(self, writer: EpisodeWriter) -> None:
+        self.writer = writer
+        self.failed: str | None = None
+        self._frames: dict[int, Frame] = {}
+
+    def frame(self, frame: Frame, now_s: float) -> None:
+        """Keep a frame until its decision comes."""
+        self._frames[frame.index] = frame
+        self._frames.pop(frame.index - KEPT, None)
+
+    def write(self, topic: str, time_s: float, what: Mapping[str, Any]) -> None:
+        """Take down decisions; nothing else is of interest."""
+        if topic == "/decision":
+            seen = replace(what["observation"], features=None)
+            self.writer.add(seen, self._frames[seen.frame_index], what["action"])
+
+
+def plan(out: Path, episodes: int, seed: int, split: Split, operators: Sequence[str]) -> list[Job]:
+    """What is to be made: modes and operators take turns. InputError for an unknown operator or too few episodes."""
+    unknown = [o for o in operators if o not in MANNERS]
+    if unknown or not operators:
+        raise InputError(f"there is no operator {unknown[0] if unknown else ''!r}; there are: {', '.join(MANNERS)}")
+    if episodes < 2:
+        raise InputError(f"--videos is {episodes}, but must be at least 2: one with the probe still, one moving")
+    if seed < 0:
+        raise InputError(f"--seed is {seed}: it must be 0 or more")
+    jobs = []
+    for k in range(episodes):
+        mode, operator = ("ips", "ipm")[k % 2], operators[(k // 2) % len(operators)]
+        first = 3_000_000 + 100_000 * seed + 10 * k
+        jobs.append(Job(out, f"{k:03d}-{mode}-{operator}", split, mode, operator, first))
+    return jobs
+
+
+def demonstrate(job: Job) -> EpisodeInfo:
+    """Make one demonstration. BrokenError if none of the tries reached its target."""
+    for seed in range(job.seed, job.seed + TRIES):
+        mode: Any = job.mode
+        settings = {"manner": job.operator, "seed": seed}
+        stage = build(Setup("expert", mode, seed, f"in-plane-convex/{job.split}", policy_settings=settings, pace=PACE))
+        scene = stage.world.scene
+        info = EpisodeInfo(job.name, job.split, stage.task.technique, str(scene.material), job.operator, scene.name)
+        with EpisodeWriter(job.folder, info, stage.task) as writer:
+            if perform(stage, recorder=EpisodeRecorder(writer)).outcome.success:
+                return writer.finish()
+    raise BrokenError(f"episode {job.name}: the expert missed the target in {TRIES} scenes running")
+
+
+def make(
+    *,
+    out: Path,
+    episodes: int,
+    seed: int,
+    split: Split,
+    operators: Sequence[str],
+    executor: str,
+    progress: Callable[[str, int, int], None],
+) -> dict[str, Any]:
+    """Make what is missing of a set in `out`; goes on where it stopped. InputError if `out` holds another set."""
+    about = {"name": "d-insert", "seed": seed, "asked": episodes, "scenes": split, "operators": list(operators)}
+    jobs = plan(out, episodes, seed, split, operators)
+    done = _there(out, about)
+    try:
+        (out / FOLDER).mkdir(parents=True, exist_ok=True)
+        for left in (out / FOLDER).glob(f"{MAKING}*"):
+            shutil.rmtree(left, ignore_errors=True)
+    except OSError as e:
+        raise writing_failed(out, e, "nothing was written") from None
+    about["versions"] = versions()
+
+    def note() -> None:
+        if done:
+            write_insertions(out, about, [done[j.name] for j in jobs if j.name in done])
+        progress("demonstrations", len(done), len(jobs))
+
+    note()
+    missing = [j for j in jobs if j.name not in done]
+    for i, info in run_trials(demonstrate, missing, executor):
+        done[missing[i].name] = info
+        note()
+    return describe_insertions(out)
+
+
+def _there(out: Path, about: Mapping[str, Any]) -> dict[str, EpisodeInfo]:
+    if not (out / INDEX).exists():
+        return {}
+    old = InsertionSet(out)
+    for key, value in about.items():
+        if old.about.get(key) != value:
+            raise InputError(
+                f"{out} holds another data set ({key} {old.about.get(key)} instead of {value}); choose another --out"
+            )
+    return {e.name: e for e in old.entries if (out / FOLDER / e.name).exists()}

@@ -1,0 +1,1 @@
+"""Trained networks answer here, through ONNX Runtime and without PyTorch."""

@@ -1,0 +1,1 @@
+"""Weights on disk: read, write, export, and run through PyTorch."""

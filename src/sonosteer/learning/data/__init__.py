@@ -1,1 +1,0 @@
-"""Videos to learn from: made, imported, read. No torch in this room."""

@@ -1,0 +1,37 @@
+"""A simulated world as the camera of an insertion: pictures when they are due, encoders, truth on the side."""
+
+from __future__ import annotations
+
+import threading
+
+from sonosteer.core.types import Shot
+from sonosteer.sim.truth import NeedleTruth
+from sonosteer.sim.world import World
+
+
+class SimulatedRig:
+    """Camera and time of a world. lock: shared with the world's robot. truths: of every picture, for whoever judges."""
+
+    def __init__(self, world: World, lock: threading.Lock) -> None:
+        self.world = world
+        self.lock = lock
+        self.truths: list[NeedleTruth] = []
+        self._due_s = 0.0
+
+    def shot(self, now_s: float) -> Shot | None:
+        """The picture that is due, None before it is."""
+        world = self.world
+        if world.time_s < self._due_s - 1e-9:
+            return None
+        period = 1.0 / world.scene.rate_hz
+        self._due_s = max(self._due_s + period, world.time_s - period)
+        with self.lock:
+            reading = world.read()
+        frame, truth = world.look()
+        self.truths.append(truth)
+        return Shot(frame, reading, now_s)
+
+    def advance(self, dt_s: float) -> None:
+        """Let the world's time pass."""
+        with self.lock:
+            self.world.advance(dt_s)

@@ -1,0 +1,1 @@
+"""Paper V's Table II, ours beside theirs."""

@@ -1,0 +1,1 @@
+"""Paper S's tables and figures, ours beside theirs."""

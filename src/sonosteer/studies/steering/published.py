@@ -1,0 +1,15 @@
+"""Figures that Paper S published in its tables."""
+
+from __future__ import annotations
+
+#: Paper S, Table 1 (mean and SD over 10 trials), Table 2 (maxima), Table 3 (ms)
+TABLE_1 = {
+    "porcine": ("0.40 ± 0.24", "0.25 ± 0.06", "174 ± 86"),
+    "bovine": ("0.51 ± 0.14", "0.31 ± 0.08", "177 ± 84"),
+    "plastisol": ("0.48 ± 0.25", "0.30 ± 0.12", "137 ± 68"),
+}
+TABLE_2 = {"porcine": ("0.86", "306"), "bovine": ("0.69", "306"), "plastisol": ("0.90", "242")}
+TABLE_3 = {
+    "track": ("image processing", "36.0 ± 0.4", 40.0),
+    "steer": ("parameter estimation and control optimisation", "1.6 ± 0.7 and 4.6 ± 1.9", 14.5),
+}

@@ -1,0 +1,1 @@
+"""Paper T's tables and figures, ours beside theirs."""

@@ -1,0 +1,1 @@
+"""Paper V's Table I, ours beside theirs."""

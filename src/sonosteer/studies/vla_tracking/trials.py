@@ -1,0 +1,117 @@
+"""One trial of Paper V's tracking study: one method on one video, followed from the first frame with a tip on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonosteer.core.types import Estimate, Frame, Hint, Lost, Track
+from sonosteer.datasets.videos import BOX_MM, Entry, Video
+from sonosteer.metrics.success import overlap
+from sonosteer.sim.scenes import make_scene, planned_angles
+
+SHIPPED, CLASSIC = "vla, shipped", ("auto", "kf+f")
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One method on one video. networks: folder of the trained ones; preset: of their crops."""
+
+    method: str
+    data: Path
+    entry: Entry
+    networks: Path
+    preset: str
+    quick: bool
+
+    @property
+    def name(self) -> str:
+        """Method and video."""
+        return f"{self.method} | {self.entry.name}"
+
+    def video(self) -> Video:
+        """Frames and labels."""
+        return Video(self.data / "videos" / self.entry.name, self.entry)
+
+
+def follow(trial: Trial, video: Video) -> Iterator[tuple[int, Any, Estimate]]:
+    """(frame, the tracker's state, its estimate), from the first frame with a tip on, where the tracker is started."""
+    tracker, hint = _tracker(trial, video)
+    first = int(frames_with_tip(video)[0])
+    x, y = video.tips_px[first].tolist()
+    tracker.prepare()
+    state = tracker.start(Hint(hint.angle_rad, hint.enters, (x, y)))
+    for t in range(first, len(video.tips_px)):
+        frame = Frame(np.array(video.frames[t]), t, float(video.times_s[t]), video.spacing)
+        state, estimate = tracker.step(state, frame)
+        yield t, state, estimate
+
+
+def frames_with_tip(video: Video) -> NDArray[np.intp]:
+    """Numbers of the frames with a tip; figures are of all but the first, whose tip every tracker is told."""
+    return np.flatnonzero(~np.isnan(video.tips_px[:, 0]))
+
+
+def run_trial(trial: Trial) -> dict[str, Any]:
+    """Follow the tip through a video; figures of every frame after the first with a tip."""
+    video = trial.video()
+    tips, mm = video.tips_px, np.array(trial.entry.spacing_mm)
+    counted = frames_with_tip(video)
+    last = tips[counted[0]] * mm
+    counts = set(counted[1:].tolist())
+    out: dict[str, list[Any]] = {"error_mm": [], "iou": [], "visible": [], "state": [], "inside": []}
+    for t, state, estimate in follow(trial, video):
+        if t not in counts:
+            continue
+        truth = tips[t] * mm
+        said = None if isinstance(estimate, Lost) else np.array(estimate.tip_px) * mm
+        last = last if said is None else said
+        box = np.array(getattr(state, "box_mm", (0.0, 0.0)))
+        box = box if box.min() > 0 else np.array([BOX_MM, BOX_MM])
+        iou = 0.0 if said is None else float(overlap(_box(said, box), _box(truth, np.array([BOX_MM, BOX_MM]))))
+        out["error_mm"].append(round(float(np.linalg.norm(last - truth)), 3))
+        out["iou"].append(round(iou, 4))
+        out["visible"].append(int(video.visible[t]))
+        out["state"].append({Track.TRACKING: 2, Track.COASTING: 1, Track.LOST: 0}[estimate.state])
+        out["inside"].append(None if isinstance(estimate, Lost) else _inside(estimate, (said - truth)))
+    return out
+
+
+def _box(centre_mm: Any, size_mm: Any) -> Any:
+    return np.concatenate([centre_mm - size_mm / 2, centre_mm + size_mm / 2])
+
+
+def _inside(estimate: Any, error_mm: Any) -> int:
+    """1 where the truth lies in the 95 % ellipse."""
+    c, s = math.cos(estimate.angle_rad), math.sin(estimate.angle_rad)
+    e = np.array([[c, s], [-s, c]]) @ error_mm
+    return int(float(e @ np.linalg.solve(estimate.covariance_mm2, e)) < 5.991)
+
+
+def _tracker(trial: Trial, video: Video) -> tuple[Any, Hint]:
+    """(tracker, what it may know beside the tip: the planned angle for kf+f, which needs one)."""
+    from sonosteer.trackers.table import make_tracker
+    from sonosteer.trackers.vla import Vla
+
+    if trial.method == SHIPPED:
+        return Vla(), Hint()
+    if trial.method in CLASSIC:
+        setup, _, seed = trial.entry.source.partition("#")
+        scene = make_scene(setup, int(seed), mode=trial.entry.mode)
+        return make_tracker(trial.method), Hint(planned_angles(scene)) if trial.method == "kf+f" else Hint()
+    import torch
+
+    from sonosteer.learning.checkpoints.torch_tip_network import TorchNetwork
+    from sonosteer.learning.nets.presets import preset
+    from sonosteer.studies.vla_tracking import networks
+
+    torch.set_num_threads(1)
+    base = preset(trial.preset)
+    network = next(n for n in networks.networks(quick=trial.quick) if n.name == trial.method)
+    return Vla(network=TorchNetwork(networks.load(network, base, trial.networks), base.scale_mm)), Hint()
