@@ -16,9 +16,9 @@ import gymnasium
 import numpy as np
 
 import sonosteer.episodes.environments
-from sonosteer.core.types import Action, Observation, Reading, Task, TipEstimate, Track
-from sonosteer.episodes.insertion import Setup, build, perform
-from sonosteer.policies.geometry import sight
+from sonosteer.core.types import Action, Observation, RobotState, Task, TipEstimate, Track
+from sonosteer.episodes.insertion import InsertionConfig, build_episode, run_episode
+from sonosteer.policies.geometry import target_offset
 from sonosteer.policies.orders import Axes, order, stay
 
 EPISODES = 2
@@ -42,9 +42,9 @@ class HalfSpeed:
         return State(task)
 
     def step(self, state: State, observation: Observation) -> tuple[State, Action]:
-        axes = stay(state.axes, observation.reading, state.task)
+        axes = stay(state.axes, observation.robot_state, state.task)
         state = dataclasses.replace(state, axes=axes)
-        seen = sight(observation, state.task)  # None where the tip is lost, or a number is none
+        seen = target_offset(observation, state.task)  # None where the tip is lost, or a number is none
         if seen is None:
             return state, order(observation, axes)  # hold
         fast = 12.0 if seen.visible > 0.5 else 6.0
@@ -75,7 +75,7 @@ def observation(env: Any, frame: int, observed: dict[str, Any], info: dict[str, 
     now, visible = env.unwrapped.world.time_s, 0.9 if info["visible"] else 0.2
     tip = info["tip_px"]
     estimate = TipEstimate(frame, now, tip, angle, np.eye(2), visible, Track.TRACKING, tip, visibility=visible)
-    return Observation(frame, now, estimate, Reading(now, depth, speed, angle, roll, tuple(probe)), (x, y))
+    return Observation(frame, now, estimate, RobotState(now, depth, speed, angle, roll, tuple(probe)), (x, y))
 
 
 def as_the_environment_has_it(action: Action) -> np.ndarray:
@@ -86,9 +86,9 @@ def as_the_environment_has_it(action: Action) -> np.ndarray:
 
 def in_an_insertion(policy: HalfSpeed) -> bool:
     """One whole insertion: images, the tracker that ships, the gate, the simulated robot."""
-    stage = build(Setup("hold", "ips", seed=14))
-    stage.policy = policy
-    done = perform(stage)
+    episode = build_episode(InsertionConfig("hold", "ips", seed=14))
+    episode.policy = policy
+    done = run_episode(episode)
     print(f"insertion: {done.outcome.reason}, {done.outcome.final_error_mm:.1f} mm, {done.outcome.time_s:.1f} s")
     return done.outcome.success
 

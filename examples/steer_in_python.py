@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from sonosteer.core.clock import SimulatedClock
-from sonosteer.core.types import Sighting, Turn
+from sonosteer.core.types import RollCommand, TipMeasurement
 from sonosteer.episodes.steering import DEVICE, errors, insert
 from sonosteer.runtime.ledger import Ledger
 from sonosteer.sim.steering_scenes import steering_scene
@@ -29,8 +29,10 @@ class OneTurn:
     def start(self, roll_rad: float) -> float:
         return roll_rad
 
-    def step(self, state: float, sighting: Sighting, ordered_rad: float, used_rad: float) -> tuple[float, Turn]:
-        return state, Turn(state + (math.pi if sighting.depth_mm > 0.3 * DEPTH_MM else 0.0))
+    def step(
+        self, state: float, sighting: TipMeasurement, ordered_rad: float, used_rad: float
+    ) -> tuple[float, RollCommand]:
+        return state, RollCommand(state + (math.pi if sighting.depth_mm > 0.3 * DEPTH_MM else 0.0))
 
 
 def final_mm(steerer: object) -> float:

@@ -41,7 +41,7 @@ def demonstrate(
 ) -> None:
     """`sonosteer dataset make d-insert`: demonstrations of simulated experts."""
     from sonosteer.datasets import make_demonstrations as do
-    from sonosteer.policies.expert import MANNERS
+    from sonosteer.policies.expert import OPERATOR_MODELS
 
     again = f"the same command goes on; what is there is in {out}"
     result = _run(
@@ -53,7 +53,7 @@ def demonstrate(
         episodes=do.PAPER_EPISODES if episodes is None else episodes,
         seed=seed,
         split=split,
-        operators=list(operators) or list(MANNERS),
+        operators=list(operators) or list(OPERATOR_MODELS),
         executor=executor,
     )
     _tell_episodes(result, as_json)

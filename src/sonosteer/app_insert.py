@@ -36,20 +36,20 @@ def insert(options: InsertOptions, out: Path | None, *, as_json: bool) -> dict[s
     """`sonosteer insert`: one simulated robotic insertion, recorded."""
     from contextlib import ExitStack
 
-    from sonosteer.episodes.insertion import Performance, build, perform
+    from sonosteer.episodes.insertion import EpisodeResult, build_episode, run_episode
     from sonosteer.recording.run_log import RunLog
     from sonosteer.recording.summary import versions
 
-    stage = build(_setup(options))
+    episode = build_episode(_setup(options))
     if out is not None:
         make_folder(out)
-    done: Performance
+    done: EpisodeResult
     with ExitStack() as open_files:
         log = None
         if out is not None:
-            log = RunLog(out / RECORDING, _configuration(options, stage), live=options.live)
+            log = RunLog(out / RECORDING, _configuration(options, episode), live=options.live)
             open_files.enter_context(log)
-        done = perform(stage, recorder=log, button=_button(options))
+        done = run_episode(episode, recorder=log, button=_button(options))
         if log is not None:
             log.write("/ledger", done.run.time_s, done.run.fates.counts())
             log.close(done.run.ended)
@@ -94,14 +94,14 @@ def _button(options: InsertOptions) -> Any:
 
 
 def _setup(options: InsertOptions) -> Any:
-    from sonosteer.episodes.insertion import Setup
+    from sonosteer.episodes.insertion import InsertionConfig
     from sonosteer.runtime.insertion import Pace
 
     if options.mode not in ("ips", "ipm"):
         raise InputError(f"--mode {options.mode}: ips (the probe stands still) and ipm (it moves along) are possible")
     if options.seed < 0:
         raise InputError(f"--seed is {options.seed}: it must be 0 or more")
-    return Setup(
+    return InsertionConfig(
         options.policy,
         "ips" if options.mode == "ips" else "ipm",
         options.seed,
@@ -129,29 +129,31 @@ def _circle(i: int, text: str) -> Any:
     return Circle(f"forbidden region {i + 1}", (x, y), radius)
 
 
-def _configuration(options: InsertOptions, stage: Any) -> dict[str, Any]:
+def _configuration(options: InsertOptions, episode: Any) -> dict[str, Any]:
     """All that a replay needs to build the same deciders again."""
     return {
         "command": {k: getattr(options, k) for k in options.__dataclass_fields__},
-        "task": stage.task,
-        "hint": stage.hint,
-        "limits": stage.setup.limits,
-        "regions": [{"name": r.name, "center_mm": r.center_mm, "radius_mm": r.radius_mm} for r in stage.setup.regions],
+        "task": episode.task,
+        "hint": episode.hint,
+        "limits": episode.setup.limits,
+        "regions": [
+            {"name": r.name, "center_mm": r.center_mm, "radius_mm": r.radius_mm} for r in episode.setup.regions
+        ],
     }
 
 
 def replay(recording: Path, *, as_json: bool) -> dict[str, Any]:
     """`sonosteer replay`: decide everything of a recorded run again. BrokenError if anything is decided otherwise."""
     from sonosteer.policies.table import make_policy
-    from sonosteer.recording.run_reader import RunReading
+    from sonosteer.recording.run_reader import RunReader
     from sonosteer.runtime.replay import Replay
     from sonosteer.safety.gate import Gate
     from sonosteer.safety.regions import Circle
     from sonosteer.trackers.table import make_tracker
 
     path = recording / RECORDING if recording.is_dir() else recording
-    reading = RunReading(path)
-    said = reading.configuration
+    recorded_run = RunReader(path)
+    said = recorded_run.configuration
     try:
         command, task, hint = said["command"], said["task"], said["hint"]
         limits = {k: v for k, v in said["limits"].items() if k != "_type"}
@@ -164,7 +166,7 @@ def replay(recording: Path, *, as_json: bool) -> dict[str, Any]:
     tracker.prepare()
     decider.prepare()
     gate = Gate(_limits(limits), regions, task.spacing)
-    done = Replay(tracker, decider, gate, task, hint).run(reading)
+    done = Replay(tracker, decider, gate, task, hint).run(recorded_run)
     result: dict[str, Any] = {
         "equal": done.first is None and done.decisions > 0,
         "decisions": done.decisions,
@@ -173,21 +175,21 @@ def replay(recording: Path, *, as_json: bool) -> dict[str, Any]:
         "verdicts": done.equal["verdict"],
         "different": sum(done.different.values()),
         "skipped": dict(done.skipped),
-        "complete": reading.complete,
-        "cut": reading.cut,
-        "until_s": round(reading.until_s, 3),
-        "ended": reading.ended,
+        "complete": recorded_run.complete,
+        "cut": recorded_run.cut,
+        "until_s": round(recorded_run.until_s, 3),
+        "ended": recorded_run.ended,
     }
     if as_json:
         say(result, as_json)
     else:
-        print(f"{path}: {done.decisions} decisions up to {reading.until_s:.2f} s decided again")
+        print(f"{path}: {done.decisions} decisions up to {recorded_run.until_s:.2f} s decided again")
         for name in ("estimates", "actions", "verdicts"):
             print(f"  {name:10} {result[name]} equal")
         for why, count in done.skipped.items():
             print(f"  skipped    {count}: {why}")
-        if not reading.complete:
-            print(f"  the recording was {reading.cut}")
+        if not recorded_run.complete:
+            print(f"  the recording was {recorded_run.cut}")
         print(NOTICE)
     if done.first is not None:
         raise BrokenError(f"{result['different']} decisions differ from the recorded ones; the first: {done.first}")
@@ -208,7 +210,7 @@ def _limits(said: Mapping[str, Any]) -> Any:
 def _latency(done: Any) -> dict[str, dict[str, float]]:
     from sonosteer.metrics.latency import percentiles_ms
 
-    return {stage: percentiles_ms(times) for stage, times in done.run.fates.times_ms.items() if times}
+    return {episode: percentiles_ms(times) for episode, times in done.run.fates.times_ms.items() if times}
 
 
 def _tell(done: Any, result: dict[str, Any], out: Path | None, options: InsertOptions) -> None:
@@ -218,9 +220,9 @@ def _tell(done: Any, result: dict[str, Any], out: Path | None, options: InsertOp
     asked = f"{who}, {options.mode}, seed {options.seed}"
     print(f"target {word}: {result['reason']}{error}, {result['time_s']:.1f} s ({asked})")
     print(f"tracking {result['tracking_hz']:.1f} a second, actions {result['action_hz']:.1f} a second")
-    for stage, t in _latency(done).items():
+    for episode, t in _latency(done).items():
         numbers = f"p50 {t['median_ms']:.1f}, p95 {t['p95_ms']:.1f}, p99 {t['p99_ms']:.1f} ms"
-        print(f"capture to {stage:9} {numbers}")
+        print(f"capture to {episode:9} {numbers}")
     counts = done.run.fates.counts()
     print("frames: " + ", ".join(f"{counts[k]} {k}" for k in ("captured", "used", "late", "dropped", "refused")))
     for rule, count in result["refused"].items():
@@ -253,17 +255,19 @@ def _overlay(out: Path, done: Any) -> Sequence[tuple[str, Any]]:
     from sonosteer.core.protocols import SourceInfo
     from sonosteer.core.types import Lost
     from sonosteer.recording.clips import open_clip
-    from sonosteer.recording.run_reader import RunReading
+    from sonosteer.recording.run_reader import RunReader
     from sonosteer.viz.insertion_overlay import draw_insertion
 
-    reading = RunReading(out / RECORDING)
-    estimates = {m.what["estimate"].frame_index: m.what["estimate"] for m in reading.messages("/estimate")}
-    readings = {m.what["observation"].frame_index: m.what["observation"] for m in reading.messages("/decision")}
+    recorded_run = RunReader(out / RECORDING)
+    estimates = {m.what["estimate"].frame_index: m.what["estimate"] for m in recorded_run.messages("/estimate")}
+    robot_states = {
+        m.what["observation"].frame_index: m.what["observation"] for m in recorded_run.messages("/decision")
+    }
     truths = {t.frame_index: t for t in done.truths}
     total = max(len(truths), 1)
     kept = {round(i * (total - 1) / 11) for i in range(12)}
     clip, sheet, last = None, [], None
-    for frame in reading.frames():
+    for frame in recorded_run.frames():
         if clip is None:
             info = SourceInfo("insertion", "simulated", frame.size_px, None, None, frame.spacing)
             clip = open_clip(out / "overlay.mp4", info)
@@ -274,8 +278,8 @@ def _overlay(out: Path, done: Any) -> Sequence[tuple[str, Any]]:
         picture = draw_insertion(frame, estimate, done.task.target_at(probe), truth)
         clip.add(picture, frame.time_s)
         if frame.index in kept:
-            seen = readings.get(frame.index)
-            speed = "" if seen is None else f", {seen.reading.speed_mm_s:.1f} mm/s"
+            seen = robot_states.get(frame.index)
+            speed = "" if seen is None else f", {seen.robot_state.speed_mm_s:.1f} mm/s"
             sheet.append((f"{frame.time_s:.2f} s{speed}", picture))
     if clip is not None:
         clip.close()

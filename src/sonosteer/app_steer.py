@@ -36,11 +36,11 @@ def predict(
 def fit(path: Path, plan: str, phi0_deg: float, *, fit_phi0: bool, noise_mm: float, as_json: bool) -> dict[str, Any]:
     """`sonosteer steer fit`: the bicycle model fitted to where a tip was seen."""
     from sonosteer.steering.fit import fit as fit_path
-    from sonosteer.steering.fit import read_sightings
+    from sonosteer.steering.fit import read_tip_measurements
 
     if not math.isfinite(phi0_deg):
         raise InputError(f"--phi0-deg {phi0_deg}: give the roll of the bevel in degrees")
-    seen = read_sightings(path)
+    seen = read_tip_measurements(path)
     found = fit_path(seen, parse_plan(plan), math.radians(phi0_deg), fit_phi0=fit_phi0, noise_mm=noise_mm)
     result = dataclasses.asdict(found)
     say(result, as_json)
@@ -73,7 +73,7 @@ class Aim:
 
     def steerer(self, controller: str, backlash_rad: float = 0.0) -> Any:
         """The controller within its limits."""
-        from sonosteer.steering.budget import TurnLimits
+        from sonosteer.steering.budget import RollLimits
         from sonosteer.steering.obstacles import obstacles, parse_obstacle
         from sonosteer.steering.table import make_steerer
         from sonosteer.steering.transient import PRESETS
@@ -91,7 +91,7 @@ class Aim:
                 depth_mm=self.depth_mm,
                 target_mm=self.target_mm(),
                 obstacles=obstacles([parse_obstacle(o) for o in self.obstacles], self.depth_mm),
-                limits=TurnLimits(math.radians(self.budget_deg)),
+                limits=RollLimits(math.radians(self.budget_deg)),
                 backlash_rad=backlash_rad,
                 seed=self.seed,
                 **parse_settings(self.settings),

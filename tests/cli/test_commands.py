@@ -247,7 +247,7 @@ def test_an_output_folder_that_cannot_be_written_is_refused(capsys, tmp_path):
 def test_a_full_disk_is_one_line_and_keeps_the_rows(tmp_path):
     """With a limit on the size of files, which the system enforces as it does a full disk."""
     code = (
-        "import resource, sys; from sonosteer.cli import main; import sonosteer.trackers.paper_t as k; "
+        "import resource, sys; from sonosteer.cli import main; import sonosteer.trackers.mathiassen2017 as k; "
         "k.KFFeedback().prepare(); resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000)); "
         "main(sys.argv[1:])"
     )

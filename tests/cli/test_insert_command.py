@@ -9,7 +9,7 @@ from command_line import one_line, run
 from sonosteer.cli import main
 from sonosteer.policies import table
 from sonosteer.policies.constant import Constant
-from sonosteer.recording.run_reader import RunReading
+from sonosteer.recording.run_reader import RunReader
 
 PROMISED = {
     *("success", "reason", "final_error_mm", "time_s", "frames", "actions", "tracking_hz", "action_hz", "refused"),
@@ -55,14 +55,14 @@ def test_an_insertion_leaves_the_promised_files(inserted):
 
 
 def test_the_recording_says_all_of_it(inserted):
-    reading = RunReading(inserted / "recording.mcap")
+    recorded = RunReader(inserted / "recording.mcap")
     summary = json.loads((inserted / "summary.json").read_text())
-    assert reading.complete
-    assert reading.ended == summary["ended"]
-    assert reading.configuration["command"]["policy"] == "visibility"
-    assert reading.counts["/frames"] == summary["frames"]
-    assert reading.counts["/decision"] == summary["actions"]
-    ledger = next(reading.messages("/ledger")).what
+    assert recorded.complete
+    assert recorded.ended == summary["ended"]
+    assert recorded.configuration["command"]["policy"] == "visibility"
+    assert recorded.counts["/frames"] == summary["frames"]
+    assert recorded.counts["/decision"] == summary["actions"]
+    ledger = next(recorded.messages("/ledger")).what
     assert ledger["captured"] == summary["frames"]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lane import NUMBERS, Lane, run, spoil, task
 
 from sonosteer.core.errors import InputError
-from sonosteer.core.types import Lost, Reading, Track
+from sonosteer.core.types import Lost, RobotState, Track
 from sonosteer.inference.policy_network import Reply
 from sonosteer.policies.table import POLICIES, make_policy
 
@@ -124,7 +124,7 @@ def test_speeds_and_turns_are_such_as_the_gate_lets_through(name, policy, techni
     for observation, action in zip(observations, actions, strict=True):
         assert abs(action.insertion_speed_mm_s) <= 25.0
         assert all(abs(v) <= most for v, most in zip(action.probe_speed_mm_s, (25.0, 25.0, 5.0), strict=True))
-        assert abs(action.insertion_angle_rad - observation.reading.angle_rad) <= 0.15
+        assert abs(action.insertion_angle_rad - observation.robot_state.angle_rad) <= 0.15
 
 
 def test_a_lost_tip_is_not_pushed(name, policy):
@@ -172,11 +172,13 @@ def test_no_number_whatsoever_comes_back_as_none(data):
     anything = st.floats(allow_nan=True, allow_infinity=True)
     for _ in range(3):
         o = seen(lane)
-        reading = Reading(*(data.draw(anything) for _ in range(5)), tuple(data.draw(anything) for _ in range(3)))
+        robot_state = RobotState(*(data.draw(anything) for _ in range(5)), tuple(data.draw(anything) for _ in range(3)))
         estimate = dataclasses.replace(
             o.estimate, tip_px=(data.draw(anything), data.draw(anything)), visibility=data.draw(anything)
         )
-        spoiled = dataclasses.replace(o, reading=reading, estimate=estimate, target_px=(data.draw(anything), 3.0))
+        spoiled = dataclasses.replace(
+            o, robot_state=robot_state, estimate=estimate, target_px=(data.draw(anything), 3.0)
+        )
         state, action = policy.step(state, spoiled)
         assert all(map(math.isfinite, numbers(action)))
         lane.time_s += 0.1
@@ -185,7 +187,9 @@ def test_no_number_whatsoever_comes_back_as_none(data):
 def test_a_rig_with_a_fault_is_left_alone(name):
     policy = build(name)
     states, observations, _ = drive(policy, Lane(), 10)
-    broken = dataclasses.replace(observations[9], reading=dataclasses.replace(observations[9].reading, fault="stalled"))
+    broken = dataclasses.replace(
+        observations[9], robot_state=dataclasses.replace(observations[9].robot_state, fault="stalled")
+    )
     assert at_rest(policy.step(states[9], broken)[1])
 
 
@@ -241,4 +245,6 @@ def test_an_unknown_policy_or_setting_is_named():
         make_policy("constant", speed=3)
     with pytest.raises(InputError, match="no parts"):
         make_policy("constant", **{"speed_mm_s.x": 3})
-    assert make_policy("operator", seed=3, **{"manner.principle.within_mm": 2}).manner.principle.within_mm == 2.0
+    assert (
+        make_policy("operator", seed=3, **{"manner.principle.within_mm": 2}).operator_model.principle.within_mm == 2.0
+    )

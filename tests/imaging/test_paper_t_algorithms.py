@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonosteer.benchmarks import paper_t_numpy as oracle
+from sonosteer.benchmarks import mathiassen2017_numpy as oracle
 from sonosteer.imaging.axis_search import MAX_RAYS, AxisSearch, adapt_rays
 from sonosteer.imaging.rays import ray_scores, sample_rays
 from sonosteer.imaging.tip_features import TipFeatures, gauss_kernel, square_kernel
-from sonosteer.trackers.paper_t import KFFeedback
+from sonosteer.trackers.mathiassen2017 import KFFeedback
 
 WEIGHTS = KFFeedback().weights
 

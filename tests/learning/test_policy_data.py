@@ -19,7 +19,7 @@ INFO = EpisodeInfo("000", "train", "in-plane-static", "agar", "toy")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return make_set(tmp_path_factory.mktemp("d-insert"), episodes=4, moments=9)
+    return make_set(tmp_path_factory.mktemp("d-insert"), episodes=4, samples=9)
 
 
 def drawn(seed=0, **changes):
@@ -45,18 +45,18 @@ def test_an_episode_comes_back_bit_by_bit(tmp_path):
         for each in (observation, lost, odd):
             writer.add(each, frame, dataclasses.replace(action, frame_index=each.frame_index))
         info = writer.finish()
-    assert (info.moments, info.stopped) == (3, action.stop)
+    assert (info.samples, info.stopped) == (3, action.stop)
     write_insertions(tmp_path, {"name": "d-insert", "seed": 3}, [info])
     (episode,) = InsertionSet(tmp_path).episodes("train")
     assert episode.task == task
     assert np.array_equal(episode.frames[0], frame.pixels)
     assert np.array_equal(episode.features[2], features.astype(np.float16))
-    back = [m.observation for m in episode.moments]
+    back = [m.observation for m in episode.samples]
     same(back[0].estimate, observation.estimate)
     same(back[2].estimate, plain)
     assert back[1].estimate == Lost(1, observation.capture_time_s, "gone; 'they' say")
-    assert all(o.reading == observation.reading and o.target_px == observation.target_px for o in back)
-    assert episode.moments[0].action == action
+    assert all(o.robot_state == observation.robot_state and o.target_px == observation.target_px for o in back)
+    assert episode.samples[0].action == action
 
 
 def test_an_episode_that_was_not_finished_leaves_nothing(tmp_path):
@@ -89,7 +89,7 @@ def test_what_is_wrong_with_a_set_is_one_line(folder, tmp_path):
     (tmp_path / "dataset.json").write_text("{")
     with pytest.raises(InputError, match="cannot be used"):
         InsertionSet(tmp_path)
-    make_set(tmp_path, episodes=2, moments=3)
+    make_set(tmp_path, episodes=2, samples=3)
     one = tmp_path / "episodes" / "000"
     whole = (one / "frames.npy").read_bytes()
     (one / "frames.npy").write_bytes(whole[:-5])
@@ -97,7 +97,7 @@ def test_what_is_wrong_with_a_set_is_one_line(folder, tmp_path):
         _ = InsertionSet(tmp_path).episodes()[0].frames
     (one / "moments.csv").write_text((one / "moments.csv").read_text().replace("tracking", "asleep", 1))
     with pytest.raises(InputError, match="line 2"):
-        _ = InsertionSet(tmp_path).episodes()[0].moments
+        _ = InsertionSet(tmp_path).episodes()[0].samples
     (one / "task.json").write_text("[]")
     with pytest.raises(InputError, match=r"task\.json cannot be used"):
         _ = InsertionSet(tmp_path).episodes()[0].task
@@ -131,18 +131,18 @@ def test_left_and_right_are_one_task():
             box_px=(width - box[2], box[1], width - box[0], box[3]),
         ),
         target_px=(width - observation.target_px[0], observation.target_px[1]),
-        reading=dataclasses.replace(observation.reading, probe_mm=(-3.0, 0.0, 0.0)),
+        robot_state=dataclasses.replace(observation.robot_state, probe_mm=(-3.0, 0.0, 0.0)),
     )
     observation = dataclasses.replace(
-        observation, reading=dataclasses.replace(observation.reading, probe_mm=(3.0, 0.0, 0.0))
+        observation, robot_state=dataclasses.replace(observation.robot_state, probe_mm=(3.0, 0.0, 0.0))
     )
     other = dataclasses.replace(task, enters="left")
     a, b = numbers_of(task, observation, observation.estimate), numbers_of(other, mirrored, mirrored.estimate)
     alike = [k for k, r in enumerate(NUMBERS) if r.name not in ("left_mm", "right_mm")]
     assert a[alike] == pytest.approx(b[alike], abs=1e-6)
     back = dataclasses.replace(action, probe_speed_mm_s=(-action.probe_speed_mm_s[0], 0.0, 0.0))
-    now = observation.reading
-    assert places_of(task, action, now) == pytest.approx(places_of(other, back, mirrored.reading))
+    now = observation.robot_state
+    assert places_of(task, action, now) == pytest.approx(places_of(other, back, mirrored.robot_state))
 
 
 def test_along_is_what_is_left_and_numbers_stay_in_their_ranges():
@@ -160,7 +160,7 @@ def test_a_pair_of_crops_lies_around_the_tip(folder):
     place = told(InsertionSet(folder).episodes("train"))[4]
     pair = pair_at(place, 32, 0.4)
     assert pair.shape == (2, 32, 32)
-    tip = place.moment.observation.estimate.tip_px
+    tip = place.sample.observation.estimate.tip_px
     inside = all(20 < v < 100 for v in tip)
     assert not inside or pair[1, 13:19, 13:19].max() > 55
     assert SPACING.x_mm == 0.4
@@ -196,7 +196,7 @@ def test_an_epoch_holds_every_moment_once_and_is_the_same_again(folder):
     assert sorted(int(v) for v in first.batch(n // 2, n).features[:, 0, 0]) != order
     lot = first.rows(np.array([3]))
     assert lot.places[0] == pytest.approx(
-        places_of(places[3].episode.task, places[3].moment.action, places[3].moment.observation.reading)
+        places_of(places[3].episode.task, places[3].sample.action, places[3].sample.observation.robot_state)
     )
 
 
@@ -223,5 +223,5 @@ def test_doubt_is_the_same_again_and_touches_nothing_that_is_kept(folder):
 def test_nothing_to_learn_from_is_said(folder):
     with pytest.raises(InputError, match="no moment with a tip"):
         told([])
-    assert all(isinstance(p.moment.observation.estimate, TipEstimate) for p in told(InsertionSet(folder).episodes()))
+    assert all(isinstance(p.sample.observation.estimate, TipEstimate) for p in told(InsertionSet(folder).episodes()))
     assert [r.name for r in ACTIONS] == ["turn_deg", "insertion_mm_s", "probe_mm_s"]

@@ -22,10 +22,10 @@ from sonosteer.learning.checkpoints.tokenizer import ACTION_WORDS, SAMPLE, check
 from sonosteer.learning.checkpoints.torch_policy_network import TorchPolicyNetwork
 from sonosteer.learning.nets import action_tokens as tokens
 from sonosteer.learning.nets.policy import PolicyNet
-from sonosteer.learning.nets.policy_presets import EDGE, PRESETS, TINY, LanguageModel, Seen, policy_preset
+from sonosteer.learning.nets.policy_presets import EDGE, PRESETS, TINY, LanguageModel, TrackerTokens, policy_preset
 from sonosteer.learning.nets.qwen_text import decode, image_places, rotation, text_places
 
-SEEN = Seen((6, 6), 4, 32)
+SEEN = TrackerTokens((6, 6), 4, 32)
 
 
 @pytest.fixture
@@ -320,7 +320,7 @@ def test_a_published_checkpoint_is_taken_as_it_is_with_its_tokenizer_and_its_fre
     """A small model in the library's own format, with a tokenizer beside it: weights stay, free rows become actions."""
     folder = small_checkpoint(tmp_path / "qwen", rows=1024)
     torch.manual_seed(0)
-    seen = Seen((4, 4), 4, 16)
+    seen = TrackerTokens((4, 4), 4, 16)
     base = dataclasses.replace(PRESETS["qwen3b"], features=seen, checkpoint=str(folder))
     net, language = fresh_policy(base)
     from transformers import Qwen2_5_VLForConditionalGeneration
@@ -373,11 +373,11 @@ def small_checkpoint(folder, rows):
 
 
 def test_the_sizes_are_what_they_are_said_to_be():
-    edge, language = fresh_policy(dataclasses.replace(EDGE, features=Seen((10, 10), 8, 192)))
+    edge, language = fresh_policy(dataclasses.replace(EDGE, features=TrackerTokens((10, 10), 8, 192)))
     assert sum(p.numel() for p in edge.parameters()) * 2 < 8e6  # bytes in 16 bit: beside the tracker's 7 MB
     assert len(language.encode(SAMPLE)) == 59
     with torch.device("meta"):
-        three = PolicyNet(dataclasses.replace(PRESETS["qwen3b"], features=Seen((32, 32), 384, 1280)))
+        three = PolicyNet(dataclasses.replace(PRESETS["qwen3b"], features=TrackerTokens((32, 32), 384, 1280)))
     layers = sum(p.numel() for p in three.llm.layers.parameters())
     assert abs(layers / 1e6 - 2774.8) < 0.1  # of Qwen2.5-VL-3B's language model
     assert three.config.features.merged_register == (8, 12)

@@ -51,7 +51,7 @@ def tracker(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return make_set(tmp_path_factory.mktemp("d-insert"), episodes=40, moments=25)
+    return make_set(tmp_path_factory.mktemp("d-insert"), episodes=40, samples=25)
 
 
 def options(data, tracker, schedule=SHORT, start=None, **model):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sonosteer.learning.training.tip_weights import Objective, Samples, collect, insertions, train
-from sonosteer.trackers.paper_t import TIP_WEIGHTS, KFFeedback
+from sonosteer.trackers.mathiassen2017 import TIP_WEIGHTS, KFFeedback
 
 
 def test_the_objective_is_the_mean_distance_from_the_largest_h():

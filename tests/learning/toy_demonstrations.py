@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from sonosteer.core.geometry import Spacing
-from sonosteer.core.types import Action, Frame, Observation, Reading, Task, TipEstimate, Track
+from sonosteer.core.types import Action, Frame, Observation, RobotState, Task, TipEstimate, Track
 from sonosteer.datasets.insertions import EpisodeInfo, EpisodeWriter, write_insertions
 
 SPACING = Spacing(0.4, 0.4)
@@ -33,10 +33,10 @@ def scene(rng, technique, enters="left"):
     away = rng.uniform(0.2, 30.0) if rng.random() < 0.8 else rng.uniform(0.2, 4.0)
     goal = tip + away / 0.4 * np.array([sign * math.cos(angle), math.sin(angle)])
     task = Task((float(goal[0]), float(goal[1])), technique, angle, enters, SPACING)
-    return task, *moment(rng, task, tip, float(rng.uniform(0.1, 1.0)), angle, 0, float(rng.uniform(0, 60)))
+    return task, *sample(rng, task, tip, float(rng.uniform(0.1, 1.0)), angle, 0, float(rng.uniform(0, 60)))
 
 
-def moment(rng, task, tip, visible, angle, index, depth_mm):
+def sample(rng, task, tip, visible, angle, index, depth_mm):
     """(frame, observation, action)."""
     image = rng.integers(0, 30, (SIZE, SIZE)).astype(np.uint8)
     x, y = round(float(tip[0])), round(float(tip[1]))
@@ -48,14 +48,14 @@ def moment(rng, task, tip, visible, angle, index, depth_mm):
     seen = TipEstimate(
         *(index, t, at, angle, np.diag([0.09, 0.04]), 0.9, Track.TRACKING, (0.0, 0.0)), visibility=visible, box_px=box
     )
-    reading = Reading(t, depth_mm, float(rng.uniform(0, 16)), angle, 0.0, (0.0, 0.0, 0.0))
+    robot_state = RobotState(t, depth_mm, float(rng.uniform(0, 16)), angle, 0.0, (0.0, 0.0, 0.0))
     speed, probe, stop = expert(visible, math.dist(at, task.target_px) * 0.4, task.technique)
     sign = 1.0 if task.enters == "left" else -1.0
     action = Action(index, t, t + 0.35, speed, angle, 0.0, (sign * probe, 0.0, 0.0), stop)
-    return Frame(image, index, t, SPACING), Observation(index, t, seen, reading, task.target_px), action
+    return Frame(image, index, t, SPACING), Observation(index, t, seen, robot_state, task.target_px), action
 
 
-def make_set(folder, episodes=6, moments=20, seed=0, frames=True, features=None):
+def make_set(folder, episodes=6, samples=20, seed=0, frames=True, features=None):
     """A set whose episodes hold moments along a straight way, or at random places towards one target."""
     rng = np.random.default_rng(seed)
     entries = []
@@ -70,12 +70,12 @@ def make_set(folder, episodes=6, moments=20, seed=0, frames=True, features=None)
             **{"tissue": "agar", "operator": "toy", "source": "toy"},
         )
         with EpisodeWriter(folder, info, task) as writer:
-            for i in range(moments):
+            for i in range(samples):
                 away = rng.uniform(0.2, 25.0) if i % 4 else rng.uniform(0.2, 4.0)
                 tip = goal - away / 0.4 * np.array([sign * math.cos(task.angle_rad), math.sin(task.angle_rad)])
                 visible, depth = float(rng.uniform(0.05, 1.0)), float(rng.uniform(0, 60))
                 tip = np.clip(tip, 5, SIZE - 6)
-                frame, observation, action = moment(rng, task, tip, visible, task.angle_rad, i, depth)
+                frame, observation, action = sample(rng, task, tip, visible, task.angle_rad, i, depth)
                 observation = dataclasses.replace(observation, features=features)
                 writer.add(observation, frame if frames else None, action)
             entries.append(writer.finish())

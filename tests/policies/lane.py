@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sonosteer.core.geometry import Spacing
-from sonosteer.core.types import Action, Lost, Observation, Reading, Task, TipEstimate, Track
+from sonosteer.core.types import Action, Lost, Observation, RobotState, Task, TipEstimate, Track
 
 SPACING = Spacing(0.25, 0.25)
 PLANNED_RAD = math.radians(40)
@@ -56,8 +56,8 @@ class Lane:
     def miss_mm(self) -> float:
         return math.dist(self.tip_mm, SPACING.to_mm(self.task.target_px))
 
-    def reading(self) -> Reading:
-        return Reading(self.time_s, self.depth_mm, self.speed_mm_s, self.angle_rad, self.roll_rad, self.probe_mm)
+    def robot_state(self) -> RobotState:
+        return RobotState(self.time_s, self.depth_mm, self.speed_mm_s, self.angle_rad, self.roll_rad, self.probe_mm)
 
     def observe(self) -> Observation:
         x, z = self.tip_mm
@@ -70,8 +70,8 @@ class Lane:
                 self.frame, self.time_s, at, self.angle_rad, 0.04 * np.eye(2), 0.9, self.state, (0.0, 0.0),
                 visibility=self.visible,
             )  # fmt: skip
-        reading = self.reading()
-        return Observation(self.frame, self.time_s, estimate, reading, self.task.target_at(self.probe_mm))
+        robot_state = self.robot_state()
+        return Observation(self.frame, self.time_s, estimate, robot_state, self.task.target_at(self.probe_mm))
 
     def move(self, action: Action, dt_s: float = 0.1) -> None:
         self.speed_mm_s = 0.0 if action.stop else action.insertion_speed_mm_s
@@ -118,6 +118,6 @@ def spoil(observation, where):
 
 NUMBERS = [
     "capture_time_s", "target_px",
-    *(f"reading.{n}" for n in ("time_s", "depth_mm", "speed_mm_s", "angle_rad", "roll_rad", "probe_mm")),
+    *(f"robot_state.{n}" for n in ("time_s", "depth_mm", "speed_mm_s", "angle_rad", "roll_rad", "probe_mm")),
     *(f"estimate.{n}" for n in ("tip_px", "angle_rad", "covariance_mm2", "confidence", "visibility")),
 ]  # fmt: skip

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lane import PLANNED_RAD, Lane, spoil, task
 
-from sonosteer.core.types import Reading, Track
-from sonosteer.policies.geometry import known, sight
+from sonosteer.core.types import RobotState, Track
+from sonosteer.policies.geometry import known, target_offset
 from sonosteer.policies.orders import LIFETIME_S, Axes, order, stay
 
 LENGTHS = st.floats(-20, 100)
@@ -18,7 +18,7 @@ LENGTHS = st.floats(-20, 100)
 @given(LENGTHS, LENGTHS, st.sampled_from(["left", "right"]))
 def test_along_and_across_are_what_the_target_was_made_with(along, across, enters):
     lane = Lane(task(enters=enters, along_mm=along, across_mm=across))
-    seen = sight(lane.observe(), lane.task)
+    seen = target_offset(lane.observe(), lane.task)
     assert seen.along_mm == pytest.approx(along, abs=1e-6)
     assert seen.across_mm == pytest.approx(across, abs=1e-6)
     assert seen.distance_mm == pytest.approx(lane.miss_mm, abs=1e-6)
@@ -28,9 +28,9 @@ def test_along_and_across_are_what_the_target_was_made_with(along, across, enter
 @given(st.floats(-20, 20), st.floats(-5, 5))
 def test_a_probe_that_moves_changes_neither_distance_nor_the_place_in_the_tissue(x, z):
     lane = Lane(task(across_mm=3.0))
-    before = sight(lane.observe(), lane.task)
+    before = target_offset(lane.observe(), lane.task)
     lane.probe_mm = (x, 2.0, z)
-    after = sight(lane.observe(), lane.task)
+    after = target_offset(lane.observe(), lane.task)
     assert after.along_mm == pytest.approx(before.along_mm, abs=1e-6)
     assert after.across_mm == pytest.approx(before.across_mm, abs=1e-6)
     assert after.tip_mm == pytest.approx(lane.tip_mm, abs=1e-6)
@@ -38,32 +38,34 @@ def test_a_probe_that_moves_changes_neither_distance_nor_the_place_in_the_tissue
 
 def test_left_and_right_are_mirrored():
     one, other = (Lane(task(enters=e, across_mm=4.0)) for e in ("left", "right"))
-    assert sight(one.observe(), one.task).turn_rad == pytest.approx(sight(other.observe(), other.task).turn_rad)
-    assert sight(one.observe(), one.task).turn_rad > 0  # the target lies on the steeper side
+    assert target_offset(one.observe(), one.task).turn_rad == pytest.approx(
+        target_offset(other.observe(), other.task).turn_rad
+    )
+    assert target_offset(one.observe(), one.task).turn_rad > 0  # the target lies on the steeper side
 
 
 def test_a_steeper_needle_reduces_a_turn_to_the_steeper_side():
     lane = Lane(task(across_mm=4.0))
-    before = sight(lane.observe(), lane.task).turn_rad
+    before = target_offset(lane.observe(), lane.task).turn_rad
     lane.angle_rad += 0.05
-    assert sight(lane.observe(), lane.task).turn_rad < before
+    assert target_offset(lane.observe(), lane.task).turn_rad < before
 
 
 def test_a_tip_that_is_lost_is_known_to_be_and_not_seen():
     lane = Lane(state=Track.LOST)
     assert known(lane.observe())
-    assert sight(lane.observe(), lane.task) is None
-    assert not known(spoil(lane.observe(), "reading.depth_mm"))
+    assert target_offset(lane.observe(), lane.task) is None
+    assert not known(spoil(lane.observe(), "robot_state.depth_mm"))
 
 
 def test_without_a_visibility_the_confidence_counts():
     lane = Lane()
     o = lane.observe()
     silent = dataclasses.replace(o, estimate=dataclasses.replace(o.estimate, visibility=None))
-    assert sight(silent, lane.task).visible == 0.9
-    assert sight(o, lane.task).visible == 0.95
+    assert target_offset(silent, lane.task).visible == 0.9
+    assert target_offset(o, lane.task).visible == 0.95
     too_sure = dataclasses.replace(o, estimate=dataclasses.replace(o.estimate, visibility=7.0))
-    assert sight(too_sure, lane.task).visible == 1.0
+    assert target_offset(too_sure, lane.task).visible == 1.0
 
 
 def test_an_order_is_dated_and_a_stop_moves_nothing():
@@ -83,8 +85,8 @@ def test_a_speed_that_is_no_number_is_rest(bad):
 
 
 def test_axes_stay_as_ordered_then_as_read_then_as_planned():
-    reading = Reading(0.0, 5.0, 0.0, 0.6, 1.2, (0.0, 0.0, 0.0))
-    silent = dataclasses.replace(reading, angle_rad=math.nan, roll_rad=math.nan)
-    assert stay(Axes(0.5, 0.1), reading, task()) == Axes(0.5, 0.1)
-    assert stay(None, reading, task()) == Axes(0.6, 1.2)
+    robot_state = RobotState(0.0, 5.0, 0.0, 0.6, 1.2, (0.0, 0.0, 0.0))
+    silent = dataclasses.replace(robot_state, angle_rad=math.nan, roll_rad=math.nan)
+    assert stay(Axes(0.5, 0.1), robot_state, task()) == Axes(0.5, 0.1)
+    assert stay(None, robot_state, task()) == Axes(0.6, 1.2)
     assert stay(None, silent, task()) == Axes(PLANNED_RAD, 0.0)

@@ -38,13 +38,13 @@ def insert(policy, world, seed, decide_s=0.1):
     policy.prepare()
     state = policy.start(task)
     for frame in range(300):
-        reading = world.read()
-        x, y = world.to_px(tuple(tip_mm(world).tolist()), reading.probe_mm)
+        robot_state = world.read()
+        x, y = world.to_px(tuple(tip_mm(world).tolist()), robot_state.probe_mm)
         at = (x + rng.normal(0, 0.3) / world.spacing.x_mm, y + rng.normal(0, 0.3) / world.spacing.y_mm)
         estimate = TipEstimate(
             frame, world.time_s, at, 0.7, 0.1 * np.eye(2), 0.9, Track.TRACKING, (0.0, 0.0), visibility=0.9
         )
-        seen = Observation(frame, world.time_s, estimate, reading, task.target_at(reading.probe_mm))
+        seen = Observation(frame, world.time_s, estimate, robot_state, task.target_at(robot_state.probe_mm))
         state, action = policy.step(state, seen)
         world.advance(decide_s)
         world.order(action)

@@ -11,7 +11,7 @@ from lane import PLANNED_RAD, Lane, run, task
 from sonosteer.core.errors import InputError
 from sonosteer.core.types import Track
 from sonosteer.policies.constant import Constant
-from sonosteer.policies.geometry import Sight
+from sonosteer.policies.geometry import TargetOffset
 from sonosteer.policies.principle import Principle
 from sonosteer.policies.visibility import Visibility
 
@@ -19,7 +19,7 @@ RULE = Principle()
 
 
 def tip(along, visible, sure=True):
-    return Sight(along, 0.0, (0.0, 0.0), visible, sure, PLANNED_RAD, 10.0)
+    return TargetOffset(along, 0.0, (0.0, 0.0), visible, sure, PLANNED_RAD, 10.0)
 
 
 def speed_at(visible, state=Track.TRACKING, along=50.0):

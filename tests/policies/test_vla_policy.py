@@ -53,11 +53,11 @@ def test_an_answer_becomes_an_action_with_the_frames_time_and_an_expiry():
     _, action = once(Says(0.75, 0.25, 0.75), lane)
     assert (action.frame_index, action.capture_time_s) == (90, 3.0)
     assert action.expires_at_s == pytest.approx(3.35)
-    turn = action.insertion_angle_rad - lane.observe().reading.angle_rad
+    turn = action.insertion_angle_rad - lane.observe().robot_state.angle_rad
     assert math.degrees(turn) == pytest.approx(ACTIONS[0].high / 2)
     assert action.insertion_speed_mm_s == pytest.approx(5.0)
     assert action.probe_speed_mm_s == pytest.approx((10.0, 0.0, 0.0))
-    assert action.base_rotation_rad == pytest.approx(lane.observe().reading.roll_rad, abs=0.01)
+    assert action.base_rotation_rad == pytest.approx(lane.observe().robot_state.roll_rad, abs=0.01)
     assert not action.stop
 
 
@@ -94,7 +94,9 @@ def test_an_answer_that_is_no_number_moves_nothing(places):
 def test_answers_outside_their_ranges_are_held_to_them():
     lane = Lane()
     _, action = once(Says(7.0, 7.0, -7.0), lane)
-    assert action.insertion_angle_rad == pytest.approx(lane.observe().reading.angle_rad + math.radians(ACTIONS[0].high))
+    assert action.insertion_angle_rad == pytest.approx(
+        lane.observe().robot_state.angle_rad + math.radians(ACTIONS[0].high)
+    )
     assert action.insertion_speed_mm_s == ACTIONS[1].high
     assert action.probe_speed_mm_s[0] == ACTIONS[2].low
 
@@ -105,7 +107,7 @@ def test_a_lost_tip_moves_nothing_and_the_network_is_not_asked():
     state, action = once(net, lane, estimate=lost, features=None)
     assert net.asked == []
     assert (action.insertion_speed_mm_s, action.probe_speed_mm_s, action.stop) == (0.0, (0.0, 0.0, 0.0), False)
-    assert action.insertion_angle_rad == lane.observe().reading.angle_rad
+    assert action.insertion_angle_rad == lane.observe().robot_state.angle_rad
     assert not state.stopped
 
 

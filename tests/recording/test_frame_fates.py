@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonosteer.recording.frame_fates import FATES, FrameFates
+from sonosteer.recording.frame_ledger import FATES, FrameFates
 
 
 def total(fates):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from killing import kill_all, said
-from sonosteer.recording.run_reader import RunReading
+from sonosteer.recording.run_reader import RunReader
 
 sys.path.insert(0, str(Path(__file__).parent))
 from killed_writer import picture
@@ -27,15 +27,15 @@ def test_a_killed_run_opens_and_lacks_less_than_its_last_second(tmp_path, round_
         assert len(pids) == WRITERS
         kill_all(tmp_path, pids, np.random.default_rng(round_number))
     for k in range(WRITERS):
-        reading = RunReading(tmp_path / f"{k}.mcap")
+        recorded = RunReader(tmp_path / f"{k}.mcap")
         last, last_s = said(tmp_path, k)
-        assert not reading.complete
-        assert reading.configuration == {"writer": k}
-        assert last_s - reading.until_s < 1.0
-        got = list(reading.messages())
+        assert not recorded.complete
+        assert recorded.configuration == {"writer": k}
+        assert last_s - recorded.until_s < 1.0
+        got = list(recorded.messages())
         assert [m.number for m in got] == list(range(len(got)))
         ticks = [m.what["k"] for m in got if m.topic == "/tick"]
         assert ticks == list(range(len(ticks)))
         assert len(ticks) <= last + 2
-        for frame in reading.frames():
+        for frame in recorded.frames():
             assert np.array_equal(frame.pixels, picture(frame.index))

@@ -13,16 +13,16 @@ import pytest
 from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import LinearProbe, Spacing
-from sonosteer.core.types import Action, Frame, Lost, Observation, Reading, TipEstimate, Track
+from sonosteer.core.types import Action, Frame, Lost, Observation, RobotState, TipEstimate, Track
 from sonosteer.recording import run_log
 from sonosteer.recording.appended import AppendedFile
 from sonosteer.recording.run_log import PICTURES, RunLog, to_ns
-from sonosteer.recording.run_reader import RunReading
+from sonosteer.recording.run_reader import RunReader
 from sonosteer.recording.run_topics import TOPICS, schema_of
 from sonosteer.recording.wire import same
 
 RNG = np.random.default_rng(5)
-READING = Reading(0.1, 12.0, 5.0, 0.7, 0.0, (0.0, 1.0, float("nan")))
+READING = RobotState(0.1, 12.0, 5.0, 0.7, 0.0, (0.0, 1.0, float("nan")))
 
 
 def frame(i, shape=(24, 32), dtype=np.uint8):
@@ -71,24 +71,24 @@ def test_everything_that_was_handed_over_comes_back_in_order(tmp_path):
             sent.append(("/frames", i * 0.04 + 1 / 3, picture))
             write("/estimate", i / 7, {"estimate": tip(i), "started_s": float("nan")})
             write("/decision", i / 7, {"observation": observation(i), "action": Action(i, 0.1, 0.2, 5.0)})
-            write("/tick", i / 7, {"reading": READING, "faults": ("a", "b"), "verdict": None})
+            write("/tick", i / 7, {"robot_state": READING, "faults": ("a", "b"), "verdict": None})
         write("/event", 9.0, {"text": "stop pressed"})
         write("/of/somebody/else", 9.5, {"x": [1, 2]})
     assert log.failed is None
-    reading = RunReading(path)
-    assert (reading.complete, reading.cut, reading.ended) == (True, None, "closed")
-    assert reading.configuration == {"seed": 3, "limit": float("inf")}
-    assert reading.until_s == 9.5
-    assert reading.started_at.endswith("+00:00")
-    got = list(reading.messages())
+    recorded = RunReader(path)
+    assert (recorded.complete, recorded.cut, recorded.ended) == (True, None, "closed")
+    assert recorded.configuration == {"seed": 3, "limit": float("inf")}
+    assert recorded.until_s == 9.5
+    assert recorded.started_at.endswith("+00:00")
+    got = list(recorded.messages())
     assert [m.number for m in got] == list(range(len(got)))
     back = [(m.topic, m.time_s, m.what) for m in got if m.topic not in ("/configuration", "/arrival", "/end")]
     assert same(back, sent)
-    assert same(list(reading.frames()), [w for t, _, w in sent if t == "/frames"])
-    assert reading.counts == Counter(m.topic for m in got)
-    assert got[-1].what["counts"] == {t: n for t, n in reading.counts.items() if t != "/end"}
-    assert [m.topic for m in reading.messages("/event", "/end")] == ["/event", "/end"]
-    assert [m.what.arrived_s for m in reading.messages("/arrival")][:2] == [1 / 3, 0.04 + 1 / 3]
+    assert same(list(recorded.frames()), [w for t, _, w in sent if t == "/frames"])
+    assert recorded.counts == Counter(m.topic for m in got)
+    assert got[-1].what["counts"] == {t: n for t, n in recorded.counts.items() if t != "/end"}
+    assert [m.topic for m in recorded.messages("/event", "/end")] == ["/event", "/end"]
+    assert [m.what.arrived_s for m in recorded.messages("/arrival")][:2] == [1 / 3, 0.04 + 1 / 3]
 
 
 def test_the_caller_never_waits_for_a_disk_that_takes_nothing(tmp_path, held_disk):
@@ -98,15 +98,15 @@ def test_the_caller_never_waits_for_a_disk_that_takes_nothing(tmp_path, held_dis
             log.frame(frame(i, (300, 300)), i * 0.04)
             log.write("/tick", i * 0.04, {"k": i})
         held_disk.set()
-    reading = RunReading(path)
+    recorded = RunReader(path)
     n, dropped = 20 * PICTURES, log.dropped["the recorder was behind"]
     assert dropped > 0
-    assert [m.what["k"] for m in reading.messages("/tick")] == list(range(n))
-    arrivals = [m.what for m in reading.messages("/arrival")]
+    assert [m.what["k"] for m in recorded.messages("/tick")] == list(range(n))
+    arrivals = [m.what for m in recorded.messages("/arrival")]
     assert [a.index for a in arrivals] == list(range(n))
     assert Counter(a.no_picture for a in arrivals) == {None: n - dropped, "the recorder was behind": dropped}
-    assert [f.index for f in reading.frames()] == [a.index for a in arrivals if a.no_picture is None]
-    assert next(reading.messages("/end")).what["pictures_dropped"] == {"the recorder was behind": dropped}
+    assert [f.index for f in recorded.frames()] == [a.index for a in arrivals if a.no_picture is None]
+    assert next(recorded.messages("/end")).what["pictures_dropped"] == {"the recorder was behind": dropped}
 
 
 def test_a_disk_that_takes_nothing_for_a_second_is_a_failure_that_may_pass(tmp_path, held_disk):
@@ -118,7 +118,7 @@ def test_a_disk_that_takes_nothing_for_a_second_is_a_failure_that_may_pass(tmp_p
         assert log.failed == f"nothing has reached the disk for 1.5 s: {log.path}"
         held_disk.set()
     assert log.failed is None
-    assert RunReading(log.path).complete
+    assert RunReader(log.path).complete
 
 
 def test_the_end_of_a_run_does_not_wait_for_ever_for_a_disk(tmp_path, held_disk, monkeypatch):
@@ -134,7 +134,7 @@ def test_on_a_simulated_clock_nothing_is_dropped(tmp_path):
         for i in range(5 * PICTURES):
             log.frame(frame(i, (200, 200)), i * 0.04)
     assert not log.dropped
-    assert RunReading(log.path).counts["/frames"] == 5 * PICTURES
+    assert RunReader(log.path).counts["/frames"] == 5 * PICTURES
 
 
 def fill_the_disk(monkeypatch, room, number=errno.ENOSPC):
@@ -165,16 +165,16 @@ def test_a_full_disk_is_said_and_what_was_written_is_kept(tmp_path, monkeypatch,
     assert said in log.failed
     assert "what was recorded before is kept" in log.failed
     monkeypatch.undo()
-    reading = RunReading(path)
-    assert not reading.complete
-    assert reading.ended is None
-    got = list(reading.messages())
+    recorded = RunReader(path)
+    assert not recorded.complete
+    assert recorded.ended is None
+    got = list(recorded.messages())
     assert [m.number for m in got] == list(range(len(got)))
     assert 5 < len(got) < 120
     log.write("/event", 99.0, {"text": "too late"})
     log.frame(frame(99), 99.0)
     log.close("again")
-    assert RunReading(path).counts == reading.counts
+    assert RunReader(path).counts == recorded.counts
 
 
 def test_a_run_is_not_begun_on_a_full_disk_or_where_nothing_can_be_written(tmp_path):
@@ -200,18 +200,18 @@ def test_a_frame_that_is_no_picture_is_counted_and_the_rest_goes_on(tmp_path):
     why = "pixels of shape (4, 4, 4) and type uint8 are no picture"
     assert log.failed is None
     assert log.dropped == {why: 1}
-    reading = RunReading(log.path)
-    assert [m.what.no_picture for m in reading.messages("/arrival")] == [why, None]
-    assert [f.index for f in reading.frames()] == [1]
+    recorded = RunReader(log.path)
+    assert [m.what.no_picture for m in recorded.messages("/arrival")] == [why, None]
+    assert [f.index for f in recorded.frames()] == [1]
 
 
 def test_an_error_that_ends_the_run_is_why_it_ended(tmp_path):
     with pytest.raises(ZeroDivisionError), RunLog(tmp_path / "run.mcap", {}) as log:
         log.write("/tick", 3.5, {})
         raise ZeroDivisionError("of nothing")
-    reading = RunReading(log.path)
-    assert reading.ended == "ZeroDivisionError: of nothing"
-    assert next(reading.messages("/end")).time_s == 3.5
+    recorded = RunReader(log.path)
+    assert recorded.ended == "ZeroDivisionError: of nothing"
+    assert next(recorded.messages("/end")).time_s == 3.5
 
 
 def test_what_changes_afterwards_was_recorded_as_it_was(tmp_path, held_disk):
@@ -220,7 +220,7 @@ def test_what_changes_afterwards_was_recorded_as_it_was(tmp_path, held_disk):
         log.write("/tick", 0.0, what)
         what["k"] = 2
         held_disk.set()
-    assert next(RunReading(log.path).messages("/tick")).what == {"k": 1}
+    assert next(RunReader(log.path).messages("/tick")).what == {"k": 1}
 
 
 @pytest.mark.parametrize("topic", [*TOPICS, "/new/topic"])
@@ -249,4 +249,4 @@ def test_a_time_that_mcap_cannot_say_is_held_in_range(time_s, ns):
 def test_a_time_that_is_no_number_is_recorded_as_it_is(tmp_path):
     with RunLog(tmp_path / "run.mcap", {}) as log:
         log.write("/event", float("inf"), {"text": "?"})
-    assert next(RunReading(log.path).messages("/event")).time_s == float("inf")
+    assert next(RunReader(log.path).messages("/event")).time_s == float("inf")

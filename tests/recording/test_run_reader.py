@@ -14,7 +14,7 @@ from sonosteer.core.errors import InputError
 from sonosteer.core.types import Frame, Lost
 from sonosteer.recording import run_log
 from sonosteer.recording.run_log import RunLog
-from sonosteer.recording.run_reader import RunReading
+from sonosteer.recording.run_reader import RunReader
 from sonosteer.recording.wire import same
 
 
@@ -36,7 +36,7 @@ def prefix_of(path, whole, known=None):
     known: a number of messages that has been looked at before.
     """
     try:
-        reading = RunReading(path)
+        recorded = RunReader(path)
     except InputError as e:
         said = str(e)
     else:
@@ -45,14 +45,14 @@ def prefix_of(path, whole, known=None):
         assert said.startswith(str(path))
         assert "\n" not in said
         return None
-    n = sum(reading.counts.values())
+    n = sum(recorded.counts.values())
     if n == known:
-        return n, reading.complete
-    got = list(reading.messages())
+        return n, recorded.complete
+    got = list(recorded.messages())
     assert n == len(got)
     assert [m.number for m in got] == list(range(len(got)))
     assert same([m.what for m in got], [m.what for m in whole[: len(got)]])
-    return n, reading.complete
+    return n, recorded.complete
 
 
 def cuts_and_summary(path):
@@ -63,7 +63,7 @@ def cuts_and_summary(path):
 
 
 def test_cut_off_at_any_byte_it_gives_what_was_whole(small):
-    whole = list(RunReading(small).messages())
+    whole = list(RunReader(small).messages())
     cuts, summary = cuts_and_summary(small)
     assert 0 < summary < small.stat().st_size - 28
     assert prefix_of(small, whole) == (len(whole), True)
@@ -83,7 +83,7 @@ def test_cut_off_at_any_byte_it_gives_what_was_whole(small):
 
 
 def test_with_any_byte_damaged_it_gives_what_came_before(small):
-    whole = list(RunReading(small).messages())
+    whole = list(RunReader(small).messages())
     data = small.read_bytes()
     for at in range(0, len(data), 11):
         small.write_bytes(data[:at] + bytes([data[at] ^ 0xA5]) + data[at + 1 :])
@@ -93,38 +93,38 @@ def test_with_any_byte_damaged_it_gives_what_came_before(small):
 def test_a_missing_message_ends_the_reading(tmp_path):
     path = tmp_path / "run.mcap"
     recording_of(path, ("/tick", '{"log_s":1}'), ("/tick", '{"log_s":2}'), numbers=(0, 1, 3))
-    reading = RunReading(path)
-    assert reading.cut == "damaged: message 2 is missing, 3 follows"
-    assert [m.time_s for m in reading.messages("/tick")] == [1.0]
+    recorded = RunReader(path)
+    assert recorded.cut == "damaged: message 2 is missing, 3 follows"
+    assert [m.time_s for m in recorded.messages("/tick")] == [1.0]
 
 
 def test_a_recording_without_chunks_is_read(tmp_path):
     path = tmp_path / "run.mcap"
     recording_of(path, ("/tick", '{"log_s":1}'), ("/tick", '{"log_s":2}'), chunks=False)
-    assert RunReading(path).complete
-    assert [m.time_s for m in RunReading(path).messages("/tick")] == [1.0, 2.0]
+    assert RunReader(path).complete
+    assert [m.time_s for m in RunReader(path).messages("/tick")] == [1.0, 2.0]
 
 
 def test_a_cut_recording_says_where(small):
     os.truncate(small, small.stat().st_size - 1)
-    reading = RunReading(small)
-    assert reading.cut == f"cut off at byte {small.stat().st_size}"
-    assert reading.ended == "closed"
+    recorded = RunReader(small)
+    assert recorded.cut == f"cut off at byte {small.stat().st_size}"
+    assert recorded.ended == "closed"
 
 
 def test_a_run_that_is_still_being_written_can_be_read(tmp_path):
     with RunLog(tmp_path / "run.mcap", {"seed": 4}) as log:
-        reading = RunReading(log.path)
-        assert reading.configuration == {"seed": 4}
-        assert not reading.complete
-        assert reading.ended is None
+        recorded = RunReader(log.path)
+        assert recorded.configuration == {"seed": 4}
+        assert not recorded.complete
+        assert recorded.ended is None
 
 
 def test_others_read_it_too(small):
     """Foxglove goes by the summary at the end, and by the schema's name."""
     with small.open("rb") as f:
         reader = make_reader(f, validate_crcs=True)
-        assert reader.get_summary().statistics.message_count == sum(RunReading(small).counts.values())
+        assert reader.get_summary().statistics.message_count == sum(RunReader(small).counts.values())
         found = [(schema.name, json.loads(message.data)) for schema, _, message in reader.iter_messages("/frames")]
     assert [name for name, _ in found] == ["foxglove.CompressedImage"] * 2
     assert found[1][1]["timestamp"] == {"sec": 0, "nsec": 100_000_000}
@@ -143,7 +143,7 @@ def test_what_is_no_recording_is_said_in_one_line(tmp_path):
 
     def said():
         with pytest.raises(InputError) as e:
-            RunReading(path)
+            RunReader(path)
         return str(e.value)
 
     assert said() == f"{path} does not exist"
@@ -179,7 +179,7 @@ def recording_of(path, *messages, numbers=(0, 1, 2), chunks=True):
         ("/tick", "{", "message 1 on /tick is damaged"),
         ("/tick", "[]", "message 1 on /tick is damaged"),
         ("/tick", "{}", "message 1 on /tick is damaged: 'log_s'"),
-        ("/tick", '{"log_s":0,"reading":{"_type":"Reading"}}', "Reading lacks 'time_s'"),
+        ("/tick", '{"log_s":0,"robot_state":{"_type":"RobotState"}}', "RobotState lacks 'time_s'"),
         ("/frames", '{"log_s":0,"index":3}', "the picture of frame 3 is damaged: its arrival is missing"),
     ],
 )
@@ -187,4 +187,4 @@ def test_a_message_that_makes_no_sense_is_named(tmp_path, topic, text, said):
     path = tmp_path / "run.mcap"
     recording_of(path, (topic, text))
     with pytest.raises(InputError, match=said):
-        list(RunReading(path).messages())
+        list(RunReader(path).messages())

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sonosteer.core.geometry import ConvexProbe, LinearProbe, Spacing
-from sonosteer.core.types import Action, Frame, Lost, Observation, Reading, Task, TipEstimate, Track
+from sonosteer.core.types import Action, Frame, Lost, Observation, RobotState, Task, TipEstimate, Track
 from sonosteer.recording.pictures import from_png, no_picture, to_png
 from sonosteer.recording.wire import Arrival, decode, encode, revive, same
 
@@ -37,18 +37,18 @@ tips = st.builds(
     *(st.none() | reals, st.none() | st.tuples(reals, reals, reals, reals)),
 )
 estimates = tips | st.builds(Lost, wholes, reals, texts)
-readings = st.builds(Reading, reals, reals, reals, reals, reals, vectors, st.none() | texts)
+robot_states = st.builds(RobotState, reals, reals, reals, reals, reals, vectors, st.none() | texts)
 tasks = st.builds(
     Task, points, st.sampled_from(["in-plane-static", "in-plane-moving"]), reals, st.sampled_from(["left"]), spacings
 )
 actions = st.builds(Action, wholes, reals, reals, reals, reals, reals, vectors, st.booleans())
-observations = st.builds(Observation, wholes, reals, estimates, readings, points)
+observations = st.builds(Observation, wholes, reals, estimates, robot_states, points)
 arrivals = st.builds(
     Arrival,
     *(wholes, reals, reals, st.none() | spacings, st.none() | probes, reals, st.none() | matrices(4)),
     *(st.none() | reals, st.none() | texts),
 )
-flowing = st.one_of(tips, estimates, readings, tasks, actions, observations, arrivals)
+flowing = st.one_of(tips, estimates, robot_states, tasks, actions, observations, arrivals)
 
 
 def bits(value):
@@ -126,8 +126,8 @@ def test_a_dataclass_of_another_room_comes_back_as_a_dictionary_without_what_is_
 
 
 def test_an_observation_goes_without_its_features():
-    lost, reading = Lost(1, 0.1, "nothing"), Reading(0.1, 0.0, 0.0, 0.5, 0.0, (0.0, 0.0, 0.0))
-    with_features = Observation(1, 0.1, lost, reading, (3.0, 4.0), np.zeros(9, np.float32))
+    lost, robot_state = Lost(1, 0.1, "nothing"), RobotState(0.1, 0.0, 0.0, 0.5, 0.0, (0.0, 0.0, 0.0))
+    with_features = Observation(1, 0.1, lost, robot_state, (3.0, 4.0), np.zeros(9, np.float32))
     assert revive(through_json(with_features)).features is None
     assert same(revive(through_json(with_features)), with_features)
 
@@ -168,20 +168,23 @@ def test_arrays_that_come_back_are_read_only():
     ],
 )
 def test_an_object_that_does_not_fit_its_type_is_named(change, said):
-    reading = through_json(Reading(0.1, 0.0, 0.0, 0.5, 0.0, (0.0, 0.0, 0.0)))
+    robot_state = through_json(RobotState(0.1, 0.0, 0.0, 0.5, 0.0, (0.0, 0.0, 0.0)))
     with pytest.raises(ValueError, match=said):
-        revive(reading | change)
+        revive(robot_state | change)
 
 
 def test_a_missing_field_takes_its_default_or_is_named():
-    reading = through_json(Reading(0.1, 0.0, 0.0, 0.5, 0.0, (0.0, 0.0, 0.0), "stalled"))
-    assert revive({k: v for k, v in reading.items() if k != "fault"}).fault is None
-    with pytest.raises(ValueError, match="Reading lacks 'depth_mm'"):
-        revive({k: v for k, v in reading.items() if k != "depth_mm"})
+    robot_state = through_json(RobotState(0.1, 0.0, 0.0, 0.5, 0.0, (0.0, 0.0, 0.0), "stalled"))
+    assert revive({k: v for k, v in robot_state.items() if k != "fault"}).fault is None
+    with pytest.raises(ValueError, match="RobotState lacks 'depth_mm'"):
+        revive({k: v for k, v in robot_state.items() if k != "depth_mm"})
     with pytest.raises(ValueError, match="spacing along x is 0"):
         revive({"_type": "Spacing", "x_mm": 0.0, "y_mm": 1.0})
     with pytest.raises(ValueError, match="fits none of"):
-        revive(through_json(Observation(1, 0.1, Lost(1, 0.1, ""), revive(reading), (3.0, 4.0))) | {"estimate": reading})
+        revive(
+            through_json(Observation(1, 0.1, Lost(1, 0.1, ""), revive(robot_state), (3.0, 4.0)))
+            | {"estimate": robot_state}
+        )
 
 
 pictures = hnp.arrays(

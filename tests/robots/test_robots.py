@@ -13,7 +13,7 @@ from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Action, TipEstimate, Track
 from sonosteer.robots.simulated import FAULTS, SimulatedRobot
 from sonosteer.robots.table import ROBOTS, make_robot
-from sonosteer.safety.gate import Cleared, Gate, Moment
+from sonosteer.safety.gate import Cleared, Gate, GateInput
 from sonosteer.sim.rig import RigLimits
 from sonosteer.sim.scenes import make_scene
 from sonosteer.sim.world import World
@@ -32,13 +32,13 @@ class Deck:
         self.frame = 0
 
     def cleared(self, **wanted):
-        now, reading = self.world.time_s, self.world.read()
+        now, robot_state = self.world.time_s, self.world.read()
         self.frame += 1
         tip = TipEstimate(self.frame, now, (100.0, 100.0), 0.7, 0.01 * np.eye(2), 0.9, Track.TRACKING, (0.0, 0.0))
-        still = {"insertion_angle_rad": reading.angle_rad, "base_rotation_rad": reading.roll_rad}
+        still = {"insertion_angle_rad": robot_state.angle_rad, "base_rotation_rad": robot_state.roll_rad}
         action = Action(self.frame, now, now + 0.35, **(still | wanted))
-        moment = Moment(now, reading, tip, Spacing(0.25, 0.25))
-        self.state, verdict = self.gate.clear(self.state, action, moment)
+        gate_input = GateInput(now, robot_state, tip, Spacing(0.25, 0.25))
+        self.state, verdict = self.gate.clear(self.state, action, gate_input)
         assert isinstance(verdict, Cleared), verdict
         return verdict
 
@@ -68,10 +68,10 @@ def test_every_axis_of_an_order_arrives(deck):
         )
         deck.world.advance(0.01)
         assert deck.world.rig.depth_mm == SCENE.start_mm
-    reading = deck.robot.read()
-    assert reading.angle_rad == pytest.approx(angle)
-    assert reading.roll_rad == pytest.approx(1.0)
-    assert reading.probe_mm == pytest.approx((1.2, -0.6, 0.0), abs=0.1)
+    robot_state = deck.robot.read()
+    assert robot_state.angle_rad == pytest.approx(angle)
+    assert robot_state.roll_rad == pytest.approx(1.0)
+    assert robot_state.probe_mm == pytest.approx((1.2, -0.6, 0.0), abs=0.1)
 
 
 @pytest.mark.parametrize("latency_s", [0.0, 0.05])
@@ -194,8 +194,10 @@ def build(name):
 @pytest.mark.parametrize("name", list(ROBOTS))
 def test_every_robot_reads_takes_orders_holds_and_closes_twice(name, deck):
     robot = build(name)
-    reading = robot.read()
-    assert all(map(math.isfinite, (reading.time_s, reading.depth_mm, reading.angle_rad, *reading.probe_mm)))
+    robot_state = robot.read()
+    assert all(
+        map(math.isfinite, (robot_state.time_s, robot_state.depth_mm, robot_state.angle_rad, *robot_state.probe_mm))
+    )
     robot.send(deck.cleared(insertion_speed_mm_s=5.0))
     robot.hold("a test")
     robot.close()

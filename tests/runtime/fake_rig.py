@@ -14,8 +14,8 @@ import numpy as np
 from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.errors import RobotError
 from sonosteer.core.geometry import Spacing
-from sonosteer.core.types import Action, Frame, Hint, Lost, Reading, Shot, Task, TipEstimate, Track
-from sonosteer.runtime.branches import Eye, Hand, Mind
+from sonosteer.core.types import Action, Capture, Frame, Hint, Lost, RobotState, Task, TipEstimate, Track
+from sonosteer.runtime.branches import ControlBranch, PolicyBranch, TrackingBranch
 from sonosteer.runtime.insertion import Pace, insert
 from sonosteer.runtime.live import insert_live
 from sonosteer.safety.gate import Gate
@@ -71,8 +71,10 @@ class Needle:
         x, y = ENTRY_MM
         return x + self.depth_mm * math.cos(self.angle_rad), y + self.depth_mm * math.sin(self.angle_rad)
 
-    def reading(self):
-        return Reading(self.time_s, self.depth_mm, self.speed_mm_s, self.angle_rad, self.roll_rad, tuple(self.probe_mm))
+    def robot_state(self):
+        return RobotState(
+            self.time_s, self.depth_mm, self.speed_mm_s, self.angle_rad, self.roll_rad, tuple(self.probe_mm)
+        )
 
 
 @dataclass
@@ -82,7 +84,7 @@ class Told:
     time_s: float
     order: Any
     reason: str | None
-    at: Reading
+    at: RobotState
 
 
 @dataclass
@@ -91,24 +93,24 @@ class FakeRobot:
 
     needle: Needle
     fault: str | None = None
-    spoil: Callable[[Reading], Reading] = lambda reading: reading
+    spoil: Callable[[RobotState], RobotState] = lambda robot_state: robot_state
     told: list[Told] = field(default_factory=list)
 
     def read(self):
         self._reach()
-        return self.spoil(self.needle.reading())
+        return self.spoil(self.needle.robot_state())
 
     def send(self, order):
         self._reach()
         if self.fault == "refuses":
             raise RobotError("it was told to refuse")
         self.needle.order = None if order.stop else order
-        self.told.append(Told(self.needle.time_s, order, None, self.needle.reading()))
+        self.told.append(Told(self.needle.time_s, order, None, self.needle.robot_state()))
 
     def hold(self, reason):
         self._reach()
         self.needle.order = None
-        self.told.append(Told(self.needle.time_s, None, reason, self.needle.reading()))
+        self.told.append(Told(self.needle.time_s, None, reason, self.needle.robot_state()))
 
     def close(self):
         pass
@@ -142,7 +144,7 @@ class FakeRig:
     _count: int = 0
     _due_s: float = 0.0
 
-    def shot(self, now_s):
+    def capture(self, now_s):
         needle = self.needle
         if self.silent or needle.time_s < self._due_s - 1e-9:
             return None
@@ -154,7 +156,7 @@ class FakeRig:
             self.last = Frame(pixels, index, needle.time_s + self.shift_s, SPACING)
             self.captured_s[index] = needle.time_s
             self.stamped_s[index] = self.last.time_s
-        return Shot(self.last, needle.reading(), now_s)
+        return Capture(self.last, needle.robot_state(), now_s)
 
     def advance(self, dt_s):
         self.needle.advance(dt_s)
@@ -285,10 +287,10 @@ class Fake:
         self.gate = Gate(self.limits, regions, SPACING)
         self.notes = recorder or Notes()
         self.clock = clock or SimulatedClock()
-        self.eye = Eye.open(self.tracker, TASK, HINT)
-        self.mind = Mind.open(self.policy, TASK)
-        self.hand = Hand.open(self.gate, self.robot, TASK, self.clock.now_s(), recorder=self.notes)
+        self.tracking_branch = TrackingBranch.open(self.tracker, TASK, HINT)
+        self.policy_branch = PolicyBranch.open(self.policy, TASK)
+        self.control_branch = ControlBranch.open(self.gate, self.robot, TASK, self.clock.now_s(), recorder=self.notes)
 
     def run(self, pace=QUICK, **more):
         how = insert if isinstance(self.clock, SimulatedClock) else insert_live
-        return how(self.rig, self.eye, self.mind, self.hand, self.clock, pace, **more)
+        return how(self.rig, self.tracking_branch, self.policy_branch, self.control_branch, self.clock, pace, **more)

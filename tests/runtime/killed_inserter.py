@@ -24,8 +24,8 @@ def to_and_fro(k, seen):
 def insert(folder, k):
     said = os.open(folder / f"{k}.said", os.O_WRONLY | os.O_CREAT)
 
-    def watch(now, shot, seen):
-        os.pwrite(said, struct.pack("<qd", fake.hand.ticks, now), 0)
+    def watch(now, capture, seen):
+        os.pwrite(said, struct.pack("<qd", fake.control_branch.ticks, now), 0)
 
     with RunLog(folder / f"{k}.mcap", {"inserter": k}) as log:
         fake = Fake(to_and_fro, recorder=log, clock=RealClock())

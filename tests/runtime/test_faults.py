@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from fake_rig import SPACING, TASK, Fake, FakeTracker, Needle, act, picture, push
 
-from sonosteer.core.types import Action, Frame, Observation, Shot
+from sonosteer.core.types import Action, Capture, Frame, Observation
 from sonosteer.recording.run_log import RunLog
-from sonosteer.recording.run_reader import RunReading
+from sonosteer.recording.run_reader import RunReader
 from sonosteer.robots.simulated import SimulatedRobot
-from sonosteer.runtime.branches import Hand
+from sonosteer.runtime.branches import ControlBranch
 from sonosteer.runtime.insertion import Pace
 from sonosteer.safety.gate import Gate, Refused
 from sonosteer.safety.limits import Limits
@@ -33,7 +33,7 @@ EPS = 1e-6
 def from_at_on(do):
     """A watcher that does something in every period from AT on, after the hand has been asked."""
 
-    def watch(now, shot, seen):
+    def watch(now, capture, seen):
         if now >= AT - EPS:
             do(now)
 
@@ -245,7 +245,7 @@ def test_the_policy_raises_or_says_what_is_no_action(what, reason):
 
 def test_a_policy_that_answers_with_nothing_for_a_pair_is_broken_too():
     fake = Fake()
-    fake.mind.policy.step = lambda state, seen: None
+    fake.policy_branch.policy.step = lambda state, seen: None
     fake.run(PACE)
     assert not fake.robot.sent
     assert "the policy broke: TypeError" in fake.notes.on("/tick")[-1][1]["verdict"].reason
@@ -255,11 +255,11 @@ def test_a_late_reply_after_a_newer_one_is_refused_and_recorded():
     """Known when it is handed over. The newer action goes on."""
     fake = Fake()
     fake.run(PACE)
-    hand, newer = fake.hand, fake.hand.newest
+    control_branch, newer = fake.control_branch, fake.control_branch.newest
     for late in (replace(newer, frame_index=newer.frame_index - 1), newer):
-        hand.propose(late, 2.0)
-        assert hand.newest is newer
-    assert hand.refused["late reply"] == 2
+        control_branch.propose(late, 2.0)
+        assert control_branch.newest is newer
+    assert control_branch.refused["late reply"] == 2
     said = [what["text"] for _, what in fake.notes.on("/event")]
     assert f"a late reply to frame {newer.frame_index - 1} was refused" in said
 
@@ -267,11 +267,13 @@ def test_a_late_reply_after_a_newer_one_is_refused_and_recorded():
 def test_the_gate_refuses_a_late_reply_even_if_it_is_the_only_one():
     fake = Fake()
     fake.run(PACE)
-    newer = fake.hand.newest
-    fake.hand.newest = None
-    fake.hand.propose(replace(newer, frame_index=newer.frame_index - 1), 2.02)
+    newer = fake.control_branch.newest
+    fake.control_branch.newest = None
+    fake.control_branch.propose(replace(newer, frame_index=newer.frame_index - 1), 2.02)
     fake.needle.time_s = 2.02
-    verdict = fake.hand.tick(2.02, fake.eye.see(Shot(fake.rig.last, fake.needle.reading(), 2.02)))
+    verdict = fake.control_branch.tick(
+        2.02, fake.tracking_branch.see(Capture(fake.rig.last, fake.needle.robot_state(), 2.02))
+    )
     assert verdict.rule == "late reply: frame"
     assert fake.robot.told[-1].order is None
 
@@ -284,7 +286,7 @@ def test_the_robot_refuses():
     fake = Fake()
     fake.run(PACE, watch=from_at_on(lambda now: setattr(fake.robot, "fault", "refuses")))
     check(fake, AT, "the robot does not answer: it was told to refuse")
-    assert fake.hand.held_because["robot"] > 0
+    assert fake.control_branch.held_because["robot"] > 0
 
 
 def test_the_robot_disconnects():
@@ -299,7 +301,7 @@ def test_the_robot_disconnects():
 
     fake.run(PACE, watch=from_at_on(cut))
     assert set(reasons(fake)) == {"the robot does not answer: connection lost"}
-    assert fake.notes.on("/tick")[-1][1]["reading"] is None
+    assert fake.notes.on("/tick")[-1][1]["robot_state"] is None
     last = fake.robot.sent[-1]
     assert last.order.expires_at_s - last.time_s <= fake.limits.order_s + EPS
     assert stood[0] <= last.order.expires_at_s + fake.limits.standstill_s + PERIOD + EPS
@@ -331,9 +333,9 @@ def test_a_robot_that_was_gone_for_longer_than_the_heartbeat_stays_stopped():
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda r: replace(r, depth_mm=math.nan), "reading: depth_mm is nan"),
+        (lambda r: replace(r, depth_mm=math.nan), "robot state: depth_mm is nan"),
         (lambda r: replace(r, fault="axis 2 does not move"), "the robot reports: axis 2 does not move"),
-        (lambda r: replace(r, time_s=r.time_s - 1.0), "reading age"),
+        (lambda r: replace(r, time_s=r.time_s - 1.0), "robot state age"),
     ],
 )
 def test_the_encoders_cannot_be_trusted(spoil, reason):
@@ -375,7 +377,7 @@ def test_the_disk_is_full(tmp_path):
     assert "the disk is full" in fake.robot.told[-2].reason
     assert run.ended.startswith("held: ")
     assert "the disk is full" in run.ended
-    kept = RunReading(tmp_path / "run.mcap")
+    kept = RunReader(tmp_path / "run.mcap")
     assert not kept.complete
     assert kept.ended is None
 
@@ -385,16 +387,16 @@ def test_the_process_is_killed_and_the_last_order_expires_by_itself():
     world = World(make_scene("in-plane-convex/test", 1), RigLimits(latency_s=0.05, encoder_mm=0.0))
     world.advance(0.2)  # the rig's first orders
     robot = SimulatedRobot(world)
-    hand = Hand.open(Gate(), robot, TASK, world.time_s)
+    control_branch = ControlBranch.open(Gate(), robot, TASK, world.time_s)
     angle = robot.read().angle_rad
     for k in range(50):
         now = world.time_s
         frame = Frame(picture(Needle(), k), k, now, SPACING)
-        hand.frame_came(frame, now)
-        hand.propose(Action(k, now, now + 0.4, 10.0, angle), now)
-        hand.tick(now, Observation(k, now, FakeTracker().step(0, frame)[1], robot.read(), TASK.target_px))
+        control_branch.frame_came(frame, now)
+        control_branch.propose(Action(k, now, now + 0.4, 10.0, angle), now)
+        control_branch.tick(now, Observation(k, now, FakeTracker().step(0, frame)[1], robot.read(), TASK.target_px))
         world.advance(PERIOD)
-    last, depth = hand.last, robot.read().depth_mm
+    last, depth = control_branch.last, robot.read().depth_mm
     assert robot.read().speed_mm_s == pytest.approx(10.0, abs=1.0)
     while world.time_s < last.expires_at_s + 0.05 + Limits().standstill_s + PERIOD:
         world.advance(PERIOD)
@@ -408,6 +410,6 @@ def test_the_process_is_killed_and_the_last_order_expires_by_itself():
 def test_the_operator_presses_stop():
     """Known in the next period, and for good."""
     fake = Fake()
-    fake.run(PACE, watch=from_at_on(lambda now: setattr(fake.hand, "stop", "button" if now < 1.5 else None)))
+    fake.run(PACE, watch=from_at_on(lambda now: setattr(fake.control_branch, "stop", "button" if now < 1.5 else None)))
     check(fake, AT + PERIOD, "stopped (operator): button")
-    assert len(reasons(fake)) == fake.hand.ticks - 101
+    assert len(reasons(fake)) == fake.control_branch.ticks - 101

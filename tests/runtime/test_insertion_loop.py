@@ -58,19 +58,19 @@ def test_no_stale_action_reaches_the_robot():
     for _, what in fake.notes.on("/decision"):
         actions[what["action"].frame_index] = what["action"]
     assert len(fake.robot.sent) > 200
-    assert run.thoughts > 25
+    assert run.decisions > 25
     for told in fake.robot.sent:
         action = actions[told.order.frame_index]
         assert action.age_s(told.time_s) <= limits.action_age_s + 1e-9
         assert not action.expired(told.time_s)
         assert told.order.expires_at_s <= action.expires_at_s
-    assert fake.hand.held_because["action age"] > 0
+    assert fake.control_branch.held_because["action age"] > 0
 
 
 def test_with_a_policy_of_one_second_nothing_moves_and_the_reason_is_the_actions_age():
     fake = Fake()
     run = fake.run(decide_s=lambda k: 1.0)
-    assert run.thoughts >= 1
+    assert run.decisions >= 1
     assert not fake.robot.sent
     assert fake.needle.depth_mm == 20.0
     reasons = {what["verdict"].rule for _, what in fake.notes.on("/tick") if what["action"] is not None}
@@ -81,7 +81,7 @@ def test_synchronous_branches_share_one_rate():
     pace = replace(QUICK, asynchronous=False)
     run = Fake().run(pace)
     used = run.fates.fates["used"]
-    assert abs(used - run.thoughts) <= 1
+    assert abs(used - run.decisions) <= 1
     assert used == pytest.approx(2.0 * 13.1, rel=0.1)
     assert Fake().run().fates.fates["used"] > 1.5 * used
 
@@ -99,7 +99,7 @@ def test_every_frame_has_one_fate(rate_hz, asynchronous):
     assert told.count("used") == counts["used"]
     assert told.count("late") == counts["late"]
     assert (counts["late"] > 0) == (rate_hz > 25.0 or (rate_hz == 25.0 and not asynchronous))
-    assert len(run.fates.times_ms["decision"]) == run.thoughts
+    assert len(run.fates.times_ms["decision"]) == run.decisions
 
 
 def test_the_times_of_the_stages_are_what_the_pace_says():
@@ -126,7 +126,7 @@ def test_a_needle_that_is_held_for_too_long_ends_the_run_and_says_what_held_it()
 
 def test_a_needle_that_is_held_ends_the_run_though_its_encoders_say_that_it_moves():
     fake = Fake(lambda k, seen: act(seen, 40.0))
-    fake.robot.spoil = lambda reading: replace(reading, speed_mm_s=5.0)
+    fake.robot.spoil = lambda robot_state: replace(robot_state, speed_mm_s=5.0)
     assert fake.run(Pace(patience_s=1.0)).ended.startswith("held: insertion speed")
 
 
@@ -138,7 +138,7 @@ def test_a_policy_that_does_not_push_ends_the_run():
 def test_a_robot_that_is_gone_for_too_long_ends_the_run_though_it_moved_when_it_was_last_heard():
     fake = Fake()
 
-    def cut(now, shot, seen):
+    def cut(now, capture, seen):
         fake.robot.fault = "disconnects" if now > 0.8 else None
 
     run = fake.run(Pace(patience_s=1.0, longest_s=20.0), watch=cut)
@@ -153,7 +153,7 @@ def test_time_is_up():
 
 
 def test_whoever_watches_may_end_the_run():
-    run = Fake().run(watch=lambda now, shot, seen: "enough" if now > 0.505 else None)
+    run = Fake().run(watch=lambda now, capture, seen: "enough" if now > 0.505 else None)
     assert run.ended == "enough"
     assert run.time_s == pytest.approx(0.52, abs=0.011)
 
@@ -161,16 +161,16 @@ def test_whoever_watches_may_end_the_run():
 def test_a_watcher_is_shown_every_picture_once():
     shown, fake = [], Fake()
 
-    def look(now, shot, seen):
-        if shot is not None:
-            shown.append(shot.frame.index)
+    def look(now, capture, seen):
+        if capture is not None:
+            shown.append(capture.frame.index)
 
     fake.run(watch=look)
     assert shown == fake.notes.frames
 
 
 def test_ctrl_c_keeps_what_was_done_and_holds_the_needle():
-    def press(now, shot, seen):
+    def press(now, capture, seen):
         if now > 0.995:
             raise KeyboardInterrupt
 
@@ -184,7 +184,7 @@ def test_ctrl_c_keeps_what_was_done_and_holds_the_needle():
 
 
 def test_what_breaks_the_loop_holds_the_needle_before_it_is_raised():
-    def trip(now, shot, seen):
+    def trip(now, capture, seen):
         if now > 1.0:
             raise ZeroDivisionError
 
@@ -198,7 +198,7 @@ def test_every_period_has_a_verdict_and_a_reason_where_it_is_no():
     fake = Fake()
     run = fake.run()
     ticks = fake.notes.on("/tick")
-    assert len(ticks) == fake.hand.ticks == len(run.rows) == len(fake.robot.told) - 1
+    assert len(ticks) == fake.control_branch.ticks == len(run.rows) == len(fake.robot.told) - 1
     for (_, what), told in zip(ticks, fake.robot.told, strict=False):
         verdict = what["verdict"]
         if isinstance(verdict, Refused):
@@ -206,7 +206,7 @@ def test_every_period_has_a_verdict_and_a_reason_where_it_is_no():
             assert told.reason == verdict.reason != ""
         else:
             assert told.order is verdict
-    assert sum(fake.hand.held_because.values()) == sum(isinstance(w["verdict"], Refused) for _, w in ticks)
+    assert sum(fake.control_branch.held_because.values()) == sum(isinstance(w["verdict"], Refused) for _, w in ticks)
 
 
 @pytest.mark.parametrize("name", ["track_s", "decide_s", "period_s", "longest_s"])

@@ -17,7 +17,7 @@ from fake_rig import HINT, SPACING, TASK, FakeTracker, Scripted
 from killed_inserter import to_and_fro
 
 from killing import kill_all, said
-from sonosteer.recording.run_reader import RunReading
+from sonosteer.recording.run_reader import RunReader
 from sonosteer.runtime.replay import Replay
 from sonosteer.safety.gate import Gate
 
@@ -34,13 +34,13 @@ def test_a_killed_insertion_is_decided_again_up_to_its_last_second(tmp_path, rou
         assert len(pids) == RUNS
         kill_all(tmp_path, pids, np.random.default_rng(round_number))
     for k in range(RUNS):
-        reading = RunReading(tmp_path / f"{k}.mcap")
+        recorded = RunReader(tmp_path / f"{k}.mcap")
         periods, last_s = said(tmp_path, k)
-        assert not reading.complete
-        assert reading.ended is None
-        assert last_s - reading.until_s < 1.0
-        done = Replay(FakeTracker(), Scripted(to_and_fro), Gate(task_spacing=SPACING), TASK, HINT).run(reading)
+        assert not recorded.complete
+        assert recorded.ended is None
+        assert last_s - recorded.until_s < 1.0
+        done = Replay(FakeTracker(), Scripted(to_and_fro), Gate(task_spacing=SPACING), TASK, HINT).run(recorded)
         assert done.first is None
-        assert done.equal["verdict"] == reading.counts["/tick"] <= periods + 1
-        others = reading.counts["/decision"] + reading.counts["/estimate"]  # skipped: a busy machine drops pictures
+        assert done.equal["verdict"] == recorded.counts["/tick"] <= periods + 1
+        others = recorded.counts["/decision"] + recorded.counts["/estimate"]  # skipped: a busy machine drops pictures
         assert done.equal["action"] + done.equal["estimate"] + sum(done.skipped.values()) == others

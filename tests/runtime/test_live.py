@@ -13,12 +13,12 @@ from fake_rig import QUICK, Fake, FakeTracker, act, push
 from sonosteer.core.clock import RealClock
 from sonosteer.recording import appended
 from sonosteer.recording.run_log import RunLog
-from sonosteer.recording.run_reader import RunReading
+from sonosteer.recording.run_reader import RunReader
 from sonosteer.runtime.insertion import Pace
 from sonosteer.safety.limits import Limits
 
 #: nothing here is about a machine that is too slow for its control loop
-CALM = Limits(heartbeat_s=30.0, silent_s=30.0, time_step_s=30.0, reading_age_s=30.0)
+CALM = Limits(heartbeat_s=30.0, silent_s=30.0, time_step_s=30.0, robot_state_age_s=30.0)
 BRANCHES = {"camera", "tracking", "deciding"}
 
 
@@ -63,8 +63,8 @@ def test_every_frame_has_one_fate_and_what_was_done_is_recorded():
     assert run.ended == "not there after 1 s"
     assert counts["captured"] == counts["used"] + counts["late"] + counts["dropped"] == len(fake.notes.frames)
     assert len(fake.notes.on("/estimate")) == counts["used"] == len(run.fates.times_ms["estimate"])
-    assert len(fake.notes.on("/decision")) == run.thoughts > 0
-    assert len(fake.notes.on("/tick")) == fake.hand.ticks > 10
+    assert len(fake.notes.on("/decision")) == run.decisions > 0
+    assert len(fake.notes.on("/tick")) == fake.control_branch.ticks > 10
     assert fake.robot.sent
     assert fake.robot.told[-1].reason == "the run is over"
     assert not branches()
@@ -107,7 +107,7 @@ def test_synchronous_branches_wait_for_one_another():
 
     fake = live(slow)
     run = fake.run(Pace(longest_s=1.0, asynchronous=False))
-    assert abs(run.fates.fates["used"] - run.thoughts) <= 1
+    assert abs(run.fates.fates["used"] - run.decisions) <= 1
     assert run.fates.fates["used"] <= 6
     assert run.fates.fates["late"] > 0
 
@@ -130,7 +130,7 @@ def test_no_frame_waits_for_a_disk_that_takes_nothing(tmp_path, monkeypatch):
             log.close()
         assert fake.robot.told[-2].order is None
         assert "nothing has reached the disk for" in reason
-        assert RunReading(log.path).complete
+        assert RunReader(log.path).complete
         return share_used(run) > 0.8 and run.fates.fates["used"] > 20
 
     assert attempts(one)
@@ -140,7 +140,7 @@ def test_no_frame_waits_for_a_watcher_and_the_robot_stands_while_one_sleeps():
     """A watcher is asked between two orders: one that sleeps makes the last order expire, and trips the heartbeat."""
 
     def one():
-        def sleep(now, shot, seen):
+        def sleep(now, capture, seen):
             if now > 0.5 and not slept:
                 slept.append(fake.needle.depth_mm)
                 time.sleep(0.8)
@@ -150,7 +150,7 @@ def test_no_frame_waits_for_a_watcher_and_the_robot_stands_while_one_sleeps():
         fake = live(limits=replace(CALM, heartbeat_s=0.4))
         run = fake.run(Pace(longest_s=1.5), watch=sleep)
         assert slept[1] == 0.0
-        assert fake.hand.state.stop.kind == "heartbeat"
+        assert fake.control_branch.state.stop.kind == "heartbeat"
         return share_used(run) > 0.8
 
     assert attempts(one)
@@ -175,14 +175,14 @@ def test_a_policy_that_breaks_holds_the_needle():
 
 def test_a_camera_that_breaks_holds_the_needle():
     fake = live()
-    shot = fake.rig.shot
+    capture = fake.rig.capture
 
     def breaks(now_s):
         if now_s > 0.4:
             raise OSError("unplugged")
-        return shot(now_s)
+        return capture(now_s)
 
-    fake.rig.shot = breaks
+    fake.rig.capture = breaks
     run = fake.run(Pace(longest_s=20.0, patience_s=0.5))
     assert run.ended == "held: camera broke: OSError: unplugged"
     assert not branches()
@@ -200,7 +200,7 @@ def test_a_policy_that_never_answers_does_not_keep_the_run_from_ending():
 
 
 def test_ctrl_c_ends_the_threads_and_holds_the_needle():
-    def press(now, shot, seen):
+    def press(now, capture, seen):
         if now > 0.4:
             raise KeyboardInterrupt
 

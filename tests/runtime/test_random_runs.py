@@ -36,7 +36,7 @@ class RandomPolicy:
             width = 1.6 if wild else 1.0
             self.steady = {
                 "speed_mm_s": float(rng.uniform(-25, 25) * width if wild else rng.uniform(-5, 25)),
-                "angle_rad": float(np.clip(seen.reading.angle_rad + rng.normal(0, 0.1 * width), 0.1, 1.2)),
+                "angle_rad": float(np.clip(seen.robot_state.angle_rad + rng.normal(0, 0.1 * width), 0.1, 1.2)),
                 "probe": tuple(map(float, rng.uniform(-25, 25, 3) * (width, width, 0.2 * width))),
                 "roll_rad": float(rng.uniform(-3, 3)),
                 "lives_s": float(rng.uniform(0.3, 0.52)),
@@ -59,25 +59,27 @@ class RandomFaults:
         self.fake, self.rng, self.on = fake, np.random.default_rng([seed, 2]), {}
         self.seen = set()
 
-    def __call__(self, now, shot, seen):
+    def __call__(self, now, capture, seen):
         rng, fake = self.rng, self.fake
         self.on = {name: until for name, until in self.on.items() if now < until}
         if len(self.on) < 2 and rng.random() < 0.012:
             self.on[str(rng.choice(FAULTS))] = now + float(rng.choice([0.02, 0.1, 0.4]))
         self.seen |= set(self.on)
-        rig, robot, hand = fake.rig, fake.robot, fake.hand
+        rig, robot, control_branch = fake.rig, fake.robot, fake.control_branch
         rig.silent, rig.stuck, rig.frozen = (name in self.on for name in ("silent", "stuck", "frozen"))
         rig.shift_s = (0.0, 0.3)["shift" in self.on]
         robot.fault = next((name for name in ("disconnects", "refuses") if name in self.on), None)
         robot.spoil = self.spoil
         fake.notes.failed = "the disk is full" if "disk" in self.on else None
-        if hand.state.stop is not None and not self.on:  # the operator is quick, and brave
-            hand.state = hand.gate.release(hand.state, "operator", max(now, hand.state.time_s))
+        if control_branch.state.stop is not None and not self.on:  # the operator is quick, and brave
+            control_branch.state = control_branch.gate.release(
+                control_branch.state, "operator", max(now, control_branch.state.time_s)
+            )
 
-    def spoil(self, reading):
+    def spoil(self, robot_state):
         if "nan" in self.on:
-            return replace(reading, depth_mm=math.nan)
-        return replace(reading, fault="axis 1 does not move") if "axis" in self.on else reading
+            return replace(robot_state, depth_mm=math.nan)
+        return replace(robot_state, fault="axis 1 does not move") if "axis" in self.on else robot_state
 
     def of_the_tracker(self, index):
         return next((name for name in ("lost", "jump") if name in self.on), None)
@@ -93,8 +95,8 @@ def random_run(seed, regions=()):
     tracker.fails = faults.of_the_tracker
     path = []
 
-    def watch(now, shot, seen):
-        faults(now, shot, seen)
+    def watch(now, capture, seen):
+        faults(now, capture, seen)
         needle = fake.needle
         path.append((needle.depth_mm, needle.angle_rad, *needle.probe_mm, *needle.tip_mm))
 
@@ -116,10 +118,10 @@ def steps(fake):
 
 def test_these_runs_are_worth_looking_at(runs):
     """Ten thousand periods, all faults, most of the gate's rules; and the robot is told to move and does."""
-    assert sum(fake.hand.ticks for fake, _, _ in runs) >= 10_000
+    assert sum(fake.control_branch.ticks for fake, _, _ in runs) >= 10_000
     assert set.union(*(faults.seen for _, faults, _ in runs)) == set(FAULTS)
     assert sum(len(fake.robot.sent) for fake, _, _ in runs) > 1500
-    rules = set.union(*(set(fake.hand.held_because) for fake, _, _ in runs))
+    rules = set.union(*(set(fake.control_branch.held_because) for fake, _, _ in runs))
     wanted = {"fault", "robot", "number", "robot fault", "stopped", "action age", "insertion speed", "angle step"}
     wanted |= {"retraction speed", "tip jump", "probe speed x", "probe travel x", "depth", "forbidden region"}
     assert wanted <= rules, wanted - rules
@@ -187,7 +189,7 @@ def test_nothing_moves_faster_than_it_may(runs):
         assert speeds.max() <= LIMITS.forward_mm_s + EPS
         assert speeds.min() >= -LIMITS.backward_mm_s - EPS
         assert np.all(np.abs(np.diff(path[:, 2:5], axis=0) / 0.01).max(0) <= np.add(LIMITS.probe_mm_s, EPS))
-        assert fake.hand.ticks == len(path)
+        assert fake.control_branch.ticks == len(path)
 
 
 def depth_in(path, region):

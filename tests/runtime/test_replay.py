@@ -9,7 +9,7 @@ from test_random_runs import LIMITS, RandomFaults, RandomPolicy
 from sonosteer.core.clock import RealClock
 from sonosteer.core.errors import InputError
 from sonosteer.recording.run_log import RunLog
-from sonosteer.recording.run_reader import RunReading
+from sonosteer.recording.run_reader import RunReader
 from sonosteer.runtime.insertion import Pace
 from sonosteer.runtime.replay import Replay
 from sonosteer.safety.gate import Gate
@@ -29,7 +29,7 @@ def record(path, say=push, *, pace=PACE, clock=None, run=None, **more):
 
 def again(path, say=push, *, tracker=None, limits=None, regions=()):
     gate = Gate(limits or Limits(), regions, SPACING)
-    return Replay(tracker or FakeTracker(), Scripted(say), gate, TASK, HINT).run(RunReading(path))
+    return Replay(tracker or FakeTracker(), Scripted(say), gate, TASK, HINT).run(RunReader(path))
 
 
 def all_equal(done, fake=None):
@@ -37,7 +37,7 @@ def all_equal(done, fake=None):
     assert not done.different
     assert done.decisions > 0
     if fake is not None:
-        assert done.equal["verdict"] + sum(done.skipped.values()) == fake.hand.ticks
+        assert done.equal["verdict"] + sum(done.skipped.values()) == fake.control_branch.ticks
     return done
 
 
@@ -92,7 +92,7 @@ def test_a_run_whose_policy_answers_more_than_once_to_a_frame_is_equal(tmp_path)
         return replace(act(seen, 5.0 + k), frame_index=seen.frame_index // 6 * 6)
 
     fake = record(tmp_path / "run.mcap", twice)
-    assert fake.hand.refused["late reply"] > 5
+    assert fake.control_branch.refused["late reply"] > 5
     assert fake.robot.sent
     all_equal(again(tmp_path / "run.mcap", twice), fake)
 
@@ -108,20 +108,20 @@ def test_random_runs_with_random_faults_are_equal(tmp_path):
             return fails.setdefault(index, faults.of_the_tracker(index))
 
         fake.tracker.fails = fails_now
-        fake.hand.recorder = Forgiving(fake.notes)
-        fake.notes = fake.hand.recorder
+        fake.control_branch.recorder = Forgiving(fake.notes)
+        fake.notes = fake.control_branch.recorder
 
-        def watch(now, shot, seen):
-            if fake.hand.state.stop is not None:
+        def watch(now, capture, seen):
+            if fake.control_branch.state.stop is not None:
                 return "stopped"
-            faults(now, shot, seen)
+            faults(now, capture, seen)
             return None
 
         return fake.run(Pace(longest_s=10.0, patience_s=1e6), watch=watch, decide_s=faults.decide_s)
 
     tracker = FakeTracker(seed=5, shared=True)
     fake = record(tmp_path / "run.mcap", RandomPolicy(5), run=run, limits=LIMITS, tracker=tracker)
-    assert fake.hand.ticks > 300
+    assert fake.control_branch.ticks > 300
     tracker = FakeTracker(seed=5, shared=True, fails=lambda index: fails.get(index))
     all_equal(again(tmp_path / "run.mcap", RandomPolicy(5), limits=LIMITS, tracker=tracker))
 
@@ -175,7 +175,7 @@ def test_a_recording_that_was_cut_off_is_replayed_as_far_as_it_goes(tmp_path):
     for share in (0.3, 0.6, 0.9, 0.999):
         cut = tmp_path / "cut.mcap"
         cut.write_bytes(whole[: int(len(whole) * share)])
-        assert not RunReading(cut).complete
+        assert not RunReader(cut).complete
         done = again(cut)
         assert done.first is None
         assert done.decisions >= before
@@ -191,13 +191,15 @@ def test_pictures_that_were_not_recorded_are_said_to_be_missing(tmp_path):
     log.close(fake.run(PACE).ended)
     done = all_equal(again(tmp_path / "run.mcap"), None)
     assert done.equal["estimate"] == 20
-    assert done.equal["verdict"] == fake.hand.ticks
+    assert done.equal["verdict"] == fake.control_branch.ticks
     assert any("the picture of frame 20 was not recorded" in why for why in done.skipped)
 
 
 def test_a_recording_of_something_else_is_refused(tmp_path):
     with RunLog(tmp_path / "run.mcap", {}) as log:
-        reading = Fake().needle.reading()
-        log.write("/tick", 0.0, {"reading": reading, "estimate": None, "action": None, "faults": [], "stop": None})
+        robot_state = Fake().needle.robot_state()
+        log.write(
+            "/tick", 0.0, {"robot_state": robot_state, "estimate": None, "action": None, "faults": [], "stop": None}
+        )
     with pytest.raises(InputError, match="when its gate started"):
         again(tmp_path / "run.mcap")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sonosteer.core.clock import SimulatedClock
-from sonosteer.core.types import Turn
+from sonosteer.core.types import RollCommand
 from sonosteer.episodes.steering import DEVICE, FIELDS, errors, insert
 from sonosteer.runtime.ledger import Ledger
 from sonosteer.sim.steering_scenes import steering_scene
@@ -63,8 +63,8 @@ class Still:
     def start(self, roll_rad):
         return roll_rad
 
-    def step(self, state, sighting):
-        return state, Turn(state, "stop: enough", stop=sighting.depth_mm > 20)
+    def step(self, state, measurement):
+        return state, RollCommand(state, "stop: enough", stop=measurement.depth_mm > 20)
 
 
 def test_a_stop_stops_the_hand():

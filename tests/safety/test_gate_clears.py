@@ -7,7 +7,23 @@ import pickle
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
-from moments import ACTION, FAST, GATE, LIMITS, LOST, NOW, READING, STATE, act, ask, cleared, moment, read, refused, tip
+from gate_inputs import (
+    ACTION,
+    FAST,
+    GATE,
+    LIMITS,
+    LOST,
+    NOW,
+    READING,
+    STATE,
+    act,
+    ask,
+    cleared,
+    gate_input,
+    read,
+    refused,
+    tip,
+)
 
 from sonosteer.core.config import to_dict
 from sonosteer.core.errors import InputError
@@ -39,7 +55,7 @@ def test_what_was_cleared_can_be_copied_written_and_compared():
     assert "key" not in said
     assert json.loads(json.dumps(said, allow_nan=False))["frame_index"] == 10
     assert json.dumps(to_dict(ask(act(insertion_speed_mm_s=math.nan))), allow_nan=False)
-    json.dumps(to_dict(GATE.clear(STATE, ACTION, moment())[0]), allow_nan=False)
+    json.dumps(to_dict(GATE.clear(STATE, ACTION, gate_input())[0]), allow_nan=False)
     json.dumps(to_dict(GATE), allow_nan=False)
 
 
@@ -136,7 +152,9 @@ def test_the_base_rolls_no_faster_than_its_rate():
     assert cleared(ask(act(base_rotation_rad=1.5), state=state)).bounded == ()
     assert cleared(ask(act(base_rotation_rad=1.25), state=state)).base_rotation_rad == 1.25
     assert cleared(ask(act(base_rotation_rad=0.75), state=state)).base_rotation_rad == 0.75
-    rest = cleared(ask(act(insertion_speed_mm_s=0.0, base_rotation_rad=3.0), state=REST, reading=read(roll_rad=2.0)))
+    rest = cleared(
+        ask(act(insertion_speed_mm_s=0.0, base_rotation_rad=3.0), state=REST, robot_state=read(roll_rad=2.0))
+    )
     assert rest.base_rotation_rad == 2.5
 
 
@@ -156,12 +174,12 @@ def test_while_the_tip_is_lost_the_needle_keeps_its_angles():
 @pytest.mark.parametrize("way", [1.0, -1.0])
 def test_kept_angles_are_the_set_points_once_they_are_reached_so_that_noise_moves_nothing(way):
     near, far = LIMITS.still_rad, LIMITS.still_rad + 2.0**-20
-    order = cleared(ask(seek(), estimate=LOST, reading=read(angle_rad=0.5 + way * near, roll_rad=way * near)))
+    order = cleared(ask(seek(), estimate=LOST, robot_state=read(angle_rad=0.5 + way * near, roll_rad=way * near)))
     assert (order.insertion_angle_rad, order.base_rotation_rad) == (0.5, 0.0)
-    order = cleared(ask(seek(), estimate=LOST, reading=read(angle_rad=0.5 + way * far, roll_rad=way * far)))
+    order = cleared(ask(seek(), estimate=LOST, robot_state=read(angle_rad=0.5 + way * far, roll_rad=way * far)))
     assert (order.insertion_angle_rad, order.base_rotation_rad) == (0.5 + way * far, way * far)
     order = cleared(
-        ask(seek(), estimate=LOST, reading=read(angle_rad=0.5 + way * near, roll_rad=way * near), state=REST)
+        ask(seek(), estimate=LOST, robot_state=read(angle_rad=0.5 + way * near, roll_rad=way * near), state=REST)
     )
     assert (order.insertion_angle_rad, order.base_rotation_rad) == (0.5 + way * near, way * near)
 
@@ -174,19 +192,19 @@ def test_a_needle_that_is_drawn_back_keeps_its_angle():
 
 
 def test_the_state_knows_what_was_cleared_and_nothing_after_a_refusal():
-    state, order = GATE.clear(STATE, ACTION, moment())
+    state, order = GATE.clear(STATE, ACTION, gate_input())
     assert state.time_s == NOW
     assert state.frame == 10
     assert state.until_s == order.expires_at_s
     assert state.order == Order(8.0, 0.5, 0.0, (0.0, 0.0, 0.0), ())
-    after, no = GATE.clear(state, act(insertion_speed_mm_s=99.0, frame_index=11), moment())
+    after, no = GATE.clear(state, act(insertion_speed_mm_s=99.0, frame_index=11), gate_input())
     refused(no, "action ahead of the tracker: frame")
     assert after.order is None
     assert after.frame == 10
 
 
 def test_a_late_reply_to_an_older_frame_than_the_last_one_cleared_is_refused():
-    state, _ = GATE.clear(STATE, ACTION, moment())
+    state, _ = GATE.clear(STATE, ACTION, gate_input())
     refused(ask(act(frame_index=9), state=state), "late reply: frame")
     cleared(ask(act(), state=state))
 
@@ -200,7 +218,7 @@ def test_the_same_moments_give_the_same_answers_again():
                 frame_index=k // 2, capture_time_s=now - 0.0625, expires_at_s=now + 0.125, insertion_speed_mm_s=k % 30
             )
             e = tip(frame_index=k // 2, time_s=now - 0.0625) if k % 7 else replace(LOST, frame_index=k // 2, time_s=now)
-            state, verdict = GATE.clear(state, a, moment(now, replace(READING, time_s=now), e))
+            state, verdict = GATE.clear(state, a, gate_input(now, replace(READING, time_s=now), e))
             said.append(verdict)
         return state, said
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from moments import (
+from gate_inputs import (
     GATE,
     LIMITS,
     LOST,
@@ -17,35 +17,35 @@ from moments import (
     act,
     ask,
     cleared,
-    moment,
+    gate_input,
     read,
     refused,
     tip,
 )
 
 from sonosteer.core.types import Track
-from sonosteer.safety.memory import Jump, Memory, Pose, Seen, note, pose_at
+from sonosteer.safety.memory import Jump, Memory, Pose, SeenTip, note, pose_at
 
 EXACT = np.zeros((2, 2))
 
 
-def see(memory, frame_index, at_mm, now_s, *, reading=READING, P=EXACT, **more):
+def see(memory, frame_index, at_mm, now_s, *, robot_state=READING, P=EXACT, **more):
     """The memory after a tip at image mm in a frame of just now."""
     x, y = SPACING.to_px(at_mm)
     estimate = tip(frame_index=frame_index, tip_px=(x, y), time_s=now_s, covariance_mm2=P, **more)
-    return note(memory, LIMITS, moment(now_s, replace(reading, time_s=now_s), estimate))
+    return note(memory, LIMITS, gate_input(now_s, replace(robot_state, time_s=now_s), estimate))
 
 
 def jump(start=((20.0, 20.0), READING, EXACT), end=((20.0, 20.0), READING, EXACT)):
-    (at, reading, P), (at2, reading2, P2) = start, end
-    memory = see(Memory(), 1, at, NOW, reading=reading, P=P)
+    (at, robot_state, P), (at2, reading2, P2) = start, end
+    memory = see(Memory(), 1, at, NOW, robot_state=robot_state, P=P)
     assert memory.jump is None
-    return see(memory, 2, at2, NOW + 0.125, reading=reading2, P=P2).jump
+    return see(memory, 2, at2, NOW + 0.125, robot_state=reading2, P=P2).jump
 
 
 def test_a_tip_is_remembered_in_the_tissue():
-    memory = see(Memory(), 3, (20.0, 24.0), NOW, reading=read(probe_mm=(2.0, 99.0, -3.0)), P=np.diag([4.0, 1.0]))
-    assert memory.seen == (Seen(3, NOW, (22.0, 21.0), 0.5, (4.0, 0.0, 1.0), Pose(40.0, 0.5, (2.0, -3.0))),)
+    memory = see(Memory(), 3, (20.0, 24.0), NOW, robot_state=read(probe_mm=(2.0, 99.0, -3.0)), P=np.diag([4.0, 1.0]))
+    assert memory.seen == (SeenTip(3, NOW, (22.0, 21.0), 0.5, (4.0, 0.0, 1.0), Pose(40.0, 0.5, (2.0, -3.0))),)
     assert memory.newest == 3
 
 
@@ -64,18 +64,21 @@ def test_encoders_are_interpolated_to_when_the_frame_was_acquired():
 def test_readings_are_kept_as_long_as_an_estimate_may_be_old_and_no_longer():
     memory = Memory()
     for k in range(16):
-        memory = note(memory, LIMITS, moment(k / 8, read(time_s=k / 8), None))
-    assert [r.time_s for r in memory.readings] == [1.5, 1.625, 1.75, 1.875]
+        memory = note(memory, LIMITS, gate_input(k / 8, read(time_s=k / 8), None))
+    assert [r.time_s for r in memory.robot_states] == [1.5, 1.625, 1.75, 1.875]
 
 
 def test_readings_that_are_not_newer_or_not_numbers_are_not_kept():
-    memory = note(Memory(), LIMITS, moment(reading=read(depth_mm=1.0), estimate=None))
-    assert note(memory, LIMITS, moment(reading=read(depth_mm=2.0), estimate=None)) == memory
-    assert note(memory, LIMITS, moment(reading=read(time_s=NOW - TINY), estimate=None)) == memory
-    assert note(memory, LIMITS, moment(reading=read(time_s=NOW + TINY, depth_mm=math.nan), estimate=None)) == memory
-    two = note(memory, LIMITS, moment(reading=read(time_s=NOW + 2 * TINY), estimate=None))
-    assert len(two.readings) == 2
-    assert note(two, LIMITS, moment(reading=read(time_s=NOW + TINY), estimate=None)) == two
+    memory = note(Memory(), LIMITS, gate_input(robot_state=read(depth_mm=1.0), estimate=None))
+    assert note(memory, LIMITS, gate_input(robot_state=read(depth_mm=2.0), estimate=None)) == memory
+    assert note(memory, LIMITS, gate_input(robot_state=read(time_s=NOW - TINY), estimate=None)) == memory
+    assert (
+        note(memory, LIMITS, gate_input(robot_state=read(time_s=NOW + TINY, depth_mm=math.nan), estimate=None))
+        == memory
+    )
+    two = note(memory, LIMITS, gate_input(robot_state=read(time_s=NOW + 2 * TINY), estimate=None))
+    assert len(two.robot_states) == 2
+    assert note(two, LIMITS, gate_input(robot_state=read(time_s=NOW + TINY), estimate=None)) == two
 
 
 @pytest.mark.parametrize(
@@ -83,13 +86,13 @@ def test_readings_that_are_not_newer_or_not_numbers_are_not_kept():
     [
         {"estimate": None},
         {"estimate": tip(angle_rad=math.nan)},
-        {"reading": read(depth_mm=math.nan)},
+        {"robot_state": read(depth_mm=math.nan)},
         {"estimate": tip(frame_index=5)},
         {"estimate": tip(frame_index=4)},
     ],
 )
 def test_what_cannot_be_used_or_is_not_new_is_not_remembered(spoilt):
-    after = note(Memory(newest=5), LIMITS, moment(**spoilt))
+    after = note(Memory(newest=5), LIMITS, gate_input(**spoilt))
     assert (after.seen, after.newest) == ((), 5)
 
 
@@ -103,8 +106,8 @@ def test_what_cannot_be_used_or_is_not_new_is_not_remembered(spoilt):
     ],
 )
 def test_a_frame_without_a_tip_is_remembered_without_one(spoilt):
-    seen = Seen(5, NOW - 9.0, (20.0, 20.0), 0.5, (0.25, 0.0, 0.25), Pose(40.0, 0.5, (0.0, 0.0)))
-    after = note(Memory((), (seen,), 5), LIMITS, moment(**spoilt))
+    seen = SeenTip(5, NOW - 9.0, (20.0, 20.0), 0.5, (0.25, 0.0, 0.25), Pose(40.0, 0.5, (0.0, 0.0)))
+    after = note(Memory((), (seen,), 5), LIMITS, gate_input(**spoilt))
     assert (after.seen, after.newest) == ((seen,), 10)
 
 
@@ -163,7 +166,7 @@ def test_a_probe_that_moves_does_not_make_a_tip_jump():
 
 def test_a_jump_is_seen_across_a_loss():
     memory = see(Memory(), 1, (20.0, 20.0), NOW)
-    memory = note(memory, LIMITS, moment(NOW + 0.1, read(time_s=NOW + 0.1), replace(LOST, frame_index=2)))
+    memory = note(memory, LIMITS, gate_input(NOW + 0.1, read(time_s=NOW + 0.1), replace(LOST, frame_index=2)))
     assert see(memory, 3, (40.0, 20.0), NOW + 0.2).jump is not None
 
 
@@ -174,7 +177,7 @@ def ticks(places, waits):
         now += wait
         estimate = tip(frame_index=k, tip_px=SPACING.to_px(at), time_s=now, covariance_mm2=EXACT)
         order = act(frame_index=k, capture_time_s=now, expires_at_s=now + 0.25)
-        state, verdict = GATE.clear(state, order, moment(now, read(time_s=now), estimate))
+        state, verdict = GATE.clear(state, order, gate_input(now, read(time_s=now), estimate))
         said.append(verdict)
     return said
 

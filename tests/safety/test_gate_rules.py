@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from moments import (
+from gate_inputs import (
     ACTION,
     FAST,
     GATE,
@@ -20,7 +20,7 @@ from moments import (
     act,
     ask,
     cleared,
-    moment,
+    gate_input,
     read,
     refused,
     tip,
@@ -29,9 +29,9 @@ from moments import (
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Track
 from sonosteer.safety.gate import Gate
+from sonosteer.safety.gate_input import LARGEST, is_covariance, tip_of
 from sonosteer.safety.limits import Limits
 from sonosteer.safety.memory import Memory
-from sonosteer.safety.moment import LARGEST, is_covariance, tip_of
 from sonosteer.safety.regions import Circle
 
 LASTS = LIMITS.order_s + LIMITS.standstill_s  # 0.1875 s: 8 mm/s go on for 1.5 mm
@@ -46,7 +46,7 @@ def probe(axis, value, where=ACTION.probe_speed_mm_s):
 
 def now(value, **given):
     """Everything else of that time, too."""
-    return {"at": moment(value), **given}
+    return {"at": gate_input(value), **given}
 
 
 def lost_back(v):
@@ -59,7 +59,7 @@ def outward(axis, way):
     state = replace(STATE, order=FAST if way > 0 else PROBE_BACK)
     return lambda v: {
         "action": act(probe_speed_mm_s=probe(axis, speed)),
-        "reading": read(probe_mm=probe(axis, way * v - speed * LASTS)),
+        "robot_state": read(probe_mm=probe(axis, way * v - speed * LASTS)),
         "state": state,
     }
 
@@ -67,7 +67,7 @@ def outward(axis, way):
 ABOVE = {  # a value above the bound is refused
     "insertion speed": (24.0, lambda v: {"action": act(insertion_speed_mm_s=v)}),
     "retraction speed": (20.0, lambda v: {"action": act(insertion_speed_mm_s=-v), "state": replace(STATE, order=BACK)}),
-    "insertion angle": (1.5, lambda v: {"action": act(insertion_angle_rad=v), "reading": read(angle_rad=1.4375)}),
+    "insertion angle": (1.5, lambda v: {"action": act(insertion_angle_rad=v), "robot_state": read(angle_rad=1.4375)}),
     "angle step": (0.125, lambda v: {"action": act(insertion_angle_rad=0.5 + v)}),
     "probe speed x": (16.0, lambda v: {"action": act(probe_speed_mm_s=(v, 0.0, 0.0))}),
     "probe speed y": (12.0, lambda v: {"action": act(probe_speed_mm_s=(0.0, v, 0.0))}),
@@ -75,13 +75,13 @@ ABOVE = {  # a value above the bound is refused
     "probe travel x": (32.0, outward(0, 1)),
     "probe travel y": (16.0, outward(1, 1)),
     "probe travel z": (8.0, outward(2, 1)),
-    "depth": (128.0, lambda v: {"reading": read(depth_mm=v - 1.5)}),
+    "depth": (128.0, lambda v: {"robot_state": read(depth_mm=v - 1.5)}),
     "action age": (0.5, lambda v: {"action": act(capture_time_s=NOW - v, expires_at_s=NOW + 0.125)}),
     "action ahead of the clock by": (0.03125, lambda v: {"action": act(capture_time_s=NOW + v)}),
     "action lifetime": (0.75, lambda v: {"action": act(expires_at_s=NOW - 0.125 + v)}),
     "time since the action expired": (0.0, lambda v: {"action": act(expires_at_s=NOW - v)}),
-    "reading age": (0.1875, lambda v: {"reading": read(time_s=NOW - v)}),
-    "reading ahead of the clock by": (0.03125, lambda v: {"reading": read(time_s=NOW + v)}),
+    "robot state age": (0.1875, lambda v: {"robot_state": read(time_s=NOW - v)}),
+    "robot state ahead of the clock by": (0.03125, lambda v: {"robot_state": read(time_s=NOW + v)}),
     "estimate age": (0.375, lambda v: {"estimate": tip(time_s=NOW - v)}),
     "estimate ahead of the clock by": (0.03125, lambda v: {"estimate": tip(time_s=NOW + v)}),
     "tip sd": (2.0, lambda v: {"estimate": tip(covariance_mm2=np.diag([v * v, 0.25]))}),
@@ -92,12 +92,12 @@ ABOVE = {  # a value above the bound is refused
     "retraction speed while the tip is lost": (2.0, lost_back),
 }
 BELOW = {
-    "insertion angle": (0.25, lambda v: {"action": act(insertion_angle_rad=v), "reading": read(angle_rad=0.3125)}),
+    "insertion angle": (0.25, lambda v: {"action": act(insertion_angle_rad=v), "robot_state": read(angle_rad=0.3125)}),
     "depth": (
         4.0,
         lambda v: {
             "action": act(insertion_speed_mm_s=-8.0),
-            "reading": read(depth_mm=v + 1.5),
+            "robot_state": read(depth_mm=v + 1.5),
             "state": replace(STATE, order=BACK),
         },
     ),
@@ -152,16 +152,16 @@ def test_a_refusal_is_a_sentence_with_the_value_the_bound_and_the_unit():
     no = refused(ask(act(insertion_speed_mm_s=31.0)), "insertion speed")
     assert (no.value, no.bound, no.unit) == (31.0, 24.0, "mm/s")
     assert no.reason == "insertion speed 31 mm/s is above 24 mm/s"
-    low = refused(ask(act(insertion_angle_rad=0.2), reading=read(angle_rad=0.25)), "insertion angle")
+    low = refused(ask(act(insertion_angle_rad=0.2), robot_state=read(angle_rad=0.25)), "insertion angle")
     assert low.reason == "insertion angle 0.2 rad is below 0.25 rad"
     late = refused(ask(act(frame_index=8), state=KNOWN), "late reply: frame")
     assert late.reason == "late reply: frame 8 is below 9"
 
 
 def test_the_lower_bound_of_the_clock_is_inclusive_too():
-    state, verdict = GATE.clear(replace(STATE, time_s=NOW), ACTION, moment())
+    state, verdict = GATE.clear(replace(STATE, time_s=NOW), ACTION, gate_input())
     cleared(verdict)
-    assert state.memory.readings == (READING,)
+    assert state.memory.robot_states == (READING,)
     assert state.memory.newest == 10
 
 
@@ -190,7 +190,7 @@ def test_an_action_with_anything_that_is_no_number_is_refused(name, bad):
 
 @pytest.mark.parametrize(("name", "bad"), [*spoilt(READING)])
 def test_a_reading_with_anything_that_is_no_number_is_refused(name, bad):
-    assert name in refused(ask(reading=read(**{name: bad})), "number").reason
+    assert name in refused(ask(robot_state=read(**{name: bad})), "number").reason
 
 
 @pytest.mark.parametrize(("name", "bad"), [*spoilt(WHOLE_TIP)])
@@ -270,11 +270,11 @@ def test_without_an_estimate_nothing_moves():
 
 
 def test_without_a_reading_nothing_moves():
-    assert refused(ask(reading=None), "number").reason == "reading: None is none"
+    assert refused(ask(robot_state=None), "number").reason == "robot state: None is none"
 
 
 def test_a_fault_of_the_robot_holds_everything():
-    assert "stalled" in refused(ask(reading=read(fault="stalled")), "robot fault").reason
+    assert "stalled" in refused(ask(robot_state=read(fault="stalled")), "robot fault").reason
 
 
 def test_every_fault_that_the_runtime_knows_of_holds_everything():
@@ -295,7 +295,7 @@ def test_a_scale_that_changed_holds_everything():
 
 @pytest.mark.parametrize("now_s", [math.nan, math.inf, -math.inf, STATE.time_s - TINY, None])
 def test_a_clock_that_goes_back_or_says_nothing_holds_everything(now_s):
-    state, verdict = GATE.clear(STATE, ACTION, moment(now_s))
+    state, verdict = GATE.clear(STATE, ACTION, gate_input(now_s))
     refused(verdict, "clock")
     assert state.time_s == STATE.time_s
     assert state.order is None
@@ -351,29 +351,29 @@ def test_the_sd_of_a_tip_is_the_largest_whichever_way(P, sd):
 
 
 def test_the_way_back_into_the_limits_of_travel_is_free():
-    cleared(ask(act(insertion_speed_mm_s=-8.0), reading=read(depth_mm=140.0), state=replace(STATE, order=BACK)))
-    cleared(ask(reading=read(depth_mm=-1.0)))
-    refused(ask(act(insertion_speed_mm_s=TINY), reading=read(depth_mm=140.0)), "depth")
+    cleared(ask(act(insertion_speed_mm_s=-8.0), robot_state=read(depth_mm=140.0), state=replace(STATE, order=BACK)))
+    cleared(ask(robot_state=read(depth_mm=-1.0)))
+    refused(ask(act(insertion_speed_mm_s=TINY), robot_state=read(depth_mm=140.0)), "depth")
     refused(
-        ask(act(insertion_speed_mm_s=-TINY), reading=read(depth_mm=-1.0), state=replace(STATE, order=BACK)), "depth"
+        ask(act(insertion_speed_mm_s=-TINY), robot_state=read(depth_mm=-1.0), state=replace(STATE, order=BACK)), "depth"
     )
-    cleared(ask(act(insertion_speed_mm_s=0.0), reading=read(depth_mm=140.0)))
-    cleared(ask(act(insertion_speed_mm_s=0.0), reading=read(depth_mm=-1.0)))
-    cleared(ask(act(probe_speed_mm_s=(-4.0, 0.0, 0.0)), reading=read(probe_mm=(40.0, 0.0, 0.0))))
-    cleared(ask(reading=read(probe_mm=(40.0, 40.0, -40.0))))
+    cleared(ask(act(insertion_speed_mm_s=0.0), robot_state=read(depth_mm=140.0)))
+    cleared(ask(act(insertion_speed_mm_s=0.0), robot_state=read(depth_mm=-1.0)))
+    cleared(ask(act(probe_speed_mm_s=(-4.0, 0.0, 0.0)), robot_state=read(probe_mm=(40.0, 0.0, 0.0))))
+    cleared(ask(robot_state=read(probe_mm=(40.0, 40.0, -40.0))))
 
 
 def test_a_needle_that_is_faster_than_ordered_takes_longer_to_stand():
-    refused(ask(reading=read(depth_mm=128.0 - 1.5, speed_mm_s=8.0 + TINY * 64)), "depth")
-    cleared(ask(reading=read(depth_mm=128.0 - 1.5, speed_mm_s=2.0)))
+    refused(ask(robot_state=read(depth_mm=128.0 - 1.5, speed_mm_s=8.0 + TINY * 64)), "depth")
+    cleared(ask(robot_state=read(depth_mm=128.0 - 1.5, speed_mm_s=2.0)))
     back = {"action": act(insertion_speed_mm_s=-8.0), "state": replace(STATE, order=BACK)}
-    refused(ask(reading=read(depth_mm=4.0 + 1.5, speed_mm_s=-8.0 - TINY * 64), **back), "depth")
-    cleared(ask(reading=read(depth_mm=4.0 + 1.5, speed_mm_s=-2.0), **back))
-    cleared(ask(reading=read(depth_mm=4.0 + 1.5, speed_mm_s=12.0), **back))
+    refused(ask(robot_state=read(depth_mm=4.0 + 1.5, speed_mm_s=-8.0 - TINY * 64), **back), "depth")
+    cleared(ask(robot_state=read(depth_mm=4.0 + 1.5, speed_mm_s=-2.0), **back))
+    cleared(ask(robot_state=read(depth_mm=4.0 + 1.5, speed_mm_s=12.0), **back))
 
 
 def test_an_order_that_expires_soon_goes_less_far():
     soon = act(expires_at_s=NOW + 0.0625)
-    refused(ask(reading=read(depth_mm=127.0)), "depth")
-    cleared(ask(soon, reading=read(depth_mm=127.0)))
-    refused(ask(soon, reading=read(depth_mm=127.0 + TINY)), "depth")
+    refused(ask(robot_state=read(depth_mm=127.0)), "depth")
+    cleared(ask(soon, robot_state=read(depth_mm=127.0)))
+    refused(ask(soon, robot_state=read(depth_mm=127.0 + TINY)), "depth")

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from moments import ACTION, GATE, LIMITS, LOST, NOW, STATE, TINY, act, ask, cleared, moment, read, refused, tip
+from gate_inputs import ACTION, GATE, LIMITS, LOST, NOW, STATE, TINY, act, ask, cleared, gate_input, read, refused, tip
 
 from sonosteer.core.errors import InputError
 from sonosteer.safety.stop import MAY_RELEASE, Stop, latch
@@ -15,10 +15,10 @@ ENDED = replace(STATE, stop=Stop("ended", "there", NOW - 1.0))
 
 
 def test_the_operator_s_stop_is_latched():
-    state, no = GATE.clear(STATE, ACTION, moment(stop="too deep"))
+    state, no = GATE.clear(STATE, ACTION, gate_input(stop="too deep"))
     assert refused(no, "stopped").reason == "stopped (operator): too deep"
     assert state.stop == OPERATOR
-    later, no = GATE.clear(state, ACTION, moment(NOW + TINY))
+    later, no = GATE.clear(state, ACTION, gate_input(NOW + TINY))
     refused(no, "stopped")
     assert later.stop == OPERATOR
     refused(ask(None, stop="too deep"), "stopped")
@@ -30,20 +30,20 @@ def test_an_empty_reason_stops_too():
 
 @pytest.mark.parametrize("now_s", [math.nan, STATE.time_s - 1.0])
 def test_a_stop_is_latched_even_when_the_clock_is_wrong(now_s):
-    state, _ = GATE.clear(STATE, ACTION, moment(now_s, stop="too deep"))
+    state, _ = GATE.clear(STATE, ACTION, gate_input(now_s, stop="too deep"))
     assert state.stop == Stop("operator", "too deep", STATE.time_s)
 
 
 def test_a_control_loop_that_was_silent_for_too_long_is_stopped():
     cleared(ask(state=replace(STATE, time_s=NOW - LIMITS.heartbeat_s)))
-    state, no = GATE.clear(replace(STATE, time_s=NOW - LIMITS.heartbeat_s - TINY), ACTION, moment())
+    state, no = GATE.clear(replace(STATE, time_s=NOW - LIMITS.heartbeat_s - TINY), ACTION, gate_input())
     assert "no tick for 0.25 s; 0.25 s are allowed" in refused(no, "stopped").reason
     assert state.stop == Stop("heartbeat", "no tick for 0.25 s; 0.25 s are allowed", NOW)
 
 
 def test_an_action_that_stops_is_cleared_as_a_stop_and_ends_the_procedure():
     state, verdict = GATE.clear(
-        STATE, act(stop=True, insertion_speed_mm_s=9.0, probe_speed_mm_s=(9.0, 9.0, 9.0)), moment()
+        STATE, act(stop=True, insertion_speed_mm_s=9.0, probe_speed_mm_s=(9.0, 9.0, 9.0)), gate_input()
     )
     order = cleared(verdict)
     assert order.stop is True
@@ -53,14 +53,14 @@ def test_an_action_that_stops_is_cleared_as_a_stop_and_ends_the_procedure():
     assert order.frame_index == 10
     assert state.stop == Stop("ended", "the policy says that the procedure is over", NOW)
     assert state.order is None
-    refused(GATE.clear(state, ACTION, moment())[1], "stopped")
+    refused(GATE.clear(state, ACTION, gate_input())[1], "stopped")
 
 
 WORST_ACTION = act(
     stop=True, frame_index=math.nan, capture_time_s=math.nan, expires_at_s=-math.inf, insertion_speed_mm_s=None
 )
 WORST = {
-    "reading": read(angle_rad=math.nan, fault="stalled"),
+    "robot_state": read(angle_rad=math.nan, fault="stalled"),
     "estimate": None,
     "spacing": None,
     "faults": ("the disk is full",),
@@ -71,7 +71,7 @@ WORST = {
 @pytest.mark.parametrize("now_s", [NOW, math.nan, NOW + 100.0])
 @pytest.mark.parametrize("state", [STATE, STOPPED, ENDED])
 def test_a_stop_passes_whatever_else_is_wrong(now_s, state):
-    after, verdict = GATE.clear(state, WORST_ACTION, moment(now_s, **WORST))
+    after, verdict = GATE.clear(state, WORST_ACTION, gate_input(now_s, **WORST))
     order = cleared(verdict)
     assert order.stop is True
     assert order.frame_index is None
@@ -81,9 +81,9 @@ def test_a_stop_passes_whatever_else_is_wrong(now_s, state):
 
 
 def test_a_stop_says_the_angles_that_were_last_known():
-    state, _ = GATE.clear(STATE, ACTION, moment(reading=read(time_s=NOW - TINY, angle_rad=0.5, roll_rad=0.1)))
-    state, _ = GATE.clear(state, ACTION, moment(reading=read(angle_rad=0.51, roll_rad=0.2)))
-    order = cleared(ask(act(stop=True, insertion_angle_rad=1.0), state=state, reading=read(angle_rad=math.nan)))
+    state, _ = GATE.clear(STATE, ACTION, gate_input(robot_state=read(time_s=NOW - TINY, angle_rad=0.5, roll_rad=0.1)))
+    state, _ = GATE.clear(state, ACTION, gate_input(robot_state=read(angle_rad=0.51, roll_rad=0.2)))
+    order = cleared(ask(act(stop=True, insertion_angle_rad=1.0), state=state, robot_state=read(angle_rad=math.nan)))
     assert (order.insertion_angle_rad, order.base_rotation_rad) == (0.51, 0.2)
 
 
@@ -94,7 +94,7 @@ def test_the_operator_releases_and_the_needle_starts_from_rest():
     assert state.time_s == NOW + 60.0
     assert state.memory == STOPPED.memory
     late = {"capture_time_s": NOW + 59.9, "expires_at_s": NOW + 60.2}
-    now = moment(NOW + 60.0, read(time_s=NOW + 60.0), tip(time_s=NOW + 59.9))
+    now = gate_input(NOW + 60.0, read(time_s=NOW + 60.0), tip(time_s=NOW + 59.9))
     assert cleared(GATE.clear(state, act(**late), now)[1]).insertion_speed_mm_s == 0.0
 
 
@@ -147,6 +147,6 @@ def test_a_button_that_is_still_pressed_stops_again_after_the_release():
 
 
 def test_a_loss_does_not_stop_for_good():
-    state, _ = GATE.clear(STATE, ACTION, moment(estimate=LOST))
+    state, _ = GATE.clear(STATE, ACTION, gate_input(estimate=LOST))
     assert state.stop is None
     cleared(ask(state=state, estimate=tip(frame_index=11)))

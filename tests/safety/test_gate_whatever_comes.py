@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonosteer.core.geometry import Spacing
-from sonosteer.core.types import Action, Lost, Reading, TipEstimate, Track
-from sonosteer.safety.gate import Cleared, Gate, Moment, Refused
+from sonosteer.core.types import Action, Lost, RobotState, TipEstimate, Track
+from sonosteer.safety.gate import Cleared, Gate, GateInput, Refused
 from sonosteer.safety.limits import Limits
 from sonosteer.safety.regions import Circle, Polygon
 
@@ -64,7 +64,9 @@ TICKS = st.lists(
 def build(k, now, t):
     """Action and moment of one tick."""
     action = Action(k, now - t["age"], now + t["lasts"], t["speed"], t["angle"], t["roll"], t["probe"], t["stop"])
-    reading = Reading(now - t["read_age"], t["depth"], t["moving"], t["needle"], t["rolled"], t["at"], t["fault"])
+    robot_state = RobotState(
+        now - t["read_age"], t["depth"], t["moving"], t["needle"], t["rolled"], t["at"], t["fault"]
+    )
     seen = now - t["seen_age"]
     estimate = Lost(k, seen, "gone")
     if t["state"] is None:
@@ -72,22 +74,22 @@ def build(k, now, t):
     elif t["state"] is not Track.LOST:
         P = np.diag([t["sd"] ** 2, 0.04])
         estimate = TipEstimate(k, seen, t["tip"], 0.6, P, 0.9, t["state"], (0.0, 0.0))
-    return (None if t["none"] else action), Moment(now, reading, estimate, t["scale"], t["faults"], t["pressed"])
+    return (None if t["none"] else action), GateInput(now, robot_state, estimate, t["scale"], t["faults"], t["pressed"])
 
 
 def within(value, low, high):
     assert low - 1e-9 <= value <= high + 1e-9
 
 
-def check(order, action, moment, before, elapsed):
+def check(order, action, gate_input, before, elapsed):
     """All limits, stated once more. before: the order that was being carried out."""
-    now, reading, estimate, limits = moment.now_s, moment.reading, moment.estimate, LIMITS
-    assert moment.faults == ()
-    assert moment.stop is None
-    assert reading.fault is None
-    assert moment.spacing is not None
+    now, robot_state, estimate, limits = gate_input.now_s, gate_input.robot_state, gate_input.estimate, LIMITS
+    assert gate_input.faults == ()
+    assert gate_input.stop is None
+    assert robot_state.fault is None
+    assert gate_input.spacing is not None
     within(now - action.capture_time_s, -0.02, 0.4)
-    within(now - reading.time_s, -0.02, 0.2)
+    within(now - robot_state.time_s, -0.02, 0.2)
     within(now - estimate.time_s, -0.02, 0.3)
     assert now <= order.expires_at_s <= min(action.expires_at_s, now + 0.1)
     within(action.expires_at_s - action.capture_time_s, -math.inf, 0.5)
@@ -112,22 +114,22 @@ def check(order, action, moment, before, elapsed):
     if v > 0:
         assert math.sqrt(estimate.covariance_mm2.max()) <= 3.0 + 1e-9
     lasts = order.expires_at_s - now
-    end = reading.depth_mm + v * (lasts + 0.05)
+    end = robot_state.depth_mm + v * (lasts + 0.05)
     assert v == 0 or within(end, *((-math.inf, 180.0) if v > 0 else (0.0, math.inf))) is None
     for speed, at, most, travel in zip(
-        order.probe_speed_mm_s, reading.probe_mm, limits.probe_mm_s, limits.probe_mm, strict=True
+        order.probe_speed_mm_s, robot_state.probe_mm, limits.probe_mm_s, limits.probe_mm, strict=True
     ):
         within(speed, -most, most)
         end = at + speed * (lasts + 0.05)
         within(end, min(-travel, at), max(travel, at))
     kept = before.insertion_angle_rad if before else math.nan
-    assert order.insertion_angle_rad in (reading.angle_rad, kept) or 0.1 <= order.insertion_angle_rad <= 1.4
-    within(abs(order.insertion_angle_rad - reading.angle_rad), 0.0, 0.15)
-    rolled = before.base_rotation_rad if before else reading.roll_rad
+    assert order.insertion_angle_rad in (robot_state.angle_rad, kept) or 0.1 <= order.insertion_angle_rad <= 1.4
+    within(abs(order.insertion_angle_rad - robot_state.angle_rad), 0.0, 0.15)
+    rolled = before.base_rotation_rad if before else robot_state.roll_rad
     if state is not Track.LOST:
         within(abs(order.base_rotation_rad - rolled), 0.0, 6.0 * elapsed)
     else:
-        within(abs(order.base_rotation_rad - reading.roll_rad), 0.0, 0.005)
+        within(abs(order.base_rotation_rad - robot_state.roll_rad), 0.0, 0.005)
 
 
 @settings(deadline=None, max_examples=80)
@@ -137,10 +139,10 @@ def test_nothing_that_is_cleared_exceeds_a_limit(ticks):
     state, now, before, ended = gate.start(START_S), START_S, None, False
     for k, t in enumerate(ticks):
         last, now = state.time_s, now + t["wait"]
-        action, moment = build(k, now, t)
+        action, gate_input = build(k, now, t)
         previous = state
-        state, verdict = gate.clear(state, action, moment)
-        again = gate.clear(previous, action, moment)
+        state, verdict = gate.clear(state, action, gate_input)
+        again = gate.clear(previous, action, gate_input)
         assert again[1] == verdict
         assert state.time_s >= last
         ended = ended or (action is not None and action.stop)
@@ -155,7 +157,7 @@ def test_nothing_that_is_cleared_exceeds_a_limit(ticks):
         else:
             assert not ended
             carried = before if before is not None and now <= before.expires_at_s else None
-            check(verdict, action, moment, carried, now - last)
+            check(verdict, action, gate_input, carried, now - last)
             before = verdict
         now = max(now, last)
 
@@ -167,9 +169,9 @@ def test_chance_clears_enough_for_the_above_to_mean_something():
     for k in range(300):
         now = START_S + k * 0.02
         wild = replace_speed(k, now, rng)
-        reading = Reading(now, 40.0, 0.0, 0.6, 0.0, (0.0, 0.0, 0.0))
+        robot_state = RobotState(now, 40.0, 0.0, 0.6, 0.0, (0.0, 0.0, 0.0))
         estimate = TipEstimate(k, now, (200.0, 200.0), 0.6, np.diag([0.04, 0.04]), 0.9, Track.TRACKING, (0.0, 0.0))
-        state, verdict = gate.clear(state, wild, Moment(now, reading, estimate, SPACING))
+        state, verdict = gate.clear(state, wild, GateInput(now, robot_state, estimate, SPACING))
         cleared += isinstance(verdict, Cleared) and verdict.insertion_speed_mm_s != 0
     assert cleared > 100
 
@@ -206,7 +208,7 @@ def as_near_as_may_be(region, shape, rng):
     both = shape * math.sqrt(along * across)
     P = np.array([[along, both], [both, across]])
     estimate = TipEstimate(0, now, (0.0, 0.0), angle, P, 0.9, Track.TRACKING, (0.0, 0.0))
-    reading = Reading(now, 40.0, 0.0, 0.6, 0.0, (0.0, 0.0, 0.0))
+    robot_state = RobotState(now, 40.0, 0.0, 0.6, 0.0, (0.0, 0.0, 0.0))
     action = Action(0, now, now + 0.3, speed, 0.6)
     towards = rng.uniform(0, 2 * math.pi)
     far, near = 80.0, 0.0
@@ -214,7 +216,7 @@ def as_near_as_may_be(region, shape, rng):
         mid = 0.5 * (far + near)
         placed = moved(region, (mid * math.cos(towards), mid * math.sin(towards)))
         state = replace(Gate(LIMITS).start(now - 0.2))
-        _, verdict = Gate(LIMITS, (placed,)).clear(state, action, Moment(now, reading, estimate, SPACING))
+        _, verdict = Gate(LIMITS, (placed,)).clear(state, action, GateInput(now, robot_state, estimate, SPACING))
         far, near = (mid, near) if isinstance(verdict, Cleared) else (far, mid)
     placed = moved(region, (far * math.cos(towards), far * math.sin(towards)))
     u = np.array([math.cos(angle), math.sin(angle)])
@@ -268,11 +270,11 @@ def pushed_at_a_wall(rng, lasting):
             x = needle.depth + error
             P = np.diag([sd**2, 0.01])
             waiting = TipEstimate(tick, now, (x / 0.1, 0.0), 0.0, P, 0.9, Track.TRACKING, (0.0, 0.0))
-        reading = Reading(now, needle.depth, needle.speed, 0.6, 0.0, (0.0, 0.0, 0.0))
+        robot_state = RobotState(now, needle.depth, needle.speed, 0.6, 0.0, (0.0, 0.0, 0.0))
         frame = 0 if estimate is None else estimate.frame_index
         captured = 0.0 if estimate is None else estimate.time_s
         action = Action(frame, captured, captured + 0.3, float(rng.uniform(2, 25)), 0.6)
-        state, verdict = gate.clear(state, action, Moment(now, reading, estimate, SPACING))
+        state, verdict = gate.clear(state, action, GateInput(now, robot_state, estimate, SPACING))
         needle.order = verdict if isinstance(verdict, Cleared) else None
         needle.advance(now, 0.01)
         if needle.depth >= 52.0:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 import pytest
-from moments import ask, cleared
+from gate_inputs import ask, cleared
 from test_gate_rules import ABOVE, BELOW, WHOLE
 
 from sonosteer.core.config import from_dict, to_dict
@@ -65,7 +65,7 @@ def test_a_limit_that_is_no_number_is_refused(name, bad):
 
 POSITIVE = {
     *("forward_mm_s", "backward_mm_s", "acceleration_mm_s2", "angle_step_rad", "roll_rad_s", "probe_mm_s2"),
-    *("action_age_s", "action_life_s", "order_s", "estimate_age_s", "reading_age_s", "tip_sd_mm"),
+    *("action_age_s", "action_life_s", "order_s", "estimate_age_s", "robot_state_age_s", "tip_sd_mm"),
     *("jump_mm", "jump_hold_s", "heartbeat_s", "silent_s", "time_step_s"),
 }
 MAY_BE_0 = {"still_rad", "standstill_s", "ahead_s", "coasting_mm_s", "lost_back_mm_s", "recall_s"}

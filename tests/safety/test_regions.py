@@ -5,12 +5,28 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from moments import FAST, GATE, LIMITS, LOST, NOW, SPACING, STATE, TINY, act, ask, cleared, moment, read, refused, tip
+from gate_inputs import (
+    FAST,
+    GATE,
+    LIMITS,
+    LOST,
+    NOW,
+    SPACING,
+    STATE,
+    TINY,
+    act,
+    ask,
+    cleared,
+    gate_input,
+    read,
+    refused,
+    tip,
+)
 
 from sonosteer.core.errors import InputError
 from sonosteer.safety.gate import Gate
-from sonosteer.safety.memory import Memory, Pose, Seen
-from sonosteer.safety.moment import turned
+from sonosteer.safety.gate_input import turned
+from sonosteer.safety.memory import Memory, Pose, SeenTip
 from sonosteer.safety.regions import Circle, Polygon, margin_mm
 
 SQUARE = Polygon("nerve", ((4.0, 0.0), (8.0, 0.0), (8.0, 4.0), (4.0, 4.0)))
@@ -176,7 +192,7 @@ LEVEL = tip(angle_rad=0.0, covariance_mm2=np.zeros((2, 2)))  # at (20, 20) mm, p
 def known(depth_mm, angle_rad, x_mm=20.0, frame_index=10, variance_mm2=0.0):
     """A tip at (x, 20) mm that was seen to go to +x while encoders said this."""
     pose = Pose(depth_mm, angle_rad, (0.0, 0.0))
-    return Seen(frame_index, NOW - 0.125, (x_mm, 20.0), 0.0, (variance_mm2, 0.0, variance_mm2), pose)
+    return SeenTip(frame_index, NOW - 0.125, (x_mm, 20.0), 0.0, (variance_mm2, 0.0, variance_mm2), pose)
 
 
 def wall(x_mm):
@@ -234,8 +250,8 @@ def test_a_needle_that_goes_down_goes_towards_what_is_deeper():
 
 def test_a_region_stays_in_the_tissue_while_the_probe_moves():
     moved = read(probe_mm=(4.0, 0.0, 0.0))
-    cleared(at_wall(24.0 + FAR + TINY, reading=moved))
-    refused(at_wall(24.0 + FAR, reading=moved), "forbidden region")
+    cleared(at_wall(24.0 + FAR + TINY, robot_state=moved))
+    refused(at_wall(24.0 + FAR, robot_state=moved), "forbidden region")
 
 
 def test_what_the_needle_was_pushed_since_its_picture_counts():
@@ -252,8 +268,8 @@ def test_how_far_a_turn_swings_the_tip_counts():
     refused(at_wall(20.0 + FAR + swing, turn), "forbidden region")
     other = act(insertion_angle_rad=0.4375)
     refused(at_wall(20.0 + FAR + swing, other), "forbidden region")
-    cleared(at_wall(20.0 + FAR + TINY, turn, reading=read(depth_mm=-4.0)))
-    assert refused(at_wall(20.0 + FAR, turn, reading=read(depth_mm=-4.0)), "forbidden region").value == 0.0
+    cleared(at_wall(20.0 + FAR + TINY, turn, robot_state=read(depth_mm=-4.0)))
+    assert refused(at_wall(20.0 + FAR, turn, robot_state=read(depth_mm=-4.0)), "forbidden region").value == 0.0
 
 
 def test_how_far_it_was_swung_since_its_picture_counts():
@@ -279,9 +295,9 @@ def test_a_turn_alone_counts_unless_it_is_the_encoder_s_noise():
 
 def test_a_needle_that_still_moves_counts_while_it_is_turned():
     turn = act(insertion_speed_mm_s=0.0, insertion_angle_rad=0.5625)
-    refused(at_wall(20.0 + 2.5 + 0.5, turn, reading=read(speed_mm_s=8.0)), "forbidden region")
-    cleared(at_wall(20.0 + 2.5 + 0.5 + TINY, turn, reading=read(speed_mm_s=8.0)))
-    cleared(at_wall(20.0 + 2.5 + TINY, turn, reading=read(speed_mm_s=-8.0)))
+    refused(at_wall(20.0 + 2.5 + 0.5, turn, robot_state=read(speed_mm_s=8.0)), "forbidden region")
+    cleared(at_wall(20.0 + 2.5 + 0.5 + TINY, turn, robot_state=read(speed_mm_s=8.0)))
+    cleared(at_wall(20.0 + 2.5 + TINY, turn, robot_state=read(speed_mm_s=-8.0)))
 
 
 def test_a_tip_in_a_region_may_be_drawn_out_and_the_probe_may_move():
@@ -307,7 +323,7 @@ def test_every_estimate_of_late_must_be_clear_of_a_region():
 def test_among_regions_a_tip_that_is_not_known_in_the_tissue_is_not_pushed():
     gate = Gate(LIMITS, (wall(90.0),))
     cleared(ask(gate=gate, estimate=LEVEL))
-    lost, _ = gate.clear(STATE, act(), moment(estimate=replace(LOST, frame_index=10)))
+    lost, _ = gate.clear(STATE, act(), gate_input(estimate=replace(LOST, frame_index=10)))
     assert lost.memory.seen == ()
     pushing = replace(lost, time_s=NOW - 0.125)
     refused(ask(gate=gate, estimate=LEVEL, state=pushing), "tip unknown")

@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonosteer.core.errors import InputError
-from sonosteer.core.types import Sighting
+from sonosteer.core.types import TipMeasurement
 from sonosteer.needle.flexible import FlexibleNeedle, NeedleGeometry
 from sonosteer.needle.tissue import Mechanics
 from sonosteer.steering import moves
-from sonosteer.steering.budget import TurnLimits
+from sonosteer.steering.budget import RollLimits
 from sonosteer.steering.obstacles import Sphere, obstacles
 from sonosteer.steering.reach import hull, reachable
 from sonosteer.steering.table import CONTROLLERS, make_steerer
 from sonosteer.steering.transient import PRESETS, Transient, correct, predict, preset
 
-LIMITS = TurnLimits(budget_rad=4.0, rate_rad_s=5.0)
+LIMITS = RollLimits(budget_rad=4.0, rate_rad_s=5.0)
 FAST = {"moves": {"tries": 60}}
 
 
@@ -29,7 +29,7 @@ def steerers():
 
 
 odd = st.one_of(st.floats(-1, 130), st.just(math.nan), st.just(math.inf))
-sightings = st.lists(
+measurements = st.lists(
     st.tuples(
         st.one_of(st.floats(-0.01, 0.3), st.just(0.0), st.just(math.nan)),  # since the last
         st.one_of(st.floats(-2, 9), st.just(math.nan)),  # pushed since
@@ -44,7 +44,7 @@ sightings = st.lists(
 
 @pytest.mark.parametrize("name", CONTROLLERS)
 @settings(deadline=None, max_examples=25)
-@given(given_=sightings)
+@given(given_=measurements)
 def test_budget_rate_and_hold_whatever_comes(steerers, name, given_):
     steerer = steerers[name]
     state = steerer.start(0.3)
@@ -54,8 +54,8 @@ def test_budget_rate_and_hold_whatever_comes(steerers, name, given_):
         depth = depth + pushed if math.isfinite(pushed) else depth
         said_s = time_s if math.isfinite(wait) else math.nan
         said_mm = depth if math.isfinite(pushed) else math.nan
-        sighting = Sighting(said_s, said_mm, ordered + error, tip, sd)
-        state, turn = steerer.step(state, sighting)
+        measurement = TipMeasurement(said_s, said_mm, ordered + error, tip, sd)
+        state, turn = steerer.step(state, measurement)
         change = abs(turn.roll_rad - ordered)
         used += change
         assert math.isfinite(turn.roll_rad)
@@ -79,7 +79,9 @@ def drive(steerer, plant, end_mm=120.0, noise=0.1, seed=0, until=None):
         depth = 0.25 * (i + 1)
         y, z = plant(depth, roll, 0.05 * i)
         path.append((depth, y, z))
-        seen = Sighting(0.05 * i, depth, roll, (y + rng.normal(0, noise), z + rng.normal(0, noise)), max(noise, 1e-3))
+        seen = TipMeasurement(
+            0.05 * i, depth, roll, (y + rng.normal(0, noise), z + rng.normal(0, noise)), max(noise, 1e-3)
+        )
         state, turn = steerer.step(state, seen)
         used += abs(turn.roll_rad - roll)
         roll = turn.roll_rad
@@ -134,9 +136,9 @@ def test_a_step_leaves_the_state_alone_and_can_be_repeated():
     steerer = make_steerer("moves", tries=50)
     state = steerer.start(0.0)
     for i in range(40):
-        state, _ = steerer.step(state, Sighting(0.05 * i, 0.5 * i, 0.0, (0.01 * i, 0.0)))
+        state, _ = steerer.step(state, TipMeasurement(0.05 * i, 0.5 * i, 0.0, (0.01 * i, 0.0)))
     kept = (state.inner.x.copy(), state.inner.P.copy(), state.inner.depths.copy(), state.inner.turns.copy())
-    seen = Sighting(5.0, 21.0, 0.0, (0.4, 0.1))
+    seen = TipMeasurement(5.0, 21.0, 0.0, (0.4, 0.1))
     first, second = steerer.step(state, seen)[1], steerer.step(state, seen)[1]
     assert first == second
     for before, after in zip(kept, (state.inner.x, state.inner.P, state.inner.depths, state.inner.turns), strict=True):
@@ -199,7 +201,7 @@ def test_what_can_be_reached_grows_with_the_budget_and_shrinks_with_obstacles():
         return 0.5 * abs(np.dot(y, np.roll(z, 1)) - np.dot(z, np.roll(y, 1)))
 
     rng = np.random.default_rng(0)
-    some = make_steerer("moves", limits=TurnLimits(math.pi / 2)).controller
+    some = make_steerer("moves", limits=RollLimits(math.pi / 2)).controller
     more = make_steerer("moves").controller
     ends, free = reachable(more, rng, 4000)
     assert free.all()
@@ -217,7 +219,7 @@ def test_what_can_be_reached_grows_with_the_budget_and_shrinks_with_obstacles():
         (lambda: make_steerer("moves", target_mm=(60.0, 0.0)), "farther than any bevel-tip needle bends"),
         (lambda: make_steerer("paper-s", target_mm=(1.0, 0.0)), "keeps to the axis"),
         (lambda: make_steerer("paper-s", points=0), "points"),
-        (lambda: TurnLimits(math.nan), "budget_rad"),
+        (lambda: RollLimits(math.nan), "budget_rad"),
     ],
 )
 def test_nonsense_is_said_in_one_line(make, said):

@@ -7,38 +7,38 @@ import pytest
 from sonosteer.cli import main
 from sonosteer.core.errors import InputError
 from sonosteer.needle.bicycle import Bicycle, Plan
-from sonosteer.steering.fit import Sightings, fit, read_sightings
+from sonosteer.steering.fit import TipMeasurements, fit, read_tip_measurements
 
 PLAN = Plan((0.0, 40.0, 80.0), (0.0, 0.05, -0.02))
 
 
-def sightings(k, theta0, phi0, noise, seed=0, plan=PLAN, last=100.0, n=60):
+def measurements(k, theta0, phi0, noise, seed=0, plan=PLAN, last=100.0, n=60):
     rng = np.random.default_rng(seed)
     depth = np.linspace(5.0, last, n)
     path = Bicycle(k, theta0, phi0).path(plan, depth)
-    return Sightings(depth, path[:, 1] + rng.normal(0, noise, n), path[:, 2] + rng.normal(0, noise, n))
+    return TipMeasurements(depth, path[:, 1] + rng.normal(0, noise, n), path[:, 2] + rng.normal(0, noise, n))
 
 
 @pytest.mark.parametrize(("k", "theta0"), [(1 / 500, 0.0), (1 / 3000, 0.1), (1 / 1000, -0.05), (-1 / 800, 0.02)])
 def test_without_noise_the_truth_comes_back(k, theta0):
-    found = fit(sightings(k, theta0, 0.3, 0.0), PLAN, 0.3)
+    found = fit(measurements(k, theta0, 0.3, 0.0), PLAN, 0.3)
     assert found.curvature_per_mm == pytest.approx(k, abs=1e-7)
     assert found.theta0_rad == pytest.approx(theta0, abs=1e-5)
     assert found.outliers == 0
 
 
 def test_the_roll_is_found_if_asked_for():
-    found = fit(sightings(0.0015, 0.03, 0.8, 0.02), PLAN, 0.0, fit_phi0=True)
+    found = fit(measurements(0.0015, 0.03, 0.8, 0.02), PLAN, 0.0, fit_phi0=True)
     assert found.phi0_rad == pytest.approx(0.8, abs=0.05)
     assert found.curvature_per_mm == pytest.approx(0.0015, rel=0.05)
     assert found.phi0_sd_rad > 0
 
 
 def test_a_fifth_of_outliers_does_no_harm():
-    seen = sightings(0.001, 0.05, 0.0, 0.1, seed=1)
+    seen = measurements(0.001, 0.05, 0.0, 0.1, seed=1)
     y = seen.y_mm.copy()
     y[::5] += 8.0
-    found = fit(Sightings(seen.depth_mm, y, seen.z_mm), PLAN, noise_mm=0.1)
+    found = fit(TipMeasurements(seen.depth_mm, y, seen.z_mm), PLAN, noise_mm=0.1)
     assert found.outliers == 12
     assert found.curvature_per_mm == pytest.approx(0.001, abs=5 * found.curvature_sd_per_mm)
 
@@ -48,7 +48,7 @@ def test_the_posterior_is_calibrated():
     rng = np.random.default_rng(2)
     for seed in range(n):
         k, theta0 = rng.uniform(1e-4, 2e-3), rng.uniform(0, 0.17)
-        found = fit(sightings(k, theta0, 0.0, 0.15, seed=100 + seed, n=40), PLAN)
+        found = fit(measurements(k, theta0, 0.0, 0.15, seed=100 + seed, n=40), PLAN)
         z.append(
             (
                 (found.curvature_per_mm - k) / found.curvature_sd_per_mm,
@@ -61,8 +61,8 @@ def test_the_posterior_is_calibrated():
 
 
 def test_nothing_but_noise_is_wide_and_too_little_is_refused():
-    seen = sightings(0.001, 0.0, 0.0, 0.1, last=100.0)
-    short = Sightings(seen.depth_mm[:3], seen.y_mm[:3], seen.z_mm[:3])
+    seen = measurements(0.001, 0.0, 0.0, 0.1, last=100.0)
+    short = TipMeasurements(seen.depth_mm[:3], seen.y_mm[:3], seen.z_mm[:3])
     assert fit(short, PLAN).curvature_sd_per_mm > 20 * fit(seen, PLAN).curvature_sd_per_mm
     with pytest.raises(InputError, match="noise_mm"):
         fit(seen, PLAN, noise_mm=0.0)
@@ -71,10 +71,10 @@ def test_nothing_but_noise_is_wide_and_too_little_is_refused():
 def test_missing_tips_are_left_out_and_too_few_are_refused(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("depth_mm,y_mm,z_mm\n10,0.1,0\n20,,\n30,0.5,0\n40,0.9,0\n")
-    assert len(read_sightings(path).depth_mm) == 3
+    assert len(read_tip_measurements(path).depth_mm) == 3
     path.write_text("depth_mm,y_mm,z_mm\n10,0.1,0\n20,,\n")
     with pytest.raises(InputError, match="1 positions of the tip; at least 3"):
-        read_sightings(path)
+        read_tip_measurements(path)
 
 
 def run(capsys, *words):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonosteer.benchmarks import paper_s_numpy as plain
+from sonosteer.benchmarks import carriere2019_numpy as plain
 from sonosteer.needle.bicycle import Bicycle, Plan
 from sonosteer.steering import genetic
 from sonosteer.steering.optimise import STARTS, optimise

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sonosteer.episodes.insertion import Setup, build
+from sonosteer.episodes.insertion import InsertionConfig, build_episode
 from sonosteer.metrics.proportions import mcnemar
 from sonosteer.studies.insertion import failures as insertion_failures
 from sonosteer.studies.insertion import run as insertion
@@ -53,7 +53,7 @@ def test_every_method_has_the_papers_targets_and_some_further_ones_with_an_acous
     window = [t for t in todo if t.condition == insertion.WINDOW]
     assert {t.method.name for t in window} == {"vla", "simulated operator", "synchronous", "constant speed"}
     assert not {t.seed for t in window} & {t.seed for t in todo if t.condition == insertion.AS_THEY_COME}
-    scene = build(window[0].setup()).world.scene
+    scene = build_episode(window[0].setup()).world.scene
     assert (scene.artefacts.occluders, scene.artefacts.contact_loss) == (0, 0.0)
 
 
@@ -82,7 +82,7 @@ def test_reasons_of_failure_add_up_to_the_failures():
 
 def test_of_every_reason_of_failure_one_is_looked_at_first():
     def trial(seed, judged):
-        return Setup(seed=seed), outcome(judged == "hit", judged=judged)
+        return InsertionConfig(seed=seed), outcome(judged == "hit", judged=judged)
 
     trials = [
         trial(k, why) for k, why in enumerate(["hit", "time out", "time out", "hit", "off the line", "lost from sight"])

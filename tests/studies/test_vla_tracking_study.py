@@ -18,7 +18,7 @@ from sonosteer.studies.vla_tracking import run as vla_tracking
 from sonosteer.studies.vla_tracking import speed as vla_speed
 from sonosteer.studies.vla_tracking.networks import ENCODER, SEVEN, networks
 from sonosteer.studies.vla_tracking.published import TABLE_1
-from sonosteer.viz.film_strip import Case, Cell, write_strip
+from sonosteer.viz.film_strip import FilmStripCell, FilmStripRow, write_strip
 
 REAL_PLAN = making.plan
 
@@ -221,9 +221,9 @@ def test_a_window_shows_the_moment_and_stays_in_its_video():
 
 def test_a_strip_has_a_cell_for_every_frame(tmp_path):
     grey = np.zeros((32, 32), np.uint8)
-    cell = Cell(grey, (16.0, 16.0), {"vla": (19.0, 20.0), "auto": None, "kf+f": (900.0, -4.0)}, 0.5, "0 s")
+    cell = FilmStripCell(grey, (16.0, 16.0), {"vla": (19.0, 20.0), "auto": None, "kf+f": (900.0, -4.0)}, 0.5, "0 s")
     assert (cell.error_mm("vla"), cell.error_mm("auto")) == (2.5, None)
-    cases = [Case("a", [cell] * 3), Case("b", [cell] * 2)]
+    cases = [FilmStripRow("a", [cell] * 3), FilmStripRow("b", [cell] * 2)]
     assert write_strip(tmp_path / "strip.png", "hard", ["vla", "auto", "kf+f"], cases) == 5
     assert (tmp_path / "strip.png").stat().st_size > 1000
 

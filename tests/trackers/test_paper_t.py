@@ -7,7 +7,7 @@ from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Frame, Hint, Lost, TipEstimate, Track
 from sonosteer.sources.opening import open_source
-from sonosteer.trackers.paper_t import KFFeedback, working_image
+from sonosteer.trackers.mathiassen2017 import KFFeedback, working_image
 from sonosteer.trackers.start import StartSearch
 
 LEFT = Hint(enters="left")

@@ -21,7 +21,7 @@ from sonosteer.core.errors import InputError
 from sonosteer.core.progress import CountProgress
 from sonosteer.core.protocols import Policy
 from sonosteer.core.types import Action, Frame, Observation, Task
-from sonosteer.episodes.insertion import Setup, build, perform
+from sonosteer.episodes.insertion import InsertionConfig, build_episode, run_episode
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.recording.summary import versions
 from sonosteer.runtime.insertion import Pace
@@ -127,10 +127,10 @@ def _policy() -> str:
 def measure(policy: str, seed: int, asynchronous: bool, wait_s: float) -> tuple[Times, Mapping[str, list[float]]]:
     """(when things were there, ms from capture to each stage) of one run."""
     pace = Pace(asynchronous=asynchronous, longest_s=LONGEST_S, patience_s=2 * LONGEST_S)
-    stage = build(Setup(policy, "ips", seed, "in-plane-convex/validation", pace=pace, live=True))
-    stage.policy = Slow(stage.policy, wait_s)
+    episode = build_episode(InsertionConfig(policy, "ips", seed, "in-plane-convex/validation", pace=pace, live=True))
+    episode.policy = Slow(episode.policy, wait_s)
     notes = Times()
-    done = perform(stage, recorder=notes)
+    done = run_episode(episode, recorder=notes)
     return notes, done.run.fates.times_ms
 
 

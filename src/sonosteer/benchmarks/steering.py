@@ -10,11 +10,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from sonosteer.benchmarks import paper_s_numpy as reference
+from sonosteer.benchmarks import carriere2019_numpy as reference
 from sonosteer.core.arrays import F64
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.progress import CountProgress
-from sonosteer.core.types import Frame, Hint, Sighting
+from sonosteer.core.types import Frame, Hint, TipMeasurement
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.needle.bicycle import ends, stepwise_ends
 from sonosteer.recording.summary import versions
@@ -140,7 +140,7 @@ def _control(rng: np.random.Generator, case: Callable[..., None]) -> None:
     state = steerer.start(0.0)
     steps = []
     for i in range(300):
-        seen_at = Sighting(0.05 * i, 0.3 * i, 0.0, (1e-4 * i * i, 0.0))
+        seen_at = TipMeasurement(0.05 * i, 0.3 * i, 0.0, (1e-4 * i * i, 0.0))
         before = time.perf_counter()
         state, _ = steerer.step(state, seen_at)
         steps.append((time.perf_counter() - before) * 1e3)

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from sonosteer.benchmarks import paper_t_numpy as reference
+from sonosteer.benchmarks import mathiassen2017_numpy as reference
 from sonosteer.core.progress import CountProgress
 from sonosteer.core.types import Frame, Hint, Truth
 from sonosteer.imaging.axis_search import MAX_RAYS, adapt_rays
@@ -21,7 +21,7 @@ from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.recording.summary import versions
 from sonosteer.sim.scenes import make_scene
 from sonosteer.sim.world import World
-from sonosteer.trackers.paper_t import TIP_WEIGHTS
+from sonosteer.trackers.mathiassen2017 import TIP_WEIGHTS
 from sonosteer.trackers.table import TRACKERS, make_tracker
 
 NUMPY_EVERY = 8

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from sonosteer.core.geometry import Probe, Spacing
-from sonosteer.core.types import Action, Estimate, Frame, Hint, Observation, Sighting, Task, Turn
+from sonosteer.core.types import Action, Estimate, Frame, Hint, Observation, RollCommand, Task, TipMeasurement
 
 State = TypeVar("State")
 
@@ -73,7 +73,7 @@ class Steerer(Protocol[State]):
         """Return the state at the entry, the bevel rolled by roll_rad."""
         ...
 
-    def step(self, state: State, sighting: Sighting) -> tuple[State, Turn]:
+    def step(self, state: State, measurement: TipMeasurement) -> tuple[State, RollCommand]:
         """Return the next state and the roll that is wanted. Leaves `state` alone."""
         ...
 

@@ -141,7 +141,7 @@ class Hint:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class RobotState:
     """What a robot's encoders say. probe_mm: (x along the image, y across it, z down) from where the run began.
 
     angle_rad: of the needle below the horizontal. fault: why an axis does not move, until somebody has put it right.
@@ -157,11 +157,11 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shot:
+class Capture:
     """A frame and what the encoders said when it was acquired. arrived_s: on the run's clock."""
 
     frame: Frame
-    reading: Reading
+    robot_state: RobotState
     arrived_s: float
 
 
@@ -187,7 +187,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
-    """What a policy is told, all of one moment. reading: the newest before the frame was acquired.
+    """What a policy is told, all of one moment. robot_state: the newest before the frame was acquired.
 
     target_px: in this frame. features: what the tracker's network made of the frame (read-only), None without one.
     """
@@ -195,7 +195,7 @@ class Observation:
     frame_index: int
     capture_time_s: float
     estimate: Estimate
-    reading: Reading
+    robot_state: RobotState
     target_px: Point
     features: NDArray[np.float32] | None = None
 
@@ -227,7 +227,7 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class TipMeasurement:
     """What a steering controller is told at one moment.
 
     depth_mm: inserted length; roll_rad: of the base, as its encoder says. tip_mm: (y, z) across the insertion axis,
@@ -244,7 +244,7 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class RollCommand:
     """What a steering controller wants: the roll of the base, now.
 
     why: "steer", or the reason for holding or stopping. stop: the needle must not be pushed on. miss_mm: predicted

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from sonosteer.core.arrays import F16, F32, U8
 from sonosteer.core.errors import InputError
 from sonosteer.core.types import Task, TipEstimate
-from sonosteer.datasets.insertions import Episode
-from sonosteer.datasets.moments import Moment
+from sonosteer.datasets.insertions import RecordedEpisode
+from sonosteer.datasets.samples import TrainingSample
 from sonosteer.imaging.crops import crop, step_of, working_scale
 from sonosteer.inference.action_encoding import SPEED, numbers_of, places_of
 from sonosteer.inference.prompt import instruction
@@ -42,16 +42,16 @@ class Lot:
 class Place:
     """Where a moment is: its episode, and its number there."""
 
-    episode: Episode
+    episode: RecordedEpisode
     k: int
 
     @property
-    def moment(self) -> Moment:
+    def sample(self) -> TrainingSample:
         """The moment itself."""
-        return self.episode.moments[self.k]
+        return self.episode.samples[self.k]
 
 
-def told(episodes: Sequence[Episode]) -> list[Place]:
+def told(episodes: Sequence[RecordedEpisode]) -> list[Place]:
     """All moments that a policy learns from: those where the tip was not lost (there a rule decides, not the network).
 
     InputError if there are none.
@@ -59,7 +59,7 @@ def told(episodes: Sequence[Episode]) -> list[Place]:
     out = [
         Place(e, k)
         for e in episodes
-        for k, m in enumerate(e.moments)
+        for k, m in enumerate(e.samples)
         if isinstance(m.observation.estimate, TipEstimate)
     ]
     if not out:
@@ -76,10 +76,10 @@ def pair_at(place: Place, search_px: int, scale_mm: float) -> U8:
     episode, k = place.episode, place.k
     if episode.frames is None:
         raise InputError(f"{episode.folder} has neither frames nor features: nothing can be seen; make the set again")
-    seen, spacing = place.moment.observation.estimate, episode.task.spacing
+    seen, spacing = place.sample.observation.estimate, episode.task.spacing
     assert isinstance(seen, TipEstimate)
     step = step_of(spacing, working_scale(episode.frames.shape[1:], spacing, search_px, scale_mm))
-    index = [m.observation.frame_index for m in episode.moments[max(k - 1, 0) : k + 1]]
+    index = [m.observation.frame_index for m in episode.samples[max(k - 1, 0) : k + 1]]
     before = k - 1 if index[0] == index[-1] - 1 else k
     images = (np.ascontiguousarray(episode.frames[t]) for t in (before, k))
     return np.stack([crop(image, seen.tip_px, search_px, step) for image in images])
@@ -125,11 +125,11 @@ class Demonstrations:
         number = {id(e): i for i, e in enumerate(episodes)}
         self._ids = np.array([encode(instruction(e.task)) for e in episodes], np.int64)
         self._of = np.array([number[id(p.episode)] for p in places])
-        self.numbers = np.stack([_numbers(p.episode.task, p.moment) for p in places])
+        self.numbers = np.stack([_numbers(p.episode.task, p.sample) for p in places])
         self.places = np.stack(
-            [places_of(p.episode.task, p.moment.action, p.moment.observation.reading) for p in places]
+            [places_of(p.episode.task, p.sample.action, p.sample.observation.robot_state) for p in places]
         )
-        self.stop = np.array([p.moment.action.stop for p in places], np.float32)
+        self.stop = np.array([p.sample.action.stop for p in places], np.float32)
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
     def __len__(self) -> int:
@@ -175,7 +175,7 @@ class Demonstrations:
         return np.concatenate([groups[k] for k in rng.permutation(len(groups))])
 
 
-def _numbers(task: Task, moment: Moment) -> F32:
-    estimate = moment.observation.estimate
+def _numbers(task: Task, sample: TrainingSample) -> F32:
+    estimate = sample.observation.estimate
     assert isinstance(estimate, TipEstimate)
-    return numbers_of(task, moment.observation, estimate)
+    return numbers_of(task, sample.observation, estimate)

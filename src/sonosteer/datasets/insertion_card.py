@@ -10,8 +10,8 @@ import numpy as np
 
 from sonosteer.core.types import Lost
 from sonosteer.datasets.card import CARD, SIMULATED_LIMITS
-from sonosteer.datasets.insertions import Episode, InsertionSet
-from sonosteer.datasets.moments import COLUMNS
+from sonosteer.datasets.insertions import InsertionSet, RecordedEpisode
+from sonosteer.datasets.samples import COLUMNS
 from sonosteer.recording.tables import writing_failed
 from sonosteer.sim.scenes import Split
 
@@ -38,15 +38,15 @@ def describe_insertions(folder: Path, *, write: bool = True) -> dict[str, Any]:
     return result
 
 
-def _counts(episode: Episode) -> dict[str, float]:
-    moments = episode.moments
-    times = [m.observation.capture_time_s for m in moments]
-    speeds = np.array([m.action.insertion_speed_mm_s for m in moments])
+def _counts(episode: RecordedEpisode) -> dict[str, float]:
+    samples = episode.samples
+    times = [m.observation.capture_time_s for m in samples]
+    speeds = np.array([m.action.insertion_speed_mm_s for m in samples])
     pauses = int(((speeds[1:] <= 0) & (speeds[:-1] > 0)).sum())
     return {
-        "moments": len(moments),
-        "lost": sum(isinstance(m.observation.estimate, Lost) for m in moments),
-        "stops": sum(m.action.stop for m in moments),
+        "moments": len(samples),
+        "lost": sum(isinstance(m.observation.estimate, Lost) for m in samples),
+        "stops": sum(m.action.stop for m in samples),
         "seconds": times[-1] - times[0] if times else 0.0,
         "mean_mm_s": float(speeds.sum()),
         "pauses": pauses,
@@ -59,7 +59,7 @@ def _summed(counts: Sequence[dict[str, float]]) -> dict[str, float]:
     return {**total, "seconds": round(total["seconds"], 1), "mean_mm_s": round(total["mean_mm_s"] / n, 2)}
 
 
-def _grouped(rows: Sequence[tuple[Episode, dict[str, float]]], by: str) -> dict[str, dict[str, float]]:
+def _grouped(rows: Sequence[tuple[RecordedEpisode, dict[str, float]]], by: str) -> dict[str, dict[str, float]]:
     names = {getattr(e.info, by) for e, _ in rows}
     order = [s for s in get_args(Split) if s in names] if by == "split" else sorted(names)
     groups = {name: [c for e, c in rows if getattr(e.info, by) == name] for name in order}
@@ -81,7 +81,7 @@ def _card(result: dict[str, Any]) -> str:
 Demonstrations of needle insertions under simulated ultrasound, after the data set D_insert of Paper V (18 videos, 9
 with the probe standing still, 9 with it moving): at every moment what the tracker said, what the encoders read, where
 the target is, and what an expert did. The experts are models, not people; they see the tracker's estimate, never the
-simulator's truth. {result["episodes"]} episodes, {result["moments"]:g} moments, seed {result["seed"]}.
+simulator's truth. {result["episodes"]} episodes, {result["samples"]:g} moments, seed {result["seed"]}.
 
 {table}
 
@@ -89,7 +89,7 @@ simulator's truth. {result["episodes"]} episodes, {result["moments"]:g} moments,
 
 `dataset.json`: the index. `episodes/NAME/task.json`: target, technique, angle, side, mm per pixel, as in the first
 frame. `episodes/NAME/frames.npy`: (moments, rows, columns) uint8. `episodes/NAME/features.npy`: what the tracker's
-encoder saw, float16. `episodes/NAME/moments.csv`: {columns}. An empty field is something that was not said; a row whose
+encoder saw, float16. `episodes/NAME/samples.csv`: {columns}. An empty field is something that was not said; a row whose
 `state` is `lost` says why in `lost`. Times in s, angles in rad; x = column, y = row, 0 at the first pixel's centre.
 
 ## Splits

@@ -4,13 +4,13 @@
 dataset.json               what it is, and a line for each episode: split, tissue, operator, moments
 README.md                  the data card, for people
 episodes/NAME/task.json    the task: target, technique, angle, side, scale
-episodes/NAME/moments.csv  a row a moment: estimate (or why it was lost), reading, target, action
+episodes/NAME/moments.csv  a row a sample: estimate (or why it was lost), reading, target, action
 episodes/NAME/frames.npy   (moments, rows, columns) uint8; absent where no frames were kept
 episodes/NAME/features.npy (moments, N + L, width) float16: what the tracker handed over; absent where it did not
 ```
 
 An episode gets its name when it is complete, so that a set whose making was interrupted can be read as far as it goes.
-`moments.py` says what is in a row.
+`samples.py` says what is in a row.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sonosteer.core.arrays import F16, U8
 from sonosteer.core.config import from_dict, to_dict
 from sonosteer.core.errors import InputError
 from sonosteer.core.types import Action, Frame, Observation, Task
-from sonosteer.datasets.moments import COLUMNS, Moment, moment, written
+from sonosteer.datasets.samples import COLUMNS, TrainingSample, sample, written
 from sonosteer.datasets.videos import INDEX
 from sonosteer.recording.tables import TableWriter, read_table, writing_failed
 from sonosteer.sim.scenes import Split
@@ -49,7 +49,7 @@ class EpisodeInfo:
     tissue: str = ""
     operator: str = ""
     source: str = ""
-    moments: int = 0
+    samples: int = 0
     stopped: bool = False
 
     def __post_init__(self) -> None:
@@ -139,7 +139,7 @@ class EpisodeWriter:
             self._making.rename(self._end)
         except OSError as e:
             raise writing_failed(self._end, e, "the episodes made so far are kept") from None
-        return replace(self.info, moments=self._table.rows, stopped=self._stopped)
+        return replace(self.info, samples=self._table.rows, stopped=self._stopped)
 
     def _close(self, *, whole: bool) -> None:
         self._table.close()
@@ -157,7 +157,7 @@ class EpisodeWriter:
             shutil.rmtree(self._making, ignore_errors=True)
 
 
-class Episode:
+class RecordedEpisode:
     """One demonstration; frames and features are mapped, not loaded. InputError says what is missing or damaged."""
 
     def __init__(self, folder: Path, info: EpisodeInfo) -> None:
@@ -173,9 +173,9 @@ class Episode:
             raise InputError(f"{path} cannot be used ({e}); make the data set again") from None
 
     @cached_property
-    def moments(self) -> list[Moment]:
+    def samples(self) -> list[TrainingSample]:
         """All that was told and done; the observations without their features."""
-        return read_table(self.folder / MOMENTS, COLUMNS, moment)
+        return read_table(self.folder / MOMENTS, COLUMNS, sample)
 
     @cached_property
     def frames(self) -> U8 | None:
@@ -197,7 +197,7 @@ class Episode:
             array = np.load(path, mmap_mode="r")
         except (OSError, ValueError, EOFError) as e:
             raise InputError(f"{path} cannot be read ({e}); make the data set again") from None
-        if array.ndim != dimensions or array.dtype != kind or len(array) != len(self.moments):
+        if array.ndim != dimensions or array.dtype != kind or len(array) != len(self.samples):
             raise InputError(f"{path} does not fit {MOMENTS}; make the data set again")
         return array
 
@@ -220,10 +220,10 @@ class InsertionSet:
             raise InputError(f"{folder / INDEX} cannot be used ({e}); make the data set again") from None
         self.about: dict[str, Any] = {k: v for k, v in index.items() if k != "episodes"}
 
-    def episodes(self, *splits: str) -> list[Episode]:
+    def episodes(self, *splits: str) -> list[RecordedEpisode]:
         """The episodes of the named splits (all without a name), in the order of the index."""
         wanted = splits or get_args(Split)
-        return [Episode(self.folder / FOLDER / e.name, e) for e in self.entries if e.split in wanted]
+        return [RecordedEpisode(self.folder / FOLDER / e.name, e) for e in self.entries if e.split in wanted]
 
 
 def write_insertions(folder: Path, about: dict[str, Any], entries: list[EpisodeInfo]) -> None:

@@ -25,8 +25,8 @@ from sonosteer.datasets.insertions import (
     write_insertions,
 )
 from sonosteer.datasets.videos import INDEX
-from sonosteer.episodes.insertion import Setup, build, perform
-from sonosteer.policies.expert import MANNERS
+from sonosteer.episodes.insertion import InsertionConfig, build_episode, run_episode
+from sonosteer.policies.expert import OPERATOR_MODELS
 from sonosteer.recording.summary import versions
 from sonosteer.recording.tables import writing_failed
 from sonosteer.runtime.executor import run_trials
@@ -74,9 +74,11 @@ class EpisodeRecorder:
 
 def plan(out: Path, episodes: int, seed: int, split: Split, operators: Sequence[str]) -> list[Job]:
     """What is to be made: modes and operators take turns. InputError for an unknown operator or too few episodes."""
-    unknown = [o for o in operators if o not in MANNERS]
+    unknown = [o for o in operators if o not in OPERATOR_MODELS]
     if unknown or not operators:
-        raise InputError(f"there is no operator {unknown[0] if unknown else ''!r}; there are: {', '.join(MANNERS)}")
+        raise InputError(
+            f"there is no operator {unknown[0] if unknown else ''!r}; there are: {', '.join(OPERATOR_MODELS)}"
+        )
     if episodes < 2:
         raise InputError(f"--videos is {episodes}, but must be at least 2: one with the probe still, one moving")
     if seed < 0:
@@ -94,11 +96,13 @@ def demonstrate(job: Job) -> EpisodeInfo:
     for seed in range(job.seed, job.seed + TRIES):
         mode: Any = job.mode
         settings = {"manner": job.operator, "seed": seed}
-        stage = build(Setup("expert", mode, seed, f"in-plane-convex/{job.split}", policy_settings=settings, pace=PACE))
-        scene = stage.world.scene
-        info = EpisodeInfo(job.name, job.split, stage.task.technique, str(scene.material), job.operator, scene.name)
-        with EpisodeWriter(job.folder, info, stage.task) as writer:
-            if perform(stage, recorder=EpisodeRecorder(writer)).outcome.success:
+        episode = build_episode(
+            InsertionConfig("expert", mode, seed, f"in-plane-convex/{job.split}", policy_settings=settings, pace=PACE)
+        )
+        scene = episode.world.scene
+        info = EpisodeInfo(job.name, job.split, episode.task.technique, str(scene.material), job.operator, scene.name)
+        with EpisodeWriter(job.folder, info, episode.task) as writer:
+            if run_episode(episode, recorder=EpisodeRecorder(writer)).outcome.success:
                 return writer.finish()
     raise BrokenError(f"episode {job.name}: the expert missed the target in {TRIES} scenes running")
 

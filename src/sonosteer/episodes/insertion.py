@@ -17,12 +17,12 @@ import numpy as np
 from sonosteer.core.arrays import F64
 from sonosteer.core.clock import RealClock, SimulatedClock
 from sonosteer.core.protocols import Policy, Tracker
-from sonosteer.core.types import Frame, Hint, Observation, Shot, Task
+from sonosteer.core.types import Capture, Frame, Hint, Observation, Task
 from sonosteer.episodes.tasks import ROBOT, Judge, Outcome, insertion_task
 from sonosteer.policies.table import make_policy
 from sonosteer.robots.simulated import SimulatedRobot
 from sonosteer.robots.simulated_rig import SimulatedRig
-from sonosteer.runtime.branches import Eye, Hand, Mind, Nobody, Recorder
+from sonosteer.runtime.branches import ControlBranch, Nobody, PolicyBranch, Recorder, TrackingBranch
 from sonosteer.runtime.button import Button
 from sonosteer.runtime.insertion import Pace, Run, insert
 from sonosteer.runtime.live import insert_live
@@ -38,7 +38,7 @@ CLICK_SD_MM = 0.7  # ours: of a mark by hand
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class InsertionConfig:
     """What is tried, and where. scene: SETUP/SPLIT. live: on a real clock. regions: forbidden, in mm."""
 
     policy: str = "vla"
@@ -56,10 +56,10 @@ class Setup:
 
 
 @dataclass
-class Stage:
+class Episode:
     """Everything of one insertion, before it begins. robot, tracker and policy can be exchanged (faults, your own)."""
 
-    setup: Setup
+    setup: InsertionConfig
     world: World
     task: Task
     target_mm: F64
@@ -76,7 +76,7 @@ class Stage:
 
 
 @dataclass
-class Performance:
+class EpisodeResult:
     """What came of it. errors_mm: (n, 2) time, distance of the true tip from the target, a row a picture."""
 
     outcome: Outcome
@@ -98,14 +98,14 @@ class Performance:
             "final_error_mm": round(o.final_error_mm, 3),
             "time_s": round(o.time_s, 3),
             "frames": run.fates.frames,
-            "actions": run.thoughts,
+            "actions": run.decisions,
             "tracking_hz": round(rates.get("estimate", 0.0), 2),
             "action_hz": round(rates.get("decision", 0.0), 2),
             "refused": dict(self.refused),
         }
 
 
-def build(setup: Setup) -> Stage:
+def build_episode(setup: InsertionConfig) -> Episode:
     """World, task, tracker and policy of a setup. InputError for what there is not."""
     scene = make_scene(setup.scene, setup.seed, mode=setup.mode, **setup.fields)
     world = World(scene, ROBOT)
@@ -121,51 +121,69 @@ def build(setup: Setup) -> Stage:
     policy = make_policy(setup.policy, **setup.policy_settings)
     tracker = make_tracker(setup.tracker, **setup.tracker_settings)
     hint = Hint(enters=task.enters, start_px=(x, y))
-    return Stage(setup, world, task, target_mm, hint, SimulatedRig(world, robot.lock), robot, tracker, policy)
+    return Episode(setup, world, task, target_mm, hint, SimulatedRig(world, robot.lock), robot, tracker, policy)
 
 
-def perform(
-    stage: Stage,
+def run_episode(
+    episode: Episode,
     *,
     recorder: Recorder | None = None,
     decide_s: Callable[[int], float] | None = None,
     watch: Callable[[Frame, Observation | None], None] | None = None,
     button: Button | None = None,
-) -> Performance:
+) -> EpisodeResult:
     """Carry out an insertion. watch: told of every picture, with the newest observation. button: of a live one."""
-    setup, task = stage.setup, stage.task
-    stage.tracker.prepare()
-    stage.policy.prepare()
-    judge = Judge(tuple(stage.target_mm.tolist()), longest_s=setup.pace.longest_s)
+    setup, task = episode.setup, episode.task
+    episode.tracker.prepare()
+    episode.policy.prepare()
+    judge = Judge(tuple(episode.target_mm.tolist()), longest_s=setup.pace.longest_s)
     watched, outcome = judge.start(), None
     judged = 0
 
-    def look(now_s: float, shot: Shot | None, seen: Observation | None) -> str | None:
+    def look(now_s: float, capture: Capture | None, seen: Observation | None) -> str | None:
         nonlocal watched, outcome, judged
-        if shot is not None and watch is not None:
-            watch(shot.frame, seen)
-        truths = stage.rig.truths
+        if capture is not None and watch is not None:
+            watch(capture.frame, seen)
+        truths = episode.rig.truths
         while judged < len(truths) and outcome is None:
             watched, outcome = judge.step(watched, truths[judged])
             judged += 1
         return None if outcome is None else f"judged: {outcome.reason}"
 
-    robot, record = stage.robot, recorder or Nobody()
-    eye = Eye.open(stage.tracker, task, stage.hint)
-    mind = Mind.open(stage.policy, task)
+    robot, record = episode.robot, recorder or Nobody()
+    tracking_branch = TrackingBranch.open(episode.tracker, task, episode.hint)
+    policy_branch = PolicyBranch.open(episode.policy, task)
     clock = RealClock() if setup.live else SimulatedClock()  # time begins when all is ready
-    hand = Hand.open(stage.gate, robot, task, clock.now_s(), recorder=record)
+    control_branch = ControlBranch.open(episode.gate, robot, task, clock.now_s(), recorder=record)
     run = (
-        insert(stage.rig, eye, mind, hand, clock, setup.pace, decide_s=decide_s, watch=look)
+        insert(
+            episode.rig,
+            tracking_branch,
+            policy_branch,
+            control_branch,
+            clock,
+            setup.pace,
+            decide_s=decide_s,
+            watch=look,
+        )
         if isinstance(clock, SimulatedClock)
-        else insert_live(stage.rig, eye, mind, hand, clock, setup.pace, watch=look, button=button)
+        else insert_live(
+            episode.rig, tracking_branch, policy_branch, control_branch, clock, setup.pace, watch=look, button=button
+        )
     )
-    if outcome is None and run.stopped and stage.rig.truths:
-        watched, outcome = judge.step(watched, stage.rig.truths[-1], stopped=True)
+    if outcome is None and run.stopped and episode.rig.truths:
+        watched, outcome = judge.step(watched, episode.rig.truths[-1], stopped=True)
     outcome = outcome or judge.give_up(watched)
-    truths = stage.rig.truths
-    target = stage.target_mm
+    truths = episode.rig.truths
+    target = episode.target_mm
     errors = [(t.time_s, math.dist(t.tip_mm, target)) for t in truths if t.tip_mm is not None]
-    return Performance(
-        outcome, run, task, target, hand.refused, hand.held_because, truths, np.array(errors).reshape(-1, 2)
+    return EpisodeResult(
+        outcome,
+        run,
+        task,
+        target,
+        control_branch.refused,
+        control_branch.held_because,
+        truths,
+        np.array(errors).reshape(-1, 2),
     )

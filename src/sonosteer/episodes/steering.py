@@ -17,7 +17,7 @@ from sonosteer.core.arrays import F64
 from sonosteer.core.clock import Clock
 from sonosteer.core.geometry import Point
 from sonosteer.core.protocols import Steerer, Tracker
-from sonosteer.core.types import Action, Frame, Hint, Sighting, TipEstimate, Track
+from sonosteer.core.types import Action, Frame, Hint, TipEstimate, TipMeasurement, Track
 from sonosteer.runtime.ledger import Ledger
 from sonosteer.sim.rig import RigLimits
 from sonosteer.sim.world import World
@@ -106,16 +106,16 @@ def insert(
     try:
         while True:
             tip, sd, frame, estimate = eyes.look()
-            reading = world.read()
+            robot_state = world.read()
             breath = math.sin(math.pi * scene.breathing_hz * world.time_s) ** 4 if breath_known else 0.0
-            depth = reading.depth_mm if tracker is None else min(reading.depth_mm, reading.probe_mm[1])
-            sighting = Sighting(world.time_s, max(depth, 0.0), reading.roll_rad, tip, sd, breath)
+            depth = robot_state.depth_mm if tracker is None else min(robot_state.depth_mm, robot_state.probe_mm[1])
+            measurement = TipMeasurement(world.time_s, max(depth, 0.0), robot_state.roll_rad, tip, sd, breath)
             before_s = clock.now_s()
-            state, turn = steerer.step(state, sighting)
+            state, turn = steerer.step(state, measurement)
             ledger.timed("steer", (clock.now_s() - before_s))
             record.rotation_rad += abs(turn.roll_rad - roll)
             roll = turn.roll_rad
-            record.rows.append(_row(world, sighting, turn))
+            record.rows.append(_row(world, measurement, turn))
             if watch is not None and frame is not None:
                 watch(frame, estimate, record)
             unseen_s = 0.0 if tip is not None else unseen_s + period * DT_S
@@ -159,7 +159,7 @@ def _push(world: World, k: int, roll_rad: float, looking_s: float | None) -> Non
     world.advance(DT_S)
 
 
-def _row(world: World, seen: Sighting, turn: Any) -> tuple[float, ...]:
+def _row(world: World, seen: TipMeasurement, turn: Any) -> tuple[float, ...]:
     state = world.plant.state
     tissue = world.plant.flexible.mechanics.breathing(world.time_s) if world.plant.flexible else np.zeros(2)
     _, y, z = state.tip_mm

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sonosteer.core.arrays import F32
-from sonosteer.core.types import Action, Observation, Reading, Task, TipEstimate
+from sonosteer.core.types import Action, Observation, RobotState, Task, TipEstimate
 
 #: of each of the numbers, as Qwen2.5's free rows allow (`learning/nets/policy.py`)
 BINS = 256
@@ -69,16 +69,21 @@ def forward(task: Task) -> float:
 
 def numbers_of(task: Task, observation: Observation, seen: TipEstimate) -> F32:
     """(len(NUMBERS),) of one moment. seen: the observation's estimate, which must not be lost."""
-    reading, spacing, sign = observation.reading, task.spacing, forward(task)
+    robot_state, spacing, sign = observation.robot_state, task.spacing, forward(task)
     x, y = spacing.to_mm(seen.tip_px)
     goal_x, goal_y = spacing.to_mm(observation.target_px)
     ahead, below = sign * (goal_x - x), goal_y - y
-    c, s = math.cos(reading.angle_rad), math.sin(reading.angle_rad)
+    c, s = math.cos(robot_state.angle_rad), math.sin(robot_state.angle_rad)
     box = (x - HALF_BOX_MM, y - HALF_BOX_MM, x + HALF_BOX_MM, y + HALF_BOX_MM)
     if seen.box_px is not None:
         box = (*spacing.to_mm(seen.box_px[:2]), *spacing.to_mm(seen.box_px[2:]))
     values = (
-        *(reading.depth_mm, reading.speed_mm_s, math.degrees(reading.angle_rad), sign * reading.probe_mm[0]),
+        *(
+            robot_state.depth_mm,
+            robot_state.speed_mm_s,
+            math.degrees(robot_state.angle_rad),
+            sign * robot_state.probe_mm[0],
+        ),
         seen.confidence if seen.visibility is None else seen.visibility,
         max(seen.sd_along_mm, seen.sd_across_mm),
         *box,
@@ -88,10 +93,10 @@ def numbers_of(task: Task, observation: Observation, seen: TipEstimate) -> F32:
     return out
 
 
-def places_of(task: Task, action: Action, reading: Reading) -> F32:
+def places_of(task: Task, action: Action, robot_state: RobotState) -> F32:
     """(len(ACTIONS),) 0..1: what an expert's action would be as an answer, from what the robot read then."""
     said = (
-        math.degrees(action.insertion_angle_rad - reading.angle_rad),
+        math.degrees(action.insertion_angle_rad - robot_state.angle_rad),
         action.insertion_speed_mm_s,
         forward(task) * action.probe_speed_mm_s[0],
     )

@@ -1,7 +1,7 @@
 """Tests of significance and densities, as Paper T uses them. SciPy's, under the paper's names.
 
-Source: Mathiassen et al. 2017 (full reference in `trackers/paper_t.py`), Section IV-A. Like the paper these tests take
-frames as independent, which neighbouring frames of a clip are not: small p-values are too small.
+Source: Mathiassen et al. 2017 (full reference in `trackers/mathiassen2017.py`), Section IV-A. Like the paper these
+tests take frames as independent, which neighbouring frames of a clip are not: small p-values are too small.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.types import Action, Observation, Task
-from sonosteer.policies.geometry import check_task, side, sight
+from sonosteer.policies.geometry import check_task, side, target_offset
 from sonosteer.policies.orders import Axes, order, stay
 
 
@@ -53,13 +53,13 @@ class Constant:
 
     def step(self, state: State, observation: Observation) -> tuple[State, Action]:
         """Push, or stop, or hold where nothing is known."""
-        axes = stay(state.axes, observation.reading, state.task)
-        seen = sight(observation, state.task)
+        axes = stay(state.axes, observation.robot_state, state.task)
+        seen = target_offset(observation, state.task)
         if state.stopped or seen is None:
             return replace(state, axes=axes), order(observation, axes, stop=state.stopped)
         near = state.near + 1 if seen.reached(self.speed_mm_s * self.late_s) else 0
         state = replace(state, axes=axes, near=near, stopped=near >= self.again)
         along = 0.0
         if state.task.technique == "in-plane-moving":
-            along = side(state.task) * self.share * self.speed_mm_s * math.cos(observation.reading.angle_rad)
+            along = side(state.task) * self.share * self.speed_mm_s * math.cos(observation.robot_state.angle_rad)
         return state, order(observation, axes, self.speed_mm_s, (along, 0.0, 0.0), stop=state.stopped)

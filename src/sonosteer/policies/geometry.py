@@ -16,11 +16,11 @@ import numpy as np
 
 from sonosteer.core.config import check_finite
 from sonosteer.core.geometry import Point
-from sonosteer.core.types import Lost, Observation, Reading, Task, Track
+from sonosteer.core.types import Lost, Observation, RobotState, Task, Track
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class TargetOffset:
     """A tip that is known. along_mm, across_mm: from it to the target, along the needle and to its steeper side.
 
     tip_mm: (x, z) in the tissue, which stays when the probe moves. visible: 0..1, how well the tip is seen; by the
@@ -62,32 +62,32 @@ def side(task: Task) -> float:
     return 1.0 if task.enters == "left" else -1.0
 
 
-def sight(observation: Observation, task: Task) -> Sight | None:
+def target_offset(observation: Observation, task: Task) -> TargetOffset | None:
     """What is seen of tip and target; None where the tip is lost, a number is none, or the robot reports a fault."""
-    estimate, reading = observation.estimate, observation.reading
+    estimate, robot_state = observation.estimate, observation.robot_state
     if isinstance(estimate, Lost) or estimate.state is Track.LOST or not known(observation):
         return None
     visible = estimate.confidence if estimate.visibility is None else estimate.visibility
     mm = task.spacing
     x, y = mm.to_mm((observation.target_px[0] - estimate.tip_px[0], observation.target_px[1] - estimate.tip_px[1]))
     across = side(task) * x
-    c, s = math.cos(reading.angle_rad), math.sin(reading.angle_rad)
+    c, s = math.cos(robot_state.angle_rad), math.sin(robot_state.angle_rad)
     tip_x, tip_y = mm.to_mm(estimate.tip_px)
-    return Sight(
+    return TargetOffset(
         across * c + y * s,
         y * c - across * s,
-        (tip_x + reading.probe_mm[0], tip_y + reading.probe_mm[2]),
+        (tip_x + robot_state.probe_mm[0], tip_y + robot_state.probe_mm[2]),
         min(max(visible, 0.0), 1.0),
         estimate.state is Track.TRACKING,
-        reading.angle_rad,
-        reading.depth_mm,
+        robot_state.angle_rad,
+        robot_state.depth_mm,
     )
 
 
 def known(observation: Observation) -> bool:
     """True if every number is one and the robot reports no fault; also where the tip is known to be lost."""
     o, e = observation, observation.estimate
-    if not (finite((o.capture_time_s, *o.target_px)) and readable(o.reading)):
+    if not (finite((o.capture_time_s, *o.target_px)) and usable_robot_state(o.robot_state)):
         return False
     if isinstance(e, Lost):
         return True
@@ -95,9 +95,9 @@ def known(observation: Observation) -> bool:
     return finite((*e.tip_px, e.angle_rad, e.confidence, *seen)) and bool(np.isfinite(e.covariance_mm2).all())
 
 
-def readable(reading: Reading) -> bool:
+def usable_robot_state(robot_state: RobotState) -> bool:
     """True if every encoder says a number and no axis has failed."""
-    r = reading
+    r = robot_state
     return r.fault is None and finite((r.time_s, r.depth_mm, r.speed_mm_s, r.angle_rad, r.roll_rad, *r.probe_mm))
 
 

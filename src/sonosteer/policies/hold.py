@@ -30,5 +30,5 @@ class Hold:
 
     def step(self, state: State, observation: Observation) -> tuple[State, Action]:
         """Hold."""
-        axes = stay(state.axes, observation.reading, state.task)
+        axes = stay(state.axes, observation.robot_state, state.task)
         return replace(state, axes=axes), order(observation, axes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sonosteer.core.types import Action, Observation, Reading, Task, Vector
+from sonosteer.core.types import Action, Observation, RobotState, Task, Vector
 from sonosteer.policies.geometry import finite
 
 LIFETIME_S = 0.35  # ours: from a frame's capture to the expiry of what was decided on it; the gate allows 0.5
@@ -20,11 +20,11 @@ class Axes:
     roll_rad: float
 
 
-def stay(before: Axes | None, reading: Reading, task: Task) -> Axes:
+def stay(before: Axes | None, robot_state: RobotState, task: Task) -> Axes:
     """As last ordered; at first where the encoders are, or as planned while they say nothing."""
     if before is not None:
         return before
-    angle, roll = reading.angle_rad, reading.roll_rad
+    angle, roll = robot_state.angle_rad, robot_state.roll_rad
     return Axes(angle if math.isfinite(angle) else task.angle_rad, roll if math.isfinite(roll) else 0.0)
 
 

@@ -16,8 +16,8 @@ import math
 from dataclasses import dataclass
 
 from sonosteer.core.config import check_finite, check_range
-from sonosteer.core.types import Reading, Task
-from sonosteer.policies.geometry import Sight, side
+from sonosteer.core.types import RobotState, Task
+from sonosteer.policies.geometry import TargetOffset, side
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,39 +62,39 @@ class Principle:
             return self.least
         return self.least + (1.0 - self.least) * (visible - self.low) / (self.high - self.low)
 
-    def in_view(self, sight: Sight) -> bool:
+    def in_view(self, target_offset: TargetOffset) -> bool:
         """True while the tip is tracked and seen halfway well."""
-        return sight.sure and sight.visible >= 0.5 * (self.low + self.high)
+        return target_offset.sure and target_offset.visible >= 0.5 * (self.low + self.high)
 
-    def last_view_mm(self, sight: Sight, depth_mm: float, before_mm: float | None) -> float:
+    def last_view_mm(self, target_offset: TargetOffset, depth_mm: float, before_mm: float | None) -> float:
         """Inserted depth when the tip was last in view; a needle that is drawn back takes it along."""
-        return depth_mm if before_mm is None or self.in_view(sight) else min(before_mm, depth_mm)
+        return depth_mm if before_mm is None or self.in_view(target_offset) else min(before_mm, depth_mm)
 
-    def speed_mm_s(self, sight: Sight, blind_mm: float) -> float:
+    def speed_mm_s(self, target_offset: TargetOffset, blind_mm: float) -> float:
         """Insertion speed. blind_mm: pushed on since the tip was last in view."""
-        if not sight.sure and blind_mm >= self.blind_mm:
+        if not target_offset.sure and blind_mm >= self.blind_mm:
             return 0.0
-        speed = self.fastest_mm_s * self.trust(sight.visible)
-        if not sight.sure:
+        speed = self.fastest_mm_s * self.trust(target_offset.visible)
+        if not target_offset.sure:
             speed = min(speed, self.creep_mm_s)
-        return min(speed, max(sight.along_mm / self.near_s, self.slowest_mm_s))
+        return min(speed, max(target_offset.along_mm / self.near_s, self.slowest_mm_s))
 
-    def angle_rad(self, sight: Sight, task: Task, angle_rad: float, dt_s: float) -> float:
+    def angle_rad(self, target_offset: TargetOffset, task: Task, angle_rad: float, dt_s: float) -> float:
         """Insertion angle to order next: towards the target seen from the entry, about which the needle turns.
 
         Only while the tip is in view and the target is not so near that a turn would rather swing the tip aside.
         """
-        if not self.in_view(sight) or sight.along_mm < 5.0:
+        if not self.in_view(target_offset) or target_offset.along_mm < 5.0:
             return angle_rad
-        lever_mm = max(sight.depth_mm, 0.0) + sight.along_mm
-        wanted = sight.angle_rad + self.turn_gain * math.atan2(sight.across_mm, lever_mm)
+        lever_mm = max(target_offset.depth_mm, 0.0) + target_offset.along_mm
+        wanted = target_offset.angle_rad + self.turn_gain * math.atan2(target_offset.across_mm, lever_mm)
         wanted = min(max(wanted, task.angle_rad - self.turn_rad), task.angle_rad + self.turn_rad)
         most = self.turn_rad_s * dt_s
         return angle_rad + min(max(wanted - angle_rad, -most), most)
 
-    def probe_mm_s(self, speed_mm_s: float, reading: Reading, task: Task) -> float:
+    def probe_mm_s(self, speed_mm_s: float, robot_state: RobotState, task: Task) -> float:
         """Speed of the probe along the image: a share of the needle's, so that the tip stays in view."""
         if task.technique != "in-plane-moving":
             return 0.0
-        speed = side(task) * self.share * speed_mm_s * math.cos(reading.angle_rad)
-        return 0.0 if side(task) * reading.probe_mm[0] >= self.probe_mm and speed_mm_s > 0 else speed
+        speed = side(task) * self.share * speed_mm_s * math.cos(robot_state.angle_rad)
+        return 0.0 if side(task) * robot_state.probe_mm[0] >= self.probe_mm and speed_mm_s > 0 else speed

@@ -14,7 +14,7 @@ from typing import Any
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.protocols import Policy
 from sonosteer.core.types import Action, Observation, Task
-from sonosteer.policies.geometry import check_task, known, sight
+from sonosteer.policies.geometry import check_task, known, target_offset
 from sonosteer.policies.table import make_policy
 
 
@@ -97,7 +97,7 @@ class Seek:
         speed = min(action.insertion_speed_mm_s, self.slow_mm_s)
         share = speed / action.insertion_speed_mm_s if action.insertion_speed_mm_s > 0 else 1.0
         along, _, down = action.probe_speed_mm_s
-        fast = abs(observation.reading.speed_mm_s) > 2.0 * self.slow_mm_s + 1.0
+        fast = abs(observation.robot_state.speed_mm_s) > 2.0 * self.slow_mm_s + 1.0
         across = 0.0 if fast else self._across(state.climb, observation)
         return state, replace(action, insertion_speed_mm_s=speed, probe_speed_mm_s=(along * share, across, down))
 
@@ -107,10 +107,10 @@ class Seek:
 
     def _follow(self, state: State, o: Observation) -> State:
         """Begin, go on with or end a search."""
-        seen = sight(o, state.task)
+        seen = target_offset(o, state.task)
         now, visible = o.capture_time_s, 0.0 if seen is None else seen.visible
         smooth = visible if state.visible is None else state.visible + 0.3 * (visible - state.visible)
-        y = o.reading.probe_mm[1]
+        y = o.robot_state.probe_mm[1]
         state = replace(state, visible=smooth, first_y_mm=y if state.first_y_mm is None else state.first_y_mm)
         if state.climb is None:
             if smooth >= self.enough or now < state.rests_until_s:
@@ -124,7 +124,7 @@ class Seek:
     def _look(self, climb: Climb, o: Observation, visible: float) -> Climb:
         """Count what is seen once the probe is where it shall be."""
         if climb.since_s is None:
-            there = abs(o.reading.probe_mm[1] - climb.y_mm) < 0.25
+            there = abs(o.robot_state.probe_mm[1] - climb.y_mm) < 0.25
             return replace(climb, since_s=o.capture_time_s, looks=0, total=0.0) if there else climb
         return replace(climb, looks=climb.looks + 1, total=climb.total + visible)
 
@@ -147,5 +147,5 @@ class Seek:
         return replace(state, climb=Climb(y, way, None, 0, 0.0, here, best, climb.tries + 1))
 
     def _across(self, climb: Climb, o: Observation) -> float:
-        gap = climb.y_mm - o.reading.probe_mm[1]
+        gap = climb.y_mm - o.robot_state.probe_mm[1]
         return min(max(gap / 0.2, -self.speed_mm_s), self.speed_mm_s)

@@ -27,9 +27,9 @@ from sonosteer.core.arrays import F64
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.frozen import load_locked, lock_fields
 from sonosteer.core.geometry import Point
-from sonosteer.core.types import Action, Observation, Reading, Task
+from sonosteer.core.types import Action, Observation, RobotState, Task
 from sonosteer.needle.bicycle import section
-from sonosteer.policies.geometry import Sight, side, sight
+from sonosteer.policies.geometry import TargetOffset, side, target_offset
 from sonosteer.policies.visibility import State as Seen
 from sonosteer.policies.visibility import Visibility
 
@@ -112,24 +112,26 @@ class Steer:
         known, action = self.push.step(state.seen, observation)
         roll = action.base_rotation_rad if state.roll_rad is None else state.roll_rad
         state = replace(state, seen=known, roll_rad=roll)
-        seen = sight(observation, task)
-        if seen is not None and seen.sure and not action.stop and _near(seen, observation.reading):
-            state = self._learn(state, task, seen, observation.reading)
-            state = self._turn(state, seen, observation.reading)
+        seen = target_offset(observation, task)
+        if seen is not None and seen.sure and not action.stop and _near(seen, observation.robot_state):
+            state = self._learn(state, task, seen, observation.robot_state)
+            state = self._turn(state, seen, observation.robot_state)
         assert state.roll_rad is not None
         return state, replace(action, base_rotation_rad=state.roll_rad)
 
-    def _learn(self, state: State, task: Task, seen: Sight, reading: Reading) -> State:
+    def _learn(self, state: State, task: Task, seen: TargetOffset, robot_state: RobotState) -> State:
         """One more sight for the fit; only way that is gained counts."""
         fit = state.fit
         if fit is None:
             sd = np.array([self.sd_mm, self.slope_sd, self.kappa_sd])
             prior = np.diag(sd**-2)
-            return replace(state, fit=Fit(seen.tip_mm, reading.depth_mm, prior, prior @ [0.0, 0.0, self.kappa_per_mm]))
-        gained = reading.depth_mm - fit.depth_mm - fit.way_mm
+            return replace(
+                state, fit=Fit(seen.tip_mm, robot_state.depth_mm, prior, prior @ [0.0, 0.0, self.kappa_per_mm])
+            )
+        gained = robot_state.depth_mm - fit.depth_mm - fit.way_mm
         if gained < 0.2:
             return state
-        pull = -math.cos(reading.roll_rad)
+        pull = -math.cos(robot_state.roll_rad)
         q = fit.q + fit.q_slope * gained + 0.5 * pull * gained**2
         way, slope = fit.way_mm + gained, fit.q_slope + pull * gained
         c, s = math.cos(task.angle_rad), math.sin(task.angle_rad)
@@ -144,25 +146,25 @@ class Steer:
         vector = keep * fit.vector + weight * y * row + prior @ [0.0, 0.0, self.kappa_per_mm]
         return replace(state, fit=Fit(fit.origin_mm, fit.depth_mm, information, vector, way, q, slope))
 
-    def _turn(self, state: State, seen: Sight, reading: Reading) -> State:
+    def _turn(self, state: State, seen: TargetOffset, robot_state: RobotState) -> State:
         """Half a turn, if the best event point is now."""
         fit, left = state.fit, seen.along_mm
         assert state.roll_rad is not None
-        rolling = abs(reading.roll_rad - state.roll_rad) > 0.3
-        too_soon = reading.depth_mm - state.turned_mm < self.apart_mm
+        rolling = abs(robot_state.roll_rad - state.roll_rad) > 0.3
+        too_soon = robot_state.depth_mm - state.turned_mm < self.apart_mm
         if fit is None or fit.way_mm < 5.0 or rolling or too_soon or left < self.apart_mm:
             return state
         if state.turns >= self.most_turns:
             return state
         _, slope, kappa = fit.solved()
-        turn = reading.angle_rad - state.seen.task.angle_rad
-        pull = -math.copysign(max(kappa, 0.0), math.cos(reading.roll_rad))
+        turn = robot_state.angle_rad - state.seen.task.angle_rad
+        pull = -math.copysign(max(kappa, 0.0), math.cos(robot_state.roll_rad))
         miss = event_points(pull, slope - turn, left, seen.across_mm)
         if miss[0] > min(miss) + 1e-9 or miss[-1] - miss[0] < self.gain_mm:
             return state
         back = -math.pi if state.turns % 2 else math.pi  # there and back: the base does not wind up
         roll = state.roll_rad + back
-        return replace(state, roll_rad=roll, turns=state.turns + 1, turned_mm=reading.depth_mm)
+        return replace(state, roll_rad=roll, turns=state.turns + 1, turned_mm=robot_state.depth_mm)
 
 
 def event_points(pull_per_mm: float, slope_rad: float, left_mm: float, across_mm: float, n: int = 8) -> list[float]:
@@ -180,7 +182,14 @@ def event_points(pull_per_mm: float, slope_rad: float, left_mm: float, across_mm
     return out
 
 
-def _near(seen: Sight, reading: Reading) -> bool:
+def _near(seen: TargetOffset, robot_state: RobotState) -> bool:
     """True if every number is one that a needle can have."""
-    said = (*seen.tip_mm, seen.along_mm, seen.across_mm, reading.depth_mm, reading.roll_rad, reading.angle_rad)
+    said = (
+        *seen.tip_mm,
+        seen.along_mm,
+        seen.across_mm,
+        robot_state.depth_mm,
+        robot_state.roll_rad,
+        robot_state.angle_rad,
+    )
     return all(abs(v) < FAR for v in said)

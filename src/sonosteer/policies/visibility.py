@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from sonosteer.core.config import check_range
 from sonosteer.core.types import Action, Observation, Task
-from sonosteer.policies.geometry import Sight, check_task, sight
+from sonosteer.policies.geometry import TargetOffset, check_task, target_offset
 from sonosteer.policies.orders import Axes, order, stay
 from sonosteer.policies.principle import Principle
 
@@ -48,20 +48,20 @@ class Visibility:
 
     def step(self, state: State, observation: Observation) -> tuple[State, Action]:
         """Push as fast as the tip is seen, turn towards the target, stop there, wait where nothing is known."""
-        axes = stay(state.axes, observation.reading, state.task)
-        seen = sight(observation, state.task)
+        axes = stay(state.axes, observation.robot_state, state.task)
+        seen = target_offset(observation, state.task)
         if state.stopped or seen is None:
             return replace(state, axes=axes), order(observation, axes, stop=state.stopped)
         state = self._look(replace(state, axes=axes), observation, seen)
-        reading, rule = observation.reading, self.principle
-        speed = rule.speed_mm_s(seen, reading.depth_mm - (state.seen_mm or 0.0))
+        robot_state, rule = observation.robot_state, self.principle
+        speed = rule.speed_mm_s(seen, robot_state.depth_mm - (state.seen_mm or 0.0))
         assert state.axes is not None
-        probe = rule.probe_mm_s(speed, reading, state.task)
+        probe = rule.probe_mm_s(speed, robot_state, state.task)
         return state, order(observation, state.axes, speed, (probe, 0.0, 0.0), stop=state.stopped)
 
-    def _look(self, state: State, observation: Observation, seen: Sight) -> State:
+    def _look(self, state: State, observation: Observation, seen: TargetOffset) -> State:
         """Where the tip was last in view, how near it is, and where the needle shall point."""
-        reading, rule = observation.reading, self.principle
+        robot_state, rule = observation.robot_state, self.principle
         assert state.axes is not None
         now = observation.capture_time_s
         dt_s = 0.0 if state.last_s is None else min(max(now - state.last_s, 0.0), 0.2)
@@ -70,7 +70,7 @@ class Visibility:
         return replace(
             state,
             axes=replace(state.axes, angle_rad=angle),
-            seen_mm=rule.last_view_mm(seen, reading.depth_mm, state.seen_mm),
+            seen_mm=rule.last_view_mm(seen, robot_state.depth_mm, state.seen_mm),
             last_s=now,
             near=near,
             stopped=near >= self.again,

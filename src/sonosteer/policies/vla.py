@@ -90,7 +90,7 @@ class Vla:
 
     def step(self, state: State, observation: Observation) -> tuple[State, Action]:
         """One action. InputError if the tracker hands over no features, or those of another network."""
-        axes = stay(state.axes, observation.reading, state.task)
+        axes = stay(state.axes, observation.robot_state, state.task)
         state = replace(state, axes=axes)
         seen = observation.estimate
         if state.stopped or isinstance(seen, Lost) or not known(observation):
@@ -101,7 +101,7 @@ class Vla:
         if reply.stop >= self.stop_at:
             return replace(state, stopped=True), self._dated(order(observation, axes, stop=True))
         turn, insertion, probe = (r.value(min(max(p, 0.0), 1.0)) for r, p in zip(ACTIONS, reply.places, strict=True))
-        now = observation.reading.angle_rad
+        now = observation.robot_state.angle_rad
         axes = replace(axes, angle_rad=now + math.radians(turn))
         wanted = order(observation, axes, insertion, (forward(state.task) * probe, 0.0, 0.0))
         return replace(state, axes=axes), self._dated(wanted)

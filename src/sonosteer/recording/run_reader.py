@@ -33,7 +33,7 @@ class Recorded:
     what: Any
 
 
-class RunReading:
+class RunReader:
     """A recording, opened: what is in it, and whether it is whole. InputError where there is nothing that can be read.
 
     counts: messages per topic. until_s: the latest time in it. cut: why it ends early, None for a complete one.

@@ -12,7 +12,7 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from sonosteer.core.types import Action, Estimate, Observation, Reading
+from sonosteer.core.types import Action, Estimate, Observation, RobotState
 from sonosteer.recording.wire import TAG, Arrival
 
 #: of the file: a reader refuses what it does not know
@@ -63,7 +63,7 @@ VERDICT = (
     | {"bounded": {"type": "array", "items": TEXT}}
 )
 TICK = {
-    "reading": shown(Reading),
+    "robot_state": shown(RobotState),
     "estimate": WHOLE,
     "action": WHOLE,
     "faults": {"type": "array", "items": TEXT},

@@ -28,12 +28,12 @@ from sonosteer.core.types import (
     Lost,
     Observation,
     Pixels,
-    Reading,
-    Sighting,
+    RobotState,
+    RollCommand,
     Task,
     TipEstimate,
+    TipMeasurement,
     Truth,
-    Turn,
 )
 
 Kind = TypeVar("Kind")
@@ -70,7 +70,7 @@ _OF_FRAME = tuple(f.name for f in fields(Frame) if f.name != "pixels")
 TYPES: dict[str, Any] = {
     cls.__name__: cls
     for cls in (
-        *(Action, Arrival, Hint, Lost, Observation, Reading, Sighting, Task, TipEstimate, Truth, Turn),
+        *(Action, Arrival, Hint, Lost, Observation, RobotState, TipMeasurement, Task, TipEstimate, Truth, RollCommand),
         *(Spacing, LinearProbe, ConvexProbe),
     )
 }

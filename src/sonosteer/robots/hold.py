@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sonosteer.core.clock import Clock, SimulatedClock
 from sonosteer.core.errors import RobotError
-from sonosteer.core.types import Reading
+from sonosteer.core.types import RobotState
 from sonosteer.safety.gate import Cleared
 
 
@@ -16,10 +16,10 @@ class Hold:
         self._angle_rad = angle_rad
         self._closed = False
 
-    def read(self) -> Reading:
+    def read(self) -> RobotState:
         """The encoders, now: always the same place."""
         self._check()
-        return Reading(self._clock.now_s(), 0.0, 0.0, self._angle_rad, 0.0, (0.0, 0.0, 0.0))
+        return RobotState(self._clock.now_s(), 0.0, 0.0, self._angle_rad, 0.0, (0.0, 0.0, 0.0))
 
     def send(self, order: Cleared) -> None:
         """Take an order and let it be."""

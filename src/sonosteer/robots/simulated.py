@@ -7,7 +7,7 @@ import threading
 from typing import Literal
 
 from sonosteer.core.errors import InputError, RobotError
-from sonosteer.core.types import Action, Reading
+from sonosteer.core.types import Action, RobotState
 from sonosteer.safety.gate import Cleared
 from sonosteer.sim.world import World
 
@@ -41,7 +41,7 @@ class SimulatedRobot:
         """Someone has put it right."""
         self.fault = None
 
-    def read(self) -> Reading:
+    def read(self) -> RobotState:
         """The encoders, now. RobotError when it is gone."""
         self._reach()
         with self.lock:
@@ -78,8 +78,10 @@ class SimulatedRobot:
                 return
             now = self._world.time_s
             if self._held is None:
-                reading = self._world.read()  # once: a goal read anew each time would wander with the encoders' noise
-                self._held = reading.angle_rad, reading.roll_rad
+                robot_state = (
+                    self._world.read()
+                )  # once: a goal read anew each time would wander with the encoders' noise
+                self._held = robot_state.angle_rad, robot_state.roll_rad
             self.held_because = reason
             angle, roll = self._held
             self._tell(Action(-1, now, math.inf, 0.0, angle, roll, (0.0, 0.0, 0.0), stop=True))

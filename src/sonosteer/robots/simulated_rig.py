@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from sonosteer.core.types import Shot
+from sonosteer.core.types import Capture
 from sonosteer.sim.truth import NeedleTruth
 from sonosteer.sim.world import World
 
@@ -18,7 +18,7 @@ class SimulatedRig:
         self.truths: list[NeedleTruth] = []
         self._due_s = 0.0
 
-    def shot(self, now_s: float) -> Shot | None:
+    def capture(self, now_s: float) -> Capture | None:
         """The picture that is due, None before it is."""
         world = self.world
         if world.time_s < self._due_s - 1e-9:
@@ -26,10 +26,10 @@ class SimulatedRig:
         period = 1.0 / world.scene.rate_hz
         self._due_s = max(self._due_s + period, world.time_s - period)
         with self.lock:
-            reading = world.read()
+            robot_state = world.read()
         frame, truth = world.look()
         self.truths.append(truth)
-        return Shot(frame, reading, now_s)
+        return Capture(frame, robot_state, now_s)
 
     def advance(self, dt_s: float) -> None:
         """Let the world's time pass."""

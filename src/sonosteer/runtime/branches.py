@@ -18,10 +18,10 @@ from typing import Any, Protocol
 
 from sonosteer.core.errors import InputError, RobotError
 from sonosteer.core.protocols import Policy, Tracker
-from sonosteer.core.types import Action, Estimate, Frame, Hint, Lost, Observation, Reading, Shot, Task
+from sonosteer.core.types import Action, Capture, Estimate, Frame, Hint, Lost, Observation, RobotState, Task
 from sonosteer.runtime.button import Button
 from sonosteer.runtime.replies import check_action, check_estimate
-from sonosteer.safety.gate import Cleared, Gate, GateState, Moment, Refused
+from sonosteer.safety.gate import Cleared, Gate, GateInput, GateState, Refused
 from sonosteer.safety.robot import Robot
 from sonosteer.safety.watchdog import StreamState, StreamWatch, fingerprint
 
@@ -60,7 +60,7 @@ class Nobody:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Thought:
+class Decision:
     """An action, the observation it came from, and when the policy began and ended."""
 
     observation: Observation
@@ -70,7 +70,7 @@ class Thought:
 
 
 @dataclass
-class Eye:
+class TrackingBranch:
     """Frames -> observations. A tracker that raises, or talks nonsense, is a fault, and its estimate is lost."""
 
     tracker: Tracker[Any]
@@ -79,16 +79,16 @@ class Eye:
     fault: str | None = None
 
     @classmethod
-    def open(cls, tracker: Tracker[Any], task: Task, hint: Hint) -> Eye:
+    def open(cls, tracker: Tracker[Any], task: Task, hint: Hint) -> TrackingBranch:
         """At the beginning of a task."""
         return cls(tracker, task, tracker.start(hint))
 
-    def see(self, shot: Shot) -> Observation:
+    def see(self, capture: Capture) -> Observation:
         """Track one frame, and say with what else the policy is to see it."""
-        frame, estimate = shot.frame, self.track(shot.frame)
-        target = self.task.target_at(shot.reading.probe_mm)
+        frame, estimate = capture.frame, self.track(capture.frame)
+        target = self.task.target_at(capture.robot_state.probe_mm)
         features = getattr(self.state, "features", None)
-        return Observation(frame.index, frame.time_s, estimate, shot.reading, target, features)
+        return Observation(frame.index, frame.time_s, estimate, capture.robot_state, target, features)
 
     def track(self, frame: Frame) -> Estimate:
         """Track one frame; where the tracker breaks, its state stays as it was."""
@@ -103,7 +103,7 @@ class Eye:
 
 
 @dataclass
-class Mind:
+class PolicyBranch:
     """Observations -> actions. A policy that raises, or talks nonsense, is a fault."""
 
     policy: Policy[Any]
@@ -111,7 +111,7 @@ class Mind:
     fault: str | None = None
 
     @classmethod
-    def open(cls, policy: Policy[Any], task: Task) -> Mind:
+    def open(cls, policy: Policy[Any], task: Task) -> PolicyBranch:
         """At the beginning of a task."""
         return cls(policy, policy.start(task))
 
@@ -128,11 +128,12 @@ class Mind:
 
 
 @dataclass
-class Hand:
+class ControlBranch:
     """Asks the gate every control period and tells the robot. stop: whose stop button was pressed, and why.
 
-    commanded: frame -> seconds from its acquisition to the first order that came of it. reading: None while the robot
-    says nothing. gone: why it did not answer a period ago; one that is back is held for a period, to start from rest.
+    commanded: frame -> seconds from its acquisition to the first order that came of it. robot_state: None while the
+    robot says nothing. gone: why it did not answer a period ago; one that is back is held for a period, to start from
+    rest.
     """
 
     gate: Gate
@@ -149,16 +150,16 @@ class Hand:
     last: Cleared | Refused | None = None
     commanded: dict[int, float] = field(default_factory=dict)
     newest: Action | None = None
-    reading: Reading | None = None
+    robot_state: RobotState | None = None
     gone: str | None = None
 
     @classmethod
-    def open(cls, gate: Gate, robot: Robot, task: Task, now_s: float, **more: Any) -> Hand:
+    def open(cls, gate: Gate, robot: Robot, task: Task, now_s: float, **more: Any) -> ControlBranch:
         """At the beginning of a task."""
         watch = StreamWatch(gate.limits)
-        hand = cls(gate, robot, task, gate.start(now_s), watch, watch.start(now_s), **more)
-        hand.recorder.write("/event", now_s, {"text": "the gate starts", GATE_STARTS: now_s})
-        return hand
+        control_branch = cls(gate, robot, task, gate.start(now_s), watch, watch.start(now_s), **more)
+        control_branch.recorder.write("/event", now_s, {"text": "the gate starts", GATE_STARTS: now_s})
+        return control_branch
 
     def frame_came(self, frame: Frame, now_s: float) -> None:
         """Told of every frame as it arrives, whether or not anybody has time for it."""
@@ -177,28 +178,28 @@ class Hand:
         """One control period: the newest action goes through the gate, and out or not."""
         action = self.newest
         try:
-            reading = self.reading = self.robot.read()
+            robot_state = self.robot_state = self.robot.read()
         except RobotError as e:
-            self.reading = None
+            self.robot_state = None
             return self._lost_robot(now_s, str(e))
-        moment = Moment(
+        gate_input = GateInput(
             now_s,
-            reading,
+            robot_state,
             None if observation is None else observation.estimate,
             self.task.spacing,
             (*faults, *self.watch.reasons(self.stream, now_s), *filter(None, (self.recorder.failed, self.gone))),
             self.stop,
         )
         self.gone = None
-        self.state, verdict = self.gate.clear(self.state, action, moment)
+        self.state, verdict = self.gate.clear(self.state, action, gate_input)
         try:
             if isinstance(verdict, Cleared):
                 self.robot.send(verdict)
             else:
                 self.robot.hold(verdict.reason)
         except RobotError as e:
-            return self._lost_robot(now_s, str(e), moment)
-        self._note(now_s, moment, action, verdict)
+            return self._lost_robot(now_s, str(e), gate_input)
+        self._note(now_s, gate_input, action, verdict)
         return verdict
 
     def press(self, why: str = "the operator pressed stop") -> None:
@@ -227,16 +228,18 @@ class Hand:
         with contextlib.suppress(RobotError):
             self.robot.hold(reason)
 
-    def _lost_robot(self, now_s: float, why: str, moment: Moment | None = None) -> Refused:
-        """A robot that refuses or is gone: its own orders expire. moment: what the gate was told."""
+    def _lost_robot(self, now_s: float, why: str, gate_input: GateInput | None = None) -> Refused:
+        """A robot that refuses or is gone: its own orders expire. gate_input: what the gate was told."""
         verdict = Refused(ROBOT, None, None, "", f"the robot does not answer: {why}")
         self.gone = f"the robot did not answer a period ago: {why}"
         with contextlib.suppress(RobotError):
             self.robot.hold(verdict.reason)
-        self._note(now_s, moment, self.newest, verdict)
+        self._note(now_s, gate_input, self.newest, verdict)
         return verdict
 
-    def _note(self, now_s: float, moment: Moment | None, action: Action | None, verdict: Cleared | Refused) -> None:
+    def _note(
+        self, now_s: float, gate_input: GateInput | None, action: Action | None, verdict: Cleared | Refused
+    ) -> None:
         self.ticks += 1
         self.last = verdict
         if isinstance(verdict, Refused):
@@ -245,12 +248,12 @@ class Hand:
                 self.refused[verdict.rule] += 1
         elif action is not None:
             self.commanded.setdefault(action.frame_index, now_s - action.capture_time_s)
-        estimate = None if moment is None else moment.estimate
+        estimate = None if gate_input is None else gate_input.estimate
         what = {
-            "reading": None if moment is None else moment.reading,
+            "robot_state": None if gate_input is None else gate_input.robot_state,
             "estimate": None if estimate is None else estimate.frame_index,
             "action": None if action is None else action.frame_index,
-            "faults": () if moment is None else moment.faults,
+            "faults": () if gate_input is None else gate_input.faults,
             "stop": self.stop,
             "verdict": verdict,
         }

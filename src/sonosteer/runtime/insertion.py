@@ -14,9 +14,9 @@ from typing import Protocol, TypeAlias
 
 from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.errors import InputError
-from sonosteer.core.types import Lost, Observation, Reading, Shot
-from sonosteer.recording.frame_fates import FrameFates
-from sonosteer.runtime.branches import Eye, Hand, Mind, Thought
+from sonosteer.core.types import Capture, Lost, Observation, RobotState
+from sonosteer.recording.frame_ledger import FrameFates
+from sonosteer.runtime.branches import ControlBranch, Decision, PolicyBranch, TrackingBranch
 from sonosteer.safety.gate import Cleared, Refused
 
 
@@ -44,13 +44,13 @@ class Pace:
 
 
 #: (time, the newest shot if there is a new one, the newest observation) -> why the run is over, or None
-Watch: TypeAlias = Callable[[float, Shot | None, Observation | None], str | None]
+Watch: TypeAlias = Callable[[float, Capture | None, Observation | None], str | None]
 
 
 class Rig(Protocol):
     """A world that moves on a clock of its own: camera, encoders, time."""
 
-    def shot(self, now_s: float) -> Shot | None:
+    def capture(self, now_s: float) -> Capture | None:
         """The picture that is there since the last call, None if there is none yet."""
         ...
 
@@ -66,7 +66,7 @@ class Run:
     ended: str = ""
     stopped: bool = False
     fates: FrameFates = field(default_factory=FrameFates)
-    thoughts: int = 0
+    decisions: int = 0
     time_s: float = 0.0
     rows: list[tuple[float, ...]] = field(default_factory=list)
 
@@ -76,9 +76,9 @@ ROWS = ("time_s", "depth_mm", "speed_mm_s", "ordered_mm_s", "visibility", "probe
 
 def insert(
     rig: Rig,
-    eye: Eye,
-    mind: Mind,
-    hand: Hand,
+    tracking_branch: TrackingBranch,
+    policy_branch: PolicyBranch,
+    control_branch: ControlBranch,
     clock: SimulatedClock,
     pace: Pace = Pace(),
     *,
@@ -90,12 +90,12 @@ def insert(
     watch: called every control period, may say why the run is over. Ctrl-C ends it, too; what
     was done is in the result. The robot is told to hold whatever ends it.
     """
-    loop = _Loop(rig, eye, mind, hand, pace, decide_s or (lambda k: pace.decide_s))
+    loop = _Loop(rig, tracking_branch, policy_branch, control_branch, pace, decide_s or (lambda k: pace.decide_s))
     try:
         while not loop.run.ended:
             now = clock.now_s()
-            shot, observation = loop.tick(now)
-            said = None if watch is None else watch(now, shot, observation)
+            capture, observation = loop.tick(now)
+            said = None if watch is None else watch(now, capture, observation)
             loop.run.ended = loop.run.ended or said or ""
             rig.advance(pace.period_s)
             clock.advance(pace.period_s)
@@ -107,43 +107,51 @@ def insert(
 
 
 def row_of(
-    now_s: float, reading: Reading | None, seen: Observation | None, verdict: Cleared | Refused
+    now_s: float, robot_state: RobotState | None, seen: Observation | None, verdict: Cleared | Refused
 ) -> tuple[float, ...] | None:
     """A row of ROWS; None while the robot says nothing."""
-    if reading is None:
+    if robot_state is None:
         return None
     visible = None if seen is None or isinstance(seen.estimate, Lost) else seen.estimate.visibility
     ordered = verdict.insertion_speed_mm_s if isinstance(verdict, Cleared) else 0.0
     return (
-        *(now_s, reading.depth_mm, reading.speed_mm_s, ordered, math.nan if visible is None else visible),
-        *(reading.probe_mm[0], float(not isinstance(verdict, Cleared))),
+        *(now_s, robot_state.depth_mm, robot_state.speed_mm_s, ordered, math.nan if visible is None else visible),
+        *(robot_state.probe_mm[0], float(not isinstance(verdict, Cleared))),
     )
 
 
-def note_used(run: Run, hand: Hand, index: int, now_s: float) -> None:
+def note_used(run: Run, control_branch: ControlBranch, index: int, now_s: float) -> None:
     """The tracker takes a frame; those that waited longer are late."""
     for late in run.fates.used(index):
-        hand.recorder.write("/frame", now_s, {"index": late, "fate": "late"})
-    hand.recorder.write("/frame", now_s, {"index": index, "fate": "used"})
+        control_branch.recorder.write("/frame", now_s, {"index": late, "fate": "late"})
+    control_branch.recorder.write("/frame", now_s, {"index": index, "fate": "used"})
 
 
-def note_seen(hand: Hand, seen: Observation, now_s: float, started_s: float, done_s: float) -> None:
+def note_seen(control_branch: ControlBranch, seen: Observation, now_s: float, started_s: float, done_s: float) -> None:
     """An estimate is about to be handed over: a replay wants it recorded before the hand is asked about it."""
-    hand.recorder.write("/estimate", now_s, {"estimate": seen.estimate, "started_s": started_s, "done_s": done_s})
+    control_branch.recorder.write(
+        "/estimate", now_s, {"estimate": seen.estimate, "started_s": started_s, "done_s": done_s}
+    )
 
 
-def note_thought(hand: Hand, thought: Thought, now_s: float) -> None:
+def note_thought(control_branch: ControlBranch, decision: Decision, now_s: float) -> None:
     """An action is about to be handed over, as `note_seen` has it."""
-    what = {"observation": thought.observation, "action": thought.action}
-    hand.recorder.write("/decision", now_s, {**what, "started_s": thought.started_s, "done_s": thought.done_s})
+    what = {"observation": decision.observation, "action": decision.action}
+    control_branch.recorder.write(
+        "/decision", now_s, {**what, "started_s": decision.started_s, "done_s": decision.done_s}
+    )
 
 
-def ended_by(run: Run, hand: Hand, pace: Pace, running_s: float, still_s: float, rested_s: float) -> str:
+def ended_by(
+    run: Run, control_branch: ControlBranch, pace: Pace, running_s: float, still_s: float, rested_s: float
+) -> str:
     """Why a run is over, "" while it is not."""
     if run.stopped:
         return "stopped by the policy" if rested_s >= pace.settle_s else ""
     if still_s > pace.patience_s:
-        return "held: " + (hand.last.reason if isinstance(hand.last, Refused) else "the policy does not push")
+        return "held: " + (
+            control_branch.last.reason if isinstance(control_branch.last, Refused) else "the policy does not push"
+        )
     return f"not there after {pace.longest_s:g} s" if running_s >= pace.longest_s else ""
 
 
@@ -151,86 +159,97 @@ class _Loop:
     """Who is busy until when, and with what."""
 
     def __init__(
-        self, rig: Rig, eye: Eye, mind: Mind, hand: Hand, pace: Pace, decide_s: Callable[[int], float]
+        self,
+        rig: Rig,
+        tracking_branch: TrackingBranch,
+        policy_branch: PolicyBranch,
+        control_branch: ControlBranch,
+        pace: Pace,
+        decide_s: Callable[[int], float],
     ) -> None:
-        self.rig, self.eye, self.mind, self.hand = rig, eye, mind, hand
+        self.rig, self.tracking_branch, self.policy_branch, self.control_branch = (
+            rig,
+            tracking_branch,
+            policy_branch,
+            control_branch,
+        )
         self.pace, self.decide_s = pace, decide_s
         self.run = Run()
-        self.waiting: Shot | None = None
+        self.waiting: Capture | None = None
         self.seen: Observation | None = None
         self.looking: tuple[float, float, Observation] | None = None  # started, due, with what
-        self.thinking: tuple[float, float, Thought | None] | None = None
+        self.thinking: tuple[float, float, Decision | None] | None = None
         self.considered = -1
         self.moved_s = 0.0
         self.rested_s = 0.0
 
-    def tick(self, now: float) -> tuple[Shot | None, Observation | None]:
-        shot = self._camera(now)
+    def tick(self, now: float) -> tuple[Capture | None, Observation | None]:
+        capture = self._camera(now)
         self._hand_over(now)
         self._begin(now)
-        faults = tuple(filter(None, (self.eye.fault, self.mind.fault)))
-        verdict = self.hand.tick(now, self.seen, faults)
+        faults = tuple(filter(None, (self.tracking_branch.fault, self.policy_branch.fault)))
+        verdict = self.control_branch.tick(now, self.seen, faults)
         self._judge(now, verdict)
-        return shot, self.seen
+        return capture, self.seen
 
-    def _camera(self, now: float) -> Shot | None:
-        shot = self.rig.shot(now)
-        if shot is None:
+    def _camera(self, now: float) -> Capture | None:
+        capture = self.rig.capture(now)
+        if capture is None:
             return None
-        frame = shot.frame
-        self.hand.frame_came(frame, now)
+        frame = capture.frame
+        self.control_branch.frame_came(frame, now)
         self.run.fates.captured(frame.index)
-        self.waiting = shot
-        return shot
+        self.waiting = capture
+        return capture
 
     def _hand_over(self, now: float) -> None:
         if self.looking is not None and self.looking[1] <= now + 1e-9:
             started, due, seen = self.looking
             self.seen, self.looking = seen, None
-            note_seen(self.hand, seen, now, started, due)
+            note_seen(self.control_branch, seen, now, started, due)
             self.run.fates.tracked(seen.frame_index, due - seen.capture_time_s)
         if self.thinking is not None and self.thinking[1] <= now + 1e-9:
-            thought, self.thinking = self.thinking[2], None
-            if thought is not None:
-                self.run.thoughts += 1
-                note_thought(self.hand, thought, now)
-                self.run.fates.decided(thought.observation.frame_index, now - thought.observation.capture_time_s)
-                self.hand.propose(thought.action, now)
+            decision, self.thinking = self.thinking[2], None
+            if decision is not None:
+                self.run.decisions += 1
+                note_thought(self.control_branch, decision, now)
+                self.run.fates.decided(decision.observation.frame_index, now - decision.observation.capture_time_s)
+                self.control_branch.propose(decision.action, now)
 
     def _begin(self, now: float) -> None:
         free = self.looking is None and (self.pace.asynchronous or self.thinking is None)
         if free and self.waiting is not None:
-            shot, self.waiting = self.waiting, None
+            capture, self.waiting = self.waiting, None
             took = self.pace.track_s if self.pace.asynchronous else self.pace.together_s
-            seen = self.eye.see(shot)
-            note_used(self.run, self.hand, shot.frame.index, now)
+            seen = self.tracking_branch.see(capture)
+            note_used(self.run, self.control_branch, capture.frame.index, now)
             self.looking = (now, now + took, seen)
             if not self.pace.asynchronous:
                 self._think(seen, now, now + took)
         newer = self.seen is not None and self.seen.frame_index > self.considered
         if self.pace.asynchronous and self.thinking is None and newer and self.seen is not None:
-            self._think(self.seen, now, now + self.decide_s(self.run.thoughts))
+            self._think(self.seen, now, now + self.decide_s(self.run.decisions))
 
     def _think(self, seen: Observation, now: float, due: float) -> None:
         self.considered = seen.frame_index
-        action = self.mind.decide(seen)
-        thought = None if action is None else Thought(seen, action, now, due)
-        self.thinking = (now, due, thought)
+        action = self.policy_branch.decide(seen)
+        decision = None if action is None else Decision(seen, action, now, due)
+        self.thinking = (now, due, decision)
 
     def _judge(self, now: float, verdict: Cleared | Refused) -> None:
         run = self.run
-        row = row_of(now, self.hand.reading, self.seen, verdict)
+        row = row_of(now, self.control_branch.robot_state, self.seen, verdict)
         if row is not None:
             run.rows.append(row)
             if row[3]:
                 self.moved_s = now
         if isinstance(verdict, Cleared) and verdict.stop and not run.stopped:
             run.stopped, self.rested_s = True, now
-        run.ended = ended_by(run, self.hand, self.pace, now, now - self.moved_s, now - self.rested_s)
+        run.ended = ended_by(run, self.control_branch, self.pace, now, now - self.moved_s, now - self.rested_s)
 
     def close(self, now: float) -> None:
         self.run.time_s = now
         self.run.fates.close()
-        for frame_index, after_s in self.hand.commanded.items():
+        for frame_index, after_s in self.control_branch.commanded.items():
             self.run.fates.commanded(frame_index, after_s)
-        self.hand.let_go()
+        self.control_branch.let_go()

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 
 from sonosteer.core.clock import Clock
-from sonosteer.core.types import Observation, Shot
-from sonosteer.runtime.branches import Eye, Hand, Mind, Thought
+from sonosteer.core.types import Capture, Observation
+from sonosteer.runtime.branches import ControlBranch, Decision, PolicyBranch, TrackingBranch
 from sonosteer.runtime.button import Button
 from sonosteer.runtime.insertion import Pace, Rig, Run, Watch, ended_by, note_seen, note_thought, note_used, row_of
 from sonosteer.runtime.mailbox import Latest
@@ -24,9 +24,9 @@ WAIT_S = 0.05  # ours: how often a branch with nothing to do looks whether the r
 
 def insert_live(
     rig: Rig,
-    eye: Eye,
-    mind: Mind,
-    hand: Hand,
+    tracking_branch: TrackingBranch,
+    policy_branch: PolicyBranch,
+    control_branch: ControlBranch,
     clock: Clock,
     pace: Pace = LIVE,
     *,
@@ -39,7 +39,7 @@ def insert_live(
     rig.shot and rig.advance are called by the camera's thread only. button: the operator's. Ctrl-C ends the run. The
     robot holds at the end.
     """
-    live = _Live(rig, eye, mind, hand, clock, pace)
+    live = _Live(rig, tracking_branch, policy_branch, control_branch, clock, pace)
     threads = [threading.Thread(target=live.guarded, args=(f,), name=f.__name__, daemon=True) for f in live.branches()]
     run = live.run
     for thread in threads:
@@ -51,27 +51,27 @@ def insert_live(
         while not run.ended:
             now = clock.now_s()
             if button is not None:
-                hand.obey(button, now)
-            fresh = live.thoughts.newer(serial)
+                control_branch.obey(button, now)
+            fresh = live.decisions.newer(serial)
             if fresh is not None:
                 serial = fresh[0]
-                hand.propose(fresh[1].action, now)
+                control_branch.propose(fresh[1].action, now)
             newest = live.sights.peek()
             observation = None if newest is None else newest[1]
-            faults = tuple(f for f in (eye.fault, mind.fault, live.fault) if f)
-            verdict = hand.tick(now, observation, faults)
-            row = row_of(now, hand.reading, observation, verdict)
+            faults = tuple(f for f in (tracking_branch.fault, policy_branch.fault, live.fault) if f)
+            verdict = control_branch.tick(now, observation, faults)
+            row = row_of(now, control_branch.robot_state, observation, verdict)
             if row is not None:
                 run.rows.append(row)
                 if row[3]:
                     moved_s = now
             if isinstance(verdict, Cleared) and verdict.stop and not run.stopped:
                 run.stopped, rested_s = True, now
-            run.ended = ended_by(run, hand, pace, now - began_s, now - moved_s, now - rested_s)
-            shot = live.shots.newer(shown)
-            if shot is not None:
-                shown = shot[0]
-            said = None if watch is None else watch(now, None if shot is None else shot[1], observation)
+            run.ended = ended_by(run, control_branch, pace, now - began_s, now - moved_s, now - rested_s)
+            capture = live.shots.newer(shown)
+            if capture is not None:
+                shown = capture[0]
+            said = None if watch is None else watch(now, None if capture is None else capture[1], observation)
             run.ended = run.ended or said or ""
             k += 1
             clock.sleep_until(began_s + k * pace.period_s)
@@ -81,13 +81,13 @@ def insert_live(
     except KeyboardInterrupt:
         run.ended = "interrupted"
     finally:
-        hand.let_go()
+        control_branch.let_go()
         live.over.set()
         for thread in threads:
             thread.join(2.0)
         run.time_s = clock.now_s() - began_s
         run.fates.close()
-        for frame_index, after_s in hand.commanded.items():
+        for frame_index, after_s in control_branch.commanded.items():
             run.fates.commanded(frame_index, after_s)
     return run
 
@@ -95,12 +95,25 @@ def insert_live(
 class _Live:
     """The branches' threads and the mailboxes between them."""
 
-    def __init__(self, rig: Rig, eye: Eye, mind: Mind, hand: Hand, clock: Clock, pace: Pace) -> None:
-        self.rig, self.eye, self.mind, self.hand = rig, eye, mind, hand
+    def __init__(
+        self,
+        rig: Rig,
+        tracking_branch: TrackingBranch,
+        policy_branch: PolicyBranch,
+        control_branch: ControlBranch,
+        clock: Clock,
+        pace: Pace,
+    ) -> None:
+        self.rig, self.tracking_branch, self.policy_branch, self.control_branch = (
+            rig,
+            tracking_branch,
+            policy_branch,
+            control_branch,
+        )
         self.clock, self.pace, self.began_s = clock, pace, clock.now_s()
-        self.shots: Latest[Shot] = Latest()
+        self.shots: Latest[Capture] = Latest()
         self.sights: Latest[Observation] = Latest()
-        self.thoughts: Latest[Thought] = Latest()
+        self.decisions: Latest[Decision] = Latest()
         self.over = threading.Event()
         self.run = Run()
         self.fault: str | None = None
@@ -123,13 +136,13 @@ class _Live:
             now = self.clock.now_s()
             self.rig.advance(now - last)
             last = now
-            shot = self.rig.shot(now)
-            if shot is None:
+            capture = self.rig.capture(now)
+            if capture is None:
                 time.sleep(0.001)
                 continue
-            self.run.fates.captured(shot.frame.index)
-            self.hand.frame_came(shot.frame, self.clock.now_s())
-            self.shots.put(shot)
+            self.run.fates.captured(capture.frame.index)
+            self.control_branch.frame_came(capture.frame, self.clock.now_s())
+            self.shots.put(capture)
 
     def tracking(self) -> None:
         """The real-time branch."""
@@ -138,13 +151,13 @@ class _Live:
             fresh = self.shots.newer(serial, WAIT_S)
             if fresh is None:
                 continue
-            serial, shot = fresh
+            serial, capture = fresh
             started = self.clock.now_s()
-            note_used(self.run, self.hand, shot.frame.index, started)
-            seen = self.eye.see(shot)
+            note_used(self.run, self.control_branch, capture.frame.index, started)
+            seen = self.tracking_branch.see(capture)
             done = self.clock.now_s()
-            self.run.fates.tracked(shot.frame.index, done - shot.frame.time_s)
-            note_seen(self.hand, seen, done, started, done)
+            self.run.fates.tracked(capture.frame.index, done - capture.frame.time_s)
+            note_seen(self.control_branch, seen, done, started, done)
             self.sights.put(seen)
             if not self.pace.asynchronous:
                 self._decide(seen)
@@ -161,12 +174,12 @@ class _Live:
 
     def _decide(self, seen: Observation) -> None:
         started = self.clock.now_s()
-        action = self.mind.decide(seen)
+        action = self.policy_branch.decide(seen)
         done = self.clock.now_s()
         if action is None:
             return
-        self.run.thoughts += 1
+        self.run.decisions += 1
         self.run.fates.decided(seen.frame_index, done - seen.capture_time_s)
-        thought = Thought(seen, action, started, done)
-        note_thought(self.hand, thought, done)
-        self.thoughts.put(thought)
+        decision = Decision(seen, action, started, done)
+        note_thought(self.control_branch, decision, done)
+        self.decisions.put(decision)

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from sonosteer.core.errors import InputError
 from sonosteer.core.protocols import Policy, Tracker
 from sonosteer.core.types import Action, Estimate, Frame, Hint, Observation, Task
-from sonosteer.recording.run_reader import Recorded, RunReading
+from sonosteer.recording.run_reader import Recorded, RunReader
 from sonosteer.recording.wire import encode, revive, same
-from sonosteer.runtime.branches import GATE_STARTS, RELEASED, RELEASED_BY, ROBOT, Eye, Mind
-from sonosteer.safety.gate import Gate, GateState, Moment
+from sonosteer.runtime.branches import GATE_STARTS, RELEASED, RELEASED_BY, ROBOT, PolicyBranch, TrackingBranch
+from sonosteer.safety.gate import Gate, GateInput, GateState
 
 KEPT = 400  # ours: frames, features and actions that later messages may refer to
 TOPICS = ("/event", "/frames", "/frame", "/estimate", "/decision", "/tick")
@@ -57,8 +57,8 @@ class Replay:
     def __init__(self, tracker: Tracker[Any], policy: Policy[Any], gate: Gate, task: Task, hint: Hint) -> None:
         self.gate, self.task = gate, task
         self.result = Replayed()
-        self._eye = Eye.open(tracker, task, hint)
-        self._mind = Mind.open(policy, task)
+        self._tracking_branch = TrackingBranch.open(tracker, task, hint)
+        self._policy_branch = PolicyBranch.open(policy, task)
         self._gate: GateState | None = None
         self._frames: dict[int, Frame] = {}
         self._taken: deque[Frame | None] = deque()
@@ -67,9 +67,9 @@ class Replay:
         self._actions: dict[int, Action] = {}
         self._blind: str | None = None
 
-    def run(self, reading: RunReading) -> Replayed:
+    def run(self, recorded_run: RunReader) -> Replayed:
         """Decide everything again. InputError for a recording that does not say when its gate started."""
-        for message in reading.messages(*TOPICS):
+        for message in recorded_run.messages(*TOPICS):
             self._take(message)
         return self.result
 
@@ -100,8 +100,8 @@ class Replay:
             self._blind = self._blind or f"the picture of frame {index} was not recorded: estimates from there on"
             self.result.skipped[self._blind] += 1
             return
-        estimate = self._eye.track(frame)
-        _keep(self._features, index, getattr(self._eye.state, "features", None))
+        estimate = self._tracking_branch.track(frame)
+        _keep(self._features, index, getattr(self._tracking_branch.state, "features", None))
         self.result.enter("estimate", f"of frame {index}", recorded, estimate)
 
     def _decide(self, observation: Observation, recorded: Action) -> None:
@@ -112,12 +112,12 @@ class Replay:
             self.result.skipped["actions on frames without a picture"] += 1
             return
         told = replace(observation, features=self._features.get(index))
-        action = self._mind.decide(told)
-        again = self._mind.fault if action is None else action
+        action = self._policy_branch.decide(told)
+        again = self._policy_branch.fault if action is None else action
         self.result.enter("action", f"on frame {index}", recorded, again)
 
     def _tick(self, now_s: float, what: dict[str, Any]) -> None:
-        if what["reading"] is None:
+        if what["robot_state"] is None:
             self.result.skipped["control periods without a robot"] += 1
             return
         if self._gate is None:
@@ -125,8 +125,8 @@ class Replay:
         estimate = None if what["estimate"] is None else _again(self._estimates, what["estimate"])
         action = None if what["action"] is None else _again(self._actions, what["action"])
         spacing, faults = self.task.spacing, tuple(what["faults"])
-        moment = Moment(now_s, what["reading"], estimate, spacing, faults, what["stop"])
-        self._gate, verdict = self.gate.clear(self._gate, action, moment)
+        gate_input = GateInput(now_s, what["robot_state"], estimate, spacing, faults, what["stop"])
+        self._gate, verdict = self.gate.clear(self._gate, action, gate_input)
         if what["verdict"].get("rule") == ROBOT:
             self.result.skipped["orders that the robot refused"] += 1
             return

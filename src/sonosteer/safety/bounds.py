@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sonosteer.core.types import Action, Reading, TipEstimate, Track, Vector
+from sonosteer.core.types import Action, RobotState, TipEstimate, Track, Vector
 from sonosteer.safety.limits import Limits
 
 
@@ -25,17 +25,22 @@ class Order:
 
 
 def bounded(
-    limits: Limits, action: Action, reading: Reading, tip: TipEstimate | None, before: Order | None, elapsed_s: float
+    limits: Limits,
+    action: Action,
+    robot_state: RobotState,
+    tip: TipEstimate | None,
+    before: Order | None,
+    elapsed_s: float,
 ) -> Order:
     """What may be ordered of an action whose numbers are all within limits. before: what is being carried out."""
     notes: list[str] = []
     speed = _speed(limits, action, tip, 0.0 if before is None else before.speed_mm_s, elapsed_s, notes)
     angle = float(action.insertion_angle_rad)
     if tip is None or speed < 0:
-        angle = _stay(None if before is None else before.angle_rad, reading.angle_rad, limits.still_rad)
+        angle = _stay(None if before is None else before.angle_rad, robot_state.angle_rad, limits.still_rad)
         why = "the tip is lost" if tip is None else "the needle is drawn back"
         _note(notes, "insertion angle", action.insertion_angle_rad, angle, "rad", why)
-    roll = _roll(limits, action, reading, tip, before, elapsed_s, notes)
+    roll = _roll(limits, action, robot_state, tip, before, elapsed_s, notes)
     was = (0.0, 0.0, 0.0) if before is None else before.probe_mm_s
     x, y, z = (
         grown(old, new, limits.probe_mm_s2 * elapsed_s) for old, new in zip(was, action.probe_speed_mm_s, strict=True)
@@ -66,7 +71,7 @@ def _speed(
 def _roll(
     limits: Limits,
     action: Action,
-    reading: Reading,
+    robot_state: RobotState,
     tip: TipEstimate | None,
     before: Order | None,
     elapsed_s: float,
@@ -74,10 +79,10 @@ def _roll(
 ) -> float:
     wanted = action.base_rotation_rad
     if tip is None:
-        roll = _stay(None if before is None else before.roll_rad, reading.roll_rad, limits.still_rad)
+        roll = _stay(None if before is None else before.roll_rad, robot_state.roll_rad, limits.still_rad)
         _note(notes, "base rotation", wanted, roll, "rad", "the tip is lost")
         return roll
-    at, most = reading.roll_rad if before is None else before.roll_rad, limits.roll_rad_s * elapsed_s
+    at, most = robot_state.roll_rad if before is None else before.roll_rad, limits.roll_rad_s * elapsed_s
     roll = at + min(max(wanted - at, -most), most)
     _note(notes, "base rotation", wanted, roll, "rad", "rate")
     return roll

@@ -16,14 +16,14 @@ from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Action, Vector
 from sonosteer.safety import rules
 from sonosteer.safety.bounds import Order, bounded
+from sonosteer.safety.gate_input import GateInput, Refused, no, tip_of, usable
 from sonosteer.safety.limits import Limits
 from sonosteer.safety.memory import Memory, note
-from sonosteer.safety.moment import Moment, Refused, no, tip_of, usable
 from sonosteer.safety.regions import Region
 from sonosteer.safety.rules import Answers
 from sonosteer.safety.stop import Stop, check_release, latch
 
-__all__ = ["Cleared", "Gate", "GateState", "Moment", "Refused"]
+__all__ = ["Cleared", "Gate", "GateInput", "GateState", "Refused"]
 
 _KEY = object()
 
@@ -80,25 +80,29 @@ class Gate:
             raise InputError(f"the gate cannot start at {now_s} s")
         return GateState(now_s)
 
-    def clear(self, state: GateState, action: Action | None, moment: Moment) -> tuple[GateState, Cleared | Refused]:
+    def clear(
+        self, state: GateState, action: Action | None, gate_input: GateInput
+    ) -> tuple[GateState, Cleared | Refused]:
         """One tick: the next state, and an order that may be carried out, or the reason why none may."""
         if not isinstance(action, Action):
-            now = self._tick(state, moment, ended=False)
-            return now, _first(_of_the_loop(now, moment)) or no("no action", "there is no action")
-        now = self._tick(state, moment, ended=bool(action.stop))
+            now = self._tick(state, gate_input, ended=False)
+            return now, _first(_of_the_loop(now, gate_input)) or no("no action", "there is no action")
+        now = self._tick(state, gate_input, ended=bool(action.stop))
         if action.stop:
             return now, _stand(now, action, now.time_s + self.limits.order_s)
-        refused = _first(self._beforehand(state, now, action, moment))
+        refused = _first(self._beforehand(state, now, action, gate_input))
         if refused is not None:
             return now, refused
-        reading, tip = moment.reading, tip_of(moment.estimate)
-        before = state.order if moment.now_s <= state.until_s else None
-        order = bounded(self.limits, action, reading, tip, before, moment.now_s - state.time_s)
-        until_s = float(min(action.expires_at_s, moment.now_s + self.limits.order_s))
+        robot_state, tip = gate_input.robot_state, tip_of(gate_input.estimate)
+        before = state.order if gate_input.now_s <= state.until_s else None
+        order = bounded(self.limits, action, robot_state, tip, before, gate_input.now_s - state.time_s)
+        until_s = float(min(action.expires_at_s, gate_input.now_s + self.limits.order_s))
         refused = _first(
             chain(
-                rules.of_the_travel(self.limits, order, reading, until_s - moment.now_s),
-                rules.of_the_regions(self.limits, self.regions, order, reading, now.memory, until_s - moment.now_s),
+                rules.of_the_travel(self.limits, order, robot_state, until_s - gate_input.now_s),
+                rules.of_the_regions(
+                    self.limits, self.regions, order, robot_state, now.memory, until_s - gate_input.now_s
+                ),
             )
         )
         if refused is not None:
@@ -112,42 +116,47 @@ class Gate:
         check_release(state.stop, by, now_s, state.time_s)
         return replace(state, time_s=now_s, order=None, stop=None)
 
-    def _tick(self, state: GateState, moment: Moment, ended: bool) -> GateState:
+    def _tick(self, state: GateState, gate_input: GateInput, ended: bool) -> GateState:
         """At hold, with what this moment adds to memory and whatever it stops."""
-        told = usable(moment.now_s) and moment.now_s >= state.time_s
-        at_s = moment.now_s if told else state.time_s
+        told = usable(gate_input.now_s) and gate_input.now_s >= state.time_s
+        at_s = gate_input.now_s if told else state.time_s
         gap_s, most_s = at_s - state.time_s, self.limits.heartbeat_s
         stop = state.stop
         if not gap_s <= most_s:
             stop = latch(stop, Stop("heartbeat", f"no tick for {gap_s:.3g} s; {most_s:g} s are allowed", at_s))
-        if moment.stop is not None:
-            stop = latch(stop, Stop("operator", moment.stop, at_s))
+        if gate_input.stop is not None:
+            stop = latch(stop, Stop("operator", gate_input.stop, at_s))
         if ended:
             stop = latch(stop, Stop("ended", "the policy says that the procedure is over", at_s))
-        memory = note(state.memory, self.limits, moment) if told else state.memory
+        memory = note(state.memory, self.limits, gate_input) if told else state.memory
         return replace(state, time_s=at_s, order=None, memory=memory, stop=stop)
 
-    def _beforehand(self, before: GateState, now: GateState, action: Action, moment: Moment) -> Answers:
+    def _beforehand(self, before: GateState, now: GateState, action: Action, gate_input: GateInput) -> Answers:
         """All that can be asked before anything is slowed down."""
-        limits, now_s, reading, estimate = self.limits, moment.now_s, moment.reading, moment.estimate
-        yield from _of_the_loop(now, moment)
+        limits, now_s, robot_state, estimate = (
+            self.limits,
+            gate_input.now_s,
+            gate_input.robot_state,
+            gate_input.estimate,
+        )
+        yield from _of_the_loop(now, gate_input)
         yield from rules.of_the_action(limits, action, now_s, before.frame)
-        yield from rules.of_the_reading(limits, reading, now_s)
+        yield from rules.of_the_robot_state(limits, robot_state, now_s)
         yield from rules.of_the_estimate(limits, estimate, now_s, action.frame_index, before.memory.newest)
-        yield from rules.of_the_scale(moment.spacing, self.task_spacing)
-        yield from rules.of_the_numbers(limits, action, reading)
+        yield from rules.of_the_scale(gate_input.spacing, self.task_spacing)
+        yield from rules.of_the_numbers(limits, action, robot_state)
         yield from rules.of_the_tip(
             limits, action.insertion_speed_mm_s, estimate, now.memory.jump, now_s, bool(self.regions)
         )
 
 
-def _of_the_loop(now: GateState, moment: Moment) -> Answers:
+def _of_the_loop(now: GateState, gate_input: GateInput) -> Answers:
     """No stop is latched, time goes forward, and nothing is known to be wrong."""
     if now.stop is not None:
         yield no("stopped", f"stopped ({now.stop.kind}): {now.stop.reason}")
-    if now.time_s != moment.now_s:
-        yield no("clock", f"the time is {moment.now_s} s, and was {now.time_s} s at the last tick")
-    for fault in moment.faults:
+    if now.time_s != gate_input.now_s:
+        yield no("clock", f"the time is {gate_input.now_s} s, and was {now.time_s} s at the last tick")
+    for fault in gate_input.faults:
         yield no("fault", fault)
 
 
@@ -170,7 +179,7 @@ def _let(action: Action, order: Order, now: GateState, until_s: float) -> Cleare
 
 
 def _stand(now: GateState, action: Action, until_s: float) -> Cleared:
-    readings = now.memory.readings
-    angle_rad, roll_rad = (readings[-1].angle_rad, readings[-1].roll_rad) if readings else (0.0, 0.0)
+    robot_states = now.memory.robot_states
+    angle_rad, roll_rad = (robot_states[-1].angle_rad, robot_states[-1].roll_rad) if robot_states else (0.0, 0.0)
     frame = action.frame_index if usable(action.frame_index) else None
     return Cleared(frame, now.time_s, until_s, 0.0, angle_rad, roll_rad, (0.0, 0.0, 0.0), stop=True, key=_KEY)

@@ -23,7 +23,7 @@ _POSITIVE = (
     "action_life_s",
     "order_s",
     "estimate_age_s",
-    "reading_age_s",
+    "robot_state_age_s",
     "tip_sd_mm",
     "jump_mm",
     "jump_hold_s",
@@ -45,14 +45,14 @@ class Limits:
     probe_mm_s, probe_mm_s2, probe_mm: speed, its growth, and travel either way, of (x, y, z).
     action_age_s: since the frame behind an action was acquired. action_life_s: from that frame to the action's expiry.
     order_s: a robot carries a cleared order on for no longer without a new one. standstill_s: from there until it
-    stands. estimate_age_s, reading_age_s: of what the tracker and the encoders say. ahead_s: how far a time may lie in
-    the future. tip_sd_mm: largest standard deviation of the tip with which the needle is pushed. coasting_mm_s: pushed
-    no faster while the tip is only predicted. lost_back_mm_s: drawn back no faster while it is lost; 0: it is held.
-    jump_mm: a tip that moves by this more than encoders and three sd explain has jumped, and everything holds for
-    jump_hold_s. clearance: probability with which the tip stays out of each forbidden region, by each of its estimates
-    of the last recall_s. heartbeat_s: longest time between two ticks. silent_s: without a frame. time_step_s: between
-    what time stamps and arrivals say has passed. repeats: the same picture so often in a row is frozen. clean: frames
-    without complaint until a stream is believed.
+    stands. estimate_age_s, robot_state_age_s: of what the tracker and the encoders say. ahead_s: how far a time may
+    lie in the future. tip_sd_mm: largest standard deviation of the tip with which the needle is pushed.
+    coasting_mm_s: pushed no faster while the tip is only predicted. lost_back_mm_s: drawn back no faster while it is
+    lost; 0: it is held. jump_mm: a tip that moves by this more than encoders and three sd explain has jumped, and
+    everything holds for jump_hold_s. clearance: probability with which the tip stays out of each forbidden region, by
+    each of its estimates of the last recall_s. heartbeat_s: longest time between two ticks. silent_s: without a
+    frame. time_step_s: between what time stamps and arrivals say has passed. repeats: the same picture so often in a
+    row is frozen. clean: frames without complaint until a stream is believed.
     """
 
     forward_mm_s: float = 25.0
@@ -71,7 +71,7 @@ class Limits:
     order_s: float = 0.1
     standstill_s: float = 0.05
     estimate_age_s: float = 0.3
-    reading_age_s: float = 0.2
+    robot_state_age_s: float = 0.2
     ahead_s: float = 0.02
     tip_sd_mm: float = 3.0
     coasting_mm_s: float = 5.0

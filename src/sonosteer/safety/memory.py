@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sonosteer.core.geometry import Point
-from sonosteer.core.types import Estimate, Reading
+from sonosteer.core.types import Estimate, RobotState
+from sonosteer.safety.gate_input import GateInput, covariance, is_covariance, largest_sd_mm, tip_of, unusable
 from sonosteer.safety.limits import Limits
-from sonosteer.safety.moment import Moment, covariance, is_covariance, largest_sd_mm, tip_of, unusable
 from sonosteer.safety.regions import Covariance
 
 
@@ -24,7 +24,7 @@ class Pose:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenTip:
     """A tip in mm of the first frame, and the encoders when its frame was acquired."""
 
     frame_index: int
@@ -46,63 +46,66 @@ class Jump:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """readings: as far back as an estimate may be old. newest: frame of the last estimate, with or without a tip.
+    """robot_states: as far back as an estimate may be old. newest: frame of the last estimate, with or without a tip.
 
     seen: the last known tip, after those of `Limits.recall_s` before it.
     """
 
-    readings: tuple[Reading, ...] = ()
-    seen: tuple[Seen, ...] = ()
+    robot_states: tuple[RobotState, ...] = ()
+    seen: tuple[SeenTip, ...] = ()
     newest: int | None = None
     jump: Jump | None = None
 
 
-def note(memory: Memory, limits: Limits, moment: Moment) -> Memory:
+def note(memory: Memory, limits: Limits, gate_input: GateInput) -> Memory:
     """The memory after this moment. What cannot be used is not remembered: a rule refuses it."""
-    memory = replace(memory, readings=_with(memory.readings, moment.reading, moment.now_s - limits.estimate_age_s))
-    estimate = moment.estimate
-    if not isinstance(estimate, Estimate) or unusable(estimate, "estimate") or not memory.readings:
+    memory = replace(
+        memory,
+        robot_states=_with(memory.robot_states, gate_input.robot_state, gate_input.now_s - limits.estimate_age_s),
+    )
+    estimate = gate_input.estimate
+    if not isinstance(estimate, Estimate) or unusable(estimate, "estimate") or not memory.robot_states:
         return memory
     if memory.newest is not None and not estimate.frame_index > memory.newest:
         return memory
-    seen = _see(memory.readings, moment)
+    seen = _see(memory.robot_states, gate_input)
     if seen is None:
         return replace(memory, newest=estimate.frame_index)
     recent = tuple(each for each in memory.seen if each.time_s >= seen.time_s - limits.recall_s)
-    jump = _jump(memory.seen[-1], seen, limits, moment.now_s) if memory.seen else None
-    return Memory(memory.readings, (*recent, seen), estimate.frame_index, jump or memory.jump)
+    jump = _jump(memory.seen[-1], seen, limits, gate_input.now_s) if memory.seen else None
+    return Memory(memory.robot_states, (*recent, seen), estimate.frame_index, jump or memory.jump)
 
 
-def pose_at(readings: tuple[Reading, ...], time_s: float) -> Pose:
+def pose_at(robot_states: tuple[RobotState, ...], time_s: float) -> Pose:
     """Between the readings before and after; the first or last of them outside."""
-    times_s = [r.time_s for r in readings]
+    times_s = [r.time_s for r in robot_states]
 
     def at(values: list[float]) -> float:
         return float(np.interp(time_s, times_s, values))
 
-    probe = at([r.probe_mm[0] for r in readings]), at([r.probe_mm[2] for r in readings])
-    return Pose(at([r.depth_mm for r in readings]), at([r.angle_rad for r in readings]), probe)
+    probe = at([r.probe_mm[0] for r in robot_states]), at([r.probe_mm[2] for r in robot_states])
+    return Pose(at([r.depth_mm for r in robot_states]), at([r.angle_rad for r in robot_states]), probe)
 
 
-def _with(readings: tuple[Reading, ...], new: Reading, since_s: float) -> tuple[Reading, ...]:
-    if unusable(new, "reading") or (readings and not new.time_s > readings[-1].time_s):
-        return readings
-    longer = (*readings, new)
+def _with(robot_states: tuple[RobotState, ...], new: RobotState, since_s: float) -> tuple[RobotState, ...]:
+    if unusable(new, "robot state") or (robot_states and not new.time_s > robot_states[-1].time_s):
+        return robot_states
+    longer = (*robot_states, new)
     first = max((i for i, r in enumerate(longer) if r.time_s <= since_s), default=0)
     return longer[first:]
 
 
-def _see(readings: tuple[Reading, ...], moment: Moment) -> Seen | None:
-    tip, spacing = tip_of(moment.estimate), moment.spacing
+def _see(robot_states: tuple[RobotState, ...], gate_input: GateInput) -> SeenTip | None:
+    tip, spacing = tip_of(gate_input.estimate), gate_input.spacing
     if tip is None or spacing is None or not is_covariance(tip.covariance_mm2):
         return None
-    pose = pose_at(readings, tip.time_s)
+    pose = pose_at(robot_states, tip.time_s)
     x, y = spacing.to_mm(tip.tip_px)
     tissue = x + pose.probe_mm[0], y + pose.probe_mm[1]
-    return Seen(tip.frame_index, tip.time_s, tissue, tip.angle_rad, covariance(tip.covariance_mm2), pose)
+    return SeenTip(tip.frame_index, tip.time_s, tissue, tip.angle_rad, covariance(tip.covariance_mm2), pose)
 
 
-def _jump(before: Seen, seen: Seen, limits: Limits, now_s: float) -> Jump | None:
+def _jump(before: SeenTip, seen: SeenTip, limits: Limits, now_s: float) -> Jump | None:
     one, two = before.pose, seen.pose
     pushed = abs(two.depth_mm - one.depth_mm)
     swung = max(one.depth_mm, two.depth_mm, 0.0) * abs(two.angle_rad - one.angle_rad)

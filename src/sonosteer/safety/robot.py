@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sonosteer.core.types import Reading
+from sonosteer.core.types import RobotState
 from sonosteer.safety.gate import Cleared
 
 
 class Robot(Protocol):
     """Orders out, encoders in. A driver raises RobotError when the device refuses or is gone."""
 
-    def read(self) -> Reading:
+    def read(self) -> RobotState:
         """The encoders, now."""
         ...
 

@@ -11,11 +11,9 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from sonosteer.core.geometry import Point, Spacing
-from sonosteer.core.types import Action, Estimate, Reading, TipEstimate
+from sonosteer.core.types import Action, Estimate, RobotState, TipEstimate
 from sonosteer.safety.bounds import Order
-from sonosteer.safety.limits import Limits
-from sonosteer.safety.memory import Jump, Memory, Seen
-from sonosteer.safety.moment import (
+from sonosteer.safety.gate_input import (
     Refused,
     above,
     below,
@@ -27,6 +25,8 @@ from sonosteer.safety.moment import (
     turned,
     unusable,
 )
+from sonosteer.safety.limits import Limits
+from sonosteer.safety.memory import Jump, Memory, SeenTip
 from sonosteer.safety.regions import Region, margin_mm
 
 Answers: TypeAlias = Iterator[Refused | None]
@@ -44,13 +44,13 @@ def of_the_action(limits: Limits, action: Action, now_s: float, cleared: int | N
     yield above("time since the action expired", now_s - action.expires_at_s, 0.0, "s")
 
 
-def of_the_reading(limits: Limits, reading: Reading, now_s: float) -> Answers:
+def of_the_robot_state(limits: Limits, robot_state: RobotState, now_s: float) -> Answers:
     """The encoders say something now, and no axis has a fault."""
-    yield unusable(reading, "reading")
-    if reading.fault is not None:
-        yield no("robot fault", f"the robot reports: {reading.fault}")
-    yield above("reading ahead of the clock by", reading.time_s - now_s, limits.ahead_s, "s")
-    yield above("reading age", now_s - reading.time_s, limits.reading_age_s, "s")
+    yield unusable(robot_state, "robot state")
+    if robot_state.fault is not None:
+        yield no("robot fault", f"the robot reports: {robot_state.fault}")
+    yield above("robot state ahead of the clock by", robot_state.time_s - now_s, limits.ahead_s, "s")
+    yield above("robot state age", now_s - robot_state.time_s, limits.robot_state_age_s, "s")
 
 
 def of_the_estimate(
@@ -79,14 +79,14 @@ def of_the_scale(spacing: Spacing | None, task: Spacing | None) -> Answers:
         yield no("scale changed", f"a pixel was {was} when the task was drawn, and is {now}")
 
 
-def of_the_numbers(limits: Limits, action: Action, reading: Reading) -> Answers:
+def of_the_numbers(limits: Limits, action: Action, robot_state: RobotState) -> Answers:
     """Speeds and angles by themselves."""
     speed, angle = action.insertion_speed_mm_s, action.insertion_angle_rad
     yield above("insertion speed", speed, limits.forward_mm_s, "mm/s")
     yield above("retraction speed", -speed, limits.backward_mm_s, "mm/s")
     yield below("insertion angle", angle, limits.angle_rad[0], "rad")
     yield above("insertion angle", angle, limits.angle_rad[1], "rad")
-    yield above("angle step", abs(angle - reading.angle_rad), limits.angle_step_rad, "rad")
+    yield above("angle step", abs(angle - robot_state.angle_rad), limits.angle_step_rad, "rad")
     for axis, probe, most in zip("xyz", action.probe_speed_mm_s, limits.probe_mm_s, strict=True):
         yield above(f"probe speed {axis}", abs(probe), most, "mm/s")
 
@@ -106,14 +106,14 @@ def of_the_tip(
         yield above("tip sd", largest_sd_mm(covariance(tip.covariance_mm2)), limits.tip_sd_mm, "mm")
 
 
-def of_the_travel(limits: Limits, order: Order, reading: Reading, lasts_s: float) -> Answers:
+def of_the_travel(limits: Limits, order: Order, robot_state: RobotState, lasts_s: float) -> Answers:
     """Where needle and probe come to stand if nothing else is ordered. The way back is always free."""
-    depth_mm = reading.depth_mm + reach_mm(limits, order, reading, lasts_s)
+    depth_mm = robot_state.depth_mm + reach_mm(limits, order, robot_state, lasts_s)
     if order.speed_mm_s > 0:
         yield above("depth", depth_mm, limits.depth_mm[1], "mm")
     if order.speed_mm_s < 0:
         yield below("depth", depth_mm, limits.depth_mm[0], "mm")
-    for axis, speed, at, most in zip("xyz", order.probe_mm_s, reading.probe_mm, limits.probe_mm, strict=True):
+    for axis, speed, at, most in zip("xyz", order.probe_mm_s, robot_state.probe_mm, limits.probe_mm, strict=True):
         if speed != 0:
             out_mm = math.copysign(1.0, speed) * at + abs(speed) * (lasts_s + limits.standstill_s)
             yield above(f"probe travel {axis}", out_mm, most, "mm")
@@ -123,7 +123,7 @@ def of_the_regions(
     limits: Limits,
     regions: tuple[Region, ...],
     order: Order,
-    reading: Reading,
+    robot_state: RobotState,
     memory: Memory,
     lasts_s: float,
 ) -> Answers:
@@ -132,20 +132,20 @@ def of_the_regions(
     By every estimate of late, each taken on by what the encoders say: a needle pushed at a region for long is not
     let in by the one estimate in many that errs that way.
     """
-    still = order.speed_mm_s == 0 and abs(order.angle_rad - reading.angle_rad) <= limits.still_rad
+    still = order.speed_mm_s == 0 and abs(order.angle_rad - robot_state.angle_rad) <= limits.still_rad
     if not regions or order.speed_mm_s < 0 or still:
         return
     if memory.seen and memory.seen[-1].frame_index == memory.newest:
         for seen in memory.seen:
-            yield from _kept_clear(limits, regions, order, reading, seen, lasts_s)
+            yield from _kept_clear(limits, regions, order, robot_state, seen, lasts_s)
     else:
         yield no("tip unknown", "there are forbidden regions, and where the tip is in the tissue is unknown")
 
 
-def reach_mm(limits: Limits, order: Order, reading: Reading, lasts_s: float) -> float:
+def reach_mm(limits: Limits, order: Order, robot_state: RobotState, lasts_s: float) -> float:
     """How far the needle goes on an order and until it stands after it; a needle that is faster now takes longer."""
     speed = order.speed_mm_s
-    worst = min(speed, reading.speed_mm_s) if speed < 0 else max(speed, reading.speed_mm_s)
+    worst = min(speed, robot_state.speed_mm_s) if speed < 0 else max(speed, robot_state.speed_mm_s)
     return speed * lasts_s + worst * limits.standstill_s
 
 
@@ -153,18 +153,18 @@ def _kept_clear(
     limits: Limits,
     regions: tuple[Region, ...],
     order: Order,
-    reading: Reading,
-    seen: Seen,
+    robot_state: RobotState,
+    seen: SeenTip,
     lasts_s: float,
 ) -> Answers:
-    start_mm = reading.depth_mm - seen.pose.depth_mm
-    end_mm = start_mm + reach_mm(limits, order, reading, lasts_s)
+    start_mm = robot_state.depth_mm - seen.pose.depth_mm
+    end_mm = start_mm + reach_mm(limits, order, robot_state, lasts_s)
     path = _ahead(seen.tip_mm, seen.angle_rad, start_mm), _ahead(seen.tip_mm, seen.angle_rad, end_mm)
     P = turned(seen.covariance_mm2, seen.angle_rad)
-    swing_rad = max(abs(angle - seen.pose.angle_rad) for angle in (order.angle_rad, reading.angle_rad))
+    swing_rad = max(abs(angle - seen.pose.angle_rad) for angle in (order.angle_rad, robot_state.angle_rad))
     for region in regions:
         distance_mm, towards = region.nearest(path)
-        clear_mm = distance_mm - swing_rad * max(reading.depth_mm, 0.0)
+        clear_mm = distance_mm - swing_rad * max(robot_state.depth_mm, 0.0)
         yield _clear(region.name, clear_mm, margin_mm(towards, P, limits.clearance))
 
 

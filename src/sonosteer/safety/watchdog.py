@@ -1,4 +1,4 @@
-"""Can the stream of frames be trusted? Told every frame, it says at any time why not: reasons for `Moment.faults`.
+"""Can the stream of frames be trusted? Told every frame, it says at any time why not: reasons for `GateInput.faults`.
 
 It compares what the time stamps say has passed with what has passed at the door, so that the two clocks need not agree.
 That every single age is small is the gate's own rule.

@@ -16,7 +16,7 @@ import numpy as np
 
 from sonosteer.core.config import check_finite
 from sonosteer.core.errors import InputError
-from sonosteer.core.types import Action, Reading
+from sonosteer.core.types import Action, RobotState
 from sonosteer.needle.torsion import follow
 
 Fault = Literal["stalled", "probe stuck", "deaf"]
@@ -123,12 +123,12 @@ class Rig:
                 moved.append(min(max(at + speed * dt_s, -travel), travel))
             self.probe_mm = (moved[0], moved[1], moved[2])
 
-    def read(self) -> Reading:
+    def read(self) -> RobotState:
         """The encoders, with their noise."""
         mm, rad = self.limits.encoder_mm, self.limits.encoder_rad
         n = self.rng.standard_normal(7)
         probe = tuple(p + mm * e for p, e in zip(self.probe_mm, n[4:], strict=True))
-        return Reading(
+        return RobotState(
             self.time_s,
             self.depth_mm + mm * n[0],
             self.speed_mm_s + 10 * mm * n[1],

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from sonosteer.core.geometry import Point, Probe, Spacing
-from sonosteer.core.types import Action, Frame, Reading
+from sonosteer.core.types import Action, Frame, RobotState
 from sonosteer.sim.echo import sample_blocks
 from sonosteer.sim.motion import Drag
 from sonosteer.sim.plant import Plant
@@ -103,7 +103,7 @@ class World:
             self.drag.advance(self.plant.state.inserted_mm - before, step)
             self._deepest_mm = max(self._deepest_mm, self.plant.state.inserted_mm)
 
-    def read(self) -> Reading:
+    def read(self) -> RobotState:
         """The rig's encoders."""
         return self.rig.read()
 

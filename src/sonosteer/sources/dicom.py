@@ -33,7 +33,7 @@ class DicomCine:
         try:
             import pydicom
         except ImportError:
-            raise MissingExtraError("reading DICOM files", "pydicom", "dicom") from None
+            raise MissingExtraError("robot state DICOM files", "pydicom", "dicom") from None
         self._path = path
         try:
             self._head: Any = pydicom.dcmread(path, stop_before_pixels=True)

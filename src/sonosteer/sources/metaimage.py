@@ -47,7 +47,7 @@ class MetaImageSequence:
         try:
             import SimpleITK as sitk  # noqa: N813  its common name
         except ImportError:
-            raise MissingExtraError(f"reading {path.suffix} files", "SimpleITK", "metaimage") from None
+            raise MissingExtraError(f"robot state {path.suffix} files", "SimpleITK", "metaimage") from None
         self._path = path
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(path))

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sonosteer.core.config import check_finite, check_range
-from sonosteer.core.types import Sighting, Turn
+from sonosteer.core.types import RollCommand, TipMeasurement
 
 
 @dataclass(frozen=True, slots=True)
-class TurnLimits:
+class RollLimits:
     """budget_rad: of all rotation of the base (Paper S: half a turn for each of three event points). rate_rad_s: ours.
 
     longest_s: after a gap the set-point moves as if no more than this had passed.
@@ -44,7 +44,9 @@ class Wanting(Protocol):
         """Return the state at the entry."""
         ...
 
-    def step(self, state: Any, sighting: Sighting, ordered_rad: float, used_rad: float) -> tuple[Any, Turn]:
+    def step(
+        self, state: Any, measurement: TipMeasurement, ordered_rad: float, used_rad: float
+    ) -> tuple[Any, RollCommand]:
         """Return the next state and the roll that is wanted."""
         ...
 
@@ -64,7 +66,7 @@ class Limited:
     """A controller within limits: the `Steerer` that everybody outside this package sees."""
 
     controller: Wanting
-    limits: TurnLimits = TurnLimits()
+    limits: RollLimits = RollLimits()
 
     def prepare(self) -> None:
         """Compile."""
@@ -74,27 +76,27 @@ class Limited:
         """At the entry nothing is used up."""
         return State(self.controller.start(roll_rad), -math.inf, roll_rad, 0.0)
 
-    def step(self, state: State, sighting: Sighting) -> tuple[State, Turn]:
+    def step(self, state: State, measurement: TipMeasurement) -> tuple[State, RollCommand]:
         """Follow what the controller wants as far as the limits allow."""
-        bad = _unusable(sighting, state.time_s)
+        bad = _unusable(measurement, state.time_s)
         if bad is not None:
-            return state, Turn(state.ordered_rad, f"hold: {bad}")
-        elapsed = min(sighting.time_s - state.time_s, self.limits.longest_s)
-        inner, wanted = self.controller.step(state.inner, sighting, state.ordered_rad, state.used_rad)
+            return state, RollCommand(state.ordered_rad, f"hold: {bad}")
+        elapsed = min(measurement.time_s - state.time_s, self.limits.longest_s)
+        inner, wanted = self.controller.step(state.inner, measurement, state.ordered_rad, state.used_rad)
         turn = wanted.roll_rad - state.ordered_rad
         most = min(self.limits.rate_rad_s * elapsed, self.limits.budget_rad - state.used_rad)
         why = wanted.why
-        if sighting.tip_mm is None:
+        if measurement.tip_mm is None:
             turn, why = 0.0, "hold: the tip is not seen"
         elif wanted.stop or not math.isfinite(turn):
             turn = 0.0
         turn = min(max(turn, -most), most)
         ordered = state.ordered_rad + turn
-        after = State(inner, sighting.time_s, ordered, state.used_rad + abs(turn))
+        after = State(inner, measurement.time_s, ordered, state.used_rad + abs(turn))
         return after, dataclasses.replace(wanted, roll_rad=ordered, why=why)
 
 
-def _unusable(s: Sighting, before_s: float) -> str | None:
+def _unusable(s: TipMeasurement, before_s: float) -> str | None:
     if not math.isfinite(s.time_s):
         return "the time is unknown"
     if not s.time_s > before_s:

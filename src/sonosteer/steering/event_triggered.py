@@ -30,10 +30,10 @@ import numpy as np
 from sonosteer.core.arrays import F64
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.errors import InputError
-from sonosteer.core.types import Sighting, Turn
+from sonosteer.core.types import RollCommand, TipMeasurement
 from sonosteer.needle.bicycle import Plan
 from sonosteer.steering import genetic
-from sonosteer.steering.fit import Sightings, fit
+from sonosteer.steering.fit import TipMeasurements, fit
 from sonosteer.steering.optimise import STARTS, optimise
 
 BIN_MM = 0.5
@@ -92,7 +92,7 @@ class EventTriggered:
         """Compile the kernels."""
         state = self.start(0.0)
         for i in range(4):
-            state, _ = self.step(state, Sighting(0.05 * i, self.from_mm + i, 0.0, (0.001 * i, 0.0)), 0.0, 0.0)
+            state, _ = self.step(state, TipMeasurement(0.05 * i, self.from_mm + i, 0.0, (0.001 * i, 0.0)), 0.0, 0.0)
 
     def start(self, roll_rad: float) -> State:
         """Event points spread evenly, nothing turned yet."""
@@ -108,22 +108,24 @@ class EventTriggered:
         t, k = self.theta0_rad, self.curvature_range
         return np.array([t[0], k[0]]), np.array([t[1], k[1]])
 
-    def step(self, state: State, sighting: Sighting, ordered_rad: float, used_rad: float) -> tuple[State, Turn]:
+    def step(
+        self, state: State, measurement: TipMeasurement, ordered_rad: float, used_rad: float
+    ) -> tuple[State, RollCommand]:
         """Fit, plan, and say what roll belongs to this depth."""
-        depth = max(state.depth_mm, min(sighting.depth_mm, self.depth_mm))
+        depth = max(state.depth_mm, min(measurement.depth_mm, self.depth_mm))
         s = dataclasses.replace(state, depth_mm=depth, generation=state.generation + 1)
-        if sighting.tip_mm is not None:
+        if measurement.tip_mm is not None:
             seen = s.seen.copy()
-            seen[round(depth / BIN_MM)] = (sighting.depth_mm, *sighting.tip_mm)
+            seen[round(depth / BIN_MM)] = (measurement.depth_mm, *measurement.tip_mm)
             s = dataclasses.replace(s, seen=seen)
         rng = np.random.default_rng([self.seed, s.generation])
         due = depth - s.planned_mm >= self.every_mm
-        if self.online and depth > self.from_mm and sighting.tip_mm is not None:
+        if self.online and depth > self.from_mm and measurement.tip_mm is not None:
             s = self._fitted(s, due, rng)
         if depth < self.depth_mm and (self.online or (due and s.planned_mm < 0)):
             s = self._planned(s, due, rng)
         turned = Plan(tuple(s.starts.tolist()), tuple(s.rates.tolist())).roll_rad(depth)
-        return s, Turn(s.start_rad + turned)
+        return s, RollCommand(s.start_rad + turned)
 
     def _fitted(self, s: State, due: bool, rng: np.random.Generator) -> State:
         table = s.seen[np.isfinite(s.seen[:, 0])]
@@ -132,7 +134,7 @@ class EventTriggered:
                 return s
             try:
                 found = fit(
-                    Sightings(table[:, 0], table[:, 1], table[:, 2]),
+                    TipMeasurements(table[:, 0], table[:, 1], table[:, 2]),
                     Plan(tuple(s.starts.tolist()), tuple(s.rates.tolist())),
                     s.start_rad,
                     curvature_per_mm=self.curvature_range,
@@ -177,6 +179,8 @@ class Straight:
         """The roll at the entry is all there is to know."""
         return roll_rad
 
-    def step(self, state: float, sighting: Sighting, ordered_rad: float, used_rad: float) -> tuple[float, Turn]:
+    def step(
+        self, state: float, measurement: TipMeasurement, ordered_rad: float, used_rad: float
+    ) -> tuple[float, RollCommand]:
         """Stay."""
-        return state, Turn(state, "no control")
+        return state, RollCommand(state, "no control")

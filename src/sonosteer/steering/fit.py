@@ -25,7 +25,7 @@ FEWEST = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Sightings:
+class TipMeasurements:
     """Where the tip was: inserted length and both deflections in mm, arrays of equal length in rising order."""
 
     depth_mm: F64
@@ -51,7 +51,7 @@ class Fit:
     outliers: int
 
 
-def read_sightings(path: Path) -> Sightings:
+def read_tip_measurements(path: Path) -> TipMeasurements:
     """Read a CSV `depth_mm,y_mm,z_mm`; rows with an empty position (no tip seen) are left out.
 
     InputError for a damaged table, depths below 0, or fewer than 3 sightings.
@@ -65,11 +65,11 @@ def read_sightings(path: Path) -> Sightings:
     if seen[0][0] < 0:
         raise InputError(f"{path}: depth_mm is {seen[0][0]:g}, but inserted length begins at 0")
     table = np.array(seen, np.float64).T
-    return Sightings(table[0], table[1], table[2])
+    return TipMeasurements(table[0], table[1], table[2])
 
 
 def fit(
-    seen: Sightings,
+    seen: TipMeasurements,
     plan: Plan,
     phi0_rad: float = 0.0,
     *,
@@ -127,7 +127,7 @@ def fit(
     return Fit(k, theta0, roll, float(sd[0]), float(sd[1]), roll_sd, rms, n, int((~counts).sum()))
 
 
-def distance_mm(seen: Sightings, plan: Plan, k: float, theta0: float, phi0: float) -> F64:
+def distance_mm(seen: TipMeasurements, plan: Plan, k: float, theta0: float, phi0: float) -> F64:
     """Distance of each sighting from a needle's path."""
     path = Bicycle(k, theta0, phi0).path(plan, seen.depth_mm)
     out: F64 = np.hypot(path[:, 1] - seen.y_mm, path[:, 2] - seen.z_mm)

@@ -155,7 +155,7 @@ def read_mask(path: Path) -> Mask:
     try:
         import SimpleITK
     except ImportError:
-        raise MissingExtraError(f"reading {path}", "SimpleITK", "metaimage") from None
+        raise MissingExtraError(f"robot state {path}", "SimpleITK", "metaimage") from None
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     try:

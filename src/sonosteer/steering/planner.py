@@ -18,7 +18,7 @@ import numpy as np
 from sonosteer.core.arrays import F64
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.errors import InputError
-from sonosteer.core.types import Sighting, Turn
+from sonosteer.core.types import RollCommand, TipMeasurement
 from sonosteer.needle.torsion import follow
 from sonosteer.steering import moves
 from sonosteer.steering.obstacles import NO_OBSTACLES, Obstacles
@@ -154,7 +154,7 @@ class MovePlanner:
         state = self.start(0.0)
         small = dataclasses.replace(self, tries=2)
         for i in range(3):
-            seen = Sighting(0.05 * i, self.from_mm + 2.0 * i, 0.0, (0.0, 0.0))
+            seen = TipMeasurement(0.05 * i, self.from_mm + 2.0 * i, 0.0, (0.0, 0.0))
             state, _ = small.step(state, seen, 0.0, 0.0)
 
     def start(self, roll_rad: float) -> State:
@@ -187,19 +187,21 @@ class MovePlanner:
         """The plan before the insertion: the state at the entry with its plan, miss, deviation and clearance."""
         s = self.start(0.0)
         careful = dataclasses.replace(self, tries=tries)
-        return careful._planned(s, Sighting(0.0, 0.0, 0.0, None), 0.0)
+        return careful._planned(s, TipMeasurement(0.0, 0.0, 0.0, None), 0.0)
 
-    def step(self, state: State, sighting: Sighting, ordered_rad: float, used_rad: float) -> tuple[State, Turn]:
+    def step(
+        self, state: State, measurement: TipMeasurement, ordered_rad: float, used_rad: float
+    ) -> tuple[State, RollCommand]:
         """Take a sighting, plan anew where it is time, and begin the turn whose depth has come."""
-        s = self._filtered(state, sighting)
+        s = self._filtered(state, measurement)
         busy = abs(s.goal_rad - ordered_rad) > 1e-6 and used_rad < self.budget_rad - 1e-6
         near = self.from_mm <= s.depth_mm < self.depth_mm - 0.5
         if not busy:
             s = dataclasses.replace(s, goal_rad=ordered_rad)
         if near and not busy and self.budget_rad - used_rad > self.least_rad and s.done < self.points:
             if s.depth_mm - s.planned_mm >= self.every_mm:
-                s = self._planned(s, sighting, used_rad)
-            s = self._begun(s, sighting)
+                s = self._planned(s, measurement, used_rad)
+            s = self._begun(s, measurement)
         elif near and s.depth_mm - s.planned_mm >= self.every_mm:
             s = self._foreseen(dataclasses.replace(s, planned_mm=s.depth_mm))
         ahead = s.contact_mm - s.depth_mm
@@ -210,11 +212,11 @@ class MovePlanner:
             why = "stop: no safe path"
         elif seen and s.miss_mm > MISS_SAID_MM and s.depth_mm > 0.7 * self.depth_mm:
             why = f"warning: the target will be missed by {s.miss_mm:.1f} mm"
-        return s, Turn(s.goal_rad, why, blocked, s.miss_mm if seen else None, s.miss_sd_mm if seen else None)
+        return s, RollCommand(s.goal_rad, why, blocked, s.miss_mm if seen else None, s.miss_sd_mm if seen else None)
 
     # -- parts of a step -----------------------------------------------------------------------------------------
 
-    def _filtered(self, s: State, seen: Sighting) -> State:
+    def _filtered(self, s: State, seen: TipMeasurement) -> State:
         x, P, depth = s.x.copy(), s.P.copy(), max(seen.depth_mm, s.depth_mm)
         elapsed = seen.time_s - s.time_s
         speed = s.speed_mm_s
@@ -243,7 +245,7 @@ class MovePlanner:
             speed_mm_s=speed,
         )
 
-    def _planned(self, s: State, seen: Sighting, used_rad: float) -> State:
+    def _planned(self, s: State, seen: TipMeasurement, used_rad: float) -> State:
         left = self.points - s.done
         n = min(len(s.depths), left)
         order = np.argsort(np.where(s.turns == 0.0, np.inf, s.depths), kind="stable")[:n]
@@ -286,7 +288,7 @@ class MovePlanner:
         need = np.array([self.needle_mm, z2 * place, z2 * slope, z2 * bend, self.clearance_cap_mm])
         return self._task._replace(need=need)
 
-    def _begun(self, s: State, seen: Sighting) -> State:
+    def _begun(self, s: State, seen: TipMeasurement) -> State:
         """Begin the first turn whose depth has come: early by half of the way that it takes."""
         for i in range(len(s.turns)):
             a = float(s.turns[i])

@@ -16,7 +16,7 @@ from numba import njit
 from sonosteer.core.arrays import F64
 from sonosteer.core.errors import InputError
 from sonosteer.needle.bicycle import Bicycle, Plan, path
-from sonosteer.steering.fit import Sightings, fit
+from sonosteer.steering.fit import TipMeasurements, fit
 from sonosteer.steering.genetic import first_population, fit_generation
 
 CHUNK = 250
@@ -95,7 +95,7 @@ def coverage(insertions: int, seed: int) -> dict[str, Any]:
         depths = np.arange(1.0, DEPTHS + 1.0)
         way = Bicycle(k, theta0).path(plan, depths)[:, 1:3] + rng.normal(0.0, NOISE_MM, (DEPTHS, 2))
         try:
-            found = fit(Sightings(depths, way[:, 0], way[:, 1]), plan, noise_mm=NOISE_MM)
+            found = fit(TipMeasurements(depths, way[:, 0], way[:, 1]), plan, noise_mm=NOISE_MM)
         except InputError:
             failed += 1
             continue

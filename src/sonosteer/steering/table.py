@@ -7,7 +7,7 @@ from typing import Any
 
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Point
-from sonosteer.steering.budget import Limited, TurnLimits
+from sonosteer.steering.budget import Limited, RollLimits
 from sonosteer.steering.event_triggered import EventTriggered, Straight
 from sonosteer.steering.obstacles import NO_OBSTACLES, Obstacles
 from sonosteer.steering.planner import MovePlanner, Weights
@@ -33,7 +33,7 @@ def make_steerer(
     depth_mm: float = 120.0,
     target_mm: Point = (0.0, 0.0),
     obstacles: Obstacles = NO_OBSTACLES,
-    limits: TurnLimits = TurnLimits(),
+    limits: RollLimits = RollLimits(),
     backlash_rad: float = 0.0,
     seed: int = 0,
     **settings: Any,

@@ -30,7 +30,7 @@ CUT_PX, CUT_MM_PER_PX = 128, 0.25
 
 
 @dataclass(frozen=True)
-class Cell:
+class FilmStripCell:
     """One frame: grey (n, n) uint8, its truth, tips by tracker (None: it says nothing), all in its px."""
 
     grey: U8
@@ -46,11 +46,11 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Case:
+class FilmStripRow:
     """A row: what it is, line by line, and its frames."""
 
     label: str
-    cells: Sequence[Cell]
+    cells: Sequence[FilmStripCell]
 
 
 def in_cut(tip_px: Point, centre_px: Point, step: NDArray[np.float64], middle: float) -> Point:
@@ -59,7 +59,7 @@ def in_cut(tip_px: Point, centre_px: Point, step: NDArray[np.float64], middle: f
     return x, y
 
 
-def write_strip(path: Path, title: str, trackers: Sequence[str], cases: Sequence[Case]) -> int:
+def write_strip(path: Path, title: str, trackers: Sequence[str], cases: Sequence[FilmStripRow]) -> int:
     """Write the strip as PNG; returns how many cells it has. InputError if the disk is full."""
     assert len(trackers) <= len(MARKS)
     columns = max((len(case.cells) for case in cases), default=1)
@@ -102,7 +102,7 @@ def _head(figure: Figure, wide: float, high: float, title: str, trackers: Sequen
     )
 
 
-def _draw(axis: Any, cell: Cell, trackers: Sequence[str]) -> None:
+def _draw(axis: Any, cell: FilmStripCell, trackers: Sequence[str]) -> None:
     n = len(cell.grey)
     axis.imshow(cell.grey, cmap="gray", vmin=0, vmax=255, interpolation="bilinear")
     axis.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5))

@@ -24,7 +24,7 @@ def write_policy_card(folder: Path, config: PolicyConfig, about: Mapping[str, An
         f"(weights {about['tracker']['fingerprint']})",
         "trained": f"{how}: {about['trained_parameters'] / 1e6:.2f} M parameters, {about['samples']} samples "
         f"({about['steps']} steps), seed {about['seed']}",
-        "data": f"{sets}: {data['episodes']} episodes, {data['moments']} moments of the training split",
+        "data": f"{sets}: {data['episodes']} episodes, {data['samples']} moments of the training split",
         "time": f"{about['seconds'] / 60:.1f} min on {about['machine']}, {about['device']}, {about['threads']} threads",
         "validation moments": f"mean error: insertion {held['insertion_mm_s']:.2f} mm/s, probe "
         f"{held['probe_mm_s']:.2f} mm/s, turn {held['turn_deg']:.2f} deg; {100 * held['stops_found']:.0f} % of the "

@@ -48,7 +48,7 @@ class LanguageModel:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class TrackerTokens:
     """What a tracker hands over: N tokens of a grid (rows, columns), then `register` tokens, `width` wide each."""
 
     grid: tuple[int, int]
@@ -86,7 +86,7 @@ class PolicyConfig:
 
     preset: str
     llm: LanguageModel
-    features: Seen = Seen((2, 2), 0, 1)
+    features: TrackerTokens = TrackerTokens((2, 2), 0, 1)
     text_tokens: int = 0
     vision: tuple[int, int] = (0, 1)
     turn: tuple[int, ...] = ()

@@ -15,18 +15,18 @@ from sonosteer.core.arrays import F16
 from sonosteer.core.errors import InputError
 from sonosteer.datasets.demonstrations import Place, pair_at
 from sonosteer.learning.checkpoints.tracking import WEIGHTS, from_pretrained
-from sonosteer.learning.nets.policy_presets import Seen
+from sonosteer.learning.nets.policy_presets import TrackerTokens
 from sonosteer.learning.nets.vla import VlaTracker
 from sonosteer.recording.tables import writing_failed
 
 BATCH = 32
 
 
-def seen_by(net: VlaTracker) -> Seen:
+def seen_by(net: VlaTracker) -> TrackerTokens:
     """Shape of what a tracker hands over."""
     tower = net.config.tower
     side = net.config.search_px // tower.patch
-    return Seen((side, side), net.config.register, tower.width, tower.merge)
+    return TrackerTokens((side, side), net.config.register, tower.width, tower.merge)
 
 
 def fingerprint(folder: Path) -> str:
@@ -36,7 +36,7 @@ def fingerprint(folder: Path) -> str:
 
 def kept_features(
     tracker: Path, places: Sequence[Place], path: Path, progress: Callable[[str, int, int], None]
-) -> tuple[F16, Seen]:
+) -> tuple[F16, TrackerTokens]:
     """(moments, N + L, width), mapped from `path`, where they are computed unless they are there already.
 
     Features that were recorded are taken as they are where an episode has no frames. InputError where they do not fit
@@ -67,7 +67,7 @@ def kept_features(
     return np.load(path, mmap_mode="r"), shape
 
 
-def _of(net: VlaTracker, places: Sequence[Place], shape: Seen, device: str) -> NDArray[np.floating]:
+def _of(net: VlaTracker, places: Sequence[Place], shape: TrackerTokens, device: str) -> NDArray[np.floating]:
     out = np.empty((len(places), *shape.shape), np.float16)
     pairs = [k for k, p in enumerate(places) if p.episode.frames is not None]
     if pairs:

@@ -112,7 +112,7 @@ def assess(net: TipNet, sampler: Sampler, samples: int, device: Any, batch: int 
     }
 
 
-class Learner(Protocol):
+class Trainable(Protocol):
     """A network that the loop can train: a torch module with these."""
 
     def groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
@@ -120,7 +120,7 @@ class Learner(Protocol):
         ...
 
 
-class Lesson(Protocol):
+class Objective(Protocol):
     """What the loop does not know of what is learnt: how a batch is drawn, put through, judged."""
 
     def batch(self, first: int, count: int) -> Any:
@@ -172,13 +172,13 @@ class TipLesson:
 class _Ahead:
     """Draws batches in a thread of its own, two ahead."""
 
-    def __init__(self, lesson: Lesson, numbers: Iterator[tuple[int, int]]) -> None:
+    def __init__(self, lesson: Objective, numbers: Iterator[tuple[int, int]]) -> None:
         self._queue: queue.Queue[Any] = queue.Queue(2)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(lesson, numbers), daemon=True)
         self._thread.start()
 
-    def _run(self, lesson: Lesson, numbers: Iterator[tuple[int, int]]) -> None:
+    def _run(self, lesson: Objective, numbers: Iterator[tuple[int, int]]) -> None:
         item: BaseException = StopIteration()
         try:
             for first, count in numbers:
@@ -227,7 +227,7 @@ def fit(
 
 def learn(
     net: nn.Module,
-    lesson: Lesson,
+    lesson: Objective,
     schedule: Schedule,
     out: Path,
     *,
@@ -236,7 +236,7 @@ def learn(
     precision: Precision = "no",
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> dict[str, Any]:
-    """Train `net`, a `Learner`, in place: it ends with the weights to keep. Returns what was done.
+    """Train `net`, a `Trainable`, in place: it ends with the weights to keep. Returns what was done.
 
     Goes on from out/checkpoint where there is one of the same schedule. Ctrl-C saves and raises on.
     """
@@ -245,7 +245,7 @@ def learn(
 
     accelerator = Accelerator(cpu=check_device(device) == "cpu", mixed_precision=precision)
     set_seed(seed)
-    groups = cast(Learner, net).groups(schedule.lr, schedule.weight_decay)
+    groups = cast(Trainable, net).groups(schedule.lr, schedule.weight_decay)
     trained = sum(p.numel() for g in groups for p in g["params"])
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
     mean = None

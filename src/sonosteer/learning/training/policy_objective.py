@@ -18,7 +18,7 @@ LOOKED_AT = 512  # moments of a look at validation
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyLesson:
+class PolicyObjective:
     """Saying what an expert did. stop_weight: of a moment that stops, in its loss."""
 
     demonstrations: Demonstrations

@@ -26,7 +26,7 @@ except ImportError:
     raise MissingExtraError("training a network", "torch", "vla") from None
 
 from sonosteer.datasets.demonstrations import SOME_DOUBT, Demonstrations, Doubt, told
-from sonosteer.datasets.insertions import Episode, InsertionSet
+from sonosteer.datasets.insertions import InsertionSet, RecordedEpisode
 from sonosteer.inference.graphs import model_folder
 from sonosteer.learning.checkpoints.policy import export_policy, fresh_policy, load_policy, save_policy
 from sonosteer.learning.checkpoints.tokenizer import Language
@@ -37,7 +37,7 @@ from sonosteer.learning.training import lora
 from sonosteer.learning.training.features import fingerprint, kept_features, seen_by
 from sonosteer.learning.training.fit import Schedule, learn
 from sonosteer.learning.training.options import TrainOptions
-from sonosteer.learning.training.policy_objective import PolicyLesson, assess_policy
+from sonosteer.learning.training.policy_objective import PolicyObjective, assess_policy
 from sonosteer.recording.summary import versions
 
 BATCH, LR = 16, 1e-4  # Paper V, stage 2
@@ -92,7 +92,7 @@ def train_policy(
     method = settings.method or ("lora" if begun or net.config.checkpoint else "whole")
     if method == "lora":
         lora.adapt(net, settings.rank, new=not begun)
-    lesson = PolicyLesson(
+    lesson = PolicyObjective(
         Demonstrations(places, features[: len(places)], language.encode, seed, settings.doubt),
         Demonstrations(looked_at, features[len(places) :], language.encode, seed),
         settings.stop_weight,
@@ -134,13 +134,13 @@ def train_policy(
     return about
 
 
-def split(sets: Sequence[InsertionSet]) -> tuple[list[Episode], list[Episode]]:
+def split(sets: Sequence[InsertionSet]) -> tuple[list[RecordedEpisode], list[RecordedEpisode]]:
     """(training, validation) episodes; where a set has none for validation, its last training ones are held back.
 
     A set of validation scenes alone is one to adapt to: its last quarter is held back.
     """
-    train: list[Episode] = []
-    held: list[Episode] = []
+    train: list[RecordedEpisode] = []
+    held: list[RecordedEpisode] = []
     for each in sets:
         own, looked_at = each.episodes("train"), each.episodes("validation")
         if not looked_at and len(own) > 1:
@@ -153,14 +153,14 @@ def split(sets: Sequence[InsertionSet]) -> tuple[list[Episode], list[Episode]]:
     return train, held
 
 
-def schedule_of(options: TrainOptions, moments: int, *, method: str, quick: bool) -> Schedule:
-    """The paper's stage 2 for adapters; ours for a whole policy, `--recipe cpu` or not. `moments` make an epoch."""
+def schedule_of(options: TrainOptions, samples: int, *, method: str, quick: bool) -> Schedule:
+    """The paper's stage 2 for adapters; ours for a whole policy, `--recipe cpu` or not. `samples` make an epoch."""
     if options.recipe not in ("paper", "cpu"):
         raise InputError(f"there is no recipe {options.recipe!r}; there are: paper, cpu")
     asked = dict(options.settings.get("schedule", {}))
     batch = int(asked.get("batch", WHOLE.batch if method == "whole" else BATCH))
     epochs = WHOLE_EPOCHS if method == "whole" else 1
-    steps = max(epochs * moments // max(batch, 1), 1)
+    steps = max(epochs * samples // max(batch, 1), 1)
     if quick:
         base = QUICK
     elif method == "whole":

@@ -1,6 +1,6 @@
 """Weights of the five tip features, Eq. (24) of Paper T, by an evolutionary search on training insertions.
 
-Source: Mathiassen et al. 2017 (full reference in `trackers/paper_t.py`), Sections II-E and III-A: the sum of
+Source: Mathiassen et al. 2017 (full reference in `trackers/mathiassen2017.py`), Sections II-E and III-A: the sum of
 |p_i - p_hat_i| over the training frames whose axis is less than 3 mm off is minimised by a genetic algorithm. Ours is
 SciPy's differential evolution: real-coded, with mutation, crossover and selection, seeded.
 

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 
 from sonosteer.core.types import Frame, Lost, Observation
-from sonosteer.episodes.insertion import Setup, build, perform
+from sonosteer.episodes.insertion import InsertionConfig, build_episode, run_episode
 from sonosteer.imaging.crops import crop, step_of
-from sonosteer.viz.film_strip import CUT_MM_PER_PX, CUT_PX, Case, Cell, in_cut, write_strip
+from sonosteer.viz.film_strip import CUT_MM_PER_PX, CUT_PX, FilmStripCell, FilmStripRow, in_cut, write_strip
 
 CASES, COLUMNS = 6, 8
 BEFORE_S = 4.0  # ours: so much of the end is shown
 TRACKED, TARGET = "tip as tracked", "target"
 
 
-def choose(trials: Sequence[tuple[Setup, Mapping[str, Any]]], most: int = CASES) -> list[Setup]:
+def choose(trials: Sequence[tuple[InsertionConfig, Mapping[str, Any]]], most: int = CASES) -> list[InsertionConfig]:
     """Failures to look at: one of each reason, then further ones, in the order of the targets."""
     failed = [(s, str(r["judged"])) for s, r in trials if not r["success"]]
     first = {why: i for i, (_, why) in reversed(list(enumerate(failed)))}
@@ -29,16 +29,16 @@ def choose(trials: Sequence[tuple[Setup, Mapping[str, Any]]], most: int = CASES)
     return [failed[i][0] for i in order[:most]]
 
 
-def case_of(setup: Setup) -> Case:
+def case_of(setup: InsertionConfig) -> FilmStripRow:
     """Carry a trial out again and cut its last seconds out, around the true tip."""
-    stage = build(setup)
+    episode = build_episode(setup)
     shown: list[tuple[Frame, Observation | None]] = []
-    done = perform(stage, watch=lambda frame, seen: shown.append((frame, seen)))
+    done = run_episode(episode, watch=lambda frame, seen: shown.append((frame, seen)))
     truths = {t.frame_index: t for t in done.truths}
     last_s = shown[-1][0].time_s if shown else 0.0
     late = [(f, o) for f, o in shown if f.time_s >= last_s - BEFORE_S and truths[f.index].tip_px is not None]
     picked = [late[i] for i in np.unique(np.linspace(0, len(late) - 1, COLUMNS).round().astype(int))] if late else []
-    step, middle = np.array(step_of(stage.world.spacing, CUT_MM_PER_PX)), (CUT_PX - 1) / 2
+    step, middle = np.array(step_of(episode.world.spacing, CUT_MM_PER_PX)), (CUT_PX - 1) / 2
     cells = []
     for frame, seen in picked:
         truth = truths[frame.index]
@@ -46,7 +46,7 @@ def case_of(setup: Setup) -> Case:
         tip = None if seen is None or isinstance(seen.estimate, Lost) else seen.estimate.tip_px
         marks = {TRACKED: tip, TARGET: done.task.target_at(truth.probe_mm)}
         cells.append(
-            Cell(
+            FilmStripCell(
                 crop(frame.grey(), truth.tip_px, CUT_PX, (float(step[0]), float(step[1]))),
                 (middle, middle),
                 {k: None if p is None else in_cut(p, truth.tip_px, step, middle) for k, p in marks.items()},
@@ -55,9 +55,9 @@ def case_of(setup: Setup) -> Case:
             )
         )
     label = f"{setup.mode}, seed {setup.seed}\n{done.outcome.reason}\n{done.outcome.final_error_mm:.1f} mm off"
-    return Case(label, cells)
+    return FilmStripRow(label, cells)
 
 
-def write(path: Path, title: str, setups: Sequence[Setup]) -> int:
+def write(path: Path, title: str, setups: Sequence[InsertionConfig]) -> int:
     """Draw them; returns the number of cells."""
     return write_strip(path, title, (TRACKED, TARGET), [case_of(s) for s in setups])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sonosteer.episodes.insertion import Setup, build, perform
+from sonosteer.episodes.insertion import InsertionConfig, build_episode, run_episode
 from sonosteer.runtime.insertion import Pace
 
 MODES = ("ips", "ipm")
@@ -72,10 +72,10 @@ class Trial:
         name = f"{self.method.name} | {self.mode} | {self.seed}"
         return name if self.condition == AS_THEY_COME else f"{name} | {self.condition}"
 
-    def setup(self) -> Setup:
+    def setup(self) -> InsertionConfig:
         """What is carried out."""
         m = self.method
-        return Setup(
+        return InsertionConfig(
             m.policy,
             "ips" if self.mode == "ips" else "ipm",
             self.seed,
@@ -96,7 +96,7 @@ def found_settings(settings: Mapping[str, Any], models: Path, kind: str) -> dict
 
 def run_trial(trial: Trial) -> dict[str, Any]:
     """Carry it out; what came of it, and speed and visibility every tenth of a second."""
-    done = perform(build(trial.setup()))
+    done = run_episode(build_episode(trial.setup()))
     error = done.outcome.final_error_mm
     rows = [[round(v, 3) if v == v else None for v in row[:7]] for row in done.run.rows[::10]]
     return {

@@ -21,14 +21,14 @@ from sonosteer.core.arrays import F64
 from sonosteer.core.clock import RealClock
 from sonosteer.core.config import save_json, to_dict
 from sonosteer.core.progress import StageProgress
-from sonosteer.core.types import Sighting, Turn
+from sonosteer.core.types import RollCommand, TipMeasurement
 from sonosteer.episodes.steering import DEVICE, errors, insert
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.recording.summary import versions
 from sonosteer.runtime.ledger import Ledger
 from sonosteer.sim.steering_scenes import RECIPES, TISSUES, steering_scene
 from sonosteer.sim.world import World
-from sonosteer.steering.budget import TurnLimits
+from sonosteer.steering.budget import RollLimits
 from sonosteer.steering.obstacles import Box, Sphere, obstacles
 from sonosteer.steering.simulated_fits import CHUNK, coverage, fit_chunk
 from sonosteer.steering.table import make_steerer
@@ -140,7 +140,7 @@ def _steerer(trial: Trial, **more: Any) -> Any:
     if settings.pop("no_transient", False):
         model = replace(model, slope_mm=0.0, jump_mm2=0.0, g_mm=0.0)
     model = replace(model, torque=settings.pop("torque", model.torque) * settings.pop("torque_factor", 1.0))
-    limits = TurnLimits(math.radians(trial.budget_deg))
+    limits = RollLimits(math.radians(trial.budget_deg))
     backlash = DEVICE.roll_backlash_rad
     return make_steerer(
         trial.controller, tissue=model, limits=limits, backlash_rad=backlash, seed=trial.seed, **settings, **more
@@ -195,9 +195,9 @@ class _Turns:
         """The roll at the entry."""
         return roll_rad
 
-    def step(self, state: float, sighting: Sighting) -> tuple[float, Turn]:
+    def step(self, state: float, sighting: TipMeasurement) -> tuple[float, RollCommand]:
         """What has been turned by now."""
-        return state, Turn(state + float(self.turns[self.depths <= sighting.depth_mm].sum()))
+        return state, RollCommand(state + float(self.turns[self.depths <= sighting.depth_mm].sum()))
 
 
 def _solvable(trial: Trial) -> tuple[World, tuple[float, float], list[Sphere | Box]]:

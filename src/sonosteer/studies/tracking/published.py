@@ -1,6 +1,6 @@
 """What Paper T reports: Table III (mean, SD; 95th or 2.5th-97.5th percentile) and Table VI.
 
-Source: Mathiassen et al. 2017 (full reference in `trackers/paper_t.py`).
+Source: Mathiassen et al. 2017 (full reference in `trackers/mathiassen2017.py`).
 """
 
 from __future__ import annotations

@@ -304,7 +304,7 @@ def _pearson_said(paper: Sequence[Result]) -> tuple[str, dict[str, Any]]:
 
 
 def _merged(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Table III for reading: ours, and the paper's below it in grey."""
+    """Table III for robot_state: ours, and the paper's below it in grey."""
     out = []
     for r in rows:
         name = r["method"].rstrip(DAGGER)

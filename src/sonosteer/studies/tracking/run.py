@@ -1,7 +1,7 @@
 """Paper T's study: eleven methods on simulated insertions, Tables III to VI and Figs. 4 to 6, ours beside theirs.
 
-Source: Mathiassen et al. 2017 (full reference in `trackers/paper_t.py`), Sections III and IV. And what the paper has
-not: `auto`, OpenCV's general trackers on the same clips, harder scenes, needle-free ones.
+Source: Mathiassen et al. 2017 (full reference in `trackers/mathiassen2017.py`), Sections III and IV. And what the
+paper has not: `auto`, OpenCV's general trackers on the same clips, harder scenes, needle-free ones.
 
 Simulated insertions of the test split (no choice was made on it): 2 angles x 3 speeds x 3. As in the paper the planned
 angle +-5 degrees is given, the start is by hand (here: the tip in the first frame, with 10 to 12 mm in the image), and

@@ -21,7 +21,7 @@ from sonosteer.imaging.crops import crop, step_of
 from sonosteer.runtime.executor import run_trials
 from sonosteer.studies.vla_tracking.published import TABLE_1
 from sonosteer.studies.vla_tracking.trials import CLASSIC, Trial, follow, frames_with_tip
-from sonosteer.viz.film_strip import CUT_MM_PER_PX, CUT_PX, Case, Cell, in_cut, write_strip
+from sonosteer.viz.film_strip import CUT_MM_PER_PX, CUT_PX, FilmStripCell, FilmStripRow, in_cut, write_strip
 
 Results = Mapping[str, Mapping[str, Mapping[str, Any]]]
 Trials = Mapping[str, Mapping[str, Trial]]
@@ -42,7 +42,7 @@ RULE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class HardCase:
     """A case: video, why it was chosen, and where it begins, counted in the frames that the trials have figures of."""
 
     video: str
@@ -64,7 +64,7 @@ def shown(results: Results) -> list[str]:
     return [OURS, *[*compared, *(m for m in CLASSIC if m in results)][:BESIDE]]
 
 
-def choose(results: Results, trackers: Sequence[str], most: int = CASES) -> list[Moment]:
+def choose(results: Results, trackers: Sequence[str], most: int = CASES) -> list[HardCase]:
     """The hard moments, at most `most` of each kind: those in which ours errs, then those that divide the trackers."""
     videos = {name: r for name, r in results[OURS].items() if any(r["visible"])}
     off = {name: np.array([_off(results[m][name]) for m in trackers]) for name in videos}
@@ -78,11 +78,11 @@ def choose(results: Results, trackers: Sequence[str], most: int = CASES) -> list
     rest = sorted((n for n in videos if n not in worst and share[n] > 0), key=lambda name: -share[name])[:each]
     return [
         *(
-            Moment(n, f"ours errs most:\n{mean[n]:.1f} mm in the mean", _begin(seen[n] & off[n][0], error[n]))
+            HardCase(n, f"ours errs most:\n{mean[n]:.1f} mm in the mean", _begin(seen[n] & off[n][0], error[n]))
             for n in worst
         ),
         *(
-            Moment(n, f"they disagree most:\nin {100 * share[n]:.0f} % of frames", _begin(divided[n], error[n]))
+            HardCase(n, f"they disagree most:\nin {100 * share[n]:.0f} % of frames", _begin(divided[n], error[n]))
             for n in rest
         ),
     ]
@@ -143,7 +143,7 @@ def write(
         tips[todo[i]] = found
         progress("film strip", len(tips), len(todo))
     cases = [
-        Case(
+        FilmStripRow(
             f"{m.video}\n{m.why}", list(_cells(videos[m.video], frames[m.video], counted[m.video][m.at], m.video, tips))
         )
         for m in moments
@@ -168,13 +168,13 @@ def write(
 
 def _cells(
     video: Video, frames: Sequence[int], begins: int, name: str, tips: Mapping[tuple[str, str], list[Point | None]]
-) -> Iterator[Cell]:
+) -> Iterator[FilmStripCell]:
     """A cut around the true tip of each frame, with what the trackers say in its px."""
     step, middle = np.array(step_of(video.spacing, CUT_MM_PER_PX)), (CUT_PX - 1) / 2
     for i, t in enumerate(frames):
         x, y = video.tips_px[t].tolist()
         said = {tracker: each[i] for (of, tracker), each in tips.items() if of == name}
-        yield Cell(
+        yield FilmStripCell(
             crop(np.array(video.frames[t]), (x, y), CUT_PX, (float(step[0]), float(step[1]))),
             (middle, middle),
             {k: None if p is None else in_cut(p, (x, y), step, middle) for k, p in said.items()},

@@ -11,18 +11,18 @@ from dataclasses import dataclass, field, replace
 
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.errors import InputError
-from sonosteer.core.types import Action, Observation, Reading, Task, Vector
-from sonosteer.policies.geometry import Sight, check_task, known, sight
+from sonosteer.core.types import Action, Observation, RobotState, Task, Vector
+from sonosteer.policies.geometry import TargetOffset, check_task, known, target_offset
+from sonosteer.policies.noise import DRIFT_S, TREMOR_S, lapse, wave
 from sonosteer.policies.orders import STILL, Axes, order, stay
 from sonosteer.policies.principle import Principle
-from sonosteer.policies.unsteady import DRIFT_S, TREMOR_S, spell, wave
 
 # channels of chance
 ALONG, ACROSS, PACE, TREMOR, HAND, PROBE, LAPSE, PAUSE = range(8)
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class OperatorModel:
     """How a person works. delay_s: from an image to the hand. sight_mm: sd of where tip and target seem to be.
 
     uneven: sd of the speed, in parts of it; tremor_mm_s: of its trembling. hand_rad: sd of the needle's angle;
@@ -53,7 +53,7 @@ class Manner:
         for name in ("lapse_s", "pause_s"):
             low, high = getattr(self, name)
             if not 0.0 <= low <= high:
-                raise InputError(f"manner: {name} is ({low:g}, {high:g}); it must rise from 0 or more")
+                raise InputError(f"operator_model: {name} is ({low:g}, {high:g}); it must rise from 0 or more")
 
     @property
     def blind_s(self) -> float:
@@ -70,8 +70,8 @@ class State:
 
     task: Task
     axes: Axes | None = None
-    past: tuple[tuple[float, Sight | None], ...] = ()
-    now: Sight | None = None
+    past: tuple[tuple[float, TargetOffset | None], ...] = ()
+    now: TargetOffset | None = None
     speed_mm_s: float = 0.0
     seen_mm: float | None = None
     last_s: float | None = None
@@ -80,10 +80,10 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class SimulatedPerson:
     """A person of some manner; seed: who it is today."""
 
-    manner: Manner = field(default_factory=Manner)
+    operator_model: OperatorModel = field(default_factory=OperatorModel)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -96,73 +96,73 @@ class Person:
 
     def step(self, state: State, observation: Observation) -> tuple[State, Action]:
         """Look, take in what was seen a reaction time ago, and move the hand."""
-        axes = stay(state.axes, observation.reading, state.task)
+        axes = stay(state.axes, observation.robot_state, state.task)
         state = replace(state, axes=axes)
         if state.stopped or not known(observation):
             return replace(state, speed_mm_s=0.0), order(observation, axes, stop=state.stopped)
         state = self._take_in(state, observation)
-        state = self._move(state, observation.reading, observation.capture_time_s)
+        state = self._move(state, observation.robot_state, observation.capture_time_s)
         return state, self._said(state, observation)
 
     def _take_in(self, state: State, o: Observation) -> State:
         """The newest look that is a reaction time old; in a lapse none is taken in."""
-        manner, now = self.manner, o.capture_time_s
-        past = (*state.past, (now, sight(o, state.task)))
-        old = [look for look in past if look[0] <= now - manner.delay_s]
-        past = tuple(look for look in past if look[0] > now - manner.delay_s)[-100:]
-        if not old or self._spell(LAPSE, now):
+        operator_model, now = self.operator_model, o.capture_time_s
+        past = (*state.past, (now, target_offset(o, state.task)))
+        old = [look for look in past if look[0] <= now - operator_model.delay_s]
+        past = tuple(look for look in past if look[0] > now - operator_model.delay_s)[-100:]
+        if not old or self._lapse(LAPSE, now):
             return replace(state, past=past)
         seen = old[-1][1]
         if seen is not None:
             seen = replace(
                 seen,
-                along_mm=seen.along_mm + manner.sight_mm * self._wave(ALONG, now),
-                across_mm=seen.across_mm + manner.sight_mm * self._wave(ACROSS, now),
+                along_mm=seen.along_mm + operator_model.sight_mm * self._wave(ALONG, now),
+                across_mm=seen.across_mm + operator_model.sight_mm * self._wave(ACROSS, now),
             )
-        near = state.near + 1 if seen is not None and seen.reached(manner.principle.within_mm) else 0
-        return replace(state, past=past, now=seen, near=near, stopped=near >= manner.again)
+        near = state.near + 1 if seen is not None and seen.reached(operator_model.principle.within_mm) else 0
+        return replace(state, past=past, now=seen, near=near, stopped=near >= operator_model.again)
 
-    def _move(self, state: State, reading: Reading, now: float) -> State:
+    def _move(self, state: State, robot_state: RobotState, now: float) -> State:
         """Speed and angle that the hand means."""
-        manner, seen = self.manner, state.now
+        operator_model, seen = self.operator_model, state.now
         dt_s = 0.0 if state.last_s is None else min(max(now - state.last_s, 0.0), 0.2)
         state = replace(state, last_s=now)
         if seen is None:
             return replace(state, speed_mm_s=0.0)
-        if self._spell(LAPSE, now):
+        if self._lapse(LAPSE, now):
             return state
         assert state.axes is not None
-        rule, depth = manner.principle, reading.depth_mm
+        rule, depth = operator_model.principle, robot_state.depth_mm
         seen_mm = rule.last_view_mm(seen, depth, state.seen_mm)
-        speed = rule.speed_mm_s(seen, depth - seen_mm) * max(1.0 + manner.uneven * self._wave(PACE, now), 0.2)
-        if self._spell(PAUSE, now):
+        speed = rule.speed_mm_s(seen, depth - seen_mm) * max(1.0 + operator_model.uneven * self._wave(PACE, now), 0.2)
+        if self._lapse(PAUSE, now):
             speed = 0.0
         angle = rule.angle_rad(seen, state.task, state.axes.angle_rad, dt_s)
         return replace(state, axes=replace(state.axes, angle_rad=angle), speed_mm_s=speed, seen_mm=seen_mm)
 
     def _said(self, state: State, o: Observation) -> Action:
-        manner, now, speed = self.manner, o.capture_time_s, state.speed_mm_s
+        operator_model, now, speed = self.operator_model, o.capture_time_s, state.speed_mm_s
         assert state.axes is not None
-        hand = replace(state.axes, angle_rad=state.axes.angle_rad + manner.hand_rad * self._wave(HAND, now))
+        hand = replace(state.axes, angle_rad=state.axes.angle_rad + operator_model.hand_rad * self._wave(HAND, now))
         if state.now is None:
             return order(o, hand, 0.0, STILL)
         if speed > 0:
-            speed = min(max(speed + manner.tremor_mm_s * self._wave(TREMOR, now, TREMOR_S), 0.0), 25.0)
+            speed = min(max(speed + operator_model.tremor_mm_s * self._wave(TREMOR, now, TREMOR_S), 0.0), 25.0)
         return order(o, hand, speed, self._probe(state.task, o, speed), stop=state.stopped)
 
     def _probe(self, task: Task, o: Observation, speed_mm_s: float) -> Vector:
         """Along with the needle; across as the hand that holds it wanders."""
-        along = self.manner.principle.probe_mm_s(speed_mm_s, o.reading, task)
-        if self.manner.probe_y_mm == 0.0:
+        along = self.operator_model.principle.probe_mm_s(speed_mm_s, o.robot_state, task)
+        if self.operator_model.probe_y_mm == 0.0:
             return along, 0.0, 0.0
-        place = self.manner.probe_y_mm * self._wave(PROBE, o.capture_time_s)
-        return along, min(max((place - o.reading.probe_mm[1]) / 0.3, -5.0), 5.0), 0.0
+        place = self.operator_model.probe_y_mm * self._wave(PROBE, o.capture_time_s)
+        return along, min(max((place - o.robot_state.probe_mm[1]) / 0.3, -5.0), 5.0), 0.0
 
     def _wave(self, channel: int, time_s: float, periods_s: tuple[float, ...] = DRIFT_S) -> float:
         return wave(self.seed, channel, time_s, periods_s)
 
-    def _spell(self, channel: int, time_s: float) -> bool:
-        manner = self.manner
+    def _lapse(self, channel: int, time_s: float) -> bool:
+        operator_model = self.operator_model
         if channel == LAPSE:
-            return spell(self.seed, channel, time_s, manner.lapse_every_s, manner.lapse_s)
-        return spell(self.seed, channel, time_s, manner.pause_every_s, manner.pause_s)
+            return lapse(self.seed, channel, time_s, operator_model.lapse_every_s, operator_model.lapse_s)
+        return lapse(self.seed, channel, time_s, operator_model.pause_every_s, operator_model.pause_s)

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from sonosteer.core.geometry import Spacing
-from sonosteer.core.types import Action, Lost, Reading, TipEstimate, Track
+from sonosteer.core.types import Action, Lost, RobotState, TipEstimate, Track
 from sonosteer.safety.bounds import Order
-from sonosteer.safety.gate import Cleared, Gate, GateState, Moment, Refused
+from sonosteer.safety.gate import Cleared, Gate, GateInput, GateState, Refused
 from sonosteer.safety.limits import Limits
 
 NOW = 64.0
@@ -29,7 +29,7 @@ LIMITS = Limits(
     order_s=0.125,
     standstill_s=0.0625,
     estimate_age_s=0.375,
-    reading_age_s=0.1875,
+    robot_state_age_s=0.1875,
     ahead_s=0.03125,
     tip_sd_mm=2.0,
     coasting_mm_s=4.0,
@@ -45,7 +45,7 @@ LIMITS = Limits(
 )
 GATE = Gate(LIMITS)
 SPACING = Spacing(0.125, 0.25)
-READING = Reading(NOW, 40.0, 0.0, 0.5, 0.0, (0.0, 0.0, 0.0))
+READING = RobotState(NOW, 40.0, 0.0, 0.5, 0.0, (0.0, 0.0, 0.0))
 ACTION = Action(10, NOW - 0.125, NOW + 0.25, 8.0, 0.5, 0.0)
 TIP = TipEstimate(
     frame_index=10,
@@ -62,13 +62,13 @@ FAST = Order(24.0, 0.5, 0.0, (16.0, 12.0, 4.0), ())  # being carried out: nothin
 STATE = GateState(NOW - 0.125, FAST, NOW + 0.125)
 
 
-def moment(now_s=NOW, reading=READING, estimate=TIP, spacing=SPACING, faults=(), stop=None):
-    return Moment(now_s, reading, estimate, spacing, faults, stop)
+def gate_input(now_s=NOW, robot_state=READING, estimate=TIP, spacing=SPACING, faults=(), stop=None):
+    return GateInput(now_s, robot_state, estimate, spacing, faults, stop)
 
 
 def ask(action=ACTION, at=None, *, state=STATE, gate=GATE, **changes):
     """What the gate says; changes: of the moment."""
-    return gate.clear(state, action, at or moment(**changes))[1]
+    return gate.clear(state, action, at or gate_input(**changes))[1]
 
 
 def act(**changes):

@@ -26,7 +26,7 @@ def wave(seed: int, channel: int, time_s: float, periods_s: tuple[float, ...]) -
     return total * math.sqrt(2.0 / len(periods_s))
 
 
-def spell(seed: int, channel: int, time_s: float, every_s: float, lasts_s: tuple[float, float]) -> bool:
+def lapse(seed: int, channel: int, time_s: float, every_s: float, lasts_s: tuple[float, float]) -> bool:
     """True during one spell in each stretch of every_s, for lasts_s (least, most); every_s 0: never.
 
     After a spell there is none for at least as long as it lasted.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sonosteer.core.types import Action, Estimate, Lost, Observation, Reading, TipEstimate, Track
+from sonosteer.core.types import Action, Estimate, Lost, Observation, RobotState, TipEstimate, Track
 from sonosteer.recording.tables import number, optional
 
 _ESTIMATE = ("tip_x_px", "tip_y_px", "angle_rad", "var_along_mm2", "cov_mm2", "var_across_mm2", "confidence")
@@ -31,7 +31,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class TrainingSample:
     """What was told and what was done."""
 
     observation: Observation
@@ -40,7 +40,7 @@ class Moment:
 
 def written(o: Observation, a: Action) -> list[str]:
     """A row of moments.csv."""
-    seen, r = o.estimate, o.reading
+    seen, r = o.estimate, o.robot_state
     place: list[float | None] = [None] * (len(_ESTIMATE) + len(_SEEN))
     lost = _plain(seen.reason) if isinstance(seen, Lost) else ""
     if isinstance(seen, TipEstimate):
@@ -63,16 +63,16 @@ def _text(value: float | None) -> str:
     return "" if value is None else repr(float(value))
 
 
-def moment(row: dict[str, str]) -> Moment:
+def sample(row: dict[str, str]) -> TrainingSample:
     """A row back again. ValueError says what is wrong with it."""
     index, t = int(row["frame"]), number(row, "time_s")
     x, y, z = (number(row, f"probe_{c}_mm") for c in "xyz")
     n = [number(row, c) for c in _READING[:5]]
-    reading = Reading(n[0], n[1], n[2], n[3], n[4], (x, y, z), row["fault"] or None)
+    robot_state = RobotState(n[0], n[1], n[2], n[3], n[4], (x, y, z), row["fault"] or None)
     target = (number(row, "target_x_px"), number(row, "target_y_px"))
     expires, speed, angle, roll, *probe = (number(row, c) for c in _ACTION)
     action = Action(index, t, expires, speed, angle, roll, (probe[0], probe[1], probe[2]), number(row, "stop") != 0)
-    return Moment(Observation(index, t, _estimate(row, index, t), reading, target), action)
+    return TrainingSample(Observation(index, t, _estimate(row, index, t), robot_state, target), action)
 
 
 def _estimate(row: dict[str, str], index: int, t: float) -> Estimate:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sonosteer.core.geometry import Spacing
-from sonosteer.core.types import Estimate, Reading, TipEstimate, Track
+from sonosteer.core.types import Estimate, RobotState, TipEstimate, Track
 from sonosteer.safety.regions import Covariance
 
 LARGEST = 1e12  # ours: no time, length or angle here comes near it, and arithmetic with it stays finite
@@ -21,16 +21,16 @@ _NO_NUMBER = ("stop", "fault", "state", "reason", "covariance_mm2")
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class GateInput:
     """All of one tick of the control loop; every time on one clock.
 
-    reading, estimate: the newest there are, None for no estimate yet. spacing: of the estimate's frame, None where
+    robot_state, estimate: the newest there are, None for no estimate yet. spacing: of the estimate's frame, None where
     unknown. faults: what the runtime knows to be wrong (camera silent, disk full); any of them holds everything.
     stop: why the operator wants everything to stop, None otherwise.
     """
 
     now_s: float
-    reading: Reading
+    robot_state: RobotState
     estimate: Estimate | None
     spacing: Spacing | None
     faults: tuple[str, ...] = ()
