@@ -1,9 +1,11 @@
-"""Numbers in and out of the learnt policy, each as a place 0..1 in its range: the ranges decide what a bin is worth.
+"""Numbers in and out of the learned policy, each as a place from 0 to 1 in its range.
 
-Lengths along the image count forward: from the side where the needle enters, so that left and right are one task.
-`along` and `across` are the way from the tip to the target in the needle's own frame, in fine; `ahead` and `below` are
-the same way in the image's, in coarse. All of them but the tip's box and the robot's state are ours, beside the paper's
-text, which names the target's pixel only.
+The ranges decide what a bin is worth. Lengths along the image count forward, from the side where the needle enters, so
+that left and right are one task. `along` and `across` are the way from the tip to the target in the needle's frame,
+finely resolved. `ahead` and `below` are the same way in the image's frame, coarsely.
+
+Departs from the paper (Zhang et al. 2026): its text names only the target's pixel. All inputs but the tip's box and the
+robot's state are added here.
 """
 
 from __future__ import annotations
@@ -16,31 +18,34 @@ import numpy as np
 from sonosteer.core.arrays import F32
 from sonosteer.core.types import Action, Observation, RobotState, Task, TipEstimate
 
-#: of each of the numbers, as Qwen2.5's free rows allow (`learning/nets/policy.py`)
+#: number of bins of each number. chosen: as many as the free rows of Qwen2.5 allow (`learning/nets/policy.py`)
 BINS = 256
-#: ours: half the side of a box around the tip where a tracker draws none (`BOX_MM` of the data sets)
+#: half the side of the box around the tip, mm, for trackers that draw none. chosen: as `BOX_MM` of the data sets
 HALF_BOX_MM = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A number's name, unit included, and what 0 and 1 mean."""
+    """A number's name, and the values that 0 and 1 stand for."""
 
     name: str
+    """Name, with the unit at its end."""
     low: float
+    """Value at place 0, in the unit at the end of the name (mm, deg, mm/s or no unit)."""
     high: float
+    """Value at place 1, in the unit at the end of the name (mm, deg, mm/s or no unit)."""
 
     def place(self, value: float) -> float:
-        """0..1; what lies outside is taken to the edge."""
+        """Turn a value into its place, 0 to 1. A value outside the range goes to its edge."""
         return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
 
     def value(self, place: float) -> float:
-        """Back again."""
+        """Turn a place, 0 to 1, back into a value."""
         return self.low + place * (self.high - self.low)
 
 
-#: robot's state, how well the tip is seen, tip's box, way to the target
-NUMBERS = (
+#: inputs: the robot's state, how well the tip is seen, the tip's box, the way to the target
+INPUT_RANGES = (
     Range("depth_mm", 0.0, 200.0),
     Range("speed_mm_s", -20.0, 20.0),
     Range("angle_deg", 0.0, 90.0),
@@ -56,19 +61,24 @@ NUMBERS = (
     Range("along_mm", -20.0, 20.0),
     Range("across_mm", -20.0, 20.0),
 )
-SPEED = 1  # place of the robot's own speed among them
-#: what an action says; the probe's speed counts forward. The angle is said as the turn from where the needle points:
-#: bins of a whole right angle are coarser than an expert's corrections, and errors of the angle itself add up
-ACTIONS = (Range("turn_deg", -3.0, 3.0), Range("insertion_mm_s", 0.0, 20.0), Range("probe_mm_s", -20.0, 20.0))
+#: index of the robot's own speed among the inputs
+SPEED_INPUT = 1
+#: outputs: the turn from where the needle points, the insertion speed, the probe's speed (forward is positive).
+#: chosen: a turn instead of the angle. Bins of a whole right angle are coarser than an expert's corrections, and errors
+#: of the angle itself add up
+ACTION_RANGES = (Range("turn_deg", -3.0, 3.0), Range("insertion_mm_s", 0.0, 20.0), Range("probe_mm_s", -20.0, 20.0))
 
 
 def forward(task: Task) -> float:
-    """1 where the needle goes towards the image's right, -1 where towards its left."""
+    """Sign of the way forward: 1 towards the image's right, -1 towards its left."""
     return 1.0 if task.enters == "left" else -1.0
 
 
-def numbers_of(task: Task, observation: Observation, seen: TipEstimate) -> F32:
-    """(len(NUMBERS),) of one moment. seen: the observation's estimate, which must not be lost."""
+def encode_inputs(task: Task, observation: Observation, seen: TipEstimate) -> F32:
+    """Encode what the policy reads, (len(INPUT_RANGES),), 0 to 1.
+
+    seen: the observation's estimate. It must not be lost.
+    """
     robot_state, spacing, sign = observation.robot_state, task.spacing, forward(task)
     x, y = spacing.to_mm(seen.tip_px)
     goal_x, goal_y = spacing.to_mm(observation.target_px)
@@ -78,26 +88,29 @@ def numbers_of(task: Task, observation: Observation, seen: TipEstimate) -> F32:
     if seen.box_px is not None:
         box = (*spacing.to_mm(seen.box_px[:2]), *spacing.to_mm(seen.box_px[2:]))
     values = (
-        *(
-            robot_state.depth_mm,
-            robot_state.speed_mm_s,
-            math.degrees(robot_state.angle_rad),
-            sign * robot_state.probe_mm[0],
-        ),
+        robot_state.depth_mm,
+        robot_state.speed_mm_s,
+        math.degrees(robot_state.angle_rad),
+        sign * robot_state.probe_mm[0],
         seen.confidence if seen.visibility is None else seen.visibility,
         max(seen.sd_along_mm, seen.sd_across_mm),
         *box,
-        *(ahead, below, ahead * c + below * s, below * c - ahead * s),
+        ahead,
+        below,
+        ahead * c + below * s,
+        below * c - ahead * s,
     )
-    out = np.array([r.place(v) for r, v in zip(NUMBERS, values, strict=True)], np.float32)
-    return out
+    return np.array([r.place(v) for r, v in zip(INPUT_RANGES, values, strict=True)], np.float32)
 
 
-def places_of(task: Task, action: Action, robot_state: RobotState) -> F32:
-    """(len(ACTIONS),) 0..1: what an expert's action would be as an answer, from what the robot read then."""
+def encode_action(task: Task, action: Action, robot_state: RobotState) -> F32:
+    """Encode an expert's action as the policy would give it, (len(ACTION_RANGES),), 0 to 1.
+
+    robot_state: what the robot measured when the expert acted.
+    """
     said = (
-        math.degrees(action.insertion_angle_rad - robot_state.angle_rad),
-        action.insertion_speed_mm_s,
-        forward(task) * action.probe_speed_mm_s[0],
+        math.degrees(action.command.insertion_angle_rad - robot_state.angle_rad),
+        action.command.insertion_speed_mm_s,
+        forward(task) * action.command.probe_velocity_mm_s[0],
     )
-    return np.array([r.place(v) for r, v in zip(ACTIONS, said, strict=True)], np.float32)
+    return np.array([r.place(v) for r, v in zip(ACTION_RANGES, said, strict=True)], np.float32)

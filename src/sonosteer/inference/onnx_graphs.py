@@ -1,7 +1,8 @@
-"""A model's folder: config.json, model.safetensors, graphs without weights, graphs.json; ONNX Runtime computes them.
+"""A model's folder, and its graphs in ONNX Runtime.
 
-graphs.json names the weights of each graph: these are read from the one safetensors file (16 or 32 bit) and computed
-with in 32 bit, so that what PyTorch trains and what runs on any CPU are the same numbers.
+The folder holds config.json, model.safetensors, graphs without weights, and graphs.json. graphs.json names the weights
+of each graph. They are read from the one safetensors file (16 or 32 bit) and computed with in 32 bit. So PyTorch and
+ONNX Runtime use the same numbers.
 """
 
 from __future__ import annotations
@@ -16,26 +17,26 @@ from numpy.typing import NDArray
 
 from sonosteer.core.errors import InputError, MissingExtraError
 
-#: models that ship, by name
-SHIPPED = ("edge",)
+#: names of the models that come with the package
+SHIPPED_MODELS = ("edge",)
 
 
 def shipped_folder(name: str) -> Path | None:
-    """Folder of a model that ships; None for any other name."""
-    return Path(str(resources.files("sonosteer"))) / "models" / name if name in SHIPPED else None
+    """Folder of a shipped model. None for any other name."""
+    return Path(str(resources.files("sonosteer"))) / "models" / name if name in SHIPPED_MODELS else None
 
 
 def model_folder(name: str) -> Path:
-    """Folder of a shipped model, or the folder of that name. InputError if there is neither."""
+    """Find the folder of a model. Raises InputError if it is neither a shipped model nor a folder."""
     folder = shipped_folder(name) or Path(name)
     if not folder.is_dir():
-        shipped = ", ".join(SHIPPED)
+        shipped = ", ".join(SHIPPED_MODELS)
         raise InputError(f"there is no model {name!r}: name a folder that sonosteer train made, or one of: {shipped}")
     return folder
 
 
-def read_model(folder: Path) -> dict[str, Any]:
-    """The shape of a model, from its config.json. InputError if it is missing or no configuration of ours."""
+def read_shape(folder: Path) -> dict[str, Any]:
+    """Read the shape of a model from its config.json. Raises InputError if the file is missing or of another model."""
     path = folder / "config.json"
     try:
         said = json.loads(path.read_text())
@@ -44,10 +45,11 @@ def read_model(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path} is missing or of another model ({e!r}); train or copy it") from None
 
 
-class Graphs:
-    """The weights of a folder in memory, for its graphs. MissingExtraError without ONNX Runtime; `what` needs it.
+class OnnxGraphs:
+    """The weights of a folder in memory, ready for its graphs.
 
-    InputError if the weights are missing or damaged.
+    what: the feature that needs ONNX Runtime, for the message. Raises MissingExtraError if ONNX Runtime is not
+    installed. Raises InputError if the weights are missing or damaged.
     """
 
     def __init__(self, folder: Path, what: str, threads: int = 1) -> None:
@@ -68,7 +70,7 @@ class Graphs:
         self._values = {k: onnxruntime.OrtValue.ortvalue_from_numpy(v) for k, v in weights.items()}
 
     def session(self, name: str) -> Any:
-        """A graph of the folder, ready to run. InputError if it does not fit the weights."""
+        """Load a graph of the folder. Raises InputError if it does not fit the weights."""
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = self._threads
         options.log_severity_level = 3
@@ -77,7 +79,7 @@ class Graphs:
             names = json.loads((self.folder / "graphs.json").read_text())[name]
             options.add_external_initializers([f"net.{n}" for n in names], [self._values[n] for n in names])
             return self._runtime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-        except Exception as e:  # noqa: BLE001  onnxruntime raises its own kinds, none of them public
+        except Exception as e:  # noqa: BLE001  the exceptions of onnxruntime are not public
             why = "it does not exist" if not graph.exists() else str(e).splitlines()[0]
             raise InputError(
                 f"{graph} does not fit the weights beside it ({why}); export or copy the model again"

@@ -1,1 +1,0 @@
-"""Weights that ship, each in a folder with its card; `graphs` finds a model's folder and runs what is in it."""
