@@ -1,4 +1,4 @@
-"""How long things took: the percentiles that decide, not the mean alone."""
+"""How long steps took: the percentiles, not only the mean."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def percentiles_ms(times_ms: Sequence[float]) -> dict[str, float]:
-    """median, p95, p99, max and mean of a list of times; empty for an empty list."""
+    """Median, p95, p99, max and mean of a list of times. An empty list gives an empty dictionary."""
     if not len(times_ms):
         return {}
     t = np.asarray(times_ms, np.float64)

@@ -1,4 +1,4 @@
-"""Shares of successes: intervals, and whether two methods differ on the same targets."""
+"""Success rates: their intervals, and tests of two methods on the same targets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a share; (0, 1) without trials. ValueError unless 0 <= successes <= trials."""
+    """Wilson's score interval of a success rate. Without trials it is (0, 1).
+
+    Raises ValueError unless 0 <= successes <= trials.
+    """
     from scipy import stats
 
     if not 0 <= successes <= trials:
@@ -18,7 +21,10 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
 
 
 def mcnemar(a: Sequence[bool], b: Sequence[bool]) -> float:
-    """p of the exact McNemar test: two methods on the same targets. ValueError for lists of different lengths."""
+    """p-value of the exact McNemar test of two methods on the same targets.
+
+    Raises ValueError if the lists differ in length.
+    """
     from scipy import stats
 
     if len(a) != len(b):

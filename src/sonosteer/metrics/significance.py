@@ -1,7 +1,7 @@
-"""Tests of significance and densities, as Paper T uses them. SciPy's, under the paper's names.
+"""Tests of significance and densities, as Mathiassen et al. 2017 use them. SciPy computes them.
 
-Source: Mathiassen et al. 2017 (full reference in `trackers/mathiassen2017.py`), Section IV-A. Like the paper these
-tests take frames as independent, which neighbouring frames of a clip are not: small p-values are too small.
+Source: Mathiassen et al. 2017 (full reference in `trackers/mathiassen2017.py`), Section IV-A. Like the paper, these
+tests take frames as independent. Neighbouring frames of a clip are not, so small p-values are too small.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import numpy as np
 from sonosteer.core.arrays import F64
 
 Arrow = Literal["↑", "↓", "-"]
+#: level of significance of the paper, no unit
 LEVEL = 0.001
 
 
 def mean_differs_from_zero(values: F64, level: float = LEVEL) -> bool:
-    """Student's two-sided t-test of a zero mean. False for fewer than 2 values."""
+    """Two-sided t-test of a zero mean. False for fewer than two values."""
     from scipy import stats
 
     if len(values) < 2 or not np.std(values) > 0:
@@ -27,10 +28,10 @@ def mean_differs_from_zero(values: F64, level: float = LEVEL) -> bool:
 
 
 def compare_spread(sd_a: float, n_a: int, sd_b: float, n_b: int, level: float = LEVEL) -> Arrow:
-    """Two-sided F-test of equal variances: is b's deviation significantly lower or larger than a's?
+    """Two-sided F-test of equal variances.
 
-    As in Tables IV and V, a row's arrow tells how the row compares with the column: "↓" where a's is lower than b's,
-    "↑" where it is larger.
+    As in Tables IV and V, a row's arrow compares the row with the column. "↓" means that a's deviation is significantly
+    lower than b's, "↑" that it is larger, "-" neither.
     """
     from scipy import stats
 
@@ -44,26 +45,26 @@ def compare_spread(sd_a: float, n_a: int, sd_b: float, n_b: int, level: float = 
 
 
 def parzen(values: F64, at: F64, bandwidth: float) -> F64:
-    """Density at `at` by a Gaussian Parzen window."""
+    """Density of the values at the points `at`, by a Gaussian Parzen window."""
     d = (at[:, None] - values[None, :]) / bandwidth
     out: F64 = np.exp(-0.5 * d * d).sum(1) / (len(values) * bandwidth * math.sqrt(2 * math.pi))
     return out
 
 
 def pearson(x: F64, y: F64) -> tuple[float, float]:
-    """(r, p) of Pearson's correlation."""
+    """Pearson's correlation: (r, p-value)."""
     from scipy import stats
 
     result = stats.pearsonr(x, y)
     return float(result.statistic), float(result.pvalue)
 
 
-def ellipse_coverage(along: F64, across: F64, sd_along: F64, sd_across: F64, share: float) -> float:
-    """How often (0..1) an error lies in the claimed ellipse of probability `share` (chi-squared, 2 degrees)."""
+def ellipse_coverage(along: F64, across: F64, sd_along: F64, sd_across: F64, fraction: float) -> float:
+    """How often, 0 to 1, an error lies in the claimed ellipse of probability `fraction` (chi-squared, 2 degrees)."""
     nees = (along / sd_along) ** 2 + (across / sd_across) ** 2
-    return float((nees <= -2.0 * math.log(1.0 - share)).mean())
+    return float((nees <= -2.0 * math.log(1.0 - fraction)).mean())
 
 
 def mean_nees(along: F64, across: F64, sd_along: F64, sd_across: F64) -> float:
-    """Mean normalised estimation error squared; 2 for an honest covariance of two numbers."""
+    """Mean normalised estimation error squared. It is 2 if the covariance of the two numbers is honest."""
     return float(((along / sd_along) ** 2 + (across / sd_across) ** 2).mean())

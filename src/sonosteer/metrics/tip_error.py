@@ -1,7 +1,15 @@
-"""Tip and axis error against truth, matched by frame. A frame without an estimate counts as lost.
+"""Errors of tip and axis against the truth, matched by frame. A frame without an estimate counts as lost.
 
-Error measures of Paper T, Section IV-A: e_n along the needle (positive: it is inserted farther than
-estimated), e_p across it, ||e||, e_theta. Coverage: how often the truth lies in the estimate's 95 % ellipse.
+Error measures of Mathiassen et al. 2017, Section IV-A (full reference in `trackers/mathiassen2017.py`):
+
+| symbol | name here | unit |
+| --- | --- | --- |
+| e_n | `along_px`, `along_mm`: positive where the needle is inserted farther than estimated | px, mm |
+| e_p | `across_px`, `across_mm` | px, mm |
+| norm of e | `distance_mm` | mm |
+| e_theta | `angle_deg` | deg |
+
+Departs from the paper: coverage is added. It tells how often the truth lies in the estimate's 95 % ellipse.
 """
 
 from __future__ import annotations
@@ -20,42 +28,52 @@ from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Truth
 from sonosteer.recording.tips import TipRow
 
+#: 95 % quantile of chi-squared with two degrees of freedom
 CHI2_95_2D = 5.991
 
 
-@dataclass(frozen=True)
-class Errors:
-    """Per-frame errors over the tracked frames that have a truth, in pixels and (if the scale is known) mm.
-
-    along: e_n, across: e_p, angle_deg: e_theta. inside_95: 1 where the truth lies in the 95 % ellipse.
-    visible: 1 where the tip could be seen.
-    """
+@dataclass(frozen=True, kw_only=True)
+class TipErrors:
+    """Errors of the tracked frames that have a truth. Arrays have one entry a frame."""
 
     frame: NDArray[np.int64]
+    """Index of the frame in its clip."""
     time_s: F64
+    """Time of the frame, s."""
     along_px: F64
+    """e_n, the error along the needle, px. Positive: the needle is inserted farther than estimated."""
     across_px: F64
+    """e_p, the error across the needle, px."""
     along_mm: F64 | None
+    """e_n in mm. None if the scale is unknown."""
     across_mm: F64 | None
+    """e_p in mm. None if the scale is unknown."""
     angle_deg: F64
+    """e_theta, true minus estimated angle, deg, -180 to 180."""
     inside_95: F64
+    """1 where the truth lies in the claimed 95 % ellipse, else 0, no unit. NaN where no deviation was claimed."""
     visible: NDArray[np.bool_]
+    """True where the tip could be seen, no unit."""
     lost: int
+    """Number of frames with a true tip and no estimate."""
     missing: int
+    """Number of frames with a true tip that the track does not contain at all. They count as lost, too."""
     false_alarms: int
+    """Number of frames with an estimate where there was no needle."""
 
     @property
     def distance_mm(self) -> F64 | None:
-        """||e|| in mm."""
+        """Norm of the error, mm. None if the scale is unknown."""
         if self.along_mm is None or self.across_mm is None:
             return None
         return np.hypot(self.along_mm, self.across_mm)
 
 
-def tip_errors(tips: Sequence[TipRow], truths: Sequence[Truth], spacing: Spacing | None = None) -> Errors:
-    """Match by frame number. Scale: `spacing`, else what tips.csv's own px and mm columns say.
+def tip_errors(tips: Sequence[TipRow], truths: Sequence[Truth], spacing: Spacing | None = None) -> TipErrors:
+    """Compare a track with the truth, frame by frame.
 
-    InputError if no frame of the truth has a tip, or none of its frames is in the track.
+    spacing: the scale. Without it, the scale comes from the px and mm columns of tips.csv. Raises InputError if no
+    frame of the truth has a tip, or if the track has none of its frames.
     """
     by_frame = {row.frame: row for row in tips}
     with_tip = [t for t in truths if t.tip_px is not None]
@@ -73,24 +91,24 @@ def tip_errors(tips: Sequence[TipRow], truths: Sequence[Truth], spacing: Spacing
     missing = sum(t.frame_index not in by_frame for t in with_tip)
     no_needle = {t.frame_index for t in truths if t.tip_px is None}
     false_alarms = sum(row.tip_px is not None and row.frame in no_needle for row in tips)
-    return Errors(
-        table[:, 0].astype(np.int64),
-        table[:, 1],
-        table[:, 2],
-        table[:, 3],
-        table[:, 4] if spacing else None,
-        table[:, 5] if spacing else None,
-        table[:, 6],
-        table[:, 7],
-        table[:, 8] > 0,
-        len(with_tip) - len(rows),
-        missing,
-        false_alarms,
+    return TipErrors(
+        frame=table[:, 0].astype(np.int64),
+        time_s=table[:, 1],
+        along_px=table[:, 2],
+        across_px=table[:, 3],
+        along_mm=table[:, 4] if spacing else None,
+        across_mm=table[:, 5] if spacing else None,
+        angle_deg=table[:, 6],
+        inside_95=table[:, 7],
+        visible=table[:, 8] > 0,
+        lost=len(with_tip) - len(rows),
+        missing=missing,
+        false_alarms=false_alarms,
     )
 
 
 def _scale(tips: Sequence[TipRow]) -> Spacing | None:
-    """mm per px as the ratio of the columns of the row farthest from the origin along each axis."""
+    """Scale as the ratio of the mm and px columns. Each axis uses the row farthest from the origin."""
     known = [(r.tip_px, r.tip_mm) for r in tips if r.tip_px is not None and r.tip_mm is not None]
     out = []
     for axis in (0, 1):
@@ -102,12 +120,13 @@ def _scale(tips: Sequence[TipRow]) -> Spacing | None:
 
 
 def _compare(row: TipRow, truth: Truth, spacing: Spacing | None) -> tuple[float, ...]:
+    """One row of errors, in the order of the fields of `TipErrors` from `frame` to `visible`."""
     assert row.tip_px is not None
     assert row.angle_deg is not None
     assert truth.tip_px is not None
     dx, dy = truth.tip_px[0] - row.tip_px[0], truth.tip_px[1] - row.tip_px[1]
     k = spacing or Spacing(1.0, 1.0)
-    # directions are measured in mm; in pixels they differ where pixels are not square
+    # angles are measured in mm: in pixels they differ if pixels are not square
     along_px, across_px = _split(
         dx, dy, math.atan2(math.sin(truth.angle_rad) / k.y_mm, math.cos(truth.angle_rad) / k.x_mm)
     )
@@ -131,12 +150,13 @@ def _compare(row: TipRow, truth: Truth, spacing: Spacing | None) -> tuple[float,
 
 
 def _split(x: float, y: float, angle_rad: float) -> tuple[float, float]:
+    """Parts of a vector along and across a direction."""
     c, s = math.cos(angle_rad), math.sin(angle_rad)
     return x * c + y * s, -x * s + y * c
 
 
-def summarise(e: Errors) -> dict[str, Any]:
-    """The numbers of `sonosteer evaluate --json`; null where there is nothing to average or no scale."""
+def summarise(e: TipErrors) -> dict[str, Any]:
+    """The figures of `sonosteer evaluate --json`. None where there is nothing to average, or no scale."""
     n = len(e.frame)
     out: dict[str, Any] = {"frames": n + e.lost, "tracked": n, "lost": e.lost}
     out |= _statistics("mm", e.along_mm, e.across_mm, n)

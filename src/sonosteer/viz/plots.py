@@ -11,11 +11,11 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from sonosteer.metrics.tip_error import Errors
+from sonosteer.metrics.tip_error import TipErrors
 from sonosteer.recording.tips import TipRow
 
-GREEN, AMBER, RED, BLUE, GREY = "#009e73", "#e69f00", "#d55e00", "#0072b2", "#8a8f98"
-STYLE: dict[str, Any] = {
+GREEN, AMBER, RED, BLUE, MID_GREY = "#009e73", "#e69f00", "#d55e00", "#0072b2", "#8a8f98"
+PLOT_STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.spines.top": False,
@@ -55,9 +55,9 @@ def _figure(rows: int, columns: int, height: float, width: float = 8.6) -> tuple
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def tip_path(tips: Sequence[TipRow], errors: Errors | None, truth: Sequence[tuple[float, float, float]]) -> str:
+def tip_path(tips: Sequence[TipRow], errors: TipErrors | None, truth: Sequence[tuple[float, float, float]]) -> str:
     """Tip in the image (mm) and both coordinates over time; truth as (time_s, x_mm, y_mm)."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 2, 3.4)
         path, over = axes[0]
         seen = [r for r in tips if r.tip_mm is not None]
@@ -101,9 +101,9 @@ def _shade_lost(axis: Any, tips: Sequence[TipRow]) -> None:
             start = None
 
 
-def error_over_time(tips: Sequence[TipRow], e: Errors) -> str:
+def error_over_time(tips: Sequence[TipRow], e: TipErrors) -> str:
     """Errors along and across against truth with the 95 % band that the tracker claims, and their spread."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 2, 3.0)
         over, spread = axes[0]
         along, across = (e.along_mm, e.across_mm)
@@ -113,7 +113,7 @@ def error_over_time(tips: Sequence[TipRow], e: Errors) -> str:
         sd = {r.frame: r.sd_along_mm or 0.0 for r in tips}
         band = 1.96 * np.array([sd[int(f)] for f in e.frame])
         if unit == "mm":
-            over.fill_between(e.time_s, -band, band, color=GREY, alpha=0.25, lw=0, label="claimed 95 %, along")
+            over.fill_between(e.time_s, -band, band, color=MID_GREY, alpha=0.25, lw=0, label="claimed 95 %, along")
         over.plot(e.time_s, along, color=BLUE, lw=1.2, label="along the needle")
         over.plot(e.time_s, across, color=AMBER, lw=1.2, label="across")
         _shade_lost(over, tips)
@@ -125,7 +125,7 @@ def error_over_time(tips: Sequence[TipRow], e: Errors) -> str:
             spread.plot(d, np.arange(1, len(d) + 1) / len(d) * 100, color=GREEN, lw=1.6, drawstyle="steps-post")
             for p in (50, 95):
                 v = float(np.percentile(d, p))
-                spread.plot([v, v, 0], [0, p, p], color=GREY, lw=0.7, ls=":")
+                spread.plot([v, v, 0], [0, p, p], color=MID_GREY, lw=0.7, ls=":")
                 spread.annotate(f"{v:.2f} {unit}", (v, p), textcoords="offset points", xytext=(4, -9), fontsize=8)
         spread.set(xlabel=f"tip error ({unit})", ylabel="frames with at most this error (%)", title="Spread")
         spread.set_xlim(left=0)
@@ -135,7 +135,7 @@ def error_over_time(tips: Sequence[TipRow], e: Errors) -> str:
 
 def angle_and_confidence(tips: Sequence[TipRow]) -> str:
     """Angle, claimed standard deviations and confidence over time."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 2, 2.6)
         angle, doubt = axes[0]
         seen = [r for r in tips if r.angle_deg is not None]
@@ -155,10 +155,10 @@ def angle_and_confidence(tips: Sequence[TipRow]) -> str:
 
 def latency(times_ms: Mapping[str, Sequence[float]]) -> str:
     """Time per frame of each stage over the run, and its percentiles."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 2, 2.6)
         over, bars = axes[0]
-        colours = dict(zip(times_ms, (BLUE, GREEN, AMBER, GREY), strict=False))
+        colours = dict(zip(times_ms, (BLUE, GREEN, AMBER, MID_GREY), strict=False))
         for stage, values in times_ms.items():
             over.plot(values, lw=0.8, color=colours[stage], label=stage)
         over.set(xlabel="frame", ylabel="ms", title="Time per frame")

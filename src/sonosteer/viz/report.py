@@ -15,28 +15,37 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sonosteer.metrics.tip_error import Errors
+from sonosteer.metrics.tip_error import TipErrors
 from sonosteer.recording.tables import writing_failed
 from sonosteer.recording.tips import TipRow
 from sonosteer.viz import plots
 
-Picture: TypeAlias = NDArray[np.uint8]
-STYLE = (resources.files("sonosteer.viz") / "report.css").read_text()
+RgbPicture: TypeAlias = NDArray[np.uint8]
+PAGE_STYLE = (resources.files("sonosteer.viz") / "report.css").read_text()
 
 
 @dataclass(frozen=True)
 class Story:
-    """What a report tells. truth: (time_s, x_mm, y_mm); sheet: (caption, RGB picture); video: name beside it."""
+    """What a report tells of a run."""
 
     title: str
+    """Heading of the page."""
     summary: Mapping[str, Any]
+    """What summary.json holds."""
     tips: Sequence[TipRow]
+    """What the tracker said, a row a frame."""
     times_ms: Mapping[str, Sequence[float]]
+    """Stage -> its time for each frame, ms."""
     sheet: Sequence[tuple[str, NDArray[np.uint8]]]
+    """Captions and RGB pictures (rows, columns, 3) of the contact sheet."""
     video: str | None
-    errors: Errors | None = None
+    """Name of the video file beside the page. None: there is none."""
+    errors: TipErrors | None = None
+    """Errors against the truth. None without a truth."""
     error_numbers: Mapping[str, Any] | None = None
+    """Mean, spread and quantiles of the errors, by name. None without a truth."""
     truth: Sequence[tuple[float, float, float]] = ()
+    """True tips: time in s, x and y in mm. Empty without a truth."""
 
 
 def write_report(path: Path, story: Story) -> None:
@@ -77,7 +86,7 @@ def render(story: Story) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(story.title)}</title><style>{STYLE}</style></head><body>{''.join(body)}</body></html>\n"
+        f"<title>{html.escape(story.title)}</title><style>{PAGE_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
 
 
@@ -154,7 +163,7 @@ def figure(svg: str, caption: str) -> str:
     return f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 
-def thumb(item: tuple[str, Picture]) -> str:
+def thumb(item: tuple[str, RgbPicture]) -> str:
     """A small picture with its caption."""
     caption, picture = item
     k = min(1.0, 420 / picture.shape[1])
