@@ -9,7 +9,7 @@ from sonosteer.core.errors import InputError
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Frame, Hint, Lost
 from sonosteer.runtime.ledger import Ledger
-from sonosteer.runtime.tracking import Background, track
+from sonosteer.runtime.tracking import Background, track_frames
 
 
 class Clip:
@@ -60,7 +60,7 @@ class Notes:
 
 def run(source, tracker=None, watchers=(), **kw):
     ledger = Ledger(source.n - kw.get("start", 0))
-    track(source, tracker or Counter(), Hint(), SimulatedClock(), ledger, watchers=watchers, **kw)
+    track_frames(source, tracker or Counter(), Hint(), SimulatedClock(), ledger, watchers=watchers, **kw)
     return ledger
 
 
@@ -89,7 +89,7 @@ def test_ctrl_c_keeps_what_was_done_and_books_the_rest():
 def test_a_source_that_breaks_off_is_booked_and_raised():
     ledger = Ledger(9)
     with pytest.raises(InputError, match="ends early"):
-        track(Clip(9, breaks=3), Counter(), Hint(), SimulatedClock(), ledger)
+        track_frames(Clip(9, breaks=3), Counter(), Hint(), SimulatedClock(), ledger)
     assert ledger.counts()["frames"] == 3
     assert ledger.counts()["dropped_because"] == {"clip ends early": 6}
 

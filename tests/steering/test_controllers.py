@@ -14,10 +14,10 @@ from sonosteer.needle.flexible import FlexibleNeedle, NeedleGeometry
 from sonosteer.needle.tissue import Mechanics
 from sonosteer.steering import moves
 from sonosteer.steering.budget import RollLimits
-from sonosteer.steering.obstacles import Sphere, obstacles
-from sonosteer.steering.reach import hull, reachable
+from sonosteer.steering.obstacles import Sphere, combine_obstacles
+from sonosteer.steering.reach import hull, sample_reach
 from sonosteer.steering.table import CONTROLLERS, make_steerer
-from sonosteer.steering.transient import PRESETS, Transient, correct, predict, preset
+from sonosteer.steering.transient import TRANSIENT_PRESETS, Transient, correct_with_tip, predict_tip, transient_preset
 
 LIMITS = RollLimits(budget_rad=4.0, rate_rad_s=5.0)
 FAST = {"moves": {"tries": 60}}
@@ -64,7 +64,7 @@ def test_budget_rate_and_hold_whatever_comes(steerers, name, given_):
         if not usable:
             assert change == 0.0
         else:
-            assert change <= LIMITS.rate_rad_s * min(said_s - last_s, LIMITS.longest_s) + 1e-9
+            assert change <= LIMITS.rate_rad_s * min(said_s - last_s, LIMITS.max_elapsed_s) + 1e-9
         known = said_s > last_s and math.isfinite(said_mm) and sd > 0
         if known and (tip is None or not math.isnan(tip[0])):
             last_s = said_s
@@ -115,7 +115,7 @@ def test_moves_reaches_a_target_off_the_axis():
 def test_moves_goes_round_an_obstacle_that_a_straight_way_would_hit():
     ball = Sphere((70.0, 0.3, 0.0), 0.5)
     free, _, _ = drive(make_steerer("moves"), beam(2))
-    round_, _, turn = drive(make_steerer("moves", obstacles=obstacles([ball])), beam(2))
+    round_, _, turn = drive(make_steerer("moves", obstacles=combine_obstacles([ball])), beam(2))
     assert ball.distance(free).min() < 0.64
     assert not turn.stop
     assert ball.distance(round_).min() > 0.64
@@ -124,7 +124,7 @@ def test_moves_goes_round_an_obstacle_that_a_straight_way_would_hit():
 
 def test_a_wall_is_answered_by_no_safe_path_before_it_is_touched():
     wall = Sphere((70.0, 0.0, 0.0), 12.0)
-    steerer = make_steerer("moves", obstacles=obstacles([wall]))
+    steerer = make_steerer("moves", obstacles=combine_obstacles([wall]))
     assert steerer.controller.plan_ahead(2000).lack_mm > 0
     path, _, turn = drive(steerer, beam(2))
     assert turn.stop
@@ -147,7 +147,7 @@ def test_a_step_leaves_the_state_alone_and_can_be_repeated():
 
 def test_the_prediction_is_the_filter_without_noise():
     model = dataclasses.replace(Transient(), k1_walk=0.0, k2_walk=0.0, slope_walk=0.0)
-    noise = model.noise()
+    parameters = model.for_kernels()
     x = np.array([0.3, 0.01, -0.2, -0.02, 7e-4, 5e-5, 1e-3, 2e-4, 0.0, 0.0])
     planner = make_steerer("moves", tissue=model).controller
     task = planner.task_at(x, np.zeros((10, 10)))
@@ -158,7 +158,7 @@ def test_the_prediction_is_the_filter_without_noise():
     for i in range(3600):
         depth = 30.0 + 0.025 * i
         now = 0.3 + sum(t for d, t in zip(e, a, strict=True) if depth >= d - 1e-9)
-        predict(y, P, now, now, 0.025, noise)
+        predict_tip(y, P, now, now, 0.025, parameters)
         phi = now
     k, h = y[4] + y[7], model.jump_mm2
     tip = (y[0] + h * (k * math.cos(phi) - y[5] * math.sin(phi)), y[2] + h * (k * math.sin(phi) + y[5] * math.cos(phi)))
@@ -181,7 +181,7 @@ def test_the_presets_answer_a_turn_as_the_beam_does():
         late = d > 8
         A = np.stack([d**2 / 2, d, np.ones_like(d)], 1)[late]
         kappa2, ck, _ = np.linalg.lstsq(A, difference[late], rcond=None)[0]
-        model = preset(tissue)
+        model = transient_preset(tissue)
         assert ck / kappa2 == pytest.approx(model.slope_mm, rel=0.4)
         predicted = kappa2 * (d**2 / 2 + model.slope_mm * d + model.jump_mm2)
         assert np.abs(predicted - difference)[late].max() < 0.25 * difference[-1]
@@ -190,9 +190,9 @@ def test_the_presets_answer_a_turn_as_the_beam_does():
 def test_an_outlier_is_not_taken():
     x, P = Transient().prior(breathing=False)
     before = x.copy()
-    assert not correct(x, P, 0.0, 100.0, 0.0, 30.0, 0.0, 0.1, 5.0)
+    assert not correct_with_tip(x, P, 0.0, 100.0, 0.0, 30.0, 0.0, 0.1, 5.0)
     assert np.array_equal(x, before)
-    assert correct(x, P, 0.0, 100.0, 0.0, 0.05, 0.0, 0.1, 5.0)
+    assert correct_with_tip(x, P, 0.0, 100.0, 0.0, 0.05, 0.0, 0.1, 5.0)
 
 
 def test_what_can_be_reached_grows_with_the_budget_and_shrinks_with_obstacles():
@@ -203,18 +203,18 @@ def test_what_can_be_reached_grows_with_the_budget_and_shrinks_with_obstacles():
     rng = np.random.default_rng(0)
     some = make_steerer("moves", limits=RollLimits(math.pi / 2)).controller
     more = make_steerer("moves").controller
-    ends, free = reachable(more, rng, 4000)
+    ends, free = sample_reach(more, rng, 4000)
     assert free.all()
-    assert area(hull(ends)) > 1.5 * area(hull(reachable(some, rng, 4000)[0]))
-    walled = make_steerer("moves", obstacles=obstacles([Sphere((80.0, 3.0, 0.0), 2.0)])).controller
-    _, free = reachable(walled, rng, 4000)
+    assert area(hull(ends)) > 1.5 * area(hull(sample_reach(some, rng, 4000)[0]))
+    walled = make_steerer("moves", obstacles=combine_obstacles([Sphere((80.0, 3.0, 0.0), 2.0)])).controller
+    _, free = sample_reach(walled, rng, 4000)
     assert 0 < free.sum() < 4000
 
 
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: make_steerer("mpc"), "there is no steering controller 'mpc'"),
+        (lambda: make_steerer("mpc"), "there is no steering controller called 'mpc'"),
         (lambda: make_steerer("moves", tissue="jelly"), "no steering preset called 'jelly'"),
         (lambda: make_steerer("moves", target_mm=(60.0, 0.0)), "farther than any bevel-tip needle bends"),
         (lambda: make_steerer("paper-s", target_mm=(1.0, 0.0)), "keeps to the axis"),
@@ -230,4 +230,4 @@ def test_nonsense_is_said_in_one_line(make, said):
 def test_every_tissue_of_the_scenes_has_a_preset():
     from sonosteer.sim.steering_scenes import TISSUES
 
-    assert set(PRESETS) == set(TISSUES)
+    assert set(TRANSIENT_PRESETS) == set(TISSUES)

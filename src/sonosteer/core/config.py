@@ -19,7 +19,13 @@ Config = TypeVar("Config")
 
 
 def to_dict(value: Any) -> Any:
-    """Turn (nested) dataclasses, tuples, paths, enums and numpy numbers into what JSON can say."""
+    """Turn (nested) dataclasses, tuples, paths, enums and numpy numbers into what JSON can say.
+
+    An object with a method `to_dict` of its own says it itself.
+    """
+    own = getattr(type(value), "to_dict", None)
+    if own is not None:
+        return own(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -52,6 +58,8 @@ def from_dict(cls: type[Config], data: Mapping[str, Any], where: str = "configur
 
 
 def _coerce(kind: Any, value: Any, where: str) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
     options = get_args(kind) if not isinstance(kind, type) or get_args(kind) else ()
     if dataclasses.is_dataclass(kind) and isinstance(kind, type) and isinstance(value, Mapping):
         return from_dict(kind, value, where)

@@ -7,6 +7,9 @@ class SonosteerError(Exception):
     """Root of the tree. The message is one line: what was wrong, with which value, and what to do."""
 
     exit_code = 1
+    """Exit code of a command that ends by it, no unit."""
+    kept: object | None = None
+    """What was done before it was raised, where that is of use: a TrackResult from `sonosteer.track`."""
 
 
 class InputError(SonosteerError):

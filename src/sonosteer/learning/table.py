@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from sonosteer.core.registry import LazyTable
 
-STAGES = LazyTable(
+TRAINING_STAGES = LazyTable(
     "training stage",
     {
-        "tip-weights": "sonosteer.learning.training.tip_weights:train",
+        "tip-weights": "sonosteer.learning.training.tip_weights:train_tip_weights",
         "encoder": "sonosteer.learning.training.tracking_stages:train_encoder",
         "tracking": "sonosteer.learning.training.tracking_stages:train_tracking",
         "policy": "sonosteer.learning.training.policy_stages:train_policy",
     },
+    group="sonosteer.stages",
 )
 
 #: stages that train a network and take the options for that

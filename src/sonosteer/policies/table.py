@@ -7,8 +7,10 @@ from typing import Any
 
 from sonosteer.core.config import from_dict
 from sonosteer.core.errors import InputError
+from sonosteer.core.plugins import construct, plug_in
 from sonosteer.core.protocols import Policy
 from sonosteer.core.registry import LazyTable
+from sonosteer.core.types import Action
 
 POLICIES = LazyTable(
     "policy",
@@ -22,15 +24,21 @@ POLICIES = LazyTable(
         "seek": "sonosteer.policies.seek:Seek",
         "expert": "sonosteer.policies.expert:Expert",
     },
+    group="sonosteer.policies",
 )
 
 
 def make_policy(name: str, **settings: Any) -> Policy[Any]:
     """Build a policy by name. settings: its fields; "part.field" for those of its parts.
 
-    InputError names the policies there are, and the settings of the one that was asked for.
+    name: a built-in name, the name of an installed plug-in, or `package.module:Class` for a class of your own, which
+    needs `start(task)` and `step(state, observation)`. Raises InputError with the policies or the settings that there
+    are, and if a plug-in cannot be used.
     """
-    policy: Policy[Any] = POLICIES.load(name)()
+    make = POLICIES.load(name)
+    if name not in POLICIES.built_in:
+        return plug_in(construct(make, settings, f"policy {name}"), f"policy {name}", (Action,))
+    policy: Policy[Any] = make()
     for key, value in settings.items():
         policy = _set(policy, key.split("."), value, f"policy {name}")
     return policy

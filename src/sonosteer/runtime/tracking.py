@@ -15,13 +15,13 @@ from types import TracebackType
 from typing import Any
 
 from sonosteer.core.clock import Clock
-from sonosteer.core.errors import InputError
+from sonosteer.core.errors import SonosteerError
 from sonosteer.core.protocols import Source, Tracker, Watcher
 from sonosteer.core.types import Estimate, Frame, Hint
 from sonosteer.runtime.ledger import Ledger
 
 
-def track(
+def track_frames(
     source: Source,
     tracker: Tracker[Any],
     hint: Hint,
@@ -35,8 +35,8 @@ def track(
 ) -> Ledger:
     """Track frames `start` to `stop` of a source and enter them in the ledger.
 
-    Ctrl-C ends the run and is noted in the ledger. If the source breaks off, what it had delivered has been
-    tracked and watched; the ledger is closed and the InputError is raised on.
+    Ctrl-C ends the run and is noted in the ledger. If the source or the tracker breaks off, the frames before have been
+    tracked and watched. The ledger is closed then, and the error is raised on.
     """
     state = tracker.start(hint)
     try:
@@ -58,7 +58,7 @@ def track(
             progress(ledger.frames)
     except KeyboardInterrupt:
         ledger.interrupted = True
-    except InputError as e:
+    except SonosteerError as e:
         ledger.ended_early = str(e)
         raise
     finally:

@@ -1,8 +1,8 @@
 """Scenes: what to simulate, drawn from a recipe by a seed.
 
 A scene's name is `SETUP/SPLIT`. Training, validation and test scenes draw from different seeds, tissues and
-appearances, so that nothing tuned on one has seen the other. The recipes are TOML files beside this module; your
-own may stand anywhere: `make_scene("my-scene.toml", seed)`.
+appearances, so that nothing tuned on one has seen the other. The recipes are TOML files beside this module. Your
+own file may stand anywhere: `make_scene("my-scene.toml", seed)`.
 """
 
 from __future__ import annotations
@@ -22,93 +22,137 @@ from numpy.typing import NDArray
 
 from sonosteer.core.config import check_finite, from_dict, load_toml
 from sonosteer.core.errors import InputError
+from sonosteer.core.plugins import is_reference, naming
+from sonosteer.core.registry import LazyTable
 from sonosteer.needle.flexible import NeedleGeometry
 from sonosteer.needle.tissue import material
 from sonosteer.sim.anatomy import Anatomy
 from sonosteer.sim.artefacts import Artefacts
 from sonosteer.sim.echo import Appearance
-from sonosteer.sim.field import Tissue
+from sonosteer.sim.field import TissueTexture
 from sonosteer.sim.probe import Transducer
 
 Split = Literal["train", "validation", "test"]
 
-SETUPS = {
-    "in-plane-linear": "in-plane-linear.toml",
-    "axial": "axial.toml",
-    "in-plane-convex": "in-plane-convex.toml",
-    "in-plane-thin": "in-plane-thin.toml",
-}
+#: a plug-in is the path of a TOML file, a recipe as such a file holds it, or a function that returns one of them
+SETUPS = LazyTable(
+    "set-up",
+    {
+        "in-plane-linear": "in-plane-linear.toml",
+        "axial": "axial.toml",
+        "in-plane-convex": "in-plane-convex.toml",
+        "in-plane-thin": "in-plane-thin.toml",
+    },
+    group="sonosteer.setups",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Everything that decides a simulated clip; same scene, same frames.
-
-    view: the needle lies along the image plane, or crosses it (axial: it goes along the elevation). angle_deg: below
-    the horizontal, in plane. entry_x_mm, entry_z_mm: where the needle enters the tissue (in plane, entry_x_mm is
-    minus the distance from the middle on the side it enters from). start_mm, end_mm: inserted length.
-    pace: constant, or a hand's (speed varies by speed_sd, with pauses and retractions; at the end it is drawn back
-    slowly by back_mm). turns: rolls of the base on the way. material: "rigid", or a preset of
-    `sonosteer.needle.tissue`; bevel_gain: factor on its bevel forces.
-    entry_sd_rad: sd of the angle, either way, under which a flexible needle enters an axial scene.
-    tip_y_mm: how far the tip drifts out of the image plane. probe_slide_mm: in-plane travel of the probe during the
-    insertion; probe_lag_s: how late an axial probe follows the tip; probe_wander_mm: its unsteadiness.
-    needle_db: level of all needle echoes (it is moved into `look`). pull_mm: drag of the tissue. noise_db: receive
-    noise at the surface over the tissue. top_mm: depth of the face below the image's upper edge. period_mm: of the
-    speckle in elevation.
-    """
+    """Everything that decides a simulated clip. The same scene gives the same frames."""
 
     setup: str
+    """Name of the set-up or of the TOML file it was drawn from."""
     split: Split
+    """Split that its ranges belong to. Training, validation and test never share one."""
     seed: int
+    """Seed that it was drawn with. 0 or more."""
     speed_mm_s: float
+    """Insertion speed along the needle, mm/s. More than 0."""
     end_mm: float
+    """Inserted length at the end, mm. start_mm or more. A recipe's in-plane lengths count from the image's edge."""
     start_mm: float = 0.0
+    """Inserted length at the start, mm. 0 or more."""
     view: Literal["in-plane", "axial"] = "in-plane"
+    """The needle lies in the image plane, or crosses it along the elevation (axial)."""
     mode: Literal["", "ips", "ipm"] = ""
+    """Mode of the set-up: the probe stands ("ips") or moves along ("ipm"). Empty where it has no modes."""
     angle_deg: float = 45.0
+    """Insertion angle below the horizontal, degrees. 5 to 80. Axial needles do not use it."""
     enters: Literal["left", "right"] = "left"
+    """Side of the image from which the needle enters."""
     entry_x_mm: float = -19.0
+    """Lateral place of the entry on a needle from the left, mm. Mirrored for one from the right."""
     entry_z_mm: float = 2.0
+    """Depth of the entry below the middle of the probe's face, mm."""
     material: str = "rigid"
+    """"rigid" for a straight needle, or the tissue preset that bends it (`needle.tissue.MATERIALS`)."""
     bevel_gain: float = 1.0
+    """Factor on the preset's bevel forces, no unit. More than 0."""
     entry_sd_rad: float = 0.0
+    """Standard deviation, each way, of a flexible needle's angle at an axial entry, rad. 0 or more."""
     roll_deg: float = 0.0
+    """Roll of the base at the start, degrees. 0: the bevel's point lies on the probe's side."""
     turns: int = 0
+    """Number of rolls of the base on the way, each up to half a turn. 0 or more."""
     pace: Literal["constant", "hand"] = "constant"
+    """Constant speed, or a hand's: it wanders, pauses, retracts and is drawn back."""
     speed_sd: float = 0.3
+    """Standard deviation of a hand's speed as a fraction of speed_mm_s, no unit. 0 or more."""
     pauses: int = 0
+    """Number of a hand's pauses, 0.5 to 2 s each. 0 or more."""
     retractions: int = 0
+    """Number of a hand's retractions, 2 to 6 mm each. 0 or more."""
     back_mm: float = 0.0
+    """How far a hand slowly draws the needle back at the end, mm. 0 or more."""
     needle: bool = True
+    """False for tissue without a needle."""
     rest_frames: int = 0
+    """Number of frames before the needle moves. 0 or more."""
     end_rest_frames: int = 8
+    """Number of frames after the needle has stopped. 0 or more."""
     rate_hz: float = 20.0
+    """Frame rate, Hz. More than 0."""
     width_px: int = 512
+    """Width of the image, px. 16 to 4096."""
     height_px: int = 512
+    """Height of the image, px. 16 to 4096."""
     spacing_mm: float = 0.10
+    """Size of a pixel, mm. More than 0."""
     top_mm: float = 0.0
+    """Distance of the probe's face from the image's upper edge, mm. 0 or more."""
     needle_db: float = 0.0
+    """Change of all levels of the needle's echoes, dB. It is moved into `look` and is 0 after that."""
     tip_y_mm: float = 0.4
+    """How far the tip of a fully inserted needle drifts out of the image plane, mm. 0 or more."""
     breathing_mm: float = 0.0
+    """Largest displacement of the tissue by breathing, mm. 0 or more."""
     breathing_hz: float = 0.25
+    """Rate of breathing, Hz. More than 0."""
     pull_mm: float = 0.5
+    """Furthest that the shaft drags the tissue along, mm. 0 or more."""
     probe_slide_mm: float = 0.0
+    """How far the probe moves along with an in-plane needle during the clip, mm."""
     probe_lag_s: float = 0.1
+    """Time constant with which an axial probe follows the tip, s. 0 or more."""
     probe_wander_mm: float = 0.15
+    """Unsteadiness of the probe along the elevation, about its standard deviation, mm. 0 or more."""
     looks: int = 3
+    """Number of steered looks that are averaged (spatial compounding). 1 to 15."""
     look_deg: float = 7.0
+    """Steering of the outermost looks, either way, degrees."""
     dynamic_range_db: float = 60.0
+    """Dynamic range of the display, dB. More than 0."""
     grey: float = 85.0
+    """Grey level of tissue at 0 dB, 0 to 255."""
     noise_db: float = -38.0
+    """Receive noise at the surface, dB over the tissue."""
     noise_db_per_mm: float = 0.4
+    """Growth of the receive noise with depth, dB/mm."""
     period_mm: float = 6.0
+    """Period of the speckle in elevation, mm. More than 0."""
     array: Transducer = field(default_factory=Transducer)
-    tissue: Tissue = field(default_factory=Tissue)
+    """The transducer and how it is driven."""
+    tissue: TissueTexture = field(default_factory=TissueTexture)
+    """Texture of the tissue."""
     anatomy: Anatomy = field(default_factory=Anatomy)
+    """Layers, patches and tumours."""
     look: Appearance = field(default_factory=Appearance)
+    """How the needle echoes."""
     artefacts: Artefacts = field(default_factory=Artefacts)
+    """What disturbs the image."""
     geometry: NeedleGeometry = field(default_factory=NeedleGeometry)
+    """Length and stiffness of a flexible needle."""
 
     @property
     def name(self) -> str:
@@ -117,12 +161,12 @@ class Scene:
 
     @property
     def angle_rad(self) -> float:
-        """Angle below the horizontal."""
+        """Insertion angle below the horizontal, rad."""
         return math.radians(self.angle_deg)
 
     @property
     def entry_mm(self) -> tuple[float, float, float]:
-        """(x, y, z) in the world."""
+        """(x, y, z) of the entry in the world, mm."""
         return (-self.entry_x_mm if self.enters == "right" else self.entry_x_mm), 0.0, self.entry_z_mm
 
     @property
@@ -143,33 +187,26 @@ class Scene:
 
 
 def make_scene(setup: str, seed: int, **overrides: Any) -> Scene:
-    """Draw the scene of a seed. `setup` may name the split: "in-plane-linear/train" (default: test), or a TOML file.
+    """Draw the scene of a seed.
 
-    overrides: any field of `Scene` by name, "part.field" for those of its parts, `mode` for a set-up's modes. A
-    `material` that the set-up knows brings its own texture and look along.
-    InputError for an unknown set-up, split or field, or nonsense.
+    setup: a set-up with or without its split, as in "in-plane-linear/train", a TOML file, or a plug-in: the name of an
+    installed one, or `package.module:NAME`. Default split: test.
+    overrides: any field of `Scene` by its name, and "part.field" for those of its parts. `mode` picks one of the
+    set-up's modes. A `material` that the set-up knows brings its own texture and look along.
+    Raises InputError if the set-up, the split or a field is unknown, or if a value makes no sense.
     """
     path, split = _split(setup)
     if seed < 0:
         raise InputError(f"the seed is {seed}: it must be 0 or more")
     name = setup.partition("/")[0] if path is None else path.stem
-    recipe = _recipe(SETUPS[name]) if path is None else load_toml(path)
+    recipe = _recipe(name) if path is None else load_toml(path)
     rng = np.random.default_rng([seed, get_args(Split).index(split)])
     drawn: dict[str, Any] = {"setup": name, "split": split, "seed": seed}
     parts = [recipe.get("scene", {}), recipe.get(split, {})]
-    modes = recipe.get("modes", {})
-    by_chance = sorted(modes)[int(rng.integers(len(modes)))] if modes else ""
-    mode = overrides.get("mode") or by_chance
-    if mode and mode not in modes:
-        known = f"; there are: {', '.join(sorted(modes))}" if modes else ", for it has none"
-        raise InputError(f"{name} has no mode {mode!r}{known}")
-    variants = recipe.get(split, {}).get("variants")
-    if variants:
-        by_chance_too = variants[int(rng.integers(len(variants)))]
-        asked = [v for v in variants if "material" in v and v["material"] == overrides.get("material")]
-        parts.append(asked[0] if asked else by_chance_too)
+    mode = _pick_mode(name, recipe.get("modes", {}), overrides.get("mode"), rng)
+    parts += _pick_variant(recipe.get(split, {}).get("variants"), overrides.get("material"), rng)
     if mode:  # last, so that a seed's tissue does not depend on the mode
-        parts.append(modes[mode])
+        parts.append(recipe["modes"][mode])
         overrides["mode"] = mode
     try:
         for part in parts:
@@ -187,33 +224,75 @@ def make_scene(setup: str, seed: int, **overrides: Any) -> Scene:
     return from_dict(Scene, drawn, f"scene {setup}")
 
 
+def _pick_mode(name: str, modes: Mapping[str, Any], asked: str | None, rng: np.random.Generator) -> str:
+    """The mode that was asked for, else one by chance. Empty if the set-up has no modes."""
+    by_chance = sorted(modes)[int(rng.integers(len(modes)))] if modes else ""
+    mode = asked or by_chance
+    if mode and mode not in modes:
+        known = f"; there are: {', '.join(sorted(modes))}" if modes else ", for it has none"
+        raise InputError(f"{name} has no mode {mode!r}{known}")
+    return mode
+
+
+def _pick_variant(
+    variants: list[dict[str, Any]] | None, material_asked: str | None, rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """The variant of the material that was asked for, else one by chance. Empty if the split has no variants."""
+    if not variants:
+        return []
+    by_chance = variants[int(rng.integers(len(variants)))]
+    asked = [v for v in variants if "material" in v and v["material"] == material_asked]
+    return [asked[0] if asked else by_chance]
+
+
 def planned_angles(scene: Scene) -> tuple[float, float]:
-    """The planned angle of an in-plane insertion +-5 degrees in rad, as a robot knows it (Paper T, III-C)."""
+    """Least and largest direction of an in-plane needle that a robot knows beforehand, rad from the image's +x.
+
+    They lie 5 degrees below and above the planned angle (Mathiassen et al. 2017, Section III-C).
+    """
     planned = 5 * round(scene.angle_deg / 5)
     angle = planned if scene.enters == "left" else 180 - planned
     return math.radians(angle - 5), math.radians(angle + 5)
 
 
 def _split(setup: str) -> tuple[Path | None, Split]:
-    """(a TOML file, if that is what the name says, split)."""
+    """(the TOML file that the name says, or None, split)."""
     name, _, split = setup.rpartition("/") if setup.rpartition("/")[2] in get_args(Split) else (setup, "", "test")
     if name.endswith(".toml"):
         return Path(name), split  # type: ignore[return-value]
     base, _, wrong = name.partition("/")
-    if base not in SETUPS:
+    if base not in SETUPS and not is_reference(base):
         raise InputError(f"there is no set-up called {base!r}; there are: {', '.join(SETUPS)}, or a .toml file")
     if wrong:
         raise InputError(f"there is no split called {wrong!r}; there are: {', '.join(get_args(Split))}")
     return None, split  # type: ignore[return-value]
 
 
+def _recipe(name: str) -> Mapping[str, Any]:
+    """Recipe of a built-in set-up or of a plug-in."""
+    if name in SETUPS.built_in:
+        SETUPS.warn_of_clash(name)
+        return _built_in_recipe(SETUPS[name])
+    found = SETUPS.load(name)
+    if callable(found):
+        with naming(f"set-up {name}", "its function", found):
+            found = found()
+    if isinstance(found, str | Path):
+        return load_toml(Path(found))
+    if isinstance(found, Mapping):
+        return found
+    raise InputError(
+        f"set-up {name} is {found!r}, but must be a path, a recipe, or a function that returns one of them"
+    )
+
+
 @lru_cache(maxsize=8)
-def _recipe(name: str) -> dict[str, Any]:
-    return tomllib.loads((resources.files("sonosteer.sim") / name).read_text())
+def _built_in_recipe(file: str) -> dict[str, Any]:
+    return tomllib.loads((resources.files("sonosteer.sim") / file).read_text())
 
 
 def _draw(ranges: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-    """Draw {"uniform": [a, b]}, {"integers": [a, b]} and {"choice": [...], "sd": s}; keep the rest as it is."""
+    """Draw {"uniform": [a, b]}, {"integers": [a, b]} and {"choice": [...], "sd": s}. Keep the rest as it is."""
     out: dict[str, Any] = {}
     for key, value in ranges.items():
         if isinstance(value, dict) and "uniform" in value:
@@ -244,7 +323,7 @@ def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
 
 
 def _fit(drawn: dict[str, Any], overrides: Mapping[str, Any]) -> None:
-    """Start and end of an in-plane needle so that its tip is in the image: lengths drawn count from its edge on."""
+    """Shift start and end so that an in-plane needle's tip is in the image. Drawn lengths count from its edge."""
     array = drawn.get("array", Transducer())
     if not isinstance(array, Transducer):
         array = from_dict(Transducer, array, "transducer")
@@ -310,7 +389,7 @@ def _check(s: Scene) -> None:
 def _check_reach(s: Scene) -> None:
     if s.material != "rigid" and s.end_mm > s.geometry.length_mm - 10.0:
         raise InputError(
-            f"scene: a needle of {s.geometry.length_mm:g} mm cannot be inserted {s.end_mm:g} mm; 10 mm stay outside"
+            f"scene: a needle of {s.geometry.length_mm:g} mm cannot be inserted {s.end_mm:g} mm: 10 mm stay outside"
         )
     x, _, z = s.entry_mm
     if s.view == "axial":
@@ -323,6 +402,6 @@ def _check_reach(s: Scene) -> None:
     range_mm, line = (float(v[0]) for v in s.array.to_beam(np.array([tip_x]), np.array([tip_z])))
     if not (-1 <= line <= s.array.lines and 0.0 <= range_mm <= s.array.depth_mm):
         raise InputError(
-            f"scene: a needle {s.end_mm:g} mm long from {x:g} mm aside at a depth of {z:g} mm leaves the image; "
+            f"scene: a needle {s.end_mm:g} mm long from {x:g} mm aside at a depth of {z:g} mm leaves the image: "
             f"its tip would be at {tip_x:.1f}, {tip_z:.1f} mm"
         )

@@ -1,4 +1,9 @@
-"""Open whatever the user names: by its ending, by what is inside, or `sim:SETUP`."""
+"""Open whatever the user names: by its ending, by what is inside, `sim:SETUP`, or a source of the user's own.
+
+A source of one's own is named `package.module:Class[:WHAT]`. If an installed package declares NAME in the entry points
+"sonosteer.sources", it is `NAME:WHAT`. It is made as `Class(WHAT)`, and given `spacing` and `seed` if its constructor
+names them. Files that are not known here go to the first installed class whose `opens(path)` says True.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +12,10 @@ from pathlib import Path
 
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
+from sonosteer.core.plugins import accepted, construct, is_reference, naming
 from sonosteer.core.protocols import Source
 from sonosteer.core.registry import LazyTable
+from sonosteer.sources.plugged_in import PluggedInSource, WithSpacing
 
 SOURCES = LazyTable(
     "kind of source",
@@ -19,6 +26,7 @@ SOURCES = LazyTable(
         "dicom": "sonosteer.sources.dicom:DicomCine",
         "simulated": "sonosteer.sources.simulated:SimulatedSource",
     },
+    group="sonosteer.sources",
 )
 
 VIDEO = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"}
@@ -51,10 +59,60 @@ def kind_of(path: Path) -> str:
 
 
 def open_source(where: str | Path, *, spacing: Spacing | None = None, seed: int = 0) -> Source:
-    """Open a clip. `spacing` (mm per px) overrides what the file says; `seed` is for `sim:SETUP` only."""
-    if str(where).startswith("sim:"):
+    """Open a clip: a file, a folder of pictures, `sim:SETUP`, or a source of your own.
+
+    spacing: mm per px, overrides what the file says. seed: of `sim:SETUP`, and of plug-ins that take one. Raises
+    InputError if nothing can open it.
+    """
+    text = str(where)
+    if text.startswith("sim:"):
         simulated: Callable[..., Source] = SOURCES.load("simulated")
-        return simulated(str(where)[4:], seed=seed)
+        return simulated(text[4:], seed=seed)
     path = Path(where)
-    opener: Callable[..., Source] = SOURCES.load(kind_of(path))
+    scheme = None if path.exists() else _scheme(text)
+    if scheme is not None:
+        return _open_plugged_in(*scheme, spacing=spacing, seed=seed)
+    try:
+        kind = kind_of(path)
+    except InputError:
+        kind = _plugin_for(path)
+        if kind is None:
+            raise
+        return _open_plugged_in(kind, path, spacing=spacing, seed=seed)
+    opener: Callable[..., Source] = SOURCES.load(kind)
     return opener(path, spacing=spacing)
+
+
+def _scheme(text: str) -> tuple[str, str] | None:
+    """(name of the plug-in, what it is to open) if the text begins with a plug-in's name."""
+    first, colon, rest = text.partition(":")
+    if not colon:
+        return None
+    if first in SOURCES and first not in SOURCES.built_in:
+        return first, rest
+    second, _, what = rest.partition(":")
+    reference = f"{first}:{second}"
+    return (reference, what) if len(first) > 1 and is_reference(reference) else None  # C: is a drive
+
+
+def _plugin_for(path: Path) -> str | None:
+    """The first installed plug-in that says it opens this path."""
+    if not path.exists():
+        return None
+    for name in SOURCES:
+        if name in SOURCES.built_in:
+            continue
+        opens = getattr(SOURCES.load(name), "opens", None)
+        if opens is not None:
+            with naming(f"source {name}", "opens", opens):
+                if opens(path):
+                    return name
+    return None
+
+
+def _open_plugged_in(name: str, what: str | Path, *, spacing: Spacing | None, seed: int) -> Source:
+    make = SOURCES.load(name)
+    given = accepted(make, spacing=spacing, seed=seed)
+    opened = construct(lambda: make(*([what] if what else []), **given), {}, f"source {name}")
+    source: Source = PluggedInSource(opened, f"source {name}")
+    return source if spacing is None or "spacing" in given else WithSpacing(source, spacing)

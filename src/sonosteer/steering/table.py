@@ -7,14 +7,30 @@ from typing import Any
 
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Point
+from sonosteer.core.plugins import accepted, construct, plug_in
+from sonosteer.core.registry import LazyTable
+from sonosteer.core.types import RollCommand
 from sonosteer.steering.budget import Limited, RollLimits
 from sonosteer.steering.event_triggered import EventTriggered, Straight
 from sonosteer.steering.obstacles import NO_OBSTACLES, Obstacles
 from sonosteer.steering.planner import MovePlanner, Weights
-from sonosteer.steering.transient import Transient, preset
+from sonosteer.steering.transient import Transient, transient_preset
 
+CONTROLLERS = LazyTable(
+    "steering controller",
+    {
+        "moves": "sonosteer.steering.planner:MovePlanner",
+        "paper-s": "sonosteer.steering.event_triggered:EventTriggered",
+        "paper-s-fit": "sonosteer.steering.event_triggered:EventTriggered",
+        "paper-s-plan": "sonosteer.steering.event_triggered:EventTriggered",
+        "bicycle": "sonosteer.steering.event_triggered:EventTriggered",
+        "open-loop": "sonosteer.steering.event_triggered:EventTriggered",
+        "none": "sonosteer.steering.event_triggered:Straight",
+    },
+    group="sonosteer.controllers",
+)
 #: what each is, for --help and the studies
-CONTROLLERS = {
+ABOUT_CONTROLLERS = {
     "moves": "recommended: few turns planned anew as the needle goes, on a model with the beam's transient",
     "paper-s": "Paper S: its genetic fit and genetic plan of event points, one generation a frame",
     "paper-s-fit": "Paper S with our least-squares fit",
@@ -40,12 +56,28 @@ def make_steerer(
 ) -> Limited:
     """Build a controller. tissue: a preset's name, or its parameters; settings: fields of the controller itself.
 
-    InputError for an unknown name, and where a controller cannot do what is asked (only `moves` knows targets off the
-    axis and obstacles).
+    name: a built-in name, the name of an installed plug-in, or `package.module:Class` for a class of your own. Such a
+    class needs `start(roll_rad)` and `step(state, measurement, ordered_rad, used_rad)`. It is given those of the
+    arguments here that its constructor names. The limits hold for it, too.
+    Raises InputError for an unknown name, and where a controller cannot do what is asked. Of the built-in ones only
+    `moves` knows targets off the axis and obstacles.
     """
-    if name not in CONTROLLERS:
-        raise InputError(f"there is no steering controller {name!r}; there are: {', '.join(CONTROLLERS)}")
-    model = preset(tissue) if isinstance(tissue, str) else tissue
+    make = CONTROLLERS.load(name)
+    model = transient_preset(tissue) if isinstance(tissue, str) else tissue
+    if name not in CONTROLLERS.built_in:
+        offered = accepted(
+            make,
+            tissue=model,
+            depth_mm=depth_mm,
+            target_mm=target_mm,
+            obstacles=obstacles,
+            limits=limits,
+            backlash_rad=backlash_rad,
+            seed=seed,
+        )
+        _check_knows_the_way(name, offered, target_mm, obstacles)
+        made = construct(make, {**offered, **settings}, f"controller {name}")
+        return Limited(plug_in(made, f"controller {name}", (RollCommand,)), limits)
     if name == "moves":
         model = dataclasses.replace(model, backlash_rad=backlash_rad)
         if obstacles.present:
@@ -77,3 +109,10 @@ def make_steerer(
         **settings,
     )
     return Limited(event, limits)
+
+
+def _check_knows_the_way(name: str, offered: dict[str, Any], target_mm: Point, obstacles: Obstacles) -> None:
+    if target_mm != (0.0, 0.0) and "target_mm" not in offered:
+        raise InputError(f"controller {name} takes no target_mm: it cannot be asked for a target off the axis")
+    if obstacles.present and "obstacles" not in offered:
+        raise InputError(f"controller {name} takes no obstacles: it cannot be asked to go round any")

@@ -7,9 +7,10 @@ from sonosteer.core.registry import LazyTable
 STUDIES = LazyTable(
     "study",
     {
-        "insertion": "sonosteer.studies.insertion.run:run",
-        "steering": "sonosteer.studies.steering.run:run",
-        "tracking": "sonosteer.studies.tracking.run:run",
-        "vla-tracking": "sonosteer.studies.vla_tracking.run:run",
+        "insertion": "sonosteer.studies.insertion.run:run_insertion_study",
+        "steering": "sonosteer.studies.steering.run:run_steering_study",
+        "tracking": "sonosteer.studies.tracking.run:run_tracking_study",
+        "vla-tracking": "sonosteer.studies.vla_tracking.run:run_vla_tracking_study",
     },
+    group="sonosteer.studies",
 )

@@ -1,11 +1,13 @@
-"""The trackers by name. A name is what `sonosteer track --method` takes."""
+"""The trackers by name. A name is what `track(clip, method)` and `sonosteer track --method` take."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from sonosteer.core.plugins import construct, plug_in
 from sonosteer.core.protocols import Tracker
 from sonosteer.core.registry import LazyTable
+from sonosteer.core.types import Lost, TipEstimate
 
 TRACKERS = LazyTable(
     "tracking method",
@@ -25,10 +27,21 @@ TRACKERS = LazyTable(
         "pfv+f": "sonosteer.trackers.mathiassen2017:PFvFeedback",
         "vla": "sonosteer.trackers.vla:Vla",
     },
+    group="sonosteer.trackers",
 )
 
 
 def make_tracker(method: str, **settings: Any) -> Tracker[Any]:
-    """Build a tracker by name; InputError names the methods there are."""
-    tracker: Tracker[Any] = TRACKERS.load(method)(**settings)
-    return tracker
+    """Build a tracker by name. settings: its fields; "part.field" for those of its parts.
+
+    method: a built-in name ("auto" is recommended), the name of an installed plug-in, or `package.module:Class` for a
+    class of your own, which needs `start(hint)` and `step(state, frame)`. Raises InputError with the methods or the
+    settings that there are, and if a plug-in cannot be used.
+    """
+    tracker: Tracker[Any] = construct(TRACKERS.load(method), settings, f"method {method}")
+    return tracker if method in TRACKERS.built_in else plug_in_tracker(tracker, f"method {method}")
+
+
+def plug_in_tracker(tracker: Any, name: str) -> Tracker[Any]:
+    """Put a tracker from outside behind the protocol: what goes wrong in it is one line that begins with its name."""
+    return plug_in(tracker, name, (TipEstimate, Lost))

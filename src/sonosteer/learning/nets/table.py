@@ -7,13 +7,14 @@ from sonosteer.core.registry import LazyTable
 NETS = LazyTable(
     "network",
     {
-        "vla": "sonosteer.learning.nets.vla:make",
-        "siamrpn++": "sonosteer.learning.nets.siamrpn_pp:make",
-        "siamcar": "sonosteer.learning.nets.siamcar:make",
-        "siamban": "sonosteer.learning.nets.siamban:make",
-        "stmtrack": "sonosteer.learning.nets.stmtrack:make",
-        "swintrack": "sonosteer.learning.nets.swintrack:make",
-        "mixformer": "sonosteer.learning.nets.mixformer:make",
-        "lorat": "sonosteer.learning.nets.lorat:make",
+        "vla": "sonosteer.learning.nets.vla:make_vla_tracker",
+        "siamrpn++": "sonosteer.learning.nets.siamrpn_pp:make_siamrpn_pp",
+        "siamcar": "sonosteer.learning.nets.siamcar:make_siamcar",
+        "siamban": "sonosteer.learning.nets.siamban:make_siamban",
+        "stmtrack": "sonosteer.learning.nets.stmtrack:make_stmtrack",
+        "swintrack": "sonosteer.learning.nets.swintrack:make_swintrack",
+        "mixformer": "sonosteer.learning.nets.mixformer:make_mixformer",
+        "lorat": "sonosteer.learning.nets.lorat:make_lorat",
     },
+    group="sonosteer.networks",
 )

@@ -1,0 +1,640 @@
+"""Tracking from Python: track a clip, simulate one, measure the errors, compare methods, draw a frame."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import inspect
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonosteer.core.arrays import F64, U8
+from sonosteer.core.clock import RealClock
+from sonosteer.core.config import save_json, to_dict
+from sonosteer.core.errors import InputError, MissingExtraError, SonosteerError
+from sonosteer.core.geometry import Point, Spacing
+from sonosteer.core.plugins import PluggedIn, construct
+from sonosteer.core.protocols import Source, SourceInfo, Tracker
+from sonosteer.core.types import Estimate, Frame, Hint, Side, TipEstimate, Track, Truth
+from sonosteer.episodes.clip_tracking import check_clip, without_workspaces
+from sonosteer.metrics.latency import percentiles_ms
+from sonosteer.metrics.tip_error import TipErrors, summarise, tip_errors
+from sonosteer.recording.clips import open_clip
+from sonosteer.recording.summary import versions
+from sonosteer.recording.tips import TipRow, TipsWriter, read_tips
+from sonosteer.recording.truths import TruthWriter, read_truth
+from sonosteer.runtime.ledger import Ledger
+from sonosteer.runtime.tracking import track_frames
+from sonosteer.sim.scenes import Scene
+from sonosteer.sim.truth import NeedleTruth
+from sonosteer.sources.in_memory import FramesFromLoop, FramesInMemory, frames_of_array
+from sonosteer.sources.opening import open_source
+from sonosteer.sources.plugged_in import PluggedInSource, WithSpacing
+from sonosteer.sources.simulated import SimulatedSource
+from sonosteer.sources.velocity import WithVelocity
+from sonosteer.trackers.table import TRACKERS, make_tracker, plug_in_tracker
+from sonosteer.viz.overlay import draw_overlay
+
+#: what can be tracked: a path or `sim:SETUP`, a source, an array (n, rows, columns[, 3]), or frames as they come
+Clip: TypeAlias = str | Path | Source | NDArray[Any] | Iterable[Any]
+#: a method's name, `package.module:Class`, a class with `start` and `step`, or an object of one
+Method: TypeAlias = str | type | Tracker[Any]
+#: mm per pixel: one number, (x, y), or a Spacing
+SpacingMm: TypeAlias = float | tuple[float, float] | Spacing
+#: frames to use: slice(first, end) or (first, end); end is not included, None: to the end of the clip
+FrameRange: TypeAlias = slice | tuple[int, int | None]
+
+TIP_COLUMNS = tuple(TipRow.__dataclass_fields__)
+
+
+@dataclass(frozen=True, eq=False)
+class TrackResult:
+    """What a tracker said of a clip, one estimate for each frame. Its arrays have a row for each estimate."""
+
+    source: SourceInfo
+    """What the clip says of itself: size, rate, scale."""
+    method: str
+    """Name of the tracking method."""
+    estimates: tuple[Estimate, ...]
+    """One TipEstimate or Lost for each frame that was tracked, in order."""
+    truths: tuple[Truth, ...] = ()
+    """What really was, for the frames where the clip knows it. Empty for a recording."""
+    counts: Mapping[str, Any] = field(default_factory=dict)
+    """Number of frames by state, the reasons for lost ones, and the number of frames that did not arrive."""
+    times_ms: Mapping[str, Sequence[float]] = field(default_factory=dict, repr=False)
+    """Time of each stage for each frame, ms."""
+    configuration: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Settings of the method."""
+
+    def __len__(self) -> int:
+        return len(self.estimates)
+
+    def __iter__(self) -> Iterator[Estimate]:
+        return iter(self.estimates)
+
+    @cached_property
+    def frame_index(self) -> NDArray[np.int64]:
+        """(n,) index of each frame in its clip."""
+        return np.array([e.frame_index for e in self.estimates], np.int64)
+
+    @cached_property
+    def times_s(self) -> F64:
+        """(n,) acquisition time of each frame, s."""
+        return np.array([e.time_s for e in self.estimates], np.float64)
+
+    @cached_property
+    def states(self) -> tuple[Track, ...]:
+        """State of the tracker at each frame: tracking, coasting or lost."""
+        return tuple(e.state for e in self.estimates)
+
+    @cached_property
+    def tip_px(self) -> F64:
+        """(n, 2) column and row of the tip, px. Rows of lost frames are NaN, in this array only."""
+        tips = [e.tip_px if isinstance(e, TipEstimate) else (math.nan, math.nan) for e in self.estimates]
+        return np.array(tips, np.float64).reshape(-1, 2)
+
+    @cached_property
+    def tip_mm(self) -> F64:
+        """(n, 2) x and y of the tip in the image, mm. Rows of lost frames are NaN, in this array only."""
+        return self.tip_px * (self.spacing.x_mm, self.spacing.y_mm)
+
+    @property
+    def spacing(self) -> Spacing:
+        """Scale of the images, mm per px."""
+        assert self.source.spacing is not None  # track refuses a clip without
+        return self.source.spacing
+
+    def rows(self) -> list[TipRow]:
+        """One row for each frame, as in tips.csv, but not rounded. Fields of lost frames are None."""
+        return [_row(e, self.spacing) for e in self.estimates]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON can say it."""
+        return {
+            "method": self.method,
+            "source": to_dict(self.source),
+            "counts": to_dict(self.counts),
+            "timing": {stage: percentiles_ms(ms) for stage, ms in self.times_ms.items()},
+            "configuration": to_dict(self.configuration),
+            "tips": [to_dict(row) for row in self.rows()],
+        }
+
+    def to_pandas(self) -> Any:
+        """A DataFrame with a row for each frame. Raises MissingExtraError without pandas."""
+        columns = ("frame", "time_s", "state", "tip_x_px", "tip_y_px", "tip_x_mm", "tip_y_mm")
+        numbers = ("angle_deg", "sd_along_mm", "sd_across_mm", "confidence")
+        table = [
+            (
+                *(r.frame, r.time_s, r.state, *(r.tip_px or (None, None)), *(r.tip_mm or (None, None))),
+                *(getattr(r, n) for n in numbers),
+            )
+            for r in self.rows()
+        ]
+        return _data_frame(table, (*columns, *numbers))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write tips.csv and summary.json into a folder, which is made. Return it."""
+        out = Path(folder)
+        out.mkdir(parents=True, exist_ok=True)
+        with TipsWriter(out / "tips.csv", self.spacing) as tips:
+            for estimate in self.estimates:
+                tips.add(estimate)
+        summary = {k: v for k, v in self.to_dict().items() if k != "tips"}
+        save_json({**summary, "versions": versions()}, out / "summary.json")
+        return out
+
+    def __repr__(self) -> str:
+        return f"<TrackResult of {self.source.name} by {self.method}: {_count_states(self.states)}>"
+
+    def _repr_html_(self) -> str:
+        rows = [("clip", self.source.name), ("method", self.method), ("frames", _count_states(self.states))]
+        return _html_table(("", ""), rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Errors of a track against the truth, matched by frame."""
+
+    errors: TipErrors
+    """Error of each tracked frame that has a truth."""
+    numbers: Mapping[str, Any]
+    """Their statistics, as `sonosteer evaluate --json` prints them. None where there is nothing to average."""
+
+    def __getitem__(self, name: str) -> Any:
+        return self.numbers[name]
+
+    @property
+    def mean_mm(self) -> float | None:
+        """Mean distance of the tip from the truth over the tracked frames, mm. None without a scale or a frame."""
+        return self.numbers["mean_mm"]  # type: ignore[no-any-return]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The statistics as JSON can say them."""
+        return dict(self.numbers)
+
+    def __repr__(self) -> str:
+        n = self.numbers
+        if n["mean_mm"] is None:
+            return f"<Evaluation: {n['tracked']} of {n['frames']} frames tracked>"
+        return (
+            f"<Evaluation: {n['mean_mm']:.2f} mm mean, {n['p95_mm']:.2f} mm at 95 %, "
+            f"{n['tracked']} of {n['frames']} frames tracked>"
+        )
+
+
+#: of a comparison's row; None where it is not known
+COMPARED = ("method", "frames", "tracked", "mean_mm", "median_mm", "p95_mm", "coverage_95", "track_ms", "broke")
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Several methods on the same clip."""
+
+    results: Mapping[str, TrackResult]
+    """What each method said, by its name. A method that broke has the frames before."""
+    rows: tuple[Mapping[str, Any], ...]
+    """A row for each method: frames, tracked ones, errors in mm, median time in ms, and why it broke, if it did."""
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """The rows as JSON can say them."""
+        return [dict(row) for row in self.rows]
+
+    def to_pandas(self) -> Any:
+        """A DataFrame with a row for each method. Raises MissingExtraError without pandas."""
+        return _data_frame([tuple(row[k] for k in COMPARED) for row in self.rows], COMPARED)
+
+    def __repr__(self) -> str:
+        shown = [COMPARED[:-1], *(tuple(_short(row[k]) for k in COMPARED[:-1]) for row in self.rows)]
+        widths = [max(len(r[i]) for r in shown) for i in range(len(shown[0]))]
+        lines = ["  ".join(v.ljust(w) for v, w in zip(r, widths, strict=True)).rstrip() for r in shown]
+        return "\n".join([*lines, *(f"{r['method']} broke: {r['broke']}" for r in self.rows if r["broke"])])
+
+    def _repr_html_(self) -> str:
+        return _html_table(COMPARED, [tuple(_short(row[k]) for k in COMPARED) for row in self.rows])
+
+
+class SimulatedClip(FramesInMemory):
+    """A simulated clip in memory, with the truth of every frame. `track` takes it as it is.
+
+    Its frames are numbered from 0, also where it is a part of a longer simulation.
+    """
+
+    def __init__(self, info: SourceInfo, frames: Sequence[Frame], truths: Sequence[NeedleTruth], scene: Scene) -> None:
+        numbered = [dataclasses.replace(frame, index=i) for i, frame in enumerate(frames)]
+        super().__init__(numbered)
+        self.info = dataclasses.replace(info, frames=len(numbered))
+        self.truths = tuple(dataclasses.replace(truth, frame_index=i) for i, truth in enumerate(truths))
+        self.scene = scene
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, i: int) -> Frame:
+        return self._frames[i]
+
+    @cached_property
+    def pixels(self) -> U8:
+        """(n, rows, columns) grey levels from 0 to 255."""
+        return np.stack([f.grey() for f in self._frames])
+
+    def truth(self, index: int) -> NeedleTruth:
+        """Truth of a frame by its index. Raises KeyError for one that is not in the clip."""
+        if not 0 <= index < len(self.truths):
+            raise KeyError(index)
+        return self.truths[index]
+
+    def save(self, clip: str | Path, truth: str | Path | None = None) -> None:
+        """Write a clip (.mp4, .mkv, .avi, .mha, or a folder of PNG) and, if asked for, its truth.csv."""
+        writer = open_clip(Path(clip), self.info)
+        try:
+            for frame in self._frames:
+                writer.add(frame.grey(), frame.time_s)
+        finally:
+            writer.close()
+        if truth is not None:
+            with TruthWriter(Path(truth)) as table:
+                for each in self.truths:
+                    table.add(each)
+
+    def __repr__(self) -> str:
+        return (
+            f"<SimulatedClip {self.scene.name}: {len(self)} frames, {self.info.size_px[0]}x{self.info.size_px[1]} px>"
+        )
+
+
+def track(
+    source: Clip,
+    method: Method = "auto",
+    *,
+    hint: Hint | None = None,
+    angle_deg: tuple[float, float] | None = None,
+    enters: Side | None = None,
+    start: Point | None = None,
+    spacing_mm: SpacingMm | None = None,
+    velocity_mm_s: float | str | Path | None = None,
+    frames: FrameRange | None = None,
+    settings: Mapping[str, Any] | None = None,
+    rate_hz: float = 20.0,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> TrackResult:
+    """Track the needle's tip through a clip.
+
+    source: a path, "sim:SETUP", a source, an array (n, rows, columns[, 3]), or an iterable of images or frames.
+    method: a name ("auto" is recommended), `package.module:Class`, or a tracker of your own with `start` and `step`.
+    What is known of the needle, if anything, is a `hint`, or its parts: `angle_deg`, the (low, high) direction from
+    entry to tip from image +x downwards; `enters`, the side "left", "right" or "top"; `start`, the (x, y) of the tip in
+    the first frame in px. spacing_mm: mm per pixel, needed where the source does not say it. velocity_mm_s: measured
+    insertion speed, or a CSV file of it, for the methods that need one. frames: slice(first, end). settings: of the
+    method. rate_hz: of arrays. seed: of "sim:SETUP". progress: called with the number of frames done.
+
+    Raises InputError for what cannot be tracked. A source or a tracker that breaks off raises, too; the error's `kept`
+    is the TrackResult up to there. Ctrl-C ends the run, and the result says so in its counts.
+    """
+    known = _hint(hint, angle_deg, enters, start)
+    tracker, name = _tracker(method, settings or {})
+    tracker.start(known)  # a hint that is not enough is refused before anything is read
+    clip = _open(source, spacing_mm, rate_hz=rate_hz, seed=seed)
+    first, end = _range(frames)
+    check_clip(clip.info, first)
+    feed = clip if velocity_mm_s is None else WithVelocity(clip, _velocity(velocity_mm_s))
+    seen = _Seen()
+    total = clip.info.frames
+    ledger = Ledger(None if total is None else min(total if end is None else end, total) - first)
+    tracker.prepare()
+    broke: SonosteerError | None = None
+    try:
+        track_frames(
+            feed,
+            tracker,
+            known,
+            RealClock(),
+            ledger,
+            start=first,
+            stop=end,
+            watchers=(seen,),
+            progress=progress or (lambda done: None),
+        )
+    except SonosteerError as e:
+        broke = e
+    estimates = tuple(seen.estimates)
+    result = TrackResult(
+        source=clip.info,
+        method=name,
+        estimates=estimates,
+        truths=_truths_of(clip, estimates),
+        counts=ledger.counts(),
+        times_ms=dict(ledger.times_ms),
+        configuration=_settings_of(tracker),
+    )
+    if broke is not None:
+        broke.kept = result
+        raise broke
+    return result
+
+
+def simulate(
+    setup: str = "in-plane-linear",
+    seed: int = 0,
+    *,
+    mode: str | None = None,
+    frames: FrameRange | None = None,
+    **scene: Any,
+) -> SimulatedClip:
+    """Simulate a clip, with the truth of every frame. The same seed gives the same clip.
+
+    setup: "in-plane-linear", "in-plane-convex", "axial", a TOML file, or a set-up of your own as
+    `package.module:NAME`; with "/train", "/validation" or "/test" (the default) behind it. mode: "ips" or "ipm" of
+    in-plane-convex. frames: slice(first, end). scene: any field of `sonosteer.sim.scenes.Scene`, for example
+    angle_deg=40. Fields of its parts go as a dictionary, as in artefacts={"dropped": 0.1}. Raises InputError for what
+    there is not.
+    """
+    fields = {f"{k}.{n}": v for k, part in scene.items() if isinstance(part, Mapping) for n, v in part.items()}
+    fields |= {k: v for k, v in scene.items() if not isinstance(v, Mapping)}
+    source = SimulatedSource(setup, seed=seed, **fields, **({"mode": mode} if mode else {}))
+    first, end = _range(frames)
+    check_clip(source.info, first)
+    drawn = list(source.frames(first, end))
+    return SimulatedClip(source.info, drawn, [source.truth(f.index) for f in drawn], source.scene)
+
+
+def evaluate(
+    tips: TrackResult | str | Path,
+    truth: SimulatedClip | Iterable[Truth] | str | Path | None = None,
+    *,
+    spacing_mm: SpacingMm | None = None,
+) -> Evaluation:
+    """Measure the errors of a track against the truth, matched by frame.
+
+    tips: a result, or the path of a tips.csv or of the folder it is in. truth: a simulated clip, truths, or the path of
+    a truth.csv; it may be left out for the result of a simulated clip. spacing_mm: mm per pixel, if it is not the one
+    of the track. A frame without an estimate counts against the tracker. Raises InputError if there is nothing to
+    compare.
+    """
+    if isinstance(tips, TrackResult):
+        rows, known, spacing = tips.rows(), tips.truths, tips.source.spacing
+    else:
+        path = Path(tips)
+        rows, known, spacing = read_tips(path / "tips.csv" if path.is_dir() else path), (), None
+    if truth is not None:
+        known = tuple(_truths(truth))
+    if not known:
+        raise InputError("`truth` is missing: the clip does not know where the needle was")
+    errors = tip_errors(rows, known, _spacing(spacing_mm) or spacing)
+    return Evaluation(errors, summarise(errors))
+
+
+def compare(
+    source: Clip,
+    methods: Sequence[Method] | Mapping[str, Method] = ("auto",),
+    truth: SimulatedClip | Iterable[Truth] | str | Path | None = None,
+    **options: Any,
+) -> Comparison:
+    """Track the same clip by several methods.
+
+    methods: names, classes or trackers of your own, or a mapping from the names to show to them. truth: as `evaluate`
+    takes it; left out for a simulated clip. options: as `track` takes them, the same for all methods.
+    A method that breaks has its reason in its row, and the others go on. Raises InputError for a method that there is
+    not, and if no method can be run at all.
+    """
+    named = dict(methods) if isinstance(methods, Mapping) else {_name_of(m): m for m in methods}
+    if not named:
+        raise InputError("`methods` is empty: name at least one")
+    settings = options.get("settings") or {}
+    for each in named.values():
+        _tracker(each, settings)  # a name that there is not is said before anything is tracked
+    clip = _read_again(source, options)
+    truths = None if truth is None else tuple(_truths(truth))
+    results: dict[str, TrackResult] = {}
+    rows: list[Mapping[str, Any]] = []
+    refused: list[SonosteerError] = []
+    for name, each in named.items():
+        broke = None
+        try:
+            results[name] = track(clip, each, **options)
+        except SonosteerError as e:
+            broke = str(e)
+            if isinstance(e.kept, TrackResult):
+                results[name] = e.kept
+            else:
+                refused.append(e)
+        rows.append(_compared(name, results.get(name), truths, broke))
+    if len(refused) == len(named):
+        raise refused[0]
+    return Comparison(results, tuple(rows))
+
+
+def draw(frame: Frame, estimate: Estimate, truth: Truth | None = None) -> U8:
+    """Draw what is believed of a frame over it: shaft, tip, 95 % ellipse, state. Return (rows, columns, 3) RGB.
+
+    truth: where the tip really was gets a cross.
+    """
+    return draw_overlay(frame, estimate, truth)
+
+
+# -- what was given, read into what the loop takes --------------------------------------------------------------
+
+
+class _Seen:
+    """Watches a run and keeps the estimates."""
+
+    def __init__(self) -> None:
+        self.estimates: list[Estimate] = []
+
+    def saw(self, frame: Frame, estimate: Estimate) -> None:
+        self.estimates.append(estimate)
+
+
+def _hint(hint: Hint | None, angle_deg: tuple[float, float] | None, enters: Side | None, start: Point | None) -> Hint:
+    if hint is not None:
+        if (angle_deg, enters, start) != (None, None, None):
+            raise InputError("`hint` says it all: give either `hint`, or `angle_deg`, `enters` and `start`")
+        return hint
+    if enters not in (None, "left", "right", "top"):
+        raise InputError(f"`enters` is {enters!r}: left, right and top are possible")
+    angle_rad = None
+    if angle_deg is not None:
+        low, high = _pair(angle_deg, "angle_deg", "(low, high) in degrees, for example (30, 40)")
+        if not 0 <= low < high <= 180:
+            raise InputError(f"`angle_deg` is {angle_deg}: it must be (low, high) between 0 and 180 degrees")
+        angle_rad = math.radians(low), math.radians(high)
+    return Hint(angle_rad, enters, None if start is None else _pair(start, "start", "(x, y) of the tip in pixels"))
+
+
+def _pair(value: Any, name: str, wanted: str) -> tuple[float, float]:
+    try:
+        x, y = (float(v) for v in value)
+    except (TypeError, ValueError):
+        x = y = math.nan
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise InputError(f"`{name}` is {value!r}: give {wanted}")
+    return x, y
+
+
+def _spacing(spacing_mm: SpacingMm | None) -> Spacing | None:
+    if spacing_mm is None or isinstance(spacing_mm, Spacing):
+        return spacing_mm
+    x, y = _pair((spacing_mm,) * 2 if np.isscalar(spacing_mm) else spacing_mm, "spacing_mm", "mm per pixel, as in 0.1")
+    return Spacing(x, y)
+
+
+def _velocity(velocity_mm_s: float | str | Path) -> float | Path:
+    if isinstance(velocity_mm_s, str | Path):
+        return Path(velocity_mm_s)
+    if not math.isfinite(velocity_mm_s):
+        raise InputError(f"`velocity_mm_s` is {velocity_mm_s}: give the insertion speed in mm/s, or a CSV file of it")
+    return float(velocity_mm_s)
+
+
+def _range(frames: FrameRange | None) -> tuple[int, int | None]:
+    first, end = (frames.start, frames.stop) if isinstance(frames, slice) else frames or (0, None)
+    first = 0 if first is None else int(first)
+    if first < 0 or (end is not None and end <= first) or (isinstance(frames, slice) and frames.step not in (None, 1)):
+        raise InputError(f"`frames` is {frames}: give slice(first, end) with 0 <= first < end")
+    return first, None if end is None else int(end)
+
+
+def _open(source: Clip, spacing_mm: SpacingMm | None, *, rate_hz: float, seed: int) -> Source:
+    spacing = _spacing(spacing_mm)
+    if isinstance(source, str | Path):
+        return open_source(source, spacing=spacing, seed=seed)
+    if isinstance(source, np.ndarray):
+        return frames_of_array(source, spacing=spacing, rate_hz=rate_hz)
+    if not callable(getattr(source, "frames", None)):
+        if not isinstance(source, Iterable):
+            raise InputError(
+                f"a {type(source).__name__} is no clip: give a path, a source, an array (n, rows, columns), or frames"
+            )
+        return FramesFromLoop(source, spacing=spacing, rate_hz=rate_hz)
+    known: Source = source  # type: ignore[assignment]
+    if not type(source).__module__.startswith("sonosteer."):
+        known = PluggedInSource(source, f"source {type(source).__name__}")
+    return known if spacing is None else WithSpacing(known, spacing)
+
+
+def _read_again(source: Clip, options: Mapping[str, Any]) -> Clip:
+    """A clip that can be read once for each method."""
+    if isinstance(source, str) and source.startswith("sim:"):
+        drawn = SimulatedSource(source[4:], seed=options.get("seed", 0))
+        frames = list(drawn.frames())
+        return SimulatedClip(drawn.info, frames, [drawn.truth(f.index) for f in frames], drawn.scene)
+    if isinstance(source, str | Path | np.ndarray) or callable(getattr(source, "frames", None)):
+        return source
+    return list(source) if isinstance(source, Iterable) else source
+
+
+def _tracker(method: Method, settings: Mapping[str, Any]) -> tuple[Tracker[Any], str]:
+    """(the tracker, its name)."""
+    if isinstance(method, str):
+        return make_tracker(method, **settings), method
+    name = _name_of(method)
+    made = construct(method, settings, f"method {name}") if isinstance(method, type) else method
+    if settings and made is method:
+        raise InputError(f"`settings` cannot be given for {name}, which is made already: give its class instead")
+    ours = isinstance(made, PluggedIn) or type(made).__module__.startswith("sonosteer.")
+    return (made if ours else plug_in_tracker(made, f"method {name}")), name
+
+
+def _name_of(method: Method) -> str:
+    if isinstance(method, str):
+        return method
+    if isinstance(method, PluggedIn):
+        return type(method.thing).__name__
+    name = method.__name__ if isinstance(method, type) else type(method).__name__
+    where = inspect.getmodule(method if isinstance(method, type) else type(method))
+    reference = f"{where.__name__ if where else ''}:{name}"
+    known = [k for k in TRACKERS.built_in if TRACKERS[k] == reference]
+    return known[0] if known else name
+
+
+def _settings_of(tracker: Any) -> dict[str, Any]:
+    said = without_workspaces(to_dict(tracker))
+    return said if isinstance(said, dict) else {}
+
+
+def _truths_of(clip: Source, estimates: Sequence[Estimate]) -> tuple[Truth, ...]:
+    truth = getattr(clip, "truth", None)
+    if truth is None:
+        return ()
+    out = []
+    for e in estimates:
+        try:
+            said = truth(e.frame_index)
+        except KeyError:
+            continue
+        if said is not None:
+            out.append(said)
+    return tuple(out)
+
+
+def _truths(truth: SimulatedClip | Iterable[Truth] | str | Path) -> Iterable[Truth]:
+    if isinstance(truth, str | Path):
+        return read_truth(Path(truth))
+    return truth.truths if isinstance(truth, SimulatedClip) else truth
+
+
+# -- what is told -------------------------------------------------------------------------------------------------
+
+
+def _row(e: Estimate, spacing: Spacing) -> TipRow:
+    if not isinstance(e, TipEstimate):
+        return TipRow(e.frame_index, e.time_s, None, None, None, None, None, None, "lost")
+    return TipRow(
+        frame=e.frame_index,
+        time_s=e.time_s,
+        tip_px=e.tip_px,
+        tip_mm=spacing.to_mm(e.tip_px),
+        angle_deg=math.degrees(e.angle_rad),
+        sd_along_mm=e.sd_along_mm,
+        sd_across_mm=e.sd_across_mm,
+        confidence=e.confidence,
+        state=e.state.value,
+    )
+
+
+def _compared(
+    name: str, result: TrackResult | None, truths: tuple[Truth, ...] | None, broke: str | None
+) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(COMPARED) | {"method": name, "broke": broke, "frames": 0, "tracked": 0}
+    if result is None or not result.estimates:
+        return row
+    row["frames"] = len(result)
+    row["tracked"] = sum(isinstance(e, TipEstimate) for e in result)
+    row["track_ms"] = percentiles_ms(result.times_ms["track"])["median_ms"]
+    known = result.truths if truths is None else truths
+    if any(t.tip_px is not None for t in known):
+        numbers = evaluate(result, known).numbers
+        row |= {k: numbers[k] for k in ("mean_mm", "median_mm", "p95_mm", "coverage_95")}
+    return row
+
+
+def _count_states(states: Sequence[Track]) -> str:
+    each = ", ".join(f"{states.count(state)} {state.value}" for state in Track)
+    return f"{len(states)} frames, {each}"
+
+
+def _short(value: Any) -> str:
+    return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    def line(cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
+
+    top = line(head, "th") if any(head) else ""
+    return f"<table>{top}{''.join(line(r, 'td') for r in rows)}</table>"
+
+
+def _data_frame(rows: Sequence[tuple[Any, ...]], columns: Sequence[str]) -> Any:
+    try:
+        import pandas as pd
+    except ImportError:
+        raise MissingExtraError("a table as a DataFrame", "pandas", "pandas") from None
+    return pd.DataFrame(rows, columns=list(columns))
