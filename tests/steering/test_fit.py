@@ -4,10 +4,10 @@ import math
 import numpy as np
 import pytest
 
-from sonosteer.cli import main
+from sonosteer.commands.main import main
 from sonosteer.core.errors import InputError
 from sonosteer.needle.bicycle import Bicycle, Plan
-from sonosteer.steering.fit import TipMeasurements, fit, read_tip_measurements
+from sonosteer.steering.fit import TipMeasurements, fit_needle, read_tip_measurements
 
 PLAN = Plan((0.0, 40.0, 80.0), (0.0, 0.05, -0.02))
 
@@ -21,14 +21,14 @@ def measurements(k, theta0, phi0, noise, seed=0, plan=PLAN, last=100.0, n=60):
 
 @pytest.mark.parametrize(("k", "theta0"), [(1 / 500, 0.0), (1 / 3000, 0.1), (1 / 1000, -0.05), (-1 / 800, 0.02)])
 def test_without_noise_the_truth_comes_back(k, theta0):
-    found = fit(measurements(k, theta0, 0.3, 0.0), PLAN, 0.3)
+    found = fit_needle(measurements(k, theta0, 0.3, 0.0), PLAN, 0.3)
     assert found.curvature_per_mm == pytest.approx(k, abs=1e-7)
     assert found.theta0_rad == pytest.approx(theta0, abs=1e-5)
     assert found.outliers == 0
 
 
 def test_the_roll_is_found_if_asked_for():
-    found = fit(measurements(0.0015, 0.03, 0.8, 0.02), PLAN, 0.0, fit_phi0=True)
+    found = fit_needle(measurements(0.0015, 0.03, 0.8, 0.02), PLAN, 0.0, fit_phi0=True)
     assert found.phi0_rad == pytest.approx(0.8, abs=0.05)
     assert found.curvature_per_mm == pytest.approx(0.0015, rel=0.05)
     assert found.phi0_sd_rad > 0
@@ -38,7 +38,7 @@ def test_a_fifth_of_outliers_does_no_harm():
     seen = measurements(0.001, 0.05, 0.0, 0.1, seed=1)
     y = seen.y_mm.copy()
     y[::5] += 8.0
-    found = fit(TipMeasurements(seen.depth_mm, y, seen.z_mm), PLAN, noise_mm=0.1)
+    found = fit_needle(TipMeasurements(seen.depth_mm, y, seen.z_mm), PLAN, noise_mm=0.1)
     assert found.outliers == 12
     assert found.curvature_per_mm == pytest.approx(0.001, abs=5 * found.curvature_sd_per_mm)
 
@@ -48,7 +48,7 @@ def test_the_posterior_is_calibrated():
     rng = np.random.default_rng(2)
     for seed in range(n):
         k, theta0 = rng.uniform(1e-4, 2e-3), rng.uniform(0, 0.17)
-        found = fit(measurements(k, theta0, 0.0, 0.15, seed=100 + seed, n=40), PLAN)
+        found = fit_needle(measurements(k, theta0, 0.0, 0.15, seed=100 + seed, n=40), PLAN)
         z.append(
             (
                 (found.curvature_per_mm - k) / found.curvature_sd_per_mm,
@@ -63,9 +63,9 @@ def test_the_posterior_is_calibrated():
 def test_nothing_but_noise_is_wide_and_too_little_is_refused():
     seen = measurements(0.001, 0.0, 0.0, 0.1, last=100.0)
     short = TipMeasurements(seen.depth_mm[:3], seen.y_mm[:3], seen.z_mm[:3])
-    assert fit(short, PLAN).curvature_sd_per_mm > 20 * fit(seen, PLAN).curvature_sd_per_mm
+    assert fit_needle(short, PLAN).curvature_sd_per_mm > 20 * fit_needle(seen, PLAN).curvature_sd_per_mm
     with pytest.raises(InputError, match="noise_mm"):
-        fit(seen, PLAN, noise_mm=0.0)
+        fit_needle(seen, PLAN, noise_mm=0.0)
 
 
 def test_missing_tips_are_left_out_and_too_few_are_refused(tmp_path):

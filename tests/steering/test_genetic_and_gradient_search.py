@@ -35,7 +35,7 @@ def test_the_genetic_fit_finds_the_needle():
     rng = np.random.default_rng(0)
     population = genetic.first_population(50, LOW, HIGH, rng)
     scores = [
-        genetic.fit_generation(population, 0.0, starts, rates, true[:, :3].copy(), LOW, HIGH, rng) for _ in range(300)
+        genetic.evolve_fit(population, 0.0, starts, rates, true[:, :3].copy(), LOW, HIGH, rng) for _ in range(300)
     ]
     assert all(b <= a for a, b in itertools.pairwise(scores))
     assert scores[-1] < 0.05
@@ -51,8 +51,8 @@ def test_the_score_is_the_plain_one():
     for _ in range(20):
         theta0, k = rng.uniform(LOW, HIGH)
         length = (np.arcsin(k * seen[:, 0] + np.sin(theta0)) - theta0) / k
-        left = plain.path(k, theta0, 0.0, starts, rates, length) - seen[:, 1:]
-        score = genetic.fit_score(theta0, k, 0.0, starts, rates, seen, np.empty((11, 6)))
+        left = plain.path_numpy(k, theta0, 0.0, starts, rates, length) - seen[:, 1:]
+        score = genetic.fit_loss(theta0, k, 0.0, starts, rates, seen, np.empty((11, 6)))
         assert score == pytest.approx(np.hypot(*left.T).mean(), abs=1e-9)
 
 
@@ -67,11 +67,11 @@ def test_plans_keep_order_rate_and_the_past(seed, at, search, weights):
     rng = np.random.default_rng(seed)
     starts, rates = even(int(rng.integers(1, 6)))
     for _ in range(3):  # what a needle on its way has
-        genetic.plan_generation(starts, rates, 0.0, DEPTH, 1e-3, 0.03, 0.0, 10.0, 1.0, math.pi, 30, True, rng)
+        genetic.evolve_plan(starts, rates, 0.0, DEPTH, 1e-3, 0.03, 0.0, 10.0, 1.0, math.pi, 30, True, rng)
     old_starts, old_rates = starts.copy(), rates.copy()
     before = genetic.plan_cost(1e-3, 0.01, 0.2, starts, rates, DEPTH, *weights, True)
     if search == "genetic":
-        after = genetic.plan_generation(starts, rates, at, DEPTH, 1e-3, 0.01, 0.2, *weights, math.pi, 60, True, rng)
+        after = genetic.evolve_plan(starts, rates, at, DEPTH, 1e-3, 0.01, 0.2, *weights, math.pi, 60, True, rng)
     else:
         after = optimise(starts, rates, at, DEPTH, 1e-3, 0.01, 0.2, *weights, math.pi, STARTS)
     assert after <= before + 1e-12
@@ -93,7 +93,7 @@ def test_gradients_find_what_three_hundred_generations_do_not_better():
         k, theta0 = 1 / rng.uniform(700, 4000), rng.uniform(0, 0.1)
         starts, rates = even()
         for _ in range(300):
-            cost = genetic.plan_generation(starts, rates, 0.0, DEPTH, k, theta0, 0.0, 10.0, 1.0, math.pi, 60, True, rng)
+            cost = genetic.evolve_plan(starts, rates, 0.0, DEPTH, k, theta0, 0.0, 10.0, 1.0, math.pi, 60, True, rng)
         starts, rates = even()
         worse += optimise(starts, rates, 0.0, DEPTH, k, theta0, 0.0, 10.0, 1.0, math.pi, STARTS) > cost * 1.001
     assert worse == 0

@@ -6,9 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonosteer.core.errors import InputError
-from sonosteer.steering.obstacles import NO_OBSTACLES, Box, Mask, Sphere, obstacles, parse_obstacle, read_mask
+from sonosteer.steering.obstacles import (
+    NO_OBSTACLES,
+    Cuboid,
+    Mask,
+    Sphere,
+    combine_obstacles,
+    parse_obstacle,
+    read_mask,
+)
 
-BALL, BRICK = Sphere((60.0, 2.0, -1.0), 4.0), Box((30.0, -3.0, -2.0), (40.0, 1.0, 2.0))
+BALL, BRICK = Sphere((60.0, 2.0, -1.0), 4.0), Cuboid((30.0, -3.0, -2.0), (40.0, 1.0, 2.0))
 place = st.tuples(st.floats(1, 119), st.floats(-20, 20), st.floats(-20, 20))
 
 
@@ -20,7 +28,7 @@ def test_the_grid_is_the_nearest_of_all(point):
     assert FIELD.clearance_mm(at)[0] == pytest.approx(exact, abs=0.2)
 
 
-FIELD = obstacles([BALL, BRICK])
+FIELD = combine_obstacles([BALL, BRICK])
 
 
 def test_a_box_is_signed_and_rounded_at_its_corners():
@@ -59,7 +67,7 @@ def test_a_mask_comes_from_an_image(tmp_path):
 
 
 def test_none_is_none():
-    assert obstacles([]) is NO_OBSTACLES
+    assert combine_obstacles([]) is NO_OBSTACLES
     assert not NO_OBSTACLES.present
 
 

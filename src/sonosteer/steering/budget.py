@@ -1,8 +1,8 @@
-"""The limits that hold for every controller: all rotation, its rate, and hold wherever something is unknown.
+"""The limits that hold for every controller: total rotation, its rate, and a hold where something is unknown.
 
-A controller says what roll it wants; what is ordered is a set-point that follows it. The set-point's whole way is
-never more than the budget, its rate never more than allowed, and it stands still while time, depth, roll or tip are
-unknown, not numbers, or not newer than the last.
+A controller says what roll it wants. The set-point that is ordered follows it. The total rotation of the set-point
+never exceeds the budget, and its rate never exceeds the limit. It stands still while time, depth, roll or tip are
+unknown, are not numbers, or are not newer than the last.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from sonosteer.core.types import RollCommand, TipMeasurement
 
 @dataclass(frozen=True, slots=True)
 class RollLimits:
-    """budget_rad: of all rotation of the base (Paper S: half a turn for each of three event points). rate_rad_s: ours.
-
-    longest_s: after a gap the set-point moves as if no more than this had passed.
-    """
+    """How far and how fast a controller may roll the base."""
 
     budget_rad: float = 3 * math.pi
-    rate_rad_s: float = 6.0
-    longest_s: float = 0.1
+    """Total rotation of the base in one insertion, rad. Carriere et al. 2019: half a turn per event point, of three."""
+    rate_rad_s: float = 6.0  # chosen: about one turn a second
+    """Largest roll rate of the set-point, rad/s."""
+    max_elapsed_s: float = 0.1  # chosen: two frames at 20 Hz
+    """Longest time that one step makes up for, s. After a longer gap the set-point moves as if this had passed."""
 
     def __post_init__(self) -> None:
         check_finite(self, "steering limits")
         check_range(self, "steering limits", 0.0, 1e3, "budget_rad")
-        check_range(self, "steering limits", 1e-3, 100.0, "rate_rad_s", "longest_s")
+        check_range(self, "steering limits", 1e-3, 100.0, "rate_rad_s", "max_elapsed_s")
 
 
-class Wanting(Protocol):
-    """A controller behind the limits: told also what is ordered now and how much rotation is used up."""
+class RollController(Protocol):
+    """A controller behind the limits. It is also told the ordered roll and the rotation used up, both in rad."""
 
     def prepare(self) -> None:
-        """Compile."""
+        """Compile the kernels."""
         ...
 
     def start(self, roll_rad: float) -> Any:
@@ -47,44 +47,52 @@ class Wanting(Protocol):
     def step(
         self, state: Any, measurement: TipMeasurement, ordered_rad: float, used_rad: float
     ) -> tuple[Any, RollCommand]:
-        """Return the next state and the roll that is wanted."""
+        """Return the next state and the wanted roll."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """Of the controller, and what has been ordered: last time, roll now, all rotation so far."""
+class LimitedState:
+    """State of the wrapped controller, and what has been ordered so far."""
 
     inner: Any
-    time_s: float
+    """State of the wrapped controller."""
+    time_s: float | None
+    """Time of the last measurement that was used, s. None before the first."""
     ordered_rad: float
+    """Roll of the base that is ordered now, rad."""
     used_rad: float
+    """Rotation ordered so far, rad, whichever way it went."""
 
 
 @dataclass(frozen=True)
 class Limited:
-    """A controller within limits: the `Steerer` that everybody outside this package sees."""
+    """A controller within limits. This is the `Steerer` that everybody outside this package sees."""
 
-    controller: Wanting
+    controller: RollController
+    """The controller that says what roll it wants."""
     limits: RollLimits = RollLimits()
+    """Total rotation and rate that are allowed."""
 
     def prepare(self) -> None:
-        """Compile."""
+        """Compile the controller's kernels."""
         self.controller.prepare()
 
-    def start(self, roll_rad: float) -> State:
-        """At the entry nothing is used up."""
-        return State(self.controller.start(roll_rad), -math.inf, roll_rad, 0.0)
+    def start(self, roll_rad: float) -> LimitedState:
+        """Return the state at the entry, where no rotation is used up."""
+        inner = self.controller.start(roll_rad)
+        return LimitedState(inner=inner, time_s=None, ordered_rad=roll_rad, used_rad=0.0)
 
-    def step(self, state: State, measurement: TipMeasurement) -> tuple[State, RollCommand]:
-        """Follow what the controller wants as far as the limits allow."""
+    def step(self, state: LimitedState, measurement: TipMeasurement) -> tuple[LimitedState, RollCommand]:
+        """Follow the wanted roll as far as the limits allow."""
         bad = _unusable(measurement, state.time_s)
         if bad is not None:
             return state, RollCommand(state.ordered_rad, f"hold: {bad}")
-        elapsed = min(measurement.time_s - state.time_s, self.limits.longest_s)
+        longest_s = self.limits.max_elapsed_s
+        elapsed_s = longest_s if state.time_s is None else min(measurement.time_s - state.time_s, longest_s)
         inner, wanted = self.controller.step(state.inner, measurement, state.ordered_rad, state.used_rad)
         turn = wanted.roll_rad - state.ordered_rad
-        most = min(self.limits.rate_rad_s * elapsed, self.limits.budget_rad - state.used_rad)
+        most = min(self.limits.rate_rad_s * elapsed_s, self.limits.budget_rad - state.used_rad)
         why = wanted.why
         if measurement.tip_mm is None:
             turn, why = 0.0, "hold: the tip is not seen"
@@ -92,19 +100,21 @@ class Limited:
             turn = 0.0
         turn = min(max(turn, -most), most)
         ordered = state.ordered_rad + turn
-        after = State(inner, measurement.time_s, ordered, state.used_rad + abs(turn))
+        used = state.used_rad + abs(turn)
+        after = LimitedState(inner=inner, time_s=measurement.time_s, ordered_rad=ordered, used_rad=used)
         return after, dataclasses.replace(wanted, roll_rad=ordered, why=why)
 
 
-def _unusable(s: TipMeasurement, before_s: float) -> str | None:
+def _unusable(s: TipMeasurement, before_s: float | None) -> str | None:
+    """Return why a measurement cannot be used, None if it can."""
     if not math.isfinite(s.time_s):
         return "the time is unknown"
-    if not s.time_s > before_s:
-        return "nothing new since the last sighting"
+    if before_s is not None and not s.time_s > before_s:
+        return "nothing new since the last measurement"
     if not (math.isfinite(s.depth_mm) and math.isfinite(s.roll_rad)):
         return "depth or roll is unknown"
     if not (math.isfinite(s.breath) and s.sd_mm > 0 and math.isfinite(s.sd_mm)):
-        return "the sighting's spread or the breathing is unknown"
+        return "the deviation of the tip or the breathing is unknown"
     if s.tip_mm is not None and not all(map(math.isfinite, s.tip_mm)):
         return "the tip's position is not a number"
     return None

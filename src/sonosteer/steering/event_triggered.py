@@ -1,21 +1,24 @@
-"""Paper S's controller: one (kappa, theta_0) fitted to the whole path, and the plan of least cost (14) for it.
+"""The event-triggered controller of Carriere et al. 2019: fits one needle to the whole path and plans its rotations.
 
-Source: the event-triggered steering paper ("Paper S"), Sections 4.1 and 6.1.
+Reference: Carriere et al. 2019 (event-triggered steering), Sections 4.1 and 6.1.
 
 | symbol | name here | unit |
 | --- | --- | --- |
-| l_i, phi-dot_i | `starts`, `rates`: event points, and the rate from each to the next | mm, rad/mm |
-| alpha, beta | `alpha`, `beta` | |
-| Delta phi | `most_rad`, rotation from one event point to the next, Eq. (15) | rad |
-| n | `points`, event points, fixed before the insertion; those behind the tip are frozen | |
-| l_f | `depth_mm` | mm |
+| l_i | `starts`, event points | mm |
+| phi-dot_i | `rates`, rotation rate from each event point to the next | rad/mm |
+| alpha, beta | `alpha`, `beta`, weights of the final and of the largest deflection, Eq. (14) | no unit |
+| Delta phi | `max_section_rad`, rotation from one event point to the next, Eq. (15) | rad |
+| n | `points`, number of event points | no unit |
+| l_f | `depth_mm`, inserted length at the target | mm |
+| kappa, theta_0 | `curvature_per_mm`, `theta0_rad` | 1/mm, rad |
 
-With every frame comes one generation of the fit (50 individuals; from 10 mm on, at 11 depths spread evenly) and one of
-the plan (60). `fit="least squares"` and `search="gradient"` put our own in their places, one at a time; `online=False`
-plans once, with what is believed before the insertion. What comes before the first event point is not turned.
+Every frame brings one generation of the fit (50 individuals, from 10 mm on, at 11 evenly spread depths) and one
+generation of the plan (60 individuals). Event points behind the tip are frozen. `fit="least squares"` and
+`search="gradient"` replace one search each by our own. `online=False` plans once, before the insertion. The needle is
+not rotated before the first event point.
 
-Departs from the paper: where the tip was not seen near one of the 11 depths, that one is left out. Sighting depths are
-in half-millimetre bins.
+Departs from the paper: one of the 11 depths is left out where the tip was not seen near it. Measured depths are rounded
+to half-millimetre bins.
 """
 
 from __future__ import annotations
@@ -30,54 +33,79 @@ import numpy as np
 from sonosteer.core.arrays import F64
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.errors import InputError
-from sonosteer.core.types import RollCommand, TipMeasurement
+from sonosteer.core.types import RollCommand, TipMeasurement, Vector
 from sonosteer.needle.bicycle import Plan
 from sonosteer.steering import genetic
-from sonosteer.steering.fit import TipMeasurements, fit
+from sonosteer.steering.fit import TipMeasurements, fit_needle
 from sonosteer.steering.optimise import STARTS, optimise
 
-BIN_MM = 0.5
+BIN_MM = 0.5  # chosen: about two frames at 5 mm/s and 20 Hz
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """seen: (bins, 3) x, y, z, NaN where not seen. population: of the fit. Arrays are never written to once in here."""
+class EventTriggeredState:
+    """What the controller knows. Nobody writes to an array once it is in here."""
 
     start_rad: float
+    """Roll of the base at the entry, rad."""
     depth_mm: float
-    seen: F64
+    """Largest inserted length so far, mm."""
+    measured_mm: tuple[Vector | None, ...]
+    """Tip (depth, y, z) per bin of half a millimetre, mm. None where the tip was not seen."""
     population: F64
+    """(n, 3) individuals of the fit: theta_0 in rad, kappa in 1/mm, score in mm. The best comes first."""
     theta0_rad: float
+    """Fitted angle to the insertion axis at the entry, rad."""
     curvature_per_mm: float
+    """Fitted curvature, 1/mm."""
     starts: F64
+    """(1 + points,) inserted lengths where the sections begin, mm. The first is 0."""
     rates: F64
+    """(1 + points,) rotation rate of each section, rad/mm."""
     generation: int
-    planned_mm: float
+    """Number of steps so far."""
+    planned_mm: float | None
+    """Inserted length at the last gradient search, mm. None before the first."""
 
 
 @dataclass(frozen=True)
 class EventTriggered:
-    """Parameters, as published by default. curvature_per_mm: believed before the insertion (ours). every_mm: between
-    two least-squares fits or gradient searches; the genetic ones go on with every frame.
-    """
+    """The controller. The defaults are the published parameters."""
 
     depth_mm: float = 120.0
+    """Inserted length at the target, mm."""
     points: int = 3
+    """Number of event points, fixed before the insertion."""
     alpha: float = 10.0
+    """Weight of the final deflection in Eq. (14), no unit."""
     beta: float = 1.0
-    most_rad: float = math.pi
+    """Weight of the largest deflection in Eq. (14), no unit."""
+    max_section_rad: float = math.pi  # Eq. (15)
+    """Largest rotation from one event point to the next, rad."""
     fit: Literal["genetic", "least squares"] = "genetic"
+    """Who fits kappa and theta_0. "genetic" is the paper's search, "least squares" is ours."""
     search: Literal["genetic", "gradient"] = "genetic"
+    """Who looks for the plan. "genetic" is the paper's search, "gradient" is ours."""
     online: bool = True
+    """Whether fit and plan go on during the insertion."""
     from_mm: float = 10.0
+    """Inserted length at which the fit begins, mm."""
     test_points: int = 11
+    """Number of depths at which the genetic fit compares model and measurements."""
     fit_individuals: int = 50
+    """Number of individuals in a generation of the fit."""
     plan_individuals: int = 60
+    """Number of individuals in a generation of the plan."""
     theta0_rad: tuple[float, float] = (0.0, 0.174)
+    """Lowest and highest theta_0 of the fit, rad."""
     curvature_range: tuple[float, float] = (1 / 10000, 1 / 500)
-    curvature_per_mm: float = 0.7e-3
-    every_mm: float = 3.0
+    """Lowest and highest kappa of the fit, 1/mm."""
+    curvature_per_mm: float = 0.7e-3  # chosen: as `Transient` for soft tissue
+    """Curvature that is assumed before the insertion, 1/mm."""
+    every_mm: float = 3.0  # chosen: the paper has no least-squares fit and no gradient search
+    """Insertion between two least-squares fits or gradient searches, mm. The genetic ones go on with every frame."""
     seed: int = 0
+    """Seed of both genetic searches."""
 
     def __post_init__(self) -> None:
         check_finite(self, "paper-s")
@@ -94,71 +122,82 @@ class EventTriggered:
         for i in range(4):
             state, _ = self.step(state, TipMeasurement(0.05 * i, self.from_mm + i, 0.0, (0.001 * i, 0.0)), 0.0, 0.0)
 
-    def start(self, roll_rad: float) -> State:
-        """Event points spread evenly, nothing turned yet."""
+    def start(self, roll_rad: float) -> EventTriggeredState:
+        """Spread the event points evenly. Nothing is rotated yet."""
         n = self.points
         starts = np.array([0.0, *(self.depth_mm * (i + 1) / (n + 1) for i in range(n))])
         rng = np.random.default_rng([self.seed, 0])
         low, high = self._bounds()
-        bins = np.full((round(self.depth_mm / BIN_MM) + 2, 3), math.nan)
-        population = genetic.first_population(self.fit_individuals, low, high, rng)
-        return State(roll_rad, 0.0, bins, population, 0.0, self.curvature_per_mm, starts, np.zeros(n + 1), 0, -math.inf)
+        return EventTriggeredState(
+            start_rad=roll_rad,
+            depth_mm=0.0,
+            measured_mm=(None,) * (round(self.depth_mm / BIN_MM) + 2),
+            population=genetic.first_population(self.fit_individuals, low, high, rng),
+            theta0_rad=0.0,
+            curvature_per_mm=self.curvature_per_mm,
+            starts=starts,
+            rates=np.zeros(n + 1),
+            generation=0,
+            planned_mm=None,
+        )
 
     def _bounds(self) -> tuple[F64, F64]:
         t, k = self.theta0_rad, self.curvature_range
         return np.array([t[0], k[0]]), np.array([t[1], k[1]])
 
     def step(
-        self, state: State, measurement: TipMeasurement, ordered_rad: float, used_rad: float
-    ) -> tuple[State, RollCommand]:
-        """Fit, plan, and say what roll belongs to this depth."""
+        self, state: EventTriggeredState, measurement: TipMeasurement, ordered_rad: float, used_rad: float
+    ) -> tuple[EventTriggeredState, RollCommand]:
+        """Fit, plan, and return the roll that belongs to this depth."""
         depth = max(state.depth_mm, min(measurement.depth_mm, self.depth_mm))
         s = dataclasses.replace(state, depth_mm=depth, generation=state.generation + 1)
         if measurement.tip_mm is not None:
-            seen = s.seen.copy()
-            seen[round(depth / BIN_MM)] = (measurement.depth_mm, *measurement.tip_mm)
-            s = dataclasses.replace(s, seen=seen)
+            here = round(depth / BIN_MM)
+            tip = (measurement.depth_mm, *measurement.tip_mm)
+            s = dataclasses.replace(s, measured_mm=(*s.measured_mm[:here], tip, *s.measured_mm[here + 1 :]))
         rng = np.random.default_rng([self.seed, s.generation])
-        due = depth - s.planned_mm >= self.every_mm
+        due = s.planned_mm is None or depth - s.planned_mm >= self.every_mm
         if self.online and depth > self.from_mm and measurement.tip_mm is not None:
             s = self._fitted(s, due, rng)
-        if depth < self.depth_mm and (self.online or (due and s.planned_mm < 0)):
+        if depth < self.depth_mm and (self.online or s.planned_mm is None):
             s = self._planned(s, due, rng)
         turned = Plan(tuple(s.starts.tolist()), tuple(s.rates.tolist())).roll_rad(depth)
         return s, RollCommand(s.start_rad + turned)
 
-    def _fitted(self, s: State, due: bool, rng: np.random.Generator) -> State:
-        table = s.seen[np.isfinite(s.seen[:, 0])]
+    def _fitted(self, s: EventTriggeredState, due: bool, rng: np.random.Generator) -> EventTriggeredState:
+        """Go on with the fit of kappa and theta_0."""
+        table = np.array([row for row in s.measured_mm if row is not None])
         if self.fit == "least squares":
             if not due or len(table) < 8:
                 return s
             try:
-                found = fit(
+                found = fit_needle(
                     TipMeasurements(table[:, 0], table[:, 1], table[:, 2]),
                     Plan(tuple(s.starts.tolist()), tuple(s.rates.tolist())),
                     s.start_rad,
                     curvature_per_mm=self.curvature_range,
                     theta0_rad=self.theta0_rad,
                 )
-            except InputError:  # hardly any sighting fits: keep what is believed
+            except InputError:  # hardly any measurement fits: keep the needle that was assumed
                 return s
             return dataclasses.replace(s, theta0_rad=found.theta0_rad, curvature_per_mm=found.curvature_per_mm)
         wanted = np.linspace(0.0, float(table[-1, 0]), self.test_points)
         nearest = np.unique(np.abs(table[:, 0][None] - wanted[:, None]).argmin(axis=1))
         low, high = self._bounds()
         population = s.population.copy()
-        genetic.fit_generation(
+        genetic.evolve_fit(
             population, s.start_rad, s.starts, s.rates, np.ascontiguousarray(table[nearest]), low, high, rng
         )
         theta0, k = population[0, :2].tolist()
         return dataclasses.replace(s, population=population, theta0_rad=theta0, curvature_per_mm=k)
 
-    def _planned(self, s: State, due: bool, rng: np.random.Generator) -> State:
+    def _planned(self, s: EventTriggeredState, due: bool, rng: np.random.Generator) -> EventTriggeredState:
+        """Go on with the plan of event points and rates."""
         starts, rates = s.starts.copy(), s.rates.copy()
         at, k, theta0 = s.depth_mm, s.curvature_per_mm, s.theta0_rad
-        of = (self.alpha, self.beta, self.most_rad)
+        of = (self.alpha, self.beta, self.max_section_rad)
         if self.search == "genetic":
-            genetic.plan_generation(
+            genetic.evolve_plan(
                 starts, rates, at, self.depth_mm, k, theta0, s.start_rad, *of, self.plan_individuals, False, rng
             )
             return dataclasses.replace(s, starts=starts, rates=rates)
@@ -170,17 +209,17 @@ class EventTriggered:
 
 @dataclass(frozen=True)
 class Straight:
-    """No control: the base is never turned."""
+    """No control: the base is never rotated."""
 
     def prepare(self) -> None:
         """Nothing to compile."""
 
     def start(self, roll_rad: float) -> float:
-        """The roll at the entry is all there is to know."""
+        """Return the roll at the entry."""
         return roll_rad
 
     def step(
         self, state: float, measurement: TipMeasurement, ordered_rad: float, used_rad: float
     ) -> tuple[float, RollCommand]:
-        """Stay."""
+        """Keep the roll."""
         return state, RollCommand(state, "no control")

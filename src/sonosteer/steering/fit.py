@@ -1,12 +1,16 @@
-"""Curvature and entry angle of a needle from where its tip was seen: least squares with a posterior.
+"""Fits the curvature and the entry angle of a needle to its measured tip, by least squares with a posterior.
 
-Paper S fits (kappa, theta_0) by a genetic search (Eq. (18)); this is the same model and the same data, solved by
-Gauss-Newton within bounds, robust against outliers, and with the covariance that the residuals imply.
+Model and data: Carriere et al. 2019, Eq. (18).
 
 | symbol | name here | unit |
 | --- | --- | --- |
-| kappa, theta_0, phi_0 | `curvature_per_mm`, `theta0_rad`, `phi0_rad` | 1/mm, rad, rad |
+| kappa | `curvature_per_mm`, curvature of the path | 1/mm |
+| theta_0 | `theta0_rad`, angle to the insertion axis at the entry | rad |
+| phi_0 | `phi0_rad`, roll of the bevel at the entry | rad |
 | y_US, z_US | `y_mm`, `z_mm`, tip across the insertion axis at inserted length l | mm |
+
+Departs from the paper: the paper fits (kappa, theta_0) by a genetic search. This is Gauss-Newton within bounds. It is
+robust against outliers, and its covariance follows from the residuals.
 """
 
 from __future__ import annotations
@@ -21,54 +25,66 @@ from sonosteer.core.errors import InputError
 from sonosteer.needle.bicycle import Bicycle, Plan
 from sonosteer.recording.tables import number, optional, read_table
 
-FEWEST = 3
+MIN_POINTS = 3  # chosen: six coordinates for at most three parameters
+OUTLIER_SD = 5.0  # chosen: robust standard deviations beyond which a position is an outlier
+RAYLEIGH_MEDIAN = 1.177  # median of a Rayleigh distribution of scale 1: sqrt(2 ln 2)
+MAX_CONDITION = 1e12  # chosen: above this the data do not tell the parameters apart in double precision
 
 
 @dataclass(frozen=True, slots=True)
 class TipMeasurements:
-    """Where the tip was: inserted length and both deflections in mm, arrays of equal length in rising order."""
+    """Where the tip was measured. The arrays have equal length, and the inserted length rises."""
 
     depth_mm: F64
+    """(n,) inserted length, mm."""
     y_mm: F64
+    """(n,) deflection of the tip along y, mm."""
     z_mm: F64
+    """(n,) deflection of the tip along z, mm."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
-    """The estimate, a posterior standard deviation for each (None where phi_0 was given), and what is left.
-
-    residual_mm: root mean square of the distance over the sightings that count. outliers: those that do not.
-    """
+class NeedleFit:
+    """The fitted needle, its posterior standard deviations and its residual."""
 
     curvature_per_mm: float
+    """kappa, curvature of the path, 1/mm."""
     theta0_rad: float
+    """theta_0, angle to the insertion axis at the entry, rad."""
     phi0_rad: float
+    """phi_0, roll of the bevel at the entry, rad. As given unless it was fitted."""
     curvature_sd_per_mm: float
+    """Posterior standard deviation of kappa, 1/mm."""
     theta0_sd_rad: float
+    """Posterior standard deviation of theta_0, rad."""
     phi0_sd_rad: float | None
+    """Posterior standard deviation of phi_0, rad. None if phi_0 was given."""
     residual_mm: float
+    """Root mean square distance from the inliers to the path, mm."""
     points: int
+    """Number of positions, outliers included."""
     outliers: int
+    """Number of positions that the fit left out."""
 
 
 def read_tip_measurements(path: Path) -> TipMeasurements:
-    """Read a CSV `depth_mm,y_mm,z_mm`; rows with an empty position (no tip seen) are left out.
+    """Read a CSV with the columns `depth_mm,y_mm,z_mm`. Leaves out rows with an empty position (no tip seen).
 
-    InputError for a damaged table, depths below 0, or fewer than 3 sightings.
+    Raises InputError if the table is damaged, a depth is below 0, or fewer than 3 positions are left.
     """
     rows = read_table(
         path, ("depth_mm", "y_mm", "z_mm"), lambda r: (number(r, "depth_mm"), optional(r, "y_mm"), optional(r, "z_mm"))
     )
     seen = sorted((d, y, z) for d, y, z in rows if y is not None and z is not None)
-    if len(seen) < FEWEST:
-        raise InputError(f"{path} has {len(seen)} positions of the tip; at least {FEWEST} are needed for a fit")
+    if len(seen) < MIN_POINTS:
+        raise InputError(f"{path} has {len(seen)} positions of the tip; at least {MIN_POINTS} are needed for a fit")
     if seen[0][0] < 0:
         raise InputError(f"{path}: depth_mm is {seen[0][0]:g}, but inserted length begins at 0")
     table = np.array(seen, np.float64).T
-    return TipMeasurements(table[0], table[1], table[2])
+    return TipMeasurements(depth_mm=table[0], y_mm=table[1], z_mm=table[2])
 
 
-def fit(
+def fit_needle(
     seen: TipMeasurements,
     plan: Plan,
     phi0_rad: float = 0.0,
@@ -77,12 +93,13 @@ def fit(
     curvature_per_mm: tuple[float, float] = (-0.02, 0.02),
     theta0_rad: tuple[float, float] = (-0.8, 0.8),
     noise_mm: float = 0.15,
-) -> Fit:
-    """Fit kappa and theta_0 (and phi_0 if asked) to sightings under the plan that was executed.
+) -> NeedleFit:
+    """Fit kappa and theta_0 to positions of the tip under the plan that was executed.
 
-    noise_mm: expected standard deviation of a sighting; residuals beyond some of it lose weight (soft L1), and those
-    beyond five robust deviations are outliers. The posterior takes the larger of what is expected and what is found.
-    InputError if the sightings do not determine the parameters.
+    phi0_rad: roll of the bevel at the entry. fit_phi0: fit it too, within half a turn. curvature_per_mm, theta0_rad:
+    lowest and highest value. noise_mm: expected standard deviation of a position. Residuals well beyond it lose weight
+    (soft L1). Positions beyond five robust deviations are outliers. The posterior takes the larger of the expected and
+    the found deviation. Raises InputError if the positions do not determine the parameters.
     """
     from scipy.optimize import least_squares
 
@@ -107,9 +124,9 @@ def fit(
     best = min(tried, key=lambda r: float(r.cost))
     n = len(seen.depth_mm)
     distance = np.hypot(*left(best.x).reshape(2, n)) * noise_mm
-    robust = max(float(np.median(distance)) / 1.177, noise_mm)  # median of a Rayleigh distribution
-    counts = distance < 5.0 * robust
-    if counts.sum() < FEWEST:
+    robust = max(float(np.median(distance)) / RAYLEIGH_MEDIAN, noise_mm)
+    counts = distance < OUTLIER_SD * robust
+    if counts.sum() < MIN_POINTS:
         raise InputError("fit: hardly any position of the tip fits a needle of constant curvature under this plan")
     both = np.concatenate([counts, counts])
     final = least_squares(lambda p: left(p)[both], best.x, bounds=(low, high), x_scale=scale)
@@ -117,18 +134,28 @@ def fit(
     variance = max(2.0 * float(final.cost) / free, 1.0)  # in units of noise_mm^2
     information = final.jac.T @ final.jac
     unit = np.outer(scale, scale)
-    if not np.linalg.cond(information * unit) < 1e12:
+    if not np.linalg.cond(information * unit) < MAX_CONDITION:
         raise InputError("fit: the positions do not tell curvature and angle apart; more depth is needed")
     sd = np.sqrt(np.diag(np.linalg.inv(information)) * variance)
     k, theta0 = (float(v) for v in final.x[:2])
     roll = float(final.x[2]) if fit_phi0 else phi0_rad
     rms = float(np.sqrt(np.mean(distance_mm(seen, plan, k, theta0, roll)[counts] ** 2)))
     roll_sd = float(sd[2]) if fit_phi0 else None
-    return Fit(k, theta0, roll, float(sd[0]), float(sd[1]), roll_sd, rms, n, int((~counts).sum()))
+    return NeedleFit(
+        curvature_per_mm=k,
+        theta0_rad=theta0,
+        phi0_rad=roll,
+        curvature_sd_per_mm=float(sd[0]),
+        theta0_sd_rad=float(sd[1]),
+        phi0_sd_rad=roll_sd,
+        residual_mm=rms,
+        points=n,
+        outliers=int((~counts).sum()),
+    )
 
 
 def distance_mm(seen: TipMeasurements, plan: Plan, k: float, theta0: float, phi0: float) -> F64:
-    """Distance of each sighting from a needle's path."""
+    """Return the distance of each position from a needle's path, mm. k: curvature, 1/mm. theta0, phi0: rad."""
     path = Bicycle(k, theta0, phi0).path(plan, seen.depth_mm)
     out: F64 = np.hypot(path[:, 1] - seen.y_mm, path[:, 2] - seen.z_mm)
     return out

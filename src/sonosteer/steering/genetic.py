@@ -1,14 +1,21 @@
-"""Paper S's genetic searches: for the needle's parameters (Section 6.1, Eq. (18)) and for the plan (4.1, Eq. (14)).
+"""The genetic searches of Carriere et al. 2019: one for the needle's parameters, one for the plan of rotations.
+
+Reference: Carriere et al. 2019, Section 6.1 and Eq. (18) for the fit, Section 4.1 and Eq. (14) for the plan.
 
 | symbol | name here | unit |
 | --- | --- | --- |
 | theta_0, kappa | `population[:, 0]`, `population[:, 1]` | rad, 1/mm |
-| l_i, phi-dot_i | `depths`, `rates`: event points and the rate from each to the next | mm, rad/mm |
-| alpha, beta | `alpha`, `beta`: weight of the final and of the largest deflection | |
-| Delta phi | `most`: rotation between two event points, Eq. (15) | rad |
+| l_i | `starts`, event points | mm |
+| phi-dot_i | `rates`, rotation rate from each event point to the next | rad/mm |
+| alpha, beta | `alpha`, `beta`, weights of the final and of the largest deflection | no unit |
+| Delta phi | `most`, rotation between two event points, Eq. (15) | rad |
+| L_fit | `fit_loss`, Eq. (18) | mm |
 
-Both take one generation a frame, half of the new individuals crossed with the best, half drawn uniformly. The fit
-carries the best 30 % on, the plan the best alone ("greedy").
+Both take one generation per frame. Half of the new individuals are crossed with the best, half are drawn uniformly. The
+fit keeps the best 30 %. The plan keeps the best alone ("greedy").
+
+Departs from the paper: the maximum in Eq. (14) can be taken by the right condition (`right`) instead of the paper's
+test. A section that has begun keeps its rate.
 """
 
 from __future__ import annotations
@@ -19,26 +26,26 @@ import numpy as np
 from numba import njit
 
 from sonosteer.core.arrays import F64
-from sonosteer.needle.bicycle import ends, largest_deflection, path, published_largest_deflection
+from sonosteer.needle.bicycle import bicycle_path, ends, largest_deflection, published_largest_deflection
 
-KEPT = 0.3
+KEPT_FRACTION = 0.3  # Section 6.1
 
 
 @njit(cache=True, nogil=True)
 def inserted_length(k: float, theta0: float, x: float) -> float:
-    """l at which x(l) = (sin(k l + theta_0) - sin theta_0) / k; inverse of Eq. (4). inf where x is out of reach."""
+    """Return l in mm at which x(l) = (sin(k l + theta_0) - sin theta_0) / k. It is inf where x is out of reach."""
     if abs(k) < 1e-12:
         return x / math.cos(theta0)
     s = k * x + math.sin(theta0)
     if abs(s) > 1.0:
         return math.inf
-    length: float = (math.asin(s) - theta0) / k
+    length: float = (math.asin(s) - theta0) / k  # inverse of Eq. (4)
     return length
 
 
 @njit(cache=True, nogil=True)
-def fit_score(theta0: float, k: float, phi0: float, starts: F64, rates: F64, seen: F64, work: F64) -> float:
-    """L_fit of Eq. (18): mean distance in mm from seen (n, 3) x, y, z. work: (n, 6)."""
+def fit_loss(theta0: float, k: float, phi0: float, starts: F64, rates: F64, seen: F64, work: F64) -> float:
+    """Return L_fit of Eq. (18), the mean distance from `seen`, mm. seen: (n, 3) x, y, z, mm. work: (n, 6)."""
     n = seen.shape[0]
     before = 0.0
     total: float = 0.0
@@ -48,21 +55,24 @@ def fit_score(theta0: float, k: float, phi0: float, starts: F64, rates: F64, see
             return math.inf
         before = max(before, length)
         work[j, 5] = before
-    path(k, theta0, phi0, starts, rates, work[:, 5].copy(), work[:, :5])
+    bicycle_path(k, theta0, phi0, starts, rates, work[:, 5].copy(), work[:, :5])
     for j in range(n):
         total += math.hypot(work[j, 1] - seen[j, 1], work[j, 2] - seen[j, 2])
-    mean: float = total / n
+    mean: float = total / n  # Eq. (18)
     return mean
 
 
 @njit(cache=True, nogil=True)
-def fit_generation(
+def evolve_fit(
     population: F64, phi0: float, starts: F64, rates: F64, seen: F64, low: F64, high: F64, rng: np.random.Generator
 ) -> float:
-    """One generation of the fit; population (n, 3) theta_0, kappa, score in place, the best first. Its best score."""
+    """Evolve the fit by one generation and return its best score in mm.
+
+    population: (n, 3) theta_0, kappa, score. It changes in place, and the best individual comes first.
+    """
     n = population.shape[0]
     work = np.empty((seen.shape[0], 6))
-    kept = max(1, int(KEPT * n))
+    kept = max(1, int(KEPT_FRACTION * n))
     crossed = (n - kept) // 2
     for i in range(n):
         if kept <= i < kept + crossed:  # swap one of the two values between two of the kept
@@ -71,7 +81,7 @@ def fit_generation(
         elif i >= kept:
             for j in range(2):
                 population[i, j] = low[j] + (high[j] - low[j]) * rng.random()
-        population[i, 2] = fit_score(population[i, 0], population[i, 1], phi0, starts, rates, seen, work)
+        population[i, 2] = fit_loss(population[i, 0], population[i, 1], phi0, starts, rates, seen, work)
     order = np.argsort(population[:, 2])
     population[:] = population[order]
     best: float = population[0, 2]
@@ -79,7 +89,7 @@ def fit_generation(
 
 
 def first_population(n: int, low: F64, high: F64, rng: np.random.Generator) -> F64:
-    """(n, 3) individuals, uniform within the bounds, not yet scored."""
+    """Return (n, 3) individuals theta_0, kappa, score: uniform within the bounds, not yet scored (inf)."""
     out = np.full((n, 3), math.inf)
     out[:, :2] = rng.uniform(low, high, (n, 2))
     return out
@@ -89,10 +99,10 @@ def first_population(n: int, low: F64, high: F64, rng: np.random.Generator) -> F
 def plan_cost(
     k: float, theta0: float, phi0: float, starts: F64, rates: F64, depth: float, alpha: float, beta: float, right: bool
 ) -> float:
-    """Eq. (14) in mm: alpha |r(l_f)| + beta max |r|; the maximum by the right condition, or by the paper's test."""
+    """Return the cost of Eq. (14) in mm. right: take the maximum by the right condition, not by the paper's test."""
     out = np.empty((1, 5))
     ends(np.full(1, k), np.full(1, theta0), np.full(1, phi0), starts.reshape(1, -1), rates.reshape(1, -1), depth, out)
-    cost: float = alpha * math.hypot(out[0, 1], out[0, 2])
+    cost: float = alpha * math.hypot(out[0, 1], out[0, 2])  # Eq. (14): alpha |r(l_f)| + beta max |r|
     if beta > 0.0:
         if right:
             cost += beta * largest_deflection(k, theta0, phi0, starts, rates, depth)[0]
@@ -103,7 +113,7 @@ def plan_cost(
 
 @njit(cache=True, nogil=True)
 def first_free(starts: F64, at: float) -> int:
-    """The first event point that lies deeper than `at`; the entry never does."""
+    """Return the index of the first event point that lies deeper than `at`. The entry never does."""
     fixed = 1
     while fixed < starts.shape[0] and starts[fixed] <= at:
         fixed += 1
@@ -112,16 +122,16 @@ def first_free(starts: F64, at: float) -> int:
 
 @njit(cache=True, nogil=True)
 def clip_rates(starts: F64, rates: F64, depth: float, most: float, fixed: int) -> None:
-    """Eq. (15): |phi-dot_i| <= most / (l_(i+1) - l_i), from section `fixed` on. In place."""
+    """Bring the rates within Eq. (15), from section `fixed` on, in place."""
     n = starts.shape[0]
     for i in range(fixed, n):
         end = starts[i + 1] if i + 1 < n else depth
-        limit = most / max(end - starts[i], 1e-6)
+        limit = most / max(end - starts[i], 1e-6)  # Eq. (15): |phi-dot_i| <= most / (l_(i+1) - l_i)
         rates[i] = min(max(rates[i], -limit), limit)
 
 
 @njit(cache=True, nogil=True)
-def plan_generation(
+def evolve_plan(
     starts: F64,
     rates: F64,
     at: float,
@@ -136,16 +146,17 @@ def plan_generation(
     right: bool,
     rng: np.random.Generator,
 ) -> float:
-    """One generation of the plan; starts, rates (1 + points: the first is 0 at the entry) in place. Cost of the best.
+    """Evolve the plan by one generation and return the cost of the best one, mm.
 
-    What begins at `at` or before is frozen. A section that has begun keeps its rate and begins no later.
+    starts, rates: (1 + points,) each, changed in place. The first section begins at 0, the entry. Sections that begin
+    at `at` or before are frozen. The next one begins before the running section has turned farther than allowed.
     """  # fmt: skip
     n = starts.shape[0]
     fixed = first_free(starts, at)
     best: float = plan_cost(k, theta0, phi0, starts, rates, depth, alpha, beta, right)
     if fixed == n:
         return best
-    # the section that is running may not turn farther than allowed when its end moves out
+    # the running section may not turn farther than allowed when its end moves out
     reach = depth
     if fixed > 1 and abs(rates[fixed - 1]) > 0.0:
         reach = min(depth, starts[fixed - 1] + most / abs(rates[fixed - 1]) + 1e-9)

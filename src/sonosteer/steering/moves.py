@@ -1,15 +1,23 @@
-"""A few quick turns that bring the tip to its target: prediction of a plan, its cost, and the search for a better one.
+"""Predicts a plan of a few quick turns to a target, gives it a cost, and searches for a better one.
 
-Not from a paper. A plan is up to n moves (depth, turn of the tip, at most half a turn either way). Between moves the
-path of `transient` is followed in steps of 3 mm (1.5 mm among obstacles). Its cost, in mm:
+Not from a paper. A plan is up to n moves (depth, turn of the tip). A turn is at most half a turn either way. Between
+moves the path of `transient` is followed in steps of 3 mm, or of 1.5 mm among obstacles. The cost of a plan, in mm:
 
     J = w_f |r(L)| + w_m mean|r| + w_r sum|base turn| + w_n moves
         + w_q mean[ |straight miss| - eta k (d^2/2 + c d + h) ]+
         + w_s k (c d + d^2/2) sqrt(d / 20) exp(-budget left), d the way left after the last move
         + w_o (largest lack of clearance)
 
-r is the distance from a reference path that bends from the axis to the target as its square. The fifth term keeps
-the target within reach of one turn more; the sixth lets the last turn come late, for nothing corrects what follows.
+The fifth term keeps the target within reach of one more turn. The sixth lets the last turn come late, because nothing
+corrects what follows it.
+
+| symbol | name here | unit |
+| --- | --- | --- |
+| r | distance from a reference path that bends from the axis to the target as its square | mm |
+| L | `task.depth_mm`, inserted length at the target | mm |
+| c, h | `model.slope_mm`, `model.jump_mm2`, see `transient` | mm, mm^2 |
+| w_f, w_m, w_r, w_n | `final`, `mean`, `rotation`, `move` of `CostWeights` | no unit, mm/rad, mm |
+| w_q, eta, w_s, w_o | `reach`, `eta`, `after`, `obstacle` of `CostWeights` | no unit |
 """
 
 from __future__ import annotations
@@ -21,40 +29,104 @@ import numpy as np
 from numba import njit
 
 from sonosteer.core.arrays import F32, F64
-from sonosteer.steering.transient import STATES
+from sonosteer.steering.transient import STATES, TransientParameters
 
-OUT = 7
-IMPOSSIBLE = 1e9
+OUT = 7  # number of results of `follow_plan`
+IMPOSSIBLE = 1e9  # cost of a plan that asks for more rotation than there is
+STEP_MM_FREE, STEP_MM_CROWDED = 3.0, 1.5  # chosen: longest steps of the prediction without and among obstacles
+AFTER_SCALE_MM = 20.0  # chosen: way after the last move at which the sixth term has its plain weight
+#: chosen: how random plans are drawn. See `search`
+FRESH, NO_TURN, HALF_TURN = 0.25, 0.3, 0.6
 
-# of `weights`
-FINAL, MEAN, ROTATION, MOVE, SOFT, REACH, ETA, AFTER, OBSTACLE, RESERVE, RESERVE_MM, LEAST_BEND = range(12)
+
+class CostWeights(NamedTuple):
+    """Weights of the cost and the rotation kept in reserve, as the kernels take them. See `planner.Weights`."""
+
+    final: float
+    """w_f, no unit."""
+    mean: float
+    """w_m, no unit."""
+    rotation: float
+    """w_r, mm/rad."""
+    move: float
+    """w_n, mm."""
+    soft_mm: float
+    """Distance below which the final miss counts as its square, mm."""
+    reach: float
+    """w_q, no unit."""
+    eta: float
+    """Fraction of what one more turn can do that the fifth term counts on, no unit."""
+    after: float
+    """w_s, no unit."""
+    obstacle: float
+    """w_o, no unit."""
+    reserve_rad: float
+    """Rotation kept in reserve at the entry, rad."""
+    reserve_mm: float
+    """Inserted length at which all of the reserve is free, mm."""
+    min_curvature_per_mm: float
+    """Smallest curvature that the sixth term reckons with, 1/mm."""
 
 
-class Task(NamedTuple):
-    """What does not change while a plan is looked for.
+class Friction(NamedTuple):
+    """What makes the torsional play of the tip behind its base."""
 
-    depth: of the target in mm; target: (y, z) there. noise: `Transient.noise()`. friction: (torque / GJ, length of the
-    needle, backlash / 2). budget: all rotation allowed, rad. field, origin, step: signed distance from the nearest
-    obstacle (a single value where there is none). need: (radius, z^2 times variance of place, slope and curvature,
-    cap) in mm. least: smaller turns are none.
-    """
+    wind_up_per_mm2: float
+    """Coulomb friction per length over the torsional stiffness, rad per mm^2."""
+    length_mm: float
+    """Length of the needle, mm."""
+    half_backlash_rad: float
+    """Half of the device's backlash, rad."""
 
-    depth: float
-    target: F64
-    noise: F64
-    weights: F64
-    friction: F64
-    budget: float
+
+class ClearanceNeed(NamedTuple):
+    """By how much obstacles are grown: the shaft, and a multiple of the predicted deviation of the tip up to a cap."""
+
+    radius_mm: float
+    """Radius of the shaft, mm."""
+    place_mm2: float
+    """Weighted variance of the position, mm^2."""
+    slope: float
+    """Weighted variance of the slope, rad^2, no unit."""
+    curvature_per_mm2: float
+    """Weighted variance of the curvature, 1/mm^2, per mm^2."""
+    cap_mm: float
+    """Largest growth beyond the shaft, mm."""
+
+
+NO_NEED = ClearanceNeed(radius_mm=0.0, place_mm2=0.0, slope=0.0, curvature_per_mm2=0.0, cap_mm=0.0)
+
+
+class PlanTask(NamedTuple):
+    """What does not change while a plan is looked for."""
+
+    depth_mm: float
+    """L, inserted length at the target, mm."""
+    target_mm: F64
+    """(2,) y, z of the target across the axis, mm."""
+    model: TransientParameters
+    """How the tip answers."""
+    weights: CostWeights
+    """Weights of the cost."""
+    friction: Friction
+    """What makes the torsional play."""
+    budget_rad: float
+    """Total rotation of the base that is allowed, rad."""
     field: F32
-    origin: F64
-    step: float
-    need: F64
-    least: float
+    """(depth, y, z) signed distance from the nearest obstacle, mm. A single value if there is none."""
+    origin_mm: F64
+    """(3,) position of the field's first grid point, mm."""
+    step_mm: float
+    """Distance between the field's grid points, mm."""
+    need: ClearanceNeed
+    """By how much obstacles are grown."""
+    min_turn_rad: float
+    """Smallest turn, rad. Smaller ones become none."""
 
 
 @njit(cache=True, nogil=True)
 def clearance_at(field: F32, origin: F64, step: float, x: float, y: float, z: float) -> float:
-    """Signed distance in mm from the nearest obstacle, trilinear in `field`; outside of it its nearest value."""
+    """Return the signed distance from the nearest obstacle, mm: trilinear in `field`, its nearest value outside."""
     nx, ny, nz = field.shape
     fx = min(max((x - origin[0]) / step, 0.0), nx - 1.000001)
     fy = min(max((y - origin[1]) / step, 0.0), ny - 1.000001)
@@ -70,19 +142,21 @@ def clearance_at(field: F32, origin: F64, step: float, x: float, y: float, z: fl
 
 
 @njit(cache=True, nogil=True)
-def follow_plan(x: F64, phi: float, at: float, e: F64, a: F64, task: Task, out: F64) -> None:
-    """What becomes of a plan (e: depths, rising; a: turns) from depth `at` on: out = final (y, z) off the target,
-    integral of |r|, largest |r|, integral of what lies beyond reach, largest lack of clearance, depth of the first.
+def follow_plan(x: F64, phi: float, at: float, e: F64, a: F64, task: PlanTask, out: F64) -> None:
+    """Predict a plan from depth `at` on. e: depths, rising, mm. a: turns of the tip, rad. phi: roll of the tip, rad.
+
+    out: 0, 1 final y, z off the target, mm. 2 integral of |r|, mm^2. 3 largest |r|, mm. 4 integral of what lies beyond
+    reach, mm^2. 5 largest lack of clearance, mm. 6 depth of the first lack, or of the target if there is none, mm.
     """
-    depth, noise, target, need = task.depth, task.noise, task.target, task.need
-    field, origin, step, eta = task.field, task.origin, task.step, task.weights[ETA]
-    c, h, lc = noise[0], noise[1], noise[8]
+    depth, model, target, need = task.depth_mm, task.model, task.target_mm, task.need
+    field, origin, step, eta = task.field, task.origin_mm, task.step_mm, task.weights.eta
+    c, h, lc = model.slope_mm, model.jump_mm2, model.wander_mm
     Y, sy, Z, sz = x[0], x[1], x[2], x[3]
     way, ph = at, phi
     integral = largest = beyond = lack = 0.0
     first = depth
     crowded = field.shape[0] > 1
-    longest = 1.5 if crowded else 3.0
+    longest = STEP_MM_CROWDED if crowded else STEP_MM_FREE
     moves = e.shape[0]
     for i in range(moves + 1):
         to = min(e[i], depth) if i < moves else depth
@@ -106,9 +180,9 @@ def follow_plan(x: F64, phi: float, at: float, e: F64, a: F64, task: Task, out: 
             if crowded:
                 ahead = way + q - at
                 grown = ahead * ahead * 0.5 + c * ahead + h
-                sd2 = need[1] + need[2] * ahead * ahead + need[3] * grown * grown
+                sd2 = need.place_mm2 + need.slope * ahead * ahead + need.curvature_per_mm2 * grown * grown
                 room = clearance_at(field, origin, step, way + q, ty + target[0] * w * w, tz + target[1] * w * w)
-                short = need[0] + min(math.sqrt(sd2), need[4]) - room
+                short = need.radius_mm + min(math.sqrt(sd2), need.cap_mm) - room
                 if short > 0.0 and lack == 0.0:
                     first = way + q
                 lack = max(lack, short)
@@ -135,9 +209,9 @@ def follow_plan(x: F64, phi: float, at: float, e: F64, a: F64, task: Task, out: 
 
 @njit(cache=True, nogil=True)
 def base_turn(a: float, offset: float, play: float) -> float:
-    """How far the base must turn to turn the tip by a: play is taken up first where the sense changes.
+    """Return how far the base must turn to turn the tip by `a`, rad. Play comes first where the sense changes.
 
-    offset: base less tip now, within +-play.
+    offset: roll of the base less that of the tip, rad, within +-play.
     """
     if a > 0.0:
         return a + max(play - offset, 0.0)
@@ -147,18 +221,22 @@ def base_turn(a: float, offset: float, play: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def play_at(depth: float, friction: F64) -> float:
-    """Half width of the play at a depth. friction: (torque / GJ, length of the needle, backlash / 2)."""
-    half: float = friction[0] * depth * (0.5 * depth + max(friction[1] - depth, 0.0)) + friction[2]
+def play_at(depth: float, friction: Friction) -> float:
+    """Return half the width of the play at a depth in mm, rad."""
+    wound = friction.wind_up_per_mm2 * depth * (0.5 * depth + max(friction.length_mm - depth, 0.0))
+    half: float = wound + friction.half_backlash_rad
     return half
 
 
 @njit(cache=True, nogil=True)
 def cost(
-    x: F64, phi: float, at: float, e: F64, a: F64, task: Task, used: float, moves_left: int, offset: float, out: F64
+    x: F64, phi: float, at: float, e: F64, a: F64, task: PlanTask, used: float, moves_left: int, offset: float, out: F64
 ) -> float:
-    """J in mm; IMPOSSIBLE and more where a move asks for rotation that is not there yet. offset: base less tip now."""
-    depth, weights, friction, budget = task.depth, task.weights, task.friction, task.budget
+    """Return J in mm. It is IMPOSSIBLE or more if a move asks for rotation that is not free yet.
+
+    used: rotation used up, rad. moves_left: number of moves. offset: roll of the base less that of the tip, rad.
+    """
+    depth, weights, friction, budget = task.depth_mm, task.weights, task.friction, task.budget_rad
     total: float = 0.0
     done = 0
     last = at
@@ -171,26 +249,26 @@ def cost(
         behind = play if a[i] > 0.0 else -play
         done += 1
         last = e[i]
-        allowed = budget - weights[RESERVE] * max(0.0, 1.0 - e[i] / weights[RESERVE_MM])
+        allowed = budget - weights.reserve_rad * max(0.0, 1.0 - e[i] / weights.reserve_mm)
         if used + total > allowed + 1e-9:
             return IMPOSSIBLE + used + total
     follow_plan(x, phi, at, e, a, task, out)
-    soft = weights[SOFT]
-    J: float = weights[FINAL] * (math.sqrt(out[0] ** 2 + out[1] ** 2 + soft * soft) - soft)
+    soft = weights.soft_mm
+    J: float = weights.final * (math.sqrt(out[0] ** 2 + out[1] ** 2 + soft * soft) - soft)
     left = depth - last
     after = (
-        weights[AFTER]
-        * max(abs(x[4]), weights[LEAST_BEND])
-        * (task.noise[0] * left + 0.5 * left * left)
-        * math.sqrt(max(left, 1e-9) / 20.0)
+        weights.after
+        * max(abs(x[4]), weights.min_curvature_per_mm)
+        * (task.model.slope_mm * left + 0.5 * left * left)
+        * math.sqrt(max(left, 1e-9) / AFTER_SCALE_MM)
     )
     spare = budget - used - total
     if spare > 0.0 and done < moves_left:
         after *= math.exp(-spare)
-    J += weights[FINAL] * after + weights[MEAN] * out[2] / depth + weights[REACH] * out[4] / depth
-    J += weights[ROTATION] * total + weights[MOVE] * done
+    J += weights.final * after + weights.mean * out[2] / depth + weights.reach * out[4] / depth
+    J += weights.rotation * total + weights.move * done
     if out[5] > 0.0:
-        J += weights[OBSTACLE] * out[5]
+        J += weights.obstacle * out[5]
     return J
 
 
@@ -201,18 +279,19 @@ def search(
     at: float,
     e0: F64,
     a0: F64,
-    task: Task,
+    task: PlanTask,
     used: float,
     moves_left: int,
     offset: float,
     tries: int,
     rng: np.random.Generator,
 ) -> tuple[F64, F64, float, float]:
-    """(depths, turns, cost, cost of the plan that it began with): the better of that plan and `tries` others.
+    """Search for a better plan than (e0, a0) among `tries` others.
 
-    A quarter of them fresh, the rest the best so far, changed a little or much.
+    Returns its depths, turns and cost, and the cost of the plan that it began with. A quarter of the others is fresh.
+    The rest is the best plan so far, changed a little or much.
     """  # fmt: skip
-    depth = task.depth
+    depth = task.depth_mm
     moves = e0.shape[0]
     out = np.zeros(OUT)
     be, ba = e0.copy(), a0.copy()
@@ -222,14 +301,14 @@ def search(
     before = best
     e, a = be.copy(), ba.copy()
     for _ in range(tries):
-        if rng.random() < 0.25:
+        if rng.random() < FRESH:
             for i in range(moves):
                 e[i] = at + (depth - at) * rng.random()
                 q = rng.random()
                 a[i] = math.pi * (2.0 * rng.random() - 1.0)
-                if q < 0.3:
+                if q < NO_TURN:
                     a[i] = 0.0
-                elif q < 0.6:
+                elif q < HALF_TURN:
                     a[i] = math.pi if q < 0.5 else -math.pi
         else:
             scale = 10.0 ** (-2.5 * rng.random())
@@ -248,7 +327,7 @@ def search(
                     e[i] = at + (depth - at) * rng.random()
         for i in range(moves):
             a[i] = min(max(a[i], -math.pi), math.pi)
-            if abs(a[i]) < task.least:
+            if abs(a[i]) < task.min_turn_rad:
                 a[i] = 0.0
             for j in range(i, 0, -1):
                 if e[j] < e[j - 1]:
@@ -262,8 +341,8 @@ def search(
 
 
 @njit(cache=True, nogil=True)
-def sensitivity(phi: float, at: float, e: F64, a: F64, task: Task) -> F64:
-    """(2, states): by how much the final tip moves with each state; the prediction is linear in them."""
+def sensitivity(phi: float, at: float, e: F64, a: F64, task: PlanTask) -> F64:
+    """Return (2, states): by how much the final tip moves with each state. The prediction is linear in them."""
     J = np.zeros((2, STATES))
     out = np.zeros(OUT)
     offset = np.zeros(2)

@@ -1,9 +1,14 @@
-"""The controller that we recommend: a filter with the beam's transient, and a few turns that are planned anew as the
-needle goes, each carried out only when its depth has come.
+"""The recommended controller: a filter with the beam's transient, and a few turns that are planned anew on the way.
 
-Ours, where Paper S fits one (kappa, theta_0) to the whole path and freezes what is past: on a beam in tissue that
-misses by a millimetre or more, because a turn does not act as a bicycle says (`transient`). Event-triggered all the
-same: few turns, bound late. The new plan replaces the old one only if it is better by `margin_mm`.
+Not from a paper. Carriere et al. 2019 fit one (kappa, theta_0) to the whole path and freeze what is past. On a beam in
+tissue that misses by a millimetre or more, because a turn does not act as a bicycle says (see `transient`). This
+planner is event-triggered all the same: few turns, decided late. Each turn is carried out only when its depth has
+come. A new plan replaces the old one only if it is better by `margin_mm`.
+
+| symbol | name here | unit |
+| --- | --- | --- |
+| x, P | `x`, `P`, state of the filter and its covariance, see `transient` | mm, rad, 1/mm |
+| J | `moves.cost`, cost of a plan | mm |
 """
 
 from __future__ import annotations
@@ -19,103 +24,151 @@ from sonosteer.core.arrays import F64
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.errors import InputError
 from sonosteer.core.types import RollCommand, TipMeasurement
-from sonosteer.needle.torsion import follow
+from sonosteer.needle.torsion import roll_with_play
 from sonosteer.steering import moves
 from sonosteer.steering.obstacles import NO_OBSTACLES, Obstacles
-from sonosteer.steering.transient import Transient, correct, predict
+from sonosteer.steering.transient import Transient, correct_with_tip, predict_tip
 
-OUTLIER = 5.0  # deviations, of a sighting
-#: the needle is stopped after PATIENCE plans in a row without a safe path, where contact is predicted within FAR_MM,
-#: and at once where it is predicted within NEAR_MM
-PATIENCE, FAR_MM, NEAR_MM = 5, 25.0, 6.0
-MISS_SAID_MM = 1.0
-FEWEST_MM = 0.03  # of insertion between two sightings that count: a needle that stands tells the same error again
+OUTLIER_SD = 5.0  # chosen: a measured tip farther off, in standard deviations, is left out
+#: chosen: the needle is stopped after PATIENCE plans in a row without a safe path, if contact is predicted within
+#: CONTACT_FAR_MM. It is stopped at once if contact is predicted within CONTACT_NEAR_MM
+PATIENCE, CONTACT_FAR_MM, CONTACT_NEAR_MM = 5, 25.0, 6.0
+WARN_MISS_MM, WARN_FROM = 1.0, 0.7  # chosen: a larger predicted miss is said from this fraction of the depth on
+MIN_ADVANCE_MM = 0.03  # chosen: insertion between two measurements that count. A resting needle repeats the same error
+MAX_RETRACTION_MM = 0.3  # chosen: a needle drawn back farther than this is not measured
+SPEED_FILTER_S = 0.3  # chosen: time constant of the estimated insertion speed
+END_MM = 0.5  # chosen: no plan is made so near the target
+ALIGNED_RAD = 1e-6  # chosen: below this the ordered roll has arrived
+BLOCKED_TRIES = 4  # chosen: so many times as many candidates while there is no safe path
+#: chosen: 356 degrees of reserve at a budget of 540, and none where there is only half a turn
+RESERVE_RAD, RESERVE_FRACTION = math.radians(356), 0.66
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Of the cost in `moves`; all ours. least_bend: curvature in 1/mm that is reckoned with after the last move,
-    however little the needle has bent so far.
-    """
+    """Weights of the cost in `moves`. All of them are chosen, not published."""
 
     final: float = 1.0
+    """w_f, weight of the final miss, no unit."""
     mean: float = 3.0
+    """w_m, weight of the mean distance from the reference path, no unit."""
     rotation: float = 0.03
+    """w_r, cost of rotation of the base, mm/rad."""
     move: float = 0.02
+    """w_n, cost of one move, mm."""
     soft_mm: float = 0.1
+    """Distance below which the final miss counts as its square, mm."""
     reach: float = 2.0
+    """w_q, weight of the miss that one more turn cannot correct, no unit."""
     eta: float = 0.5
+    """Fraction of what one more turn can do that is counted on, no unit."""
     after: float = 0.7
+    """w_s, weight of what happens after the last move, no unit."""
     obstacle: float = 50.0
-    least_bend: float = 0.7e-3
+    """w_o, weight of the largest lack of clearance, no unit."""
+    min_curvature_per_mm: float = 0.7e-3
+    """Smallest curvature that is reckoned with after the last move, 1/mm. It holds if the needle has hardly bent."""
 
     def __post_init__(self) -> None:
         check_finite(self, "weights")
-        check_range(self, "weights", 0.0, 1e4, *(f.name for f in dataclasses.fields(self)))
+        for f in dataclasses.fields(self):
+            check_range(self, "weights", 0.0, 1e4, f.name)
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """What the planner knows: filter, plan, and what it is doing. Arrays are never written to once in here."""
+class PlannerState:
+    """What the planner knows: filter, plan, and what it is doing. Nobody writes to an array once it is in here."""
 
     x: F64
+    """(10,) state of the filter in mm, rad and 1/mm, see `transient`."""
     P: F64
+    """(10, 10) covariance of `x`, in the squares of mm, rad and 1/mm."""
     tip_rad: float
+    """Estimated roll of the tip, rad."""
     depth_mm: float
-    seen_mm: float
-    time_s: float
+    """Largest inserted length so far, mm."""
+    seen_mm: float | None
+    """Inserted length at the last measurement that the filter took, mm. None before the first."""
+    time_s: float | None
+    """Time of the last step, s. None before the first."""
     speed_mm_s: float
+    """Estimated insertion speed, mm/s."""
     depths: F64
+    """(moves,) inserted lengths at which the planned turns begin, mm."""
     turns: F64
+    """(moves,) planned turns of the tip, rad. 0: none, or done."""
     goal_rad: float
+    """Roll of the base that the last turn leads to, rad."""
     done: int
-    planned_mm: float
+    """Number of turns begun so far."""
+    planned_mm: float | None
+    """Inserted length at the last plan, mm. None before the first and after a turn has begun."""
     plans: int
+    """Number of plans made so far. It seeds the next search."""
     lack_mm: float
-    contact_mm: float
+    """Largest predicted lack of clearance, mm. 0 if the plan is safe."""
+    contact_mm: float | None
+    """Inserted length at the first predicted lack of clearance, mm. None if there is none."""
     blocked: int
-    miss_mm: float
-    miss_sd_mm: float
+    """Number of predictions in a row without a safe path."""
+    miss_mm: float | None
+    """Predicted distance from the target, mm. None before the first prediction."""
+    miss_sd_mm: float | None
+    """Standard deviation of that prediction, mm. None before the first prediction."""
 
 
 @dataclass(frozen=True)
 class MovePlanner:
-    """Parameters. depth_mm, target_mm: where to bring the tip, (y, z) off the axis at that inserted length.
-
-    points: turns allowed in all (Paper S: 3). every_mm: of insertion between two plans, from from_mm on. tries:
-    candidates a plan. margin_mm: by how much a plan must be better. reserve_deg: rotation kept in hand at the entry,
-    given free until reserve_mm. clearance_sd: standard deviations of the predicted tip that obstacles are grown by,
-    at most clearance_cap_mm; needle_mm: radius of the shaft. breathing: estimate the tissue's motion for the
-    respiratory signal in the sightings.
-    """
+    """The controller `moves`. All parameters are chosen, not published, unless a line says so."""
 
     model: Transient = Transient()
+    """How needle and tissue answer a turn."""
     depth_mm: float = 120.0
+    """Inserted length at the target, mm."""
     target_mm: tuple[float, float] = (0.0, 0.0)
+    """Target (y, z) across the axis, mm."""
     obstacles: Obstacles = NO_OBSTACLES
+    """What the needle must not touch."""
     budget_rad: float = 3 * math.pi
-    points: int = 3
+    """Total rotation of the base that is allowed, rad."""
+    points: int = 3  # Carriere et al. 2019
+    """Largest number of turns in one insertion."""
     ahead: int = 3
+    """Largest number of turns in one plan."""
     every_mm: float = 1.0
+    """Insertion between two plans, mm."""
     from_mm: float = 6.0
+    """Inserted length at which planning begins, mm."""
     tries: int = 1500
+    """Number of candidates in one search for a plan."""
     margin_mm: float = 0.02
-    least_rad: float = 0.05
+    """By how much a plan must cost less to replace the old one, mm."""
+    min_turn_rad: float = 0.05
+    """Smallest turn, rad. Smaller ones become none."""
     rate_rad_s: float = 6.0
+    """Roll rate at which a turn is carried out, rad/s."""
     reserve_mm: float = 100.0
+    """Inserted length at which all reserved rotation is free, mm."""
     weights: Weights = Weights()
+    """Weights of a plan's cost."""
     clearance_sd: float = 2.0
+    """Number of standard deviations of the predicted tip that obstacles are grown by."""
     clearance_cap_mm: float = 0.7
+    """Largest growth of obstacles by that deviation, mm."""
     needle_mm: float = 0.64
+    """Radius of the shaft, mm."""
     breathing: bool = False
+    """Whether the tissue's breathing is estimated from the respiratory signal in the measurements."""
     seed: int = 0
+    """Seed of the search."""
 
     def __post_init__(self) -> None:
         check_finite(self, "planner")
         check_range(self, "planner", 1.0, 500.0, "depth_mm")
         check_range(self, "planner", 0, 20, "points", "ahead")
         check_range(self, "planner", 1, 1_000_000, "tries")
-        check_range(self, "planner", 0.0, 1e3, "every_mm", "from_mm", "margin_mm", "budget_rad", "clearance_sd")
+        for name in ("every_mm", "from_mm", "margin_mm", "budget_rad", "clearance_sd"):
+            check_range(self, "planner", 0.0, 1e3, name)
         if not math.hypot(*self.target_mm) <= 0.3 * self.depth_mm:
             raise InputError(
                 f"planner: a target {math.hypot(*self.target_mm):g} mm off the axis at {self.depth_mm:g} mm is farther "
@@ -123,30 +176,37 @@ class MovePlanner:
             )
 
     @cached_property
-    def _task(self) -> moves.Task:
-        w, m = self.weights, self.model
-        # ours: 356 degrees at 540, none where there is but one half turn
-        reserve = 0.66 * max(self.budget_rad - math.pi, 0.0) if self.budget_rad < 3 * math.pi else math.radians(356)
-        weights = np.array(
-            [
-                *(w.final, w.mean, w.rotation, w.move, w.soft_mm, w.reach, w.eta, w.after, w.obstacle),
-                *(reserve, self.reserve_mm, w.least_bend),
-            ]
-        )
-        friction = np.array([m.torque / m.torsional_stiffness, m.length_mm, 0.5 * m.backlash_rad])
+    def _task(self) -> moves.PlanTask:
+        """The task among no obstacles, as the kernels take it."""
         o = self.obstacles
-        return moves.Task(
-            float(self.depth_mm),
-            np.array(self.target_mm, np.float64),
-            m.noise(),
-            weights,
-            friction,
-            float(self.budget_rad),
-            o.field,
-            o.origin_mm,
-            float(o.step_mm),
-            np.zeros(5),
-            float(self.least_rad),
+        return moves.PlanTask(
+            depth_mm=float(self.depth_mm),
+            target_mm=np.array(self.target_mm, np.float64),
+            model=self.model.for_kernels(),
+            weights=self._cost_weights(),
+            friction=self._friction(),
+            budget_rad=float(self.budget_rad),
+            field=o.field,
+            origin_mm=o.origin_mm,
+            step_mm=float(o.step_mm),
+            need=moves.NO_NEED,
+            min_turn_rad=float(self.min_turn_rad),
+        )
+
+    def _cost_weights(self) -> moves.CostWeights:
+        whole = 3 * math.pi
+        spare = RESERVE_FRACTION * max(self.budget_rad - math.pi, 0.0)
+        named = {f.name: float(getattr(self.weights, f.name)) for f in dataclasses.fields(self.weights)}
+        return moves.CostWeights(
+            reserve_rad=spare if self.budget_rad < whole else RESERVE_RAD, reserve_mm=float(self.reserve_mm), **named
+        )
+
+    def _friction(self) -> moves.Friction:
+        m = self.model
+        return moves.Friction(
+            wind_up_per_mm2=m.torque / m.torsional_stiffness,
+            length_mm=float(m.length_mm),
+            half_backlash_rad=0.5 * m.backlash_rad,
         )
 
     def prepare(self) -> None:
@@ -157,95 +217,130 @@ class MovePlanner:
             seen = TipMeasurement(0.05 * i, self.from_mm + 2.0 * i, 0.0, (0.0, 0.0))
             state, _ = small.step(state, seen, 0.0, 0.0)
 
-    def start(self, roll_rad: float) -> State:
-        """Nothing seen and nothing planned."""
+    def start(self, roll_rad: float) -> PlannerState:
+        """Return the state at the entry: nothing measured, nothing planned."""
         x, P = self.model.prior(self.breathing)
         n = min(self.ahead, self.points)
-        far = np.full(n, self.depth_mm)
-        return State(
-            x,
-            P,
-            roll_rad,
-            0.0,
-            -1.0,
-            math.nan,
-            0.0,
-            far,
-            np.zeros(n),
-            roll_rad,
-            0,
-            -1e9,
-            0,
-            0.0,
-            math.inf,
-            0,
-            math.nan,
-            math.nan,
+        return PlannerState(
+            x=x,
+            P=P,
+            tip_rad=roll_rad,
+            depth_mm=0.0,
+            seen_mm=None,
+            time_s=None,
+            speed_mm_s=0.0,
+            depths=np.full(n, self.depth_mm),
+            turns=np.zeros(n),
+            goal_rad=roll_rad,
+            done=0,
+            planned_mm=None,
+            plans=0,
+            lack_mm=0.0,
+            contact_mm=None,
+            blocked=0,
+            miss_mm=None,
+            miss_sd_mm=None,
         )
 
-    def plan_ahead(self, tries: int = 20_000) -> State:
-        """The plan before the insertion: the state at the entry with its plan, miss, deviation and clearance."""
+    def plan_ahead(self, tries: int = 20_000) -> PlannerState:
+        """Plan before the insertion. Returns the state at the entry with its plan, miss, deviation and clearance."""
         s = self.start(0.0)
         careful = dataclasses.replace(self, tries=tries)
         return careful._planned(s, TipMeasurement(0.0, 0.0, 0.0, None), 0.0)
 
+    def planned_path(self, state: PlannerState) -> F64:
+        """Return the path of a state's plan from the entry, (n, 3) depth, y, z, mm."""
+        out = np.zeros(moves.OUT)
+        free = self.task_at(state.x, state.P)._replace(target_mm=np.zeros(2))
+        rows = [(0.0, 0.0, 0.0)]
+        for d in np.linspace(1.0, self.depth_mm, 120).tolist():
+            to = free._replace(depth_mm=d)
+            moves.follow_plan(state.x, state.tip_rad, 0.0, state.depths, state.turns, to, out)
+            rows.append((d, float(out[0]), float(out[1])))
+        return np.array(rows)
+
     def step(
-        self, state: State, measurement: TipMeasurement, ordered_rad: float, used_rad: float
-    ) -> tuple[State, RollCommand]:
-        """Take a sighting, plan anew where it is time, and begin the turn whose depth has come."""
+        self, state: PlannerState, measurement: TipMeasurement, ordered_rad: float, used_rad: float
+    ) -> tuple[PlannerState, RollCommand]:
+        """Take a measurement, plan anew where it is time, and begin the turn whose depth has come."""
         s = self._filtered(state, measurement)
-        busy = abs(s.goal_rad - ordered_rad) > 1e-6 and used_rad < self.budget_rad - 1e-6
-        near = self.from_mm <= s.depth_mm < self.depth_mm - 0.5
+        busy = abs(s.goal_rad - ordered_rad) > ALIGNED_RAD and used_rad < self.budget_rad - ALIGNED_RAD
         if not busy:
             s = dataclasses.replace(s, goal_rad=ordered_rad)
-        if near and not busy and self.budget_rad - used_rad > self.least_rad and s.done < self.points:
-            if s.depth_mm - s.planned_mm >= self.every_mm:
-                s = self._planned(s, measurement, used_rad)
-            s = self._begun(s, measurement)
-        elif near and s.depth_mm - s.planned_mm >= self.every_mm:
-            s = self._foreseen(dataclasses.replace(s, planned_mm=s.depth_mm))
-        ahead = s.contact_mm - s.depth_mm
-        blocked = (s.blocked > PATIENCE and ahead < FAR_MM) or (s.blocked > 0 and ahead < NEAR_MM)
-        seen = math.isfinite(s.miss_mm)
-        why = "steer"
-        if blocked:
+        if self.from_mm <= s.depth_mm < self.depth_mm - END_MM:
+            may_turn = self.budget_rad - used_rad > self.min_turn_rad and s.done < self.points
+            due = s.planned_mm is None or s.depth_mm - s.planned_mm >= self.every_mm
+            if not busy and may_turn:
+                s = self._begun(self._planned(s, measurement, used_rad) if due else s, measurement)
+            elif due:
+                s = self._foreseen(dataclasses.replace(s, planned_mm=s.depth_mm))
+        return s, self._command(s)
+
+    def _command(self, s: PlannerState) -> RollCommand:
+        """Say where to roll, and stop or warn where the prediction asks for it."""
+        why, stop = "steer", self._must_stop(s)
+        if stop:
             why = "stop: no safe path"
-        elif seen and s.miss_mm > MISS_SAID_MM and s.depth_mm > 0.7 * self.depth_mm:
+        elif s.miss_mm is not None and s.miss_mm > WARN_MISS_MM and s.depth_mm > WARN_FROM * self.depth_mm:
             why = f"warning: the target will be missed by {s.miss_mm:.1f} mm"
-        return s, RollCommand(s.goal_rad, why, blocked, s.miss_mm if seen else None, s.miss_sd_mm if seen else None)
+        return RollCommand(s.goal_rad, why, stop, miss_mm=s.miss_mm, miss_sd_mm=s.miss_sd_mm)
+
+    @staticmethod
+    def _must_stop(s: PlannerState) -> bool:
+        """Whether a contact is predicted that no plan has avoided."""
+        if s.contact_mm is None or s.blocked == 0:
+            return False
+        ahead_mm = s.contact_mm - s.depth_mm
+        return ahead_mm < CONTACT_NEAR_MM or (s.blocked > PATIENCE and ahead_mm < CONTACT_FAR_MM)
 
     # -- parts of a step -----------------------------------------------------------------------------------------
 
-    def _filtered(self, s: State, seen: TipMeasurement) -> State:
+    def _filtered(self, s: PlannerState, seen: TipMeasurement) -> PlannerState:
+        """Advance the filter to the new depth, and correct it if the measurement counts."""
         x, P, depth = s.x.copy(), s.P.copy(), max(seen.depth_mm, s.depth_mm)
-        elapsed = seen.time_s - s.time_s
-        speed = s.speed_mm_s
-        if elapsed > 0 and depth > 0:
-            rate = max(seen.depth_mm - s.depth_mm, 0.0) / elapsed if s.seen_mm >= 0 or s.depth_mm > 0 else 0.0
-            speed += min(elapsed / 0.3, 1.0) * (rate - speed)
-        tip = follow(s.tip_rad, seen.roll_rad, moves.play_at(depth, self._task.friction))
+        tip = roll_with_play(s.tip_rad, seen.roll_rad, moves.play_at(depth, self._task.friction))
         advanced = depth - s.depth_mm
-        if advanced > 1e-6:
-            predict(x, P, s.tip_rad, tip, advanced, self._task.noise)
-        at = s.seen_mm
-        drawn_back = depth - seen.depth_mm > 0.3
-        if seen.tip_mm is not None and depth - s.seen_mm > FEWEST_MM and not drawn_back:
-            sd = max(seen.sd_mm, self.model.least_sd_mm)
-            y, z = seen.tip_mm
-            if correct(x, P, tip, self.model.jump_mm2, seen.breath, y, z, sd, OUTLIER):
-                at = depth
+        moved = advanced > 1e-6
+        if moved:
+            predict_tip(x, P, s.tip_rad, tip, advanced, self._task.model)
+        taken = self._counts(s, seen, depth) and self._corrected(x, P, tip, seen)
         return dataclasses.replace(
             s,
             x=x,
             P=P,
-            tip_rad=tip if advanced > 1e-6 else s.tip_rad,
+            tip_rad=tip if moved else s.tip_rad,
             depth_mm=depth,
-            seen_mm=at,
+            seen_mm=depth if taken else s.seen_mm,
             time_s=seen.time_s,
-            speed_mm_s=speed,
+            speed_mm_s=self._speed_mm_s(s, seen, depth),
         )
 
-    def _planned(self, s: State, seen: TipMeasurement, used_rad: float) -> State:
+    @staticmethod
+    def _speed_mm_s(s: PlannerState, seen: TipMeasurement, depth_mm: float) -> float:
+        """Return the insertion speed, smoothed over SPEED_FILTER_S."""
+        if s.time_s is None or not seen.time_s > s.time_s or depth_mm <= 0:
+            return s.speed_mm_s
+        elapsed = seen.time_s - s.time_s
+        began = s.seen_mm is not None or s.depth_mm > 0
+        rate = max(seen.depth_mm - s.depth_mm, 0.0) / elapsed if began else 0.0
+        return s.speed_mm_s + min(elapsed / SPEED_FILTER_S, 1.0) * (rate - s.speed_mm_s)
+
+    @staticmethod
+    def _counts(s: PlannerState, seen: TipMeasurement, depth_mm: float) -> bool:
+        """Whether a measurement tells something new: the needle has advanced and is not drawn back."""
+        advanced = s.seen_mm is None or depth_mm - s.seen_mm > MIN_ADVANCE_MM
+        return seen.tip_mm is not None and advanced and not depth_mm - seen.depth_mm > MAX_RETRACTION_MM
+
+    def _corrected(self, x: F64, P: F64, tip_rad: float, seen: TipMeasurement) -> bool:
+        """Correct the filter in place. False if the measured tip is an outlier."""
+        assert seen.tip_mm is not None
+        sd = max(seen.sd_mm, self.model.min_sd_mm)
+        y, z = seen.tip_mm
+        taken: bool = correct_with_tip(x, P, tip_rad, self.model.jump_mm2, seen.breath, y, z, sd, OUTLIER_SD)
+        return taken
+
+    def _planned(self, s: PlannerState, seen: TipMeasurement, used_rad: float) -> PlannerState:
+        """Search for a better plan, and keep the old one unless the new one is better by the margin."""
         left = self.points - s.done
         n = min(len(s.depths), left)
         order = np.argsort(np.where(s.turns == 0.0, np.inf, s.depths), kind="stable")[:n]
@@ -253,43 +348,51 @@ class MovePlanner:
         task = self.task_at(s.x, s.P)
         rng = np.random.default_rng([self.seed, s.plans])
         offset = seen.roll_rad - s.tip_rad
-        tries = self.tries * (4 if s.blocked else 1)
+        tries = self.tries * (BLOCKED_TRIES if s.blocked else 1)
         e, a, J, before = moves.search(s.x, s.tip_rad, s.depth_mm, e0, a0, task, used_rad, left, offset, tries, rng)
         if not (before - self.margin_mm > J or before >= moves.IMPOSSIBLE):
             e, a = e0, a0
         after = dataclasses.replace(s, depths=e, turns=a, planned_mm=s.depth_mm, plans=s.plans + 1)
         return self._foreseen(after)
 
-    def _foreseen(self, s: State) -> State:
-        """Where the plan leads: miss, its deviation, lack of clearance."""
+    def _foreseen(self, s: PlannerState) -> PlannerState:
+        """Predict where the plan leads: miss, its deviation, lack of clearance."""
         task, out = self.task_at(s.x, s.P), np.zeros(moves.OUT)
         moves.follow_plan(s.x, s.tip_rad, s.depth_mm, s.depths, s.turns, task, out)
         J = moves.sensitivity(s.tip_rad, s.depth_mm, s.depths, s.turns, task)
         spread = J @ s.P @ J.T
         sd = math.sqrt(max(0.5 * float(spread[0, 0] + spread[1, 1]), 0.0))
+        miss = math.hypot(out[0], out[1])
+        known = math.isfinite(miss)
         blocked = s.blocked + 1 if out[5] > 0.0 else 0
         return dataclasses.replace(
             s,
-            miss_mm=math.hypot(out[0], out[1]),
-            miss_sd_mm=sd,
+            miss_mm=miss if known else None,
+            miss_sd_mm=sd if known else None,
             lack_mm=float(out[5]),
-            contact_mm=float(out[6]),
+            contact_mm=float(out[6]) if out[5] > 0.0 else None,
             blocked=blocked,
         )
 
-    def task_at(self, x: F64, P: F64) -> moves.Task:
-        """The task with the clearance that a state and its covariance ask for."""
+    def task_at(self, x: F64, P: F64) -> moves.PlanTask:
+        """Return the task with the clearance that a state of the filter and its covariance ask for."""
         if not self.obstacles.present:
             return self._task
         z2, m = self.clearance_sd**2, self.model
         slope = 0.5 * (P[1, 1] + P[3, 3])
-        bend = P[4, 4] + P[5, 5] + (m.wander_share * x[4]) ** 2 * 0.3
+        bend = P[4, 4] + P[5, 5] + (m.wander_fraction * x[4]) ** 2 * 0.3  # chosen: part of the wander that builds up
         place = 0.5 * (P[0, 0] + P[2, 2])
-        need = np.array([self.needle_mm, z2 * place, z2 * slope, z2 * bend, self.clearance_cap_mm])
+        need = moves.ClearanceNeed(
+            radius_mm=float(self.needle_mm),
+            place_mm2=float(z2 * place),
+            slope=float(z2 * slope),
+            curvature_per_mm2=float(z2 * bend),
+            cap_mm=float(self.clearance_cap_mm),
+        )
         return self._task._replace(need=need)
 
-    def _begun(self, s: State, seen: TipMeasurement) -> State:
-        """Begin the first turn whose depth has come: early by half of the way that it takes."""
+    def _begun(self, s: PlannerState, seen: TipMeasurement) -> PlannerState:
+        """Begin the first turn whose depth has come. A turn begins early by half of the way that it takes."""
         for i in range(len(s.turns)):
             a = float(s.turns[i])
             if a == 0.0 or s.depth_mm < s.depths[i] - 0.5 * abs(a) / self.rate_rad_s * s.speed_mm_s:
@@ -299,6 +402,6 @@ class MovePlanner:
             depths, turns = s.depths.copy(), s.turns.copy()
             depths[i], turns[i] = self.depth_mm, 0.0
             return dataclasses.replace(
-                s, depths=depths, turns=turns, goal_rad=s.goal_rad + base, done=s.done + 1, planned_mm=-1e9
+                s, depths=depths, turns=turns, goal_rad=s.goal_rad + base, done=s.done + 1, planned_mm=None
             )
         return s
