@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonosteer.filters.candidates import measurement_variance, select_candidate
-from sonosteer.filters.kalman import Motion, Scalar
-from sonosteer.filters.particle import ParticleTip, resample
+from sonosteer.filters.kalman import Gaussian, Motion
+from sonosteer.filters.particle import ParticleTip, resample_particles
 
 finite = st.floats(-100, 100)
 
@@ -30,7 +30,7 @@ def test_the_motion_filter_equals_filterpys(steps):
 
 @given(finite, st.floats(0.1, 100), finite, st.floats(0.1, 100))
 def test_a_scalar_update_lies_between_and_never_grows_less_sure(mean, variance, z, r):
-    after = Scalar(mean, variance).update(z, r)
+    after = Gaussian(mean, variance).update(z, r)
     assert min(mean, z) - 1e-9 <= after.mean <= max(mean, z) + 1e-9
     assert after.variance <= min(variance, r) + 1e-12
 
@@ -84,7 +84,7 @@ def test_a_large_cloud_of_particles_is_the_kalman_filter_where_everything_is_gau
     h = np.exp(-0.5 * ((np.arange(400) - 180.0) / 6.0) ** 2).astype(np.float32)
     particles = ParticleTip(n=40_000, sigma_s=1e6, q_x_px=2.0, q_v_px_s=20.0, p0_x_px=5.0, p0_v_px_s=40.0, seed=3)
     cloud = particles.predict(particles.begin(175.0, 0.0), 1.0)
-    cloud, seen = particles.update(cloud, h, 0, 400, None)
+    cloud, seen = particles.update(cloud, h, first=0, last=400, velocity_px=None)
     exact = Motion(175.0, 0.0, 25.0, 0.0, 4.0).predict(1.0, 4.0, 1.0).update_position(180.0, 36.0)
     assert seen
     assert cloud.x == pytest.approx(exact.x, abs=0.1)
@@ -97,7 +97,7 @@ def test_the_velocity_pulls_the_particles_along():
     particles = ParticleTip(p0_v_px_s=50.0, seed=1)
     cloud = particles.begin(100.0, 0.0)
     for _ in range(20):
-        cloud, _ = particles.update(particles.predict(cloud, 1.0), flat, 0, 400, 5.0)
+        cloud, _ = particles.update(particles.predict(cloud, 1.0), flat, first=0, last=400, velocity_px=5.0)
     assert cloud.particles[1] @ cloud.particles[2] == pytest.approx(5.0, abs=0.7)
 
 
@@ -107,7 +107,7 @@ def test_systematic_resampling_takes_each_particle_its_weight_in_times(weights, 
     n = len(w)
     x = np.arange(float(n))
     out, v = np.empty(n), np.empty(n)
-    resample(x, x, w, start, out, v)
+    resample_particles(x, x, w, start, out, v)
     taken = np.bincount(out.astype(int), minlength=n)
     assert (np.abs(taken - n * w) < 1.0 + 1e-9).all()
     assert (np.diff(out) >= 0).all()
@@ -116,6 +116,6 @@ def test_systematic_resampling_takes_each_particle_its_weight_in_times(weights, 
 def test_particles_without_likelihood_stay_as_they_were():
     particles = ParticleTip()
     cloud = particles.begin(900.0, 0.0)
-    again, seen = particles.update(cloud, np.ones(400, np.float32), 0, 400, None)
+    again, seen = particles.update(cloud, np.ones(400, np.float32), first=0, last=400, velocity_px=None)
     assert not seen
     assert again is cloud

@@ -20,7 +20,7 @@ def belief(seed=0):
 
 def predicted(A, walk=0.1, forget_v=0.05, forget_u=1e-3, fade=0.02, clear=0.1):
     out = np.empty_like(A)
-    tip_grid.predict(A, V, walk, forget_v, forget_u, fade, clear, np.zeros((len(V), N), np.float32), out)
+    tip_grid.predict_grid(A, V, walk, forget_v, forget_u, fade, clear, np.zeros((len(V), N), np.float32), out)
     return out
 
 
@@ -56,7 +56,7 @@ def test_a_needle_at_a_known_speed_is_moved_by_it():
     for _ in range(4):
         A = predicted(A, walk=0.0, forget_v=0.0, forget_u=0.0, fade=0.0, clear=0.0)
     p, out = np.zeros(N, np.float32), np.zeros(4)
-    tip_grid.moments(A, V, p, out)
+    tip_grid.grid_moments(A, V, p, out)
     assert out[0] == pytest.approx(20 + 4 * 3.25, abs=1e-4)
     assert out[2] == pytest.approx(3.25)
 
@@ -64,7 +64,7 @@ def test_a_needle_at_a_known_speed_is_moved_by_it():
 def test_moments_are_those_of_the_probabilities():
     A = belief(1)
     p, out = np.zeros(N, np.float32), np.zeros(4)
-    tip_grid.moments(A, V, p, out)
+    tip_grid.grid_moments(A, V, p, out)
     q, u = A.sum((0, 1)), np.arange(N)
     mean = (q * u).sum()
     expected = [mean, (q * (u - mean) ** 2).sum(), (A.sum((0, 2)) * V).sum(), A[1].sum()]
@@ -80,7 +80,7 @@ def test_weighing_is_bayes_rule():
     like_v = rng.uniform(0.2, 1, len(V)).astype(np.float32)
     expected = A * np.exp(0.5 * np.stack([ll, faded - 1.0]))[:, None, :] * like_v[:, None]
     expected /= expected.sum()
-    tip_grid.weigh(A, ll, faded, 0.5, 1.0, like_v, np.zeros(N, np.float32))
+    tip_grid.weigh_grid(A, ll, faded, 0.5, 1.0, like_v, np.zeros(N, np.float32))
     assert pytest.approx(expected, rel=1e-3, abs=1e-7) == A
 
 

@@ -1,13 +1,16 @@
-"""Which peak of h(x) is the tip: Eqs. (12) to (18) of Paper T.
+"""Chooses the peak of h(x) that is most likely the tip.
 
-Source: Mathiassen et al. 2017 (full reference in `kalman.py`), Sections II-C1 and II-C2.
+Source: Mathiassen et al. 2017 (full reference in `kalman.py`), Sections II-C1 and II-C2, Eqs. (12) to (18).
 
 | symbol | name here | unit |
 | --- | --- | --- |
 | J, j_i | indices of the local maxima of h within M | px |
 | x-bar_k | `predicted_px`, the filter's prediction | px |
 | sigma | `sigma_px`, how far from the prediction a tip may be | px |
-| R_k, R_MIN | variance of the chosen measurement, its least value | px^2 |
+| R_k, R_MIN | variance of the chosen measurement, its smallest value `r_min` | px^2 |
+| P(z_k given x-bar_k) | `probability` | no unit, 0 to 1 |
+
+Departs from the paper: h is shifted by its minimum over the range, so that Eq. (16) is a probability.
 """
 
 from __future__ import annotations
@@ -23,10 +26,7 @@ from numpy.typing import NDArray
 def select_candidate(
     h: NDArray[np.float32], first: int, last: int, M: int, predicted_px: float, sigma_px: float
 ) -> tuple[int, float]:
-    """Return (z_k, P(z_k | x-bar_k)) over the candidates in first <= x < last; (-1, 0) if there is none.
-
-    h is shifted by its minimum over the range, so that Eq. (16) is a probability.
-    """
+    """Return (z_k, P(z_k | x-bar_k)) over the candidates in first <= x < last, or (-1, 0) if there is none."""
     low = h[first]
     for x in range(first, last):
         low = min(low, h[x])
@@ -39,18 +39,18 @@ def select_candidate(
                 break
         if not peak:
             continue
-        prior = h[x] - low
-        total += prior
+        prior = h[x] - low  # Eq. (16), numerator
+        total += prior  # Eq. (16), denominator
         d = (x - predicted_px) / sigma_px
-        likelihood = prior * math.exp(-0.5 * d * d)  # Eqs. (14), (16): numerators of (13)
+        likelihood = prior * math.exp(-0.5 * d * d)  # Eq. (14), times (16): numerator of Eq. (13)
         if likelihood > best:  # Eq. (17)
             best, chosen = likelihood, x
     if chosen < 0 or total <= 0.0:
         return -1, 0.0
     evidence = math.exp(-0.5 * (predicted_px / sigma_px) ** 2)  # Eq. (15); 1/(sigma sqrt(2 pi)) cancels
-    return chosen, best / total / evidence
+    return chosen, best / total / evidence  # Eq. (13)
 
 
 def measurement_variance(r_min: float, probability: float) -> float:
-    """Eq. (18): R_k = R_MIN / P(z_k | x-bar_k)."""
-    return r_min / probability
+    """Variance of the chosen measurement: an unlikely one is trusted less."""
+    return r_min / probability  # Eq. (18)

@@ -1,16 +1,17 @@
-"""The particle filter of Paper T: Algorithm 5, with the whole of h(x) as the likelihood.
+"""A particle filter of the tip that takes the whole of h(x) as the likelihood.
 
-Source: Mathiassen et al. 2017 (full reference in `kalman.py`), Section II-D and the end of III-B.
+Source: Mathiassen et al. 2017 (full reference in `kalman.py`), Section II-D, Algorithm 5, and the end of III-B.
 
 | symbol | name here | unit |
 | --- | --- | --- |
 | x_k, v_k of particle i | `x[i]`, `v[i]`; weight `w[i]` | px, px per step |
+| h_mod, h_pdf | products in `_likelihood`, Eqs. (20), (21) | no unit |
 | sigma_s | `sigma_s`, how far from the present estimate h counts, Eq. (21) | px |
 | R_v | `r_v` | (px per step)^2 |
 
-Departs from the paper: Eq. (23) prints y_k - z-dot in its exponent, where v_k - z-dot is meant (positions are not
-velocities); resampling is done when the effective number falls below half (its reference [23] leaves the threshold
-open); velocities begin about the measured one where there is one.
+Departs from the paper: Eq. (23) prints y_k - z-dot in its exponent, where v_k - z-dot is meant, since positions are not
+velocities. Particles are resampled when their effective number falls below half, a threshold that the paper's
+reference [23] leaves open. Velocities begin about the measured one, if there is one.
 """
 
 from __future__ import annotations
@@ -23,19 +24,17 @@ from numba import njit
 
 from sonosteer.core.arrays import F32, F64
 from sonosteer.core.frozen import load_locked, lock_fields
-from sonosteer.filters.tip import Filter
-
-STEP_S = 0.05
+from sonosteer.filters.tip import STEP_S, Filter
 
 
 @njit(cache=True, nogil=True)
-def weigh(
+def weigh_particles(
     x: F64, v: F64, w: F64, h: F32, first: int, last: int, centre: float, sigma: float, velocity: float, r_v: float
 ) -> float:
-    """Multiply w by h_pdf(x), Eqs. (20)-(22), and by N(v; velocity, r_v), Eq. (23), unless r_v <= 0; normalise.
+    """Multiply the weights by h_pdf(x), and by N(v; velocity, r_v) unless r_v <= 0, then normalise them.
 
-    h_pdf is linear between samples and 0 outside first..last - 1. Returns the effective number of particles;
-    0, with w left as it was, if no particle has any likelihood.
+    h_pdf is linear between samples and 0 outside first..last - 1. Returns the effective number of particles. If no
+    particle has any likelihood, it returns 0 and leaves w as it was.
     """
     low = h[first]
     for u in range(first, last):
@@ -47,6 +46,7 @@ def weigh(
     if not total > 0.0:
         return 0.0
     squares = 0.0
+    # Eqs. (22), (23): weights times likelihood, normalised as by Eq. (20)
     for i in range(x.shape[0]):
         inside = first <= x[i] < last - 1
         w[i] *= _likelihood(x[i], v[i], h, low, centre, sigma, velocity, r_v) / total if inside else 0.0
@@ -58,20 +58,20 @@ def weigh(
 def _likelihood(
     x: float, v: float, h: F32, low: float, centre: float, sigma: float, velocity: float, r_v: float
 ) -> float:
-    """The constants of (20), (21) and (23) are the same for every particle and cancel."""
+    """h_mod at x, times the likelihood of the velocity. Constants of (20), (21) and (23) cancel and are left out."""
     u = int(x)
     f = x - u
-    a = (h[u] - low) * math.exp(-0.5 * ((u - centre) / sigma) ** 2)
+    a = (h[u] - low) * math.exp(-0.5 * ((u - centre) / sigma) ** 2)  # Eq. (21)
     b = (h[u + 1] - low) * math.exp(-0.5 * ((u + 1 - centre) / sigma) ** 2)
     likelihood: float = (1.0 - f) * a + f * b
     if r_v > 0.0:
-        likelihood *= math.exp(-0.5 * (v - velocity) ** 2 / r_v)
+        likelihood *= math.exp(-0.5 * (v - velocity) ** 2 / r_v)  # Eq. (23)
     return likelihood
 
 
 @njit(cache=True, nogil=True)
-def resample(x: F64, v: F64, w: F64, start: float, x_out: F64, v_out: F64) -> None:
-    """Systematic resampling: particle i is taken as often as the comb (start + k) / n falls into its weight."""
+def resample_particles(x: F64, v: F64, w: F64, start: float, x_out: F64, v_out: F64) -> None:
+    """Resample systematically: particle i is taken as often as the comb (start + k) / n falls into its weight."""
     n = x.shape[0]
     i, reached = 0, w[0]
     for k in range(n):
@@ -84,13 +84,17 @@ def resample(x: F64, v: F64, w: F64, start: float, x_out: F64, v_out: F64) -> No
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cloud:
-    """Particles with their weights; `draws` counts the random numbers taken, so that a stored cloud goes on alike."""
+class ParticleBelief:
+    """Particles with their weights."""
 
-    particles: F64  # (3, n): position, velocity, weight
+    particles: F64
+    """Position (px), velocity (px per step) and weight (no unit) of each particle, (3, n)."""
     x: float
+    """Weighted mean position, px."""
     variance: float
+    """Weighted variance of the position, px^2."""
     draws: int
+    """Number of random draws so far, so that a stored belief goes on alike."""
 
     __setstate__ = load_locked
 
@@ -98,61 +102,71 @@ class Cloud:
         lock_fields(self)
 
 
-def cloud(particles: F64, draws: int) -> Cloud:
-    """Weighted mean and variance of the positions."""
+def belief_of(particles: F64, draws: int) -> ParticleBelief:
+    """Summarise particles by the weighted mean and variance of their positions."""
     x, w = particles[0], particles[2]
     mean = float(w @ x)
     particles.flags.writeable = False
-    return Cloud(particles, mean, float(w @ (x - mean) ** 2) + 1e-6, draws)
+    return ParticleBelief(particles, mean, float(w @ (x - mean) ** 2) + 1e-6, draws)
 
 
 @dataclass(frozen=True, slots=True)
-class ParticleTip(Filter[Cloud]):
-    """Algorithm 5, lines 4 to 11; the numbers of Section III-B without velocity are the defaults."""
+class ParticleTip(Filter[ParticleBelief]):
+    """Algorithm 5, lines 4 to 11. The defaults are those of Section III-B without a measured velocity."""
 
     n: int = 200
+    """Number of particles."""
     p0_x_px: float = STEP_S / math.sqrt(2) * 50.0
+    """Deviation of the first positions, px."""
     p0_v_px_s: float = 50.0
+    """Deviation of the first velocities, px/s."""
     q_x_px: float = STEP_S / math.sqrt(2) * 100.0
+    """Process deviation of the position, px per step."""
     q_v_px_s: float = 100.0
+    """Process deviation of the velocity, px/s per step."""
     sigma_s: float = 150.0
+    """How far from the estimate h counts, Eq. (21), px."""
     r_v: float = 1.0
+    """R_v: variance of a measured velocity, (px per step)^2."""
     seed: int = 0
+    """Seed of the random draws. Same seed, same result."""
 
-    def begin(self, x_px: float, velocity_px: float | None) -> Cloud:
-        """A Gaussian cloud about the start."""
+    def begin(self, x_px: float, velocity_px: float | None) -> ParticleBelief:
+        """Draw particles about the start."""
         normal = self._random(0).standard_normal((2, self.n))
         particles = np.empty((3, self.n))
         particles[0] = x_px + self.p0_x_px * normal[0]
         particles[1] = (velocity_px or 0.0) + STEP_S * self.p0_v_px_s * normal[1]
         particles[2] = 1.0 / self.n
-        return cloud(particles, 1)
+        return belief_of(particles, 1)
 
-    def predict(self, belief: Cloud, steps: float) -> Cloud:
-        """Eq. (11) with noise for each particle."""
+    def predict(self, belief: ParticleBelief, steps: float) -> ParticleBelief:
+        """Move every particle, each with its own noise."""
         normal = self._random(belief.draws).standard_normal((2, self.n))
         particles = belief.particles.copy()
         spread = math.sqrt(max(steps, 0.0))
-        particles[0] += steps * particles[1] + spread * self.q_x_px * normal[0]
+        particles[0] += steps * particles[1] + spread * self.q_x_px * normal[0]  # Eq. (11)
         particles[1] += spread * STEP_S * self.q_v_px_s * normal[1]
-        return cloud(particles, belief.draws + 1)
+        return belief_of(particles, belief.draws + 1)
 
-    def update(self, belief: Cloud, h: F32, first: int, last: int, velocity_px: float | None) -> tuple[Cloud, bool]:
-        """Weigh by h and resample. If no particle has any likelihood, the cloud stays as it is."""
+    def update(
+        self, belief: ParticleBelief, h: F32, *, first: int, last: int, velocity_px: float | None
+    ) -> tuple[ParticleBelief, bool]:
+        """Weigh by h and resample. If no particle has any likelihood, the belief stays as it is."""
         particles = belief.particles.copy()
         x, v, w = particles
         r_v = 0.0 if velocity_px is None else self.r_v
-        effective = weigh(x, v, w, h, first, last, belief.x, self.sigma_s, velocity_px or 0.0, r_v)
+        effective = weigh_particles(x, v, w, h, first, last, belief.x, self.sigma_s, velocity_px or 0.0, r_v)
         if effective <= 0.0:
             return belief, False
-        seen = cloud(particles, belief.draws + 1)
+        seen = belief_of(particles, belief.draws + 1)
         if effective > self.n / 2:
             return seen, True
         fresh = np.empty_like(particles)
-        resample(x, v, w, self._random(belief.draws).random(), fresh[0], fresh[1])
+        resample_particles(x, v, w, self._random(belief.draws).random(), fresh[0], fresh[1])
         fresh[2] = 1.0 / self.n
         fresh.flags.writeable = False
-        return Cloud(fresh, seen.x, seen.variance, seen.draws), True
+        return ParticleBelief(fresh, seen.x, seen.variance, seen.draws), True
 
     def _random(self, draw: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(key=self.seed, counter=draw << 64))

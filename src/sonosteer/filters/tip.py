@@ -1,4 +1,4 @@
-"""What every filter of the tip along the axis offers the trackers of Paper T."""
+"""What every filter of the tip along the axis offers the trackers of Mathiassen et al. 2017."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ from typing import Protocol, TypeVar
 
 from sonosteer.core.arrays import F32
 
+#: nominal time between two frames, s: the paper's 20 frames a second
+STEP_S = 0.05
+
 
 class Belief(Protocol):
-    """What is believed of the tip: mean position along the axis in px, and its variance in px^2."""
+    """Estimate of the tip's position along the axis."""
 
     @property
     def x(self) -> float:
-        """Mean position in px from the anchor."""
+        """Mean position from the anchor, px."""
         ...
 
     @property
     def variance(self) -> float:
-        """Variance in px^2."""
+        """Variance of the position, px^2."""
         ...
 
 
@@ -25,16 +28,16 @@ B = TypeVar("B", bound=Belief)
 
 
 class Filter(Protocol[B]):
-    """A tip over time. Steps are the paper's 1/20 s; velocities are px per step, None where not measured."""
+    """Filters the tip over time. A step is `STEP_S`. Velocities are px per step, None if not measured."""
 
     def begin(self, x_px: float, velocity_px: float | None) -> B:
-        """Belief when the needle has been found with its tip at x_px."""
+        """Start with a needle whose tip was found at x_px."""
         ...
 
     def predict(self, belief: B, steps: float) -> B:
-        """Let `steps` pass."""
+        """Predict over `steps` nominal steps."""
         ...
 
-    def update(self, belief: B, h: F32, first: int, last: int, velocity_px: float | None) -> tuple[B, bool]:
-        """Take in h(x), first <= x < last; False where h had nothing to say."""
+    def update(self, belief: B, h: F32, *, first: int, last: int, velocity_px: float | None) -> tuple[B, bool]:
+        """Update with h(x), first <= x < last. The flag is False if h gave no measurement."""
         ...

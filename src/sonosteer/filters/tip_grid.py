@@ -1,14 +1,14 @@
-"""Where along the axis the tip is: an exact filter on a grid of position, velocity and visibility.
+"""Finds the tip along the axis with an exact filter on a grid of position, velocity and visibility.
 
-Unlike a Kalman filter it holds several places at once, and unlike a particle filter it draws no random numbers.
-None of this is published.
+Unlike a Kalman filter it holds several places at once. Unlike a particle filter it draws no random numbers. None of
+this is published.
 
 | symbol | name here | unit |
 | --- | --- | --- |
-| z, g | shaft score and change score along the axis, see `imaging/curved_band.py` | - |
-| l(u) | log p(z | shaft) - log p(z | tissue) at u, clipped | - |
-| ll(u) | log likelihood of "the tip is at u": sum of l up to u over the correlation length | - |
-| A[f, v, u] | `belief`: probability of f (0 tip visible, 1 faded), velocity v, position u | - |
+| z, g | shaft score and change score along the axis, see `imaging/curved_band.py` | no unit |
+| l(u) | log p(z | shaft) - log p(z | tissue) at u, clipped | no unit |
+| ll(u) | log likelihood of "the tip is at u": sum of l up to u over the correlation length | no unit |
+| A[f, v, u] | `belief`: probability of f (0 tip visible, 1 faded), velocity v, position u | 0 to 1 |
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from numpy.typing import NDArray
 
 from sonosteer.core.arrays import F32
 
-#: ours: log p(z|shaft) - log p(z|tissue) at z = -4, -3.75, ...; mixtures fitted on training scenes
+#: scores z at which the log likelihood ratio is tabulated: -4, -3.75, ..., no unit.
+#: chosen: they span the scores of the training scenes, on which the mixtures were fitted
 Z_FIRST, Z_STEP, Z_COUNT = -4.0, 0.25, 64
 
 
 def shaft_table(dropout: float = 0.15, fibre: float = 0.06) -> F32:
-    """log likelihood ratio of "shaft" against "tissue" by z. dropout: share of a shaft that is not seen.
+    """Log likelihood ratio of "shaft" against "tissue" by z.
 
-    fibre: share of the tissue that is as bright as a shaft.
+    dropout: fraction of a shaft that is not seen. fibre: fraction of the tissue that is as bright as a shaft.
     """
     z = Z_FIRST + Z_STEP * np.arange(Z_COUNT)
 
@@ -36,6 +37,7 @@ def shaft_table(dropout: float = 0.15, fibre: float = 0.06) -> F32:
         out: NDArray[np.float64] = np.exp(-0.5 * ((z - mean) / sd) ** 2) / (sd * math.sqrt(2 * math.pi))
         return out
 
+    # chosen: mixtures of normal densities, fitted on training scenes
     tissue = (1 - fibre) * (0.75 * bump(0.22, 0.38) + 0.25 * bump(0.6, 0.6)) + fibre * bump(1.6, 0.9) + 1e-4
     shaft = (1 - dropout) * bump(1.65, 0.65) + dropout * tissue + 1e-4
     ratio: F32 = np.log(shaft / tissue).astype(np.float32)
@@ -44,7 +46,7 @@ def shaft_table(dropout: float = 0.15, fibre: float = 0.06) -> F32:
 
 @njit(cache=True, nogil=True, fastmath=True)
 def shaft_evidence(z: F32, n: int, table: F32, most: float, l: F32) -> None:  # noqa: E741
-    """l[u] from the table, linear between its entries, within +-most."""
+    """Look l[u] up in the table, linear between its entries, within +-most."""
     for u in range(n):
         q = min(max((z[u] - Z_FIRST) / Z_STEP, 0.0), Z_COUNT - 1.001)
         k = int(q)
@@ -63,7 +65,7 @@ def change_evidence(
     most: float,
     l: F32,  # noqa: E741
 ) -> None:
-    """l[u] = log N(g; moving, sd_on) / N(g; still, sd_off), within +-most; from `moving` on it counts as shaft."""
+    """l[u] = log N(g; moving, sd_on) / N(g; still, sd_off), within +-most. Beyond `moving` it stays the same."""
     constant = math.log(sd_off / sd_on)
     for u in range(n):
         a, b = (min(g[u], np.float32(moving)) - moving) / sd_on, (min(g[u], np.float32(moving)) - still) / sd_off
@@ -72,7 +74,7 @@ def change_evidence(
 
 @njit(cache=True, nogil=True, fastmath=True)
 def tip_likelihood(l: F32, n: int, correlation: float, ll: F32, faded: F32) -> tuple[float, int]:  # noqa: E741
-    """ll[u], and the largest ll up to u in faded[u]; returns (the largest, where). Beyond n: impossible."""
+    """Fill ll[u], and the largest ll up to u in faded[u]. Returns (the largest, where). No tip is beyond n."""
     total, best, at = np.float32(0.0), np.float32(-1e9), 0
     scale = np.float32(1.0 / correlation)
     for u in range(ll.shape[0]):
@@ -89,7 +91,7 @@ def tip_likelihood(l: F32, n: int, correlation: float, ll: F32, faded: F32) -> t
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def predict(
+def predict_grid(
     A: F32,
     v_px: NDArray[np.float64],
     walk: float,
@@ -100,10 +102,11 @@ def predict(
     mixed: F32,
     out: F32,
 ) -> None:
-    """One frame passes: positions move by v, velocities walk by a step (`walk` each way) or are forgotten.
+    """Predict over one frame: positions move by v, velocities walk by a step or are forgotten.
 
-    forget_u: chance that the position is anywhere; fade, clear: chances that the tip fades or comes back.
-    A, out: (2, velocities, positions); mixed: (velocities, positions) scratch.
+    walk: probability of a step each way. forget_u: probability that the position is anywhere. fade, clear:
+    probabilities that the tip fades or comes back. A, out: (2, velocities, positions). mixed: scratch (velocities,
+    positions).
     """
     m, n = A.shape[1], A.shape[2]
     for f in range(2):
@@ -128,7 +131,7 @@ def predict(
                 target, near, far = row[first:last], here[first - k : last - k], here[first - k - 1 : last - k - 1]
                 for u in range(last - first):
                     target[u] = rest * near[u] + part * far[u]
-    keep_v, share_v = np.float32(1.0 - forget_v), np.float32(forget_v / m)
+    keep_v, fraction_v = np.float32(1.0 - forget_v), np.float32(forget_v / m)
     anywhere = np.float32(forget_u / (2 * m * n))
     for f in range(2):
         b = out[f]
@@ -142,7 +145,7 @@ def predict(
         for i in range(m):
             row = b[i]
             for u in range(n):
-                row[u] = keep_v * row[u] + share_v * column[u] + anywhere
+                row[u] = keep_v * row[u] + fraction_v * column[u] + anywhere
     p01, p10 = np.float32(fade), np.float32(clear)
     for i in range(m):
         seen, hidden = out[0, i], out[1, i]
@@ -153,8 +156,8 @@ def predict(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def weigh(A: F32, ll: F32, faded: F32, beta: float, fade_cost: float, like_v: F32, L: F32) -> float:
-    """Multiply by exp(beta ll), or exp(beta (faded - cost)), and by like_v; normalise. Returns the log evidence."""
+def weigh_grid(A: F32, ll: F32, faded: F32, beta: float, fade_cost: float, like_v: F32, L: F32) -> float:
+    """Multiply by exp(beta ll) or exp(beta (faded - cost)) and by like_v, then normalise. Returns the log evidence."""
     m, n = A.shape[1], A.shape[2]
     peak = ll[0]
     for u in range(n):
@@ -181,8 +184,8 @@ def weigh(A: F32, ll: F32, faded: F32, beta: float, fade_cost: float, like_v: F3
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def moments(A: F32, v: NDArray[np.float64], p: F32, out: NDArray[np.float64]) -> None:
-    """p[u] = probability of the position; out = (mean, variance, mean v, probability that it is faded)."""
+def grid_moments(A: F32, v: NDArray[np.float64], p: F32, out: NDArray[np.float64]) -> None:
+    """p[u] = probability of the position. out = (mean, variance, mean v, probability that the tip is faded)."""
     m, n = A.shape[1], A.shape[2]
     for u in range(n):
         p[u] = 0.0
