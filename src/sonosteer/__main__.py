@@ -1,5 +1,5 @@
 """`python -m sonosteer`."""
 
-from sonosteer.cli import main
+from sonosteer.commands.main import main
 
 main()

@@ -27,6 +27,17 @@ def writing_failed(path: Path, error: OSError, kept: str) -> SonosteerError:
     return BrokenError(f"writing {path} failed: {error.strerror}; {kept}")
 
 
+def make_folder(path: Path) -> None:
+    """Create an output folder and see that it can be written to."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as e:
+        raise writing_failed(path, e, "nothing was written") from None
+
+
 class LineWriter:
     """Appends lines to a text file, each handed to the operating system before the call returns."""
 

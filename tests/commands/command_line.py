@@ -2,7 +2,7 @@
 
 import pytest
 
-from sonosteer.cli import main
+from sonosteer.commands.main import main
 
 
 def run(capsys, *arguments):

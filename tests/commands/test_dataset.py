@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from command_line import one_line, run
 
-from sonosteer.cli import main
+from sonosteer.commands.main import main
 from sonosteer.datasets import make_videos as making
 from sonosteer.datasets.videos import DataSet
 from sonosteer.sim.scenes import make_scene
@@ -31,7 +31,7 @@ def small(name, videos, seed):
 
 @pytest.fixture
 def shortened(monkeypatch):
-    monkeypatch.setattr(making, "plan", small)
+    monkeypatch.setattr(making, "plan_videos", small)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def made(tmp_path_factory):
     """A small set, made by the command."""
     out = tmp_path_factory.mktemp("made") / "set"
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as e:
-        patch.setattr(making, "plan", small)
+        patch.setattr(making, "plan_videos", small)
         main(["dataset", "make", "d-track", "--videos", "3", "--executor", "serial", "--out", str(out)])
     assert e.value.code == 0
     return out

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from command_line import one_line, run
 
-from sonosteer.cli import main
+from sonosteer.commands.main import main
 from sonosteer.recording.tips import COLUMNS, read_tips
 from sonosteer.recording.truths import read_truth
 
@@ -247,7 +247,7 @@ def test_an_output_folder_that_cannot_be_written_is_refused(capsys, tmp_path):
 def test_a_full_disk_is_one_line_and_keeps_the_rows(tmp_path):
     """With a limit on the size of files, which the system enforces as it does a full disk."""
     code = (
-        "import resource, sys; from sonosteer.cli import main; import sonosteer.trackers.mathiassen2017 as k; "
+        "import resource, sys; from sonosteer.commands.main import main; import sonosteer.trackers.mathiassen2017 as k; "
         "k.KFFeedback().prepare(); resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000)); "
         "main(sys.argv[1:])"
     )
@@ -298,8 +298,8 @@ def test_stills_and_tracked_sequences_run(capsys, real_data, tmp_path):
 def test_the_simulators_bench_reports_frames_per_second_and_a_ratio(capsys, monkeypatch):
     from sonosteer.benchmarks import simulator
 
-    monkeypatch.setattr(simulator, "FRAMES", 8)
-    monkeypatch.setattr(simulator, "REPEATS", 3)
+    monkeypatch.setattr(simulator, "TIMED_FRAMES", 8)
+    monkeypatch.setattr(simulator, "TISSUE_REPEATS", 3)
     monkeypatch.setattr(simulator, "WIDTHS_PX", (256,))
     monkeypatch.setattr(simulator, "PLAINER", {"no needle": simulator.PLAINER["no needle"]})
     code, stdout, _ = run(capsys, "bench", "simulator", "--json")
@@ -317,7 +317,7 @@ def test_the_bench_reports_ratios(capsys, monkeypatch):
     from sonosteer.benchmarks import tracking
 
     monkeypatch.setattr(tracking, "SPEED_MM_S", 30.0)
-    monkeypatch.setattr(tracking, "REPEATS", 1)
+    monkeypatch.setattr(tracking, "CLIP_REPEATS", 1)
     monkeypatch.setattr(tracking, "NUMPY_EVERY", 40)
     code, stdout, _ = run(capsys, "bench", "tracking", "--json")
     assert code == 0
@@ -357,7 +357,7 @@ def test_the_environments_bench_scales(capsys, monkeypatch):
     from sonosteer.benchmarks import environments
 
     monkeypatch.setattr(environments, "MANY", 3)
-    monkeypatch.setattr(environments, "STEPS", 3)
+    monkeypatch.setattr(environments, "TIMED_STEPS", 3)
     code, stdout, _ = run(capsys, "bench", "environments", "--json")
     assert code == 0
     cases = json.loads(stdout)["cases"]

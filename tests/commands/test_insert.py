@@ -6,7 +6,7 @@ import av
 import pytest
 from command_line import one_line, run
 
-from sonosteer.cli import main
+from sonosteer.commands.main import main
 from sonosteer.policies import table
 from sonosteer.policies.constant import Constant
 from sonosteer.recording.run_reader import RunReader

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from sonosteer.cli import main
+from sonosteer.commands.main import main
 from sonosteer.studies.steering import run as steering
-from sonosteer.studies.steering.run import Trial, trials
+from sonosteer.studies.steering.run import SteeringTrial, steering_trials
 
 
 def run(capsys, *arguments):
@@ -113,16 +113,16 @@ def test_the_study_writes_tables_and_figures_and_goes_on_where_it_stopped(tmp_pa
         some = {"robust": "breathing", "points": "/1/", "budget": "/180/"}.get(t.group, "")
         return first and t.group != "ablation" and some in t.name
 
-    few = [replace(t, images=t.images and t.controller == "moves") for t in trials(quick=True) if keep(t)]
-    few += [Trial(f"paper/moves/middle/{t}/0", "insert", "paper", t) for t in ("bovine", "plastisol")]
-    few += [t for t in trials(quick=True) if t.group == "ablation" and "published" in t.name][:1]
-    few += [t for t in trials(quick=True) if t.kind == "obstacles"][:1]
-    monkeypatch.setattr(steering, "trials", lambda **_: few)
+    few = [replace(t, images=t.images and t.controller == "moves") for t in steering_trials(quick=True) if keep(t)]
+    few += [SteeringTrial(f"paper/moves/middle/{t}/0", "insert", "paper", t) for t in ("bovine", "plastisol")]
+    few += [t for t in steering_trials(quick=True) if t.group == "ablation" and "published" in t.name][:1]
+    few += [t for t in steering_trials(quick=True) if t.kind == "obstacles"][:1]
+    monkeypatch.setattr(steering, "steering_trials", lambda **_: few)
     done = []
-    original = steering.run_trial
-    monkeypatch.setattr(steering, "run_trial", lambda t: (done.append(t.name), original(t))[1])
+    original = steering.run_steering_trial
+    monkeypatch.setattr(steering, "run_steering_trial", lambda t: (done.append(t.name), original(t))[1])
     options = {"out": tmp_path, "quick": True, "seed": 0, "executor": "serial", "progress": lambda *a: None}
-    summary = steering.run(**options)
+    summary = steering.run_steering_study(**options)
     assert len(done) == len(few)
     names = {p.name for p in tmp_path.iterdir()}
     assert {"fig-2.svg", "fig-7.svg", "fig-9.svg", "budget.svg", "report.html", "README.md", "summary.json"} <= names
@@ -136,12 +136,12 @@ def test_the_study_writes_tables_and_figures_and_goes_on_where_it_stopped(tmp_pa
     )
     mine = next(r for r in rows if r["controller"] == "none")
     assert mine["max"] == f"{result['final_mm']:.2f}"
-    steering.run(**options)
+    steering.run_steering_study(**options)
     assert len(done) == len(few)
 
 
 def test_the_studys_seeds_and_split_are_its_own():
-    full = trials(quick=False)
+    full = steering_trials(quick=False)
     assert len({t.name for t in full}) == len(full)
     assert sum(t.group == "paper" and t.controller == "moves" and t.images for t in full) == 90
     assert sum(t.kind == "fit" for t in full) * 250 == 10_000

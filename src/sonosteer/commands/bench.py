@@ -1,0 +1,43 @@
+"""`sonosteer bench`: speed, as ratios to references measured in the same run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sonosteer.commands import terminal
+from sonosteer.commands.names import PageCommand, complete
+from sonosteer.commands.parsing import AsJson, Seed
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+COLUMNS = ("case", "median ms", "p95", "p99", "max", "times faster than")
+
+
+@app.command(cls=PageCommand, epilog="Example: sonosteer bench tracking --json")
+def bench_command(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="What to measure: {benches}.", autocompletion=complete("benches")),
+    ] = "tracking",
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure speed against stated references.
+
+    Each figure is a ratio to a reference measured in the same run, on one thread.
+    """
+    from sonosteer.benchmarks.table import BENCHMARKS
+
+    measure = BENCHMARKS.load(name)
+    with terminal.shown_progress(f"bench {name}", quiet=as_json) as progress:
+        result = measure(seed=seed, progress=lambda done: progress("", done, 0))
+    if as_json:
+        terminal.print_json(result)
+        return
+    rows = []
+    for case in result["cases"]:
+        numbers = [f"{case[k]:.3f}" for k in ("median_ms", "p95_ms", "p99_ms", "max_ms")]
+        rows.append((case["case"], *numbers, ", ".join(f"{k} {v:.1f}x" for k, v in case["ratio"].items())))
+    terminal.print_table(f"bench {name}, one thread", COLUMNS, rows)
+    print(result["notes"])

@@ -1,0 +1,243 @@
+"""`sonosteer insert`: one closed-loop robotic insertion on the simulated rig, recorded."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sonosteer.commands import parsing, terminal
+from sonosteer.commands.names import PageCommand, complete
+from sonosteer.commands.parsing import AsJson, Seed
+from sonosteer.core.errors import InputError, InterruptedRunError, MissingExtraError
+from sonosteer.core.progress import StageProgress
+
+if TYPE_CHECKING:
+    from sonosteer.episodes.insertion import Episode, EpisodeResult
+    from sonosteer.runtime.button import Button
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+#: what to type where ONNX Runtime is missing: both need nothing but the base installation
+WITHOUT_NETWORKS = "--policy visibility --method auto"
+
+
+@app.command(cls=PageCommand, epilog="Example: sonosteer insert --policy vla --mode ipm --seed 3 --out insertion")
+def insert_command(
+    context: typer.Context,
+    policy: Annotated[
+        str,
+        typer.Option(
+            "--policy",
+            metavar="NAME",
+            help="Who decides: {policies}.",
+            autocompletion=complete("policies"),
+        ),
+    ] = "vla",
+    mode: Annotated[
+        str, typer.Option("--mode", metavar="ips|ipm", help="The probe stands still, or moves along with the needle.")
+    ] = "ips",
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder for recording, overlay and report.")
+    ] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            metavar="NAME",
+            help="Tracker that the policy sees through: {methods}.",
+            autocompletion=complete("methods"),
+        ),
+    ] = "vla",
+    scene: Annotated[
+        str,
+        typer.Option(
+            "--scene", metavar="SETUP/SPLIT", help="Where: {setups}, with a split ({splits}). Or a TOML file."
+        ),
+    ] = "in-plane-convex/test",
+    live: Annotated[bool, typer.Option("--live", help="On a real clock, each branch in its thread.")] = False,
+    synchronous: Annotated[
+        bool, typer.Option("--synchronous", help="Tracker and policy wait for one another (ablation).")
+    ] = False,
+    forbid: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--forbid", metavar="circle:X,Y,R", help="Keep the tip out, mm of the first frame. Can be repeated."
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Sets one setting of the policy. Can be repeated."),
+    ] = None,
+    tracker_settings: Annotated[
+        list[str] | None,
+        typer.Option("--set-tracker", metavar="NAME=VALUE", help="Sets one setting of the tracker. Can be repeated."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Insert a simulated needle by robot: tracker, policy, safety gate, recording.
+
+    Everything that is ordered passes the gate (SAFETY.md). By default time is simulated, so that a seed gives the same
+    run on every machine, with the branches as fast as on the machine of Zhang et al. 2026. With --live it takes the
+    time it takes. Policy and method vla need ONNX Runtime (pip install 'sonosteer[onnx]'). Without it, use
+    --policy visibility --method auto. Simulation only: nothing here drives a real robot.
+    """
+    from sonosteer.episodes.insertion import InsertionConfig, build_episode
+    from sonosteer.runtime.insertion import Pace
+
+    if seed < 0:
+        raise InputError(f"--seed is {seed}: it must be 0 or more")
+    config = InsertionConfig(
+        policy=policy,
+        mode=parsing.parse_mode(mode),
+        seed=seed,
+        scene=scene,
+        tracker=method,
+        policy_settings=parsing.parse_settings(settings),
+        tracker_settings=parsing.parse_settings(tracker_settings, option="--set-tracker"),
+        pace=Pace(asynchronous=not synchronous),
+        regions=parsing.parse_forbidden(forbid),
+        live=live,
+    )
+    episode = build_episode(config)
+    _prepare(episode)
+    typed = parsing.as_typed(context, "out")
+    with terminal.shown_progress("inserting", quiet=as_json or live) as progress:  # nothing disturbs a live run
+        done, recorder = _carry_out(episode, typed, out, progress)
+        result = done.summary()
+        if not math.isfinite(result["final_error_mm"]):
+            result["final_error_mm"] = None
+        if out is not None:
+            progress("writing the report", 0, 0)
+            _write_results(out, done, result, recorder, typed)
+        if done.run.ended == "interrupted":
+            kept = f"; what was done is in {out}" if out else ""
+            raise InterruptedRunError(f"interrupted after {done.run.time_s:.1f} s{kept}")
+    if as_json:
+        terminal.print_json(result)
+    else:
+        _tell(done, result, episode)
+        if out is not None:
+            terminal.print_files(out, (parsing.RECORDING, "overlay.mp4", "report.html", "summary.json"))
+        terminal.print_notice()
+
+
+def _prepare(episode: Episode) -> None:
+    """Load tracker and policy before anything is written. Raises InputError that says what works without networks."""
+    try:
+        episode.tracker.prepare()
+        episode.policy.prepare()
+    except MissingExtraError as e:
+        raise InputError(f"{e}; without it: {WITHOUT_NETWORKS}") from None
+
+
+def _carry_out(
+    episode: Episode, typed: Mapping[str, Any], out: Path | None, progress: StageProgress
+) -> tuple[EpisodeResult, dict[str, Any]]:
+    """Insert and record. Returns the result, and what the recorder says of itself."""
+    from sonosteer.episodes.insertion import run_episode
+    from sonosteer.recording.run_log import RunLog
+    from sonosteer.recording.tables import make_folder
+
+    live = episode.setup.live
+    frames = 0
+    with ExitStack() as opened:
+        log = None
+        if out is not None:
+            make_folder(out)
+            log = opened.enter_context(RunLog(out / parsing.RECORDING, _configuration(typed, episode), live=live))
+
+        def count(*_: object) -> None:
+            nonlocal frames
+            frames += 1
+            progress("frames", frames, 0)
+
+        done = run_episode(episode, recorder=log, watch=count, button=_button(live))
+        if log is None:
+            return done, {}
+        log.write("/ledger", done.run.time_s, done.run.fates.counts())
+        log.close(done.run.ended)
+    return done, {"failed": log.failed, "pictures_dropped": dict(log.dropped)}
+
+
+def _button(live: bool) -> Button | None:
+    """The terminal's keys, where a live run has a terminal."""
+    from sonosteer.runtime.button import Button, listen
+
+    if not live or not sys.stdin.isatty():
+        return None
+    print("stop: s and Enter; release the stop: r and Enter", file=sys.stderr)
+    button = Button()
+    listen(button, sys.stdin)
+    return button
+
+
+def _configuration(typed: Mapping[str, Any], episode: Episode) -> dict[str, Any]:
+    """All that a replay needs to build tracker, policy and gate again."""
+    from sonosteer.safety.regions import Circle
+
+    setup = episode.setup
+    circles = [r for r in setup.regions if isinstance(r, Circle)]
+    regions = [{"name": r.name, "center_mm": r.center_mm, "radius_mm": r.radius_mm} for r in circles]
+    return {
+        "command": typed,
+        "task": episode.task,
+        "hint": episode.hint,
+        "limits": setup.limits,
+        "regions": regions,
+    }
+
+
+def _write_results(
+    out: Path,
+    done: EpisodeResult,
+    result: Mapping[str, Any],
+    recorder: Mapping[str, Any],
+    typed: Mapping[str, Any],
+) -> None:
+    """Write summary.json, overlay.mp4, insertion.svg and report.html."""
+    from sonosteer.core.config import save_json
+    from sonosteer.episodes.insertion_files import write_insertion_files
+    from sonosteer.recording.summary import versions
+
+    summary = {
+        **result,
+        "ended": done.run.ended,
+        "held_because": dict(done.held_because),
+        "counts": done.run.fates.counts(),
+        "timing": _latency(done),
+        "recorder": recorder,
+        "configuration": typed,
+        "versions": versions(),
+    }
+    save_json(summary, out / "summary.json")
+    title = f"{typed['policy']}, {typed['mode']}, seed {typed['seed']}: {done.outcome.reason}"
+    write_insertion_files(out, done, title=title, summary=summary, recording=out / parsing.RECORDING)
+
+
+def _latency(done: EpisodeResult) -> dict[str, dict[str, float]]:
+    from sonosteer.metrics.latency import percentiles_ms
+
+    return {stage: percentiles_ms(times) for stage, times in done.run.fates.times_ms.items() if times}
+
+
+def _tell(done: EpisodeResult, result: Mapping[str, Any], episode: Episode) -> None:
+    setup = episode.setup
+    word = "reached" if result["success"] else "missed"
+    who = f"{setup.policy}{' (simulated operator)' if setup.policy == 'operator' else ''}"
+    error = "" if result["final_error_mm"] is None else f", tip {result['final_error_mm']:.2f} mm from it"
+    asked = f"{who}, {setup.mode}, seed {setup.seed}"
+    print(f"target {word}: {result['reason']}{error}, {result['time_s']:.1f} s ({asked})")
+    print(f"tracking {result['tracking_hz']:.1f} a second, actions {result['action_hz']:.1f} a second")
+    for stage, t in _latency(done).items():
+        numbers = f"p50 {t['median_ms']:.1f}, p95 {t['p95_ms']:.1f}, p99 {t['p99_ms']:.1f} ms"
+        print(f"capture to {stage:9} {numbers}")
+    counts = done.run.fates.counts()
+    print("frames: " + ", ".join(f"{counts[k]} {k}" for k in ("captured", "used", "late", "dropped", "refused")))
+    for rule, count in result["refused"].items():
+        print(f"refused by the gate: {count} x {rule}")

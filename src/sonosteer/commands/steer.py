@@ -1,0 +1,449 @@
+"""`sonosteer steer predict|fit|plan|run`: steering a flexible bevel-tip needle."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sonosteer.commands import parsing, terminal
+from sonosteer.commands.names import PageCommand, complete
+from sonosteer.commands.parsing import AsJson, Seed
+from sonosteer.core.errors import InputError, InterruptedRunError
+
+if TYPE_CHECKING:
+    from sonosteer.core.geometry import Point
+    from sonosteer.episodes.steering import Insertion
+    from sonosteer.steering.budget import Limited
+    from sonosteer.steering.obstacles import Cuboid, Mask, Sphere
+
+app = typer.Typer(
+    help="Steering a flexible bevel-tip needle.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
+
+PlanText = Annotated[
+    str,
+    typer.Option("--plan", metavar="D:R,...", help="depth_mm:rate_rad_per_mm. Each rate is held until the next depth."),
+]
+Phi0Deg = Annotated[float, typer.Option("--phi0-deg", metavar="DEG", help="Roll of the bevel at the entry.")]
+Tissue = Annotated[
+    str, typer.Option("--tissue", metavar="NAME", help="One of {tissues}.", autocompletion=complete("tissues"))
+]
+DepthMm = Annotated[float, typer.Option("--depth-mm", metavar="MM", help="Inserted length at the target.")]
+TargetYZ = Annotated[str | None, typer.Option("--target", metavar="Y,Z", help="Target off the axis, mm.")]
+ObstacleText = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--obstacle",
+        metavar="KIND:...",
+        help="sphere:DEPTH,Y,Z,RADIUS or box:DEPTH,Y,Z,DEPTH,Y,Z (mm), or mask:FILE (image, not 0: forbidden). "
+        "Can be repeated.",
+    ),
+]
+BudgetDeg = Annotated[
+    float, typer.Option("--budget-deg", metavar="DEG", help="All rotation of the base that is allowed.")
+]
+ControllerSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Sets one setting of the steering controller. Can be repeated."),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aim:
+    """Where the needle shall go, and within what limits: what `plan` and `run` share."""
+
+    tissue: str
+    """Name of the tissue, as in the table of presets."""
+    depth_mm: float
+    """Inserted length at the target, mm. 5 to 190 mm."""
+    target_mm: Point
+    """Target off the insertion axis, y and z in mm."""
+    obstacles: tuple[Sphere | Cuboid | Mask, ...]
+    """What the needle must go round."""
+    budget_deg: float
+    """All rotation of the base that is allowed, deg."""
+    settings: dict[str, Any]
+    """Settings of the controller by name."""
+    seed: int
+    """Seed of everything random."""
+
+    def steerer(self, controller: str, backlash_rad: float = 0.0) -> Limited:
+        """Build the controller within its limits. Raises InputError for a setting that it does not have."""
+        from sonosteer.steering.budget import RollLimits
+        from sonosteer.steering.obstacles import combine_obstacles
+        from sonosteer.steering.table import make_steerer
+
+        try:
+            return make_steerer(
+                controller,
+                tissue=self.tissue,
+                depth_mm=self.depth_mm,
+                target_mm=self.target_mm,
+                obstacles=combine_obstacles(self.obstacles, self.depth_mm),
+                limits=RollLimits(math.radians(self.budget_deg)),
+                backlash_rad=backlash_rad,
+                seed=self.seed,
+                **self.settings,
+            )
+        except TypeError as e:
+            raise InputError(f"--set: {str(e).rpartition(') ')[2]} (controller {controller})") from None
+
+
+def _aim(
+    *,
+    tissue: str,
+    depth_mm: float,
+    target: str | None,
+    obstacle: list[str] | None,
+    budget_deg: float,
+    settings: list[str] | None,
+    seed: int,
+) -> Aim:
+    """What was typed, read and checked."""
+    from sonosteer.steering.obstacles import parse_obstacle
+    from sonosteer.steering.transient import TRANSIENT_PRESETS
+
+    if not (math.isfinite(budget_deg) and budget_deg >= 0):
+        raise InputError(f"--budget-deg {budget_deg}: give all the rotation that is allowed, in degrees")
+    if tissue not in TRANSIENT_PRESETS:
+        raise InputError(f"--tissue: there is no tissue {tissue!r}; there are: {', '.join(TRANSIENT_PRESETS)}")
+    if not 5.0 <= depth_mm <= 190.0:
+        raise InputError(f"--depth-mm {depth_mm:g}: 5 to 190 mm can be inserted (a needle of 200 mm)")
+    return Aim(
+        tissue=tissue,
+        depth_mm=depth_mm,
+        target_mm=parsing.parse_target(target),
+        obstacles=tuple(parse_obstacle(o) for o in obstacle or ()),
+        budget_deg=budget_deg,
+        settings=parsing.parse_settings(settings),
+        seed=seed,
+    )
+
+
+# -- predict, fit --------------------------------------------------------------------------------------------
+
+
+@app.command(
+    "predict",
+    cls=PageCommand,
+    epilog="Example: sonosteer steer predict --curvature 0.001 --plan 0:0,30:0.05,80:-0.02 --depth-mm 120",
+)
+def predict_command(
+    curvature: Annotated[float, typer.Option("--curvature", metavar="K", help="Curvature of the path in 1/mm.")],
+    depth_mm: Annotated[float, typer.Option("--depth-mm", metavar="MM", help="Inserted length in mm.")],
+    theta0_deg: Annotated[
+        float, typer.Option("--theta0-deg", metavar="DEG", help="Angle to the insertion axis at the entry.")
+    ] = 0.0,
+    phi0_deg: Phi0Deg = 0.0,
+    plan: PlanText = "0:0",
+    as_json: AsJson = False,
+) -> None:
+    """Say where the bicycle model of Carriere et al. 2019 ends under a plan of rotations."""
+    import numpy as np
+
+    from sonosteer.needle.bicycle import Bicycle
+
+    if not all(map(math.isfinite, (curvature, theta0_deg, phi0_deg, depth_mm))) or not depth_mm >= 0:
+        raise InputError("steer predict: curvature, angles and depth must be numbers, and the depth not below 0")
+    needle = Bicycle(curvature, math.radians(theta0_deg), math.radians(phi0_deg))
+    end = needle.path(parsing.parse_plan(plan), np.array([depth_mm]))[0].tolist()
+    _tell(dict(zip(("x_mm", "y_mm", "z_mm", "theta_rad", "phi_rad"), end, strict=True)), as_json=as_json)
+
+
+@app.command("fit", cls=PageCommand, epilog="Example: sonosteer steer fit path.csv --plan 0:0,30:0.05 --json")
+def fit_command(
+    path: Annotated[
+        Path, typer.Argument(metavar="CSV", help="Table depth_mm,y_mm,z_mm. Empty positions are left out.")
+    ],
+    plan: PlanText = "0:0",
+    phi0_deg: Phi0Deg = 0.0,
+    fit_phi0: Annotated[bool, typer.Option("--fit-phi0", help="Fit the roll of the bevel, too.")] = False,
+    noise_mm: Annotated[
+        float, typer.Option("--noise-mm", metavar="MM", help="Expected standard deviation of a position.")
+    ] = 0.15,
+    as_json: AsJson = False,
+) -> None:
+    """Fit curvature and entry angle to where the tip was seen, with a posterior deviation for each."""
+    from sonosteer.steering.fit import fit_needle, read_tip_measurements
+
+    if not math.isfinite(phi0_deg):
+        raise InputError(f"--phi0-deg {phi0_deg}: give the roll of the bevel in degrees")
+    found = fit_needle(
+        read_tip_measurements(path),
+        parsing.parse_plan(plan),
+        math.radians(phi0_deg),
+        fit_phi0=fit_phi0,
+        noise_mm=noise_mm,
+    )
+    _tell(dataclasses.asdict(found), as_json=as_json)
+
+
+def _tell(numbers: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        terminal.print_json(numbers)
+    else:
+        terminal.print_numbers(numbers)
+
+
+# -- plan ----------------------------------------------------------------------------------------------------
+
+
+@app.command(
+    "plan",
+    cls=PageCommand,
+    epilog="Example: sonosteer steer plan --tissue porcine --target 3,-1 --obstacle sphere:70,0,0,1 --out plan",
+)
+def plan_command(
+    tissue: Tissue = "porcine",
+    depth_mm: DepthMm = 120.0,
+    target: TargetYZ = None,
+    obstacle: ObstacleText = None,
+    curvature: Annotated[
+        float | None, typer.Option("--curvature", metavar="K", help="Believed beforehand, 1/mm.")
+    ] = None,
+    budget_deg: BudgetDeg = 540.0,
+    settings: ControllerSettings = None,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder for plan.json and a picture of the reach.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Plan the turns before an insertion, around obstacles to a target; or answer that there is no safe path."""
+    from sonosteer.core.config import save_json
+    from sonosteer.recording.tables import make_folder
+
+    aim = _aim(
+        tissue=tissue,
+        depth_mm=depth_mm,
+        target=target,
+        obstacle=obstacle,
+        budget_deg=budget_deg,
+        settings=settings,
+        seed=seed,
+    )
+    planner: Any = aim.steerer("moves").controller
+    if curvature is not None:
+        if not 1e-5 <= curvature <= 0.02:
+            raise InputError(f"--curvature {curvature}: 0.00001 to 0.02 per mm is possible")
+        planner = dataclasses.replace(planner, model=dataclasses.replace(planner.model, curvature_per_mm=curvature))
+    state = planner.plan_ahead()
+    made = sorted((float(e), float(a)) for e, a in zip(state.depths, state.turns, strict=True) if a != 0.0)
+    safe = not state.lack_mm > 0.0
+    line = planner.planned_path(state)
+    result: dict[str, Any] = {
+        "safe": safe,
+        "answer": "plan found" if safe else "no safe path",
+        "moves": [{"depth_mm": round(e, 3), "turn_deg": round(math.degrees(a), 2)} for e, a in made],
+        "total_rotation_deg": round(math.degrees(sum(abs(a) for _, a in made)), 2),
+        "miss_mm": state.miss_mm,
+        "miss_sd_mm": state.miss_sd_mm,
+        "clearance_mm": None,
+        "target_mm": list(aim.target_mm),
+        "depth_mm": aim.depth_mm,
+        "tissue": aim.tissue,
+        "seed": aim.seed,
+    }
+    if planner.obstacles.present:
+        result["clearance_mm"] = float(planner.obstacles.clearance_mm(line).min()) - planner.needle_mm
+    if out is not None:
+        make_folder(out)
+        _draw_reach(out / "plan.svg", planner, line, aim)
+        save_json(result, out / "plan.json")
+    if as_json:
+        terminal.print_json(result)
+        return
+    print(result["answer"])
+    for e, a in made:
+        print(f"  at {e:6.1f} mm turn the tip by {math.degrees(a):7.1f} deg")
+    terminal.print_numbers({k: result[k] for k in ("total_rotation_deg", "miss_mm", "miss_sd_mm", "clearance_mm")})
+
+
+def _draw_reach(path: Path, planner: Any, line: Any, aim: Aim) -> None:
+    """Draw where the needle can get, the planned path and the obstacles."""
+    import numpy as np
+
+    from sonosteer.steering.reach import hull, sample_reach
+    from sonosteer.viz.plots import standalone
+    from sonosteer.viz.steering_plots import plot_reach
+
+    ends, free = sample_reach(planner, np.random.default_rng(aim.seed))
+    outline = None
+    if planner.obstacles.present:
+        field = planner.obstacles
+        depth = field.origin_mm[0] + field.step_mm * np.arange(field.field.shape[0])
+        across = field.origin_mm[1] + field.step_mm * np.arange(field.field.shape[1])
+        outline = (depth, across, field.field.min(axis=2))
+    path.write_text(standalone(plot_reach(hull(ends), ends[free], aim.target_mm, line, outline)))
+
+
+# -- run -----------------------------------------------------------------------------------------------------
+
+
+@app.command("run", cls=PageCommand, epilog="Example: sonosteer steer run --tissue porcine --seed 1 --out run --json")
+def run_command(
+    tissue: Tissue = "porcine",
+    bevel_force: Annotated[
+        str | None,
+        typer.Option(
+            "--bevel-force",
+            metavar="NAME",
+            help="How strongly the bevel pulls: {bevel-forces}. Default: middle.",
+            autocompletion=complete("bevel-forces"),
+        ),
+    ] = None,
+    recipe: Annotated[str | None, typer.Option("--recipe", metavar="NAME", hidden=True)] = None,
+    controller: Annotated[
+        str,
+        typer.Option(
+            "--controller",
+            metavar="NAME",
+            help="Who steers: {controllers}.",
+            autocompletion=complete("controllers"),
+        ),
+    ] = "moves",
+    depth_mm: DepthMm = 120.0,
+    target: TargetYZ = None,
+    obstacle: ObstacleText = None,
+    budget_deg: BudgetDeg = 540.0,
+    points: Annotated[bool, typer.Option("--points", help="Tip's place with 0.15 mm of noise, no images.")] = False,
+    breathing_mm: Annotated[float, typer.Option("--breathing-mm", metavar="MM", help="Motion of the tissue.")] = 0.0,
+    breath_signal: Annotated[bool, typer.Option("--breath-signal", help="A respiratory signal is measured.")] = False,
+    settings: ControllerSettings = None,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder for insertion.csv, a figure and summary.json.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Steer one simulated insertion from axial images: a hand pushes, the probe follows the tip, the base is rolled."""
+    from sonosteer.recording.tables import make_folder
+
+    if breathing_mm > 0 and not breath_signal:
+        raise InputError(
+            "steer run: with breathing the tip moves along with the tissue, and images alone cannot tell it from a "
+            "deflection; give the respiratory signal (--breath-signal), or hold the breath (--breathing-mm 0)"
+        )
+    pull = _bevel_force(bevel_force, recipe)
+    aim = _aim(
+        tissue=tissue,
+        depth_mm=depth_mm,
+        target=target,
+        obstacle=obstacle,
+        budget_deg=budget_deg,
+        settings=settings,
+        seed=seed,
+    )
+    if breathing_mm > 0 and controller == "moves":
+        aim = dataclasses.replace(aim, settings={**aim.settings, "breathing": True})
+    with terminal.shown_progress("steering", quiet=as_json) as progress:
+        run = _SteeringRun(aim, controller, pull, points=points, breathing_mm=breathing_mm)
+        if out is not None:
+            make_folder(out)
+        result, done = run.carry_out(breath_signal=breath_signal)
+        if out is not None:
+            progress("writing the report", 0, 0)
+            _write_results(out, done, result, aim)
+        if done.ended == "interrupted":
+            kept = f"; what was done is in {out}" if out else ""
+            raise InterruptedRunError(f"interrupted at {result['depth_mm']:.1f} mm{kept}")
+    if as_json:
+        terminal.print_json(result)
+        return
+    print(f"{done.ended}: {aim.tissue}, {pull}, seed {aim.seed}, controller {controller}")
+    shown = ("final_deflection_mm", "mean_deflection_mm", "max_deflection_mm", "total_rotation_deg", "depth_mm")
+    terminal.print_numbers({k: result[k] for k in shown})
+
+
+def _bevel_force(bevel_force: str | None, recipe: str | None) -> str:
+    """How strongly the bevel pulls. --recipe is the old name of the option."""
+    from sonosteer.sim.steering_scenes import RECIPES
+
+    if bevel_force is not None and recipe is not None:
+        raise InputError("--recipe is the old name of --bevel-force: give one of the two")
+    asked = bevel_force or recipe or "middle"
+    if asked not in RECIPES:
+        option = "--recipe" if bevel_force is None else "--bevel-force"
+        raise InputError(f"{option}: there is no recipe {asked!r}; there are: {', '.join(RECIPES)}")
+    return asked
+
+
+class _SteeringRun:
+    """One simulated insertion with everything that it needs."""
+
+    def __init__(self, aim: Aim, controller: str, pull: str, *, points: bool, breathing_mm: float) -> None:
+        from sonosteer.episodes.steering import DEVICE
+        from sonosteer.sim.steering_scenes import steering_scene
+        from sonosteer.trackers.table import make_tracker
+
+        self.aim, self.controller, self.pull, self.points = aim, controller, pull, points
+        self.steerer = aim.steerer(controller, DEVICE.roll_backlash_rad)
+        self.scene = steering_scene(aim.tissue, pull, aim.seed, depth_mm=aim.depth_mm, breathing_mm=breathing_mm)
+        self.tracker = None if points else make_tracker("axial")
+        self.steerer.prepare()
+        if self.tracker is not None:
+            self.tracker.prepare()
+
+    def carry_out(self, *, breath_signal: bool) -> tuple[dict[str, Any], Insertion]:
+        """Insert. Returns the numbers and what happened."""
+        from sonosteer.core.clock import RealClock
+        from sonosteer.episodes.steering import DEVICE, errors, insert
+        from sonosteer.metrics.latency import percentiles_ms
+        from sonosteer.recording.summary import versions
+        from sonosteer.runtime.ledger import Ledger
+        from sonosteer.sim.world import World
+
+        aim, ledger, steerer = self.aim, Ledger(), self.steerer
+        world = World(self.scene, DEVICE)
+        done = insert(world, steerer, RealClock(), ledger, tracker=self.tracker, breath_known=breath_signal)
+        path = done.path()
+        error = errors(path, aim.depth_mm, aim.target_mm)
+        result = {
+            "final_deflection_mm": error.final_mm,
+            "mean_deflection_mm": error.mean_mm,
+            "max_deflection_mm": error.max_mm,
+            "total_rotation_deg": math.degrees(done.rotation_rad),
+            "depth_mm": float(path[-1, 0]),
+            "ended": done.ended,
+            "warned": done.warned,
+            "tissue": aim.tissue,
+            "recipe": self.pull,
+            "controller": self.controller,
+            "seed": aim.seed,
+            "budget_deg": aim.budget_deg,
+            "sight": "points" if self.points else "images",
+            "timing_ms": {stage: percentiles_ms(times) for stage, times in ledger.times_ms.items() if times},
+            "frames": len(done.rows),
+            "versions": versions(),
+        }
+        if aim.obstacles:
+            planner: Any = steerer.controller
+            result["clearance_mm"] = float(planner.obstacles.clearance_mm(path).min()) - planner.needle_mm
+        return result, done
+
+
+def _write_results(out: Path, done: Insertion, result: dict[str, Any], aim: Aim) -> None:
+    """Write insertion.csv, summary.json and insertion.svg."""
+    import numpy as np
+
+    from sonosteer.core.config import save_json
+    from sonosteer.episodes.steering import FIELDS
+    from sonosteer.recording.tables import LineWriter
+    from sonosteer.viz.plots import standalone
+    from sonosteer.viz.steering_plots import plot_insertion
+
+    with LineWriter(out / "insertion.csv") as table:
+        table.line(",".join(FIELDS))
+        for row in done.rows:
+            table.line(",".join("" if math.isnan(v) else f"{v:.5f}" for v in row))
+    save_json(result, out / "summary.json")
+    seen = np.stack([done.column(n) for n in ("depth_mm", "seen_y_mm", "seen_z_mm")], 1)
+    title = f"{result['tissue']}, {result['recipe']}, seed {result['seed']}: {result['ended']}"
+    ordered = (done.column("depth_mm"), done.column("ordered_rad"))
+    figure = plot_insertion(done.path(), seen, ordered, aim.target_mm, aim.depth_mm, title)
+    (out / "insertion.svg").write_text(standalone(figure))

@@ -1,0 +1,152 @@
+"""What a command says while it works and when it is done: progress on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sonosteer.core.errors import InterruptedRunError
+from sonosteer.core.notice import NOT_A_DEVICE
+from sonosteer.core.progress import StageProgress
+
+QUICK_RUN = "A quick run: too few trials to conclude from."
+EVERY_S = 10.0  # chosen: a line often enough to see that work goes on, and seldom enough for a log
+
+# -- progress ------------------------------------------------------------------------------------------------
+
+
+class PlainLines:
+    """Progress for a pipe or a log file: a line every ten seconds and one at the end, without control characters."""
+
+    def __init__(
+        self,
+        what: str,
+        write: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._what, self._write, self._now_s = what, write, now_s
+        self._began_s = self._said_s = now_s()
+        self._last = ""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Note how far a stage is. A total of 0 is not known."""
+        count = f"{done} of {total}" if total else str(done) if done else ""
+        self._last = ", ".join(filter(None, (stage, count)))
+        if self._now_s() - self._said_s >= EVERY_S:
+            self._say(self._last)
+
+    def finish(self) -> None:
+        """Say that the work is done."""
+        self._say("done")
+
+    def _say(self, text: str) -> None:
+        self._said_s = self._now_s()
+        self._write(f"{self._what}: {text} ({self._said_s - self._began_s:.0f} s)")
+
+
+@contextmanager
+def shown_progress(what: str, *, quiet: bool) -> Iterator[StageProgress]:
+    """Show how far work is: a bar on a terminal, plain lines elsewhere, nothing if quiet."""
+    if quiet:
+        yield lambda stage, done, total: None
+    elif sys.stderr.isatty():
+        with _bar(what) as progress:
+            yield progress
+    else:
+        lines = PlainLines(what)
+        yield lines
+        lines.finish()
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[StageProgress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task, shown = bar.add_task(what, total=None), ""
+
+        def progress(stage: str, done: int, total: int) -> None:
+            nonlocal task, shown
+            if stage != shown:  # a new stage begins its own count and its own estimate of the time left
+                bar.remove_task(task)
+                task, shown = bar.add_task(f"{what}: {stage}", total=total or None), stage
+            bar.update(task, completed=done, total=total or None)
+
+        yield progress
+
+
+@contextmanager
+def interruptible(kept: str) -> Iterator[None]:
+    """Turn Ctrl-C into an InterruptedRunError that says what is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedRunError(f"interrupted; {kept}") from None
+
+
+# -- results -------------------------------------------------------------------------------------------------
+
+
+def print_json(result: Any) -> None:
+    """Print one JSON object. NaN is refused, since JSON has none."""
+    from sonosteer.core.config import to_dict
+
+    print(json.dumps(to_dict(result), allow_nan=False))
+
+
+def print_notice() -> None:
+    """Print what this software is not."""
+    print(NOT_A_DEVICE)
+
+
+def print_numbers(result: Mapping[str, Any]) -> None:
+    """Print a line for every number that is known, and the notice."""
+    for key, value in result.items():
+        if value is not None:
+            print(f"{key:22} {value:.6g}")
+    print_notice()
+
+
+def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print a table. Brackets in its cells are text, not markup."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*columns, title=escape(title), title_justify="left")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    Console().print(table)
+
+
+def print_files(out: Path, names: Iterable[str]) -> None:
+    """Print where results are, a line for every file."""
+    for name in names:
+        print(f"  {out / name}")
+
+
+def tell_tracked(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> None:
+    """Say how a clip was tracked and where the results are."""
+    if as_json:
+        print_json(summary)
+        return
+    counts = summary["counts"]
+    print(
+        f"{counts['frames']} frames: {counts['tracking']} tracking, {counts['coasting']} coasting, "
+        f"{counts['lost']} lost, {counts['dropped']} dropped"
+    )
+    error = summary["error"]
+    if error and error["mean_mm"] is not None:
+        print(f"tip error {error['mean_mm']:.2f} mm mean, {error['p95_mm']:.2f} mm at 95 % against the truth")
+    timing = summary["timing"].get("track")
+    if timing:
+        print(f"tracking took {timing['median_ms']:.2f} ms a frame (p99 {timing['p99_ms']:.2f} ms)")
+    print_files(out, ("report.html", "overlay.mp4", "tips.csv", "summary.json"))
+    print_notice()

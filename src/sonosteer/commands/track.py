@@ -1,0 +1,137 @@
+"""`sonosteer track`: the needle's tip in every frame of a clip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sonosteer.commands import parsing, terminal
+from sonosteer.commands.names import PageCommand, complete
+from sonosteer.commands.parsing import AsJson, Frames, Seed, SpacingMm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sonosteer.core.protocols import Source, Tracker
+    from sonosteer.core.types import Truth
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command(cls=PageCommand, epilog="Example: sonosteer track clip.mp4 --spacing-mm 0.0355 --out results")
+def track_command(
+    context: typer.Context,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="Video, folder of PNG/JPEG, .mha/.nrrd sequence, DICOM cine, or sim:SETUP."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", help="Folder for tips.csv, overlay.mp4, report.html, summary.json."),
+    ],
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            metavar="NAME",
+            help="Tracking method: {methods}.",
+            autocompletion=complete("methods"),
+        ),
+    ] = "auto",
+    spacing_mm: SpacingMm = None,
+    angle_deg: Annotated[
+        str | None,
+        typer.Option(
+            "--angle-deg",
+            metavar="LO:HI",
+            help="Expected direction from entry to tip, 0 to 180 from image +x downwards: "
+            "30:40 from the left, 140:150 from the right.",
+        ),
+    ] = None,
+    enters: Annotated[
+        str | None,
+        typer.Option("--enters", metavar="left|right|top", help="Side of the image the needle comes from."),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--start", metavar="X,Y", help="Tip in the first frame, in pixels (a click).")
+    ] = None,
+    velocity_mm_s: Annotated[
+        str | None,
+        typer.Option(
+            "--velocity-mm-s",
+            metavar="V|CSV",
+            help="Measured insertion speed in mm/s, or a CSV file time_s,velocity_mm_s (for kfv, kfv+f, pfv, pfv+f).",
+        ),
+    ] = None,
+    frames: Frames = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option("--truth", metavar="CSV", help="truth.csv to compare with in the report (sim: brings its own)."),
+    ] = None,
+    seed: Seed = 0,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="TOML", help="File with settings of the method, named as in --set."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Sets one setting of the tracking method. Can be repeated."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Track the needle's tip through a clip.
+
+    Writes tips.csv (a row for every frame), overlay.mp4, report.html and summary.json.
+    """
+    from sonosteer.episodes.clip_tracking import ClipJob, check_clip, track_into_folder
+    from sonosteer.recording.tables import make_folder
+    from sonosteer.sources.opening import open_source
+    from sonosteer.sources.velocity import WithVelocity
+
+    velocity = parsing.parse_velocity(velocity_mm_s)
+    spacing = parsing.parse_spacing(spacing_mm)
+    first, stop = parsing.parse_frames(frames)
+    hint = parsing.parse_hint(angle_deg, enters, start)
+    tracker = _tracker(method, settings, config)
+    tracker.start(hint)  # a hint that is not enough is refused before anything is written
+    clip = open_source(source, spacing=spacing, seed=seed)
+    check_clip(clip.info, first)
+    job = ClipJob(
+        source=clip,
+        feed=clip if velocity is None else WithVelocity(clip, velocity),
+        tracker=tracker,
+        hint=hint,
+        out=out,
+        truth_of=_truth_of(clip, truth),
+        name=Path(source).name,
+        method=method,
+        seed=seed,
+        options=parsing.as_typed(context),
+        start=first,
+        stop=stop,
+    )
+    make_folder(out)
+    with terminal.shown_progress("tracking", quiet=as_json) as progress:
+        summary = track_into_folder(job, progress)
+    terminal.tell_tracked(out, summary, as_json=as_json)
+
+
+def _tracker(method: str, settings: list[str] | None, config: Path | None) -> Tracker[Any]:
+    """The method with its settings: defaults, then --config, then --set."""
+    from sonosteer.core.config import load_toml
+    from sonosteer.trackers.table import make_tracker
+
+    return make_tracker(method, **parsing.nested(parsing.parse_settings(settings), load_toml(config) if config else {}))
+
+
+def _truth_of(clip: Source, truth: Path | None) -> Callable[[int], Truth | None]:
+    """The truth of a frame: of the simulation, or of the table that was named."""
+    from sonosteer.recording.truths import read_truth
+    from sonosteer.sources.simulated import SimulatedSource
+
+    known = {t.frame_index: t for t in read_truth(truth)} if truth else {}
+    return clip.truth if isinstance(clip, SimulatedSource) else known.get

@@ -1,0 +1,61 @@
+"""What people look at after a recorded insertion: overlay.mp4, insertion.svg and report.html, from its recording."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sonosteer.core.arrays import U8
+from sonosteer.core.protocols import SourceInfo
+from sonosteer.core.types import Lost
+from sonosteer.episodes.insertion import EpisodeResult
+from sonosteer.recording.clips import open_clip
+from sonosteer.recording.run_reader import RunReader
+from sonosteer.viz.insertion_overlay import draw_insertion
+from sonosteer.viz.insertion_plots import speed_and_visibility
+from sonosteer.viz.insertion_report import write_insertion_report
+from sonosteer.viz.plots import standalone
+
+SHOWN = 12  # chosen: as many pictures as fit one screen of the report
+
+
+def write_insertion_files(
+    out: Path, done: EpisodeResult, *, title: str, summary: Mapping[str, Any], recording: Path
+) -> None:
+    """Write the figure, the overlay and the report of an insertion."""
+    rows = np.array(done.run.rows, np.float64).reshape(-1, 7)
+    figure = speed_and_visibility(rows, done.errors_mm, title) if len(rows) else ""
+    if figure:
+        (out / "insertion.svg").write_text(standalone(figure))
+    sheet = _write_overlay(out / "overlay.mp4", done, RunReader(recording))
+    write_insertion_report(out / "report.html", title, summary, figure, sheet)
+
+
+def _write_overlay(path: Path, done: EpisodeResult, recorded: RunReader) -> Sequence[tuple[str, U8]]:
+    """Draw every recorded frame. Returns a dozen of the pictures with captions."""
+    estimates = {m.what["estimate"].frame_index: m.what["estimate"] for m in recorded.messages("/estimate")}
+    observed = {m.what["observation"].frame_index: m.what["observation"] for m in recorded.messages("/decision")}
+    truths = {t.frame_index: t for t in done.truths}
+    total = max(len(truths), 1)
+    kept = {round(i * (total - 1) / (SHOWN - 1)) for i in range(SHOWN)}
+    clip, sheet, last = None, [], None
+    for frame in recorded.frames():
+        if clip is None:
+            info = SourceInfo("insertion", "simulated", frame.size_px, None, None, frame.spacing)
+            clip = open_clip(path, info)
+        last = estimates.get(frame.index, last)
+        estimate = last or Lost(frame.index, frame.time_s, "not tracked yet")
+        truth = truths.get(frame.index)
+        probe = (0.0, 0.0, 0.0) if truth is None else truth.probe_mm
+        picture = draw_insertion(frame, estimate, done.task.target_at(probe), truth)
+        clip.add(picture, frame.time_s)
+        if frame.index in kept:
+            seen = observed.get(frame.index)
+            speed = "" if seen is None else f", {seen.robot_state.speed_mm_s:.1f} mm/s"
+            sheet.append((f"{frame.time_s:.2f} s{speed}", picture))
+    if clip is not None:
+        clip.close()
+    return sheet
