@@ -143,3 +143,14 @@ def test_percentiles_of_times():
     assert (got["median_ms"], got["max_ms"]) == (50.5, 100)
     assert got["p95_ms"] < got["p99_ms"]
     assert percentiles_ms([]) == {}
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 19, 20])
+def test_an_interval_that_cannot_be_had_is_null(n):
+    assert block_bootstrap_ci(np.random.default_rng(n).normal(1.0, 0.3, n)) is None
+
+
+def test_an_interval_is_never_of_zero_width():
+    assert block_bootstrap_ci(np.full(50, 0.7)) is None
+    low, high = block_bootstrap_ci(np.random.default_rng(0).normal(1.0, 0.3, 21))
+    assert low < high

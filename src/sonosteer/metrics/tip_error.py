@@ -166,7 +166,8 @@ def summarise(e: TipErrors) -> dict[str, Any]:
     known = e.inside_95[~np.isnan(e.inside_95)]
     out["coverage_95"] = float(known.mean()) if len(known) else None
     distance = e.distance_mm
-    out["mean_ci95_mm"] = None if distance is None or n < 2 else block_bootstrap_ci(distance)
+    interval = None if distance is None else block_bootstrap_ci(distance)
+    out["mean_ci95_mm"] = None if interval is None else list(interval)
     for name, mask in (("visible", e.visible), ("hidden", ~e.visible)):
         chosen = None if distance is None else distance[mask]
         some = chosen is not None and len(chosen) > 0
@@ -193,11 +194,18 @@ def _statistics(unit: str, along: F64 | None, across: F64 | None, n: int) -> Map
     return {f"{key}_{unit}": float(v) for key, v in zip(keys, values, strict=True)}
 
 
-def block_bootstrap_ci(values: F64, *, block: int = 20, draws: int = 1000, seed: int = 0) -> list[float]:
-    """95 % interval of the mean by a moving-block bootstrap: neighbouring frames are not independent."""
+def block_bootstrap_ci(
+    values: F64, *, block: int = 20, draws: int = 1000, seed: int = 0
+) -> tuple[float, float] | None:
+    """95 % interval of the mean by a moving-block bootstrap: neighbouring frames are not independent.
+
+    None where it cannot be had: for no more values than one block, and for values that are all alike.
+    """
     n = len(values)
-    block = min(block, n)
+    if n <= block:
+        return None
     rng = np.random.default_rng(seed)
     starts = rng.integers(0, n - block + 1, (draws, -(-n // block)))
     index = (starts[..., None] + np.arange(block)).reshape(draws, -1)[:, :n]
-    return [float(v) for v in np.percentile(values[index].mean(1), [2.5, 97.5])]
+    low, high = (float(v) for v in np.percentile(values[index].mean(1), [2.5, 97.5]))
+    return (low, high) if low < high else None
