@@ -55,7 +55,7 @@ def test_the_best_place_is_the_best_of_all(seed, prior):
     found = match.best_gain(V, P, ORDER, rows, bound, 5.0, prior)
     assert score[found[:2]] == pytest.approx(score.max(), abs=1e-3)
     assert found[2] == pytest.approx(gain[found[:2]], abs=1e-3)
-    least = match.least_difference(V, P, ORDER)
+    least = match.min_difference(V, P, ORDER)
     difference = np.abs(patches - P).sum((2, 3))
     assert difference[least[:2]] == pytest.approx(difference.min(), abs=1e-3)
 

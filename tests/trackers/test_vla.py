@@ -13,7 +13,7 @@ from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Frame, Hint, Lost, TipEstimate, Track
 from sonosteer.imaging.crops import crop, step_of
 from sonosteer.imaging.shaft_direction import ray_contrast
-from sonosteer.inference.tip_network import Answer
+from sonosteer.inference.tip_network import TipReply
 from sonosteer.sim.scenes import make_scene
 from sonosteer.sim.world import World
 from sonosteer.sources.opening import open_source
@@ -40,7 +40,7 @@ class BrightSpots:
         centre = np.stack([x * 8 + k % 8 + 0.5, y * 8 + k // 8 + 0.5], 1) / 80
         score = (cells.max(1) / 255.0) ** 2
         one = np.ones(100, np.float32)
-        return Answer(score.astype(np.float32), score.astype(np.float32), 0.01 * one, centre, 0.2 * np.ones((100, 2)))
+        return TipReply(score.astype(np.float32), score.astype(np.float32), 0.01 * one, centre, 0.2 * np.ones((100, 2)))
 
 
 def image(*spots, size=200, level=0):

@@ -1,15 +1,15 @@
-"""The needle's axis: Algorithms 1 and 2 of Paper T.
+"""Finds the needle's axis by trying angles, coarse first, then fine.
 
-Source: Mathiassen et al. 2017 (full reference in `rays.py`), Section II-A.
+Source: Mathiassen et al. 2017 (full reference in `rays.py`), Section II-A, Algorithms 1 and 2.
 
 | symbol | name here | unit |
 | --- | --- | --- |
-| theta_k | `slopes`, tangents of the trial angles relative to the region's own angle | - |
+| theta_k | `slopes`, tangents of the trial angles relative to the region's own angle | no unit |
 | H(b), H_S(b) | histogram of the scores over y, plain and smoothed | grey levels |
-| N_bins | `(2 half + 1) / bin_px` | - |
+| N_bins | `(2 half + 1) / bin_px` | no unit |
 | p_p | `offset`, mean position of the axis across the needle | px |
 
-Departs from the paper: see `rays.py`. N_bins and w_max are not published; ours are `AxisSearch`'s defaults.
+Departs from the paper: see `rays.py`. N_bins and w_max are not published. The defaults of `AxisSearch` are chosen here.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ from sonosteer.core.arrays import F32, U8
 from sonosteer.imaging.rays import across_sign, ray_scores, sample_rays
 from sonosteer.imaging.scratch import Scratch
 
+#: most rays that a search casts. chosen: 48 rays, 45 px apart, span more than 200 mm at 0.10 mm/px
 MAX_RAYS = 48
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 def axis_search_step(S: F32, n_rays: int, bin_px: int, H: F32) -> tuple[float, float]:
-    """Lines 14 to 31 of Algorithm 1: (p_p relative to the middle of the rays in px, H_max)."""
+    """Algorithm 1, lines 14 to 31. Returns (p_p relative to the middle of the rays in px, H_max)."""
     size = S.shape[1]
     bins = size // bin_px
-    for b in range(bins):
+    for b in range(bins):  # lines 15 to 21: histogram
         H[b] = 0.0
     for k in range(n_rays):
         for b in range(bins):
@@ -42,7 +43,7 @@ def axis_search_step(S: F32, n_rays: int, bin_px: int, H: F32) -> tuple[float, f
                 total += S[k, y]
             H[b] += total
     best, b_max = np.float32(-1e30), 0
-    for b in range(bins):
+    for b in range(bins):  # lines 22 to 26: smoothed, and its largest bin
         smooth = H[b]
         if b > 0:
             smooth += np.float32(0.5) * H[b - 1]
@@ -52,7 +53,7 @@ def axis_search_step(S: F32, n_rays: int, bin_px: int, H: F32) -> tuple[float, f
             best, b_max = smooth, b
     first, last = max(0, (b_max - 3) * bin_px), min(size, (b_max + 4) * bin_px)
     mean = 0.0
-    for k in range(n_rays):
+    for k in range(n_rays):  # lines 27 to 31: the best point of each ray near that bin, and their mean
         y_best = first
         for y in range(first + 1, last):
             if S[k, y] > S[k, y_best]:
@@ -75,7 +76,7 @@ def try_angles(
     S: F32,
     H: F32,
 ) -> tuple[int, float, float]:
-    """One pass of Algorithm 2 over `slopes`: (index of the best, its p_p in px, its H_max per ray)."""
+    """One pass of Algorithm 2 over `slopes`. Returns (index of the best, its p_p in px, its H_max per ray)."""
     best, offset, index = -1e30, 0.0, 0
     for t in range(slopes.shape[0]):
         ray_scores(region, rays_px, n_rays, s, w, half, slopes[t], R, S)
@@ -87,9 +88,9 @@ def try_angles(
 
 @njit(cache=True, nogil=True)
 def adapt_rays(length_px: float, first_px: float, rays_px: F32) -> int:
-    """Place the rays for a needle of `length_px` (line 3 of Algorithm 1, Section III-B); return their number.
+    """Place the rays for a needle of `length_px` (Algorithm 1, line 3; Section III-B). Returns their number.
 
-    12 rays; closer than 20 px together: fewer, at least 3; further than 45 px apart: more.
+    There are 12 rays. If they were closer than 20 px, there are fewer, at least 3. If farther than 45 px, more.
     """
     span = max(length_px - first_px, 1.0)
     n = 12
@@ -105,37 +106,42 @@ def adapt_rays(length_px: float, first_px: float, rays_px: F32) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A straight axis: its direction and the mean of the points on it that the rays found.
-
-    along_px: distance of that point from the anchor along the axis. score: H_max per ray, grey levels.
-    """
+    """A straight axis, by its direction and one point."""
 
     angle_rad: float
+    """Direction from the entry to the tip, rad."""
     point_px: tuple[float, float]
+    """Mean of the points on the axis that the rays found, px."""
     along_px: float
+    """Distance of that point from the anchor along the axis, px."""
     score: float
+    """H_max per ray, grey levels."""
 
 
 @dataclass(frozen=True)
 class AxisSearch:
-    """Parameters and workspace of Algorithms 1 and 2. Lengths in px at 0.10 mm/px.
-
-    half_px 48: the rays are 97 px long. s_px 9: averaging on each side. coarse and fine step: 1 and 0.1 deg.
-    """
+    """Parameters and workspace of Algorithms 1 and 2. Lengths are px at 0.10 mm/px."""
 
     half_px: int = 48
+    """Half length of a ray, px: rays are 97 px long, as published."""
     s_px: int = 9
-    w_px: int = 4  # ours
-    bin_px: int = 1  # ours: N_bins = 97
-    first_ray_px: float = 12.0  # ours: clear of the border
+    """s: pixels averaged on each side of a ray, px."""
+    w_px: int = 4  # chosen: w_max + 1, not published
+    """w: half width of the window across the needle, px."""
+    bin_px: int = 1  # chosen: N_bins = 97, not published
+    """Width of a bin of the histogram, px."""
+    first_ray_px: float = 12.0  # chosen: clear of the image's border
+    """Distance of the first ray from the anchor, px."""
     coarse_rad: float = math.radians(1.0)
+    """Step of the first pass, rad."""
     fine_rad: float = math.radians(0.1)
+    """Step of the second pass, rad."""
     _scratch: Scratch = field(default_factory=Scratch, repr=False, compare=False)
 
     def search(
         self, image: U8, anchor_px: tuple[float, float], range_rad: tuple[float, float], length_px: float
     ) -> Axis:
-        """Algorithm 2 about `anchor_px` for a needle that reaches `length_px` from it.
+        """Search for the axis (Algorithm 2) of a needle that reaches `length_px` from `anchor_px`.
 
         image: (rows, columns) uint8. range_rad: first and last trial angle.
         """
@@ -147,23 +153,10 @@ class AxisSearch:
         slope_max = math.tan(spread + 0.5 * self.coarse_rad)
         reach = self.half_px + self.w_px
         full = reach + math.ceil((float(rays[n - 1]) + self.s_px) * slope_max) + 2
-        region = self._scratch.at_least(
-            "region",
-            (
-                MAX_RAYS,
-                2 * self.s_px + 1,
-                2 * full + 1,
-            ),
-        )
+        region = self._scratch.at_least("region", (MAX_RAYS, 2 * self.s_px + 1, 2 * full + 1))
         sample_rays(image, *anchor_px, middle, deeper, rays, n, self.s_px, reach, slope_max, region)
         R = self._scratch.at_least("R", (2 * reach + 1,))
-        S = self._scratch.at_least(
-            "S",
-            (
-                MAX_RAYS,
-                2 * self.half_px + 1,
-            ),
-        )
+        S = self._scratch.at_least("S", (MAX_RAYS, 2 * self.half_px + 1))
         H = self._scratch.at_least("H", (2 * self.half_px + 1,))
         args = (region, rays, n, self.s_px, self.w_px, self.half_px, self.bin_px)
 

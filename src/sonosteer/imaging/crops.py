@@ -1,4 +1,4 @@
-"""Square crops around a place, resampled to a given scale: what a network looks at."""
+"""Cuts square crops around a place, resampled to a given scale, for networks to look at."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sonosteer.core.geometry import Point, Spacing
 def mean_kernel(image: U8, x0: float, y0: float, step_x: float, step_y: float, flip: bool, out: U8) -> None:
     """out[i, j] = mean of the image's pixels in the cell of step_x by step_y around (x0 + j step_x, y0 + i step_y).
 
-    For steps of more than a pixel, where bilinear points would skip pixels, and thin needles with them.
+    Used for steps of more than a pixel. Bilinear points would skip pixels there, and thin needles with them.
     """
     rows, columns = image.shape
     n, m = out.shape
@@ -38,7 +38,10 @@ def mean_kernel(image: U8, x0: float, y0: float, step_x: float, step_y: float, f
 
 @njit(cache=True, nogil=True)
 def crop_kernel(image: U8, x0: float, y0: float, step_x: float, step_y: float, flip: bool, out: U8) -> None:
-    """out[i, j] = image at (x0 + j step_x, y0 + i step_y), bilinear, 0 outside; flip: columns from right to left."""
+    """out[i, j] = image at (x0 + j step_x, y0 + i step_y), bilinear, 0 outside.
+
+    flip: columns run from right to left.
+    """
     rows, columns = image.shape
     n, m = out.shape
     for i in range(n):
@@ -58,9 +61,9 @@ def crop_kernel(image: U8, x0: float, y0: float, step_x: float, step_y: float, f
 
 
 def crop(image: U8, centre_px: Point, size_px: int, step: Point, flip: bool = False) -> U8:
-    """A square of size_px pixels around a place, `step` image pixels apart, 0 outside the image.
+    """Cut a square of size_px pixels around a place. It is 0 outside the image.
 
-    Large steps take the mean of the pixels in between.
+    step: distance of the crop's pixels in image pixels, (x, y). Steps of 2 or more average the pixels in between.
     """
     out = np.empty((size_px, size_px), np.uint8)
     half = (size_px - 1) / 2
@@ -70,14 +73,15 @@ def crop(image: U8, centre_px: Point, size_px: int, step: Point, flip: bool = Fa
 
 
 def step_of(spacing: Spacing, scale_mm: float) -> Point:
-    """Image pixels per crop pixel."""
+    """Image pixels per crop pixel, (x, y)."""
     return scale_mm / spacing.x_mm, scale_mm / spacing.y_mm
 
 
 def working_scale(shape: tuple[int, ...], spacing: Spacing, size_px: int, scale_mm: float) -> float:
-    """mm per crop pixel: scale_mm, or finer in a small image, so that a crop spans at most 0.6 of its longer side.
+    """Scale of a crop in mm per pixel: scale_mm, or finer in a small image.
 
-    Where the image is small the needle is thin and moves little; ours, down to 0.4 scale_mm.
+    In a small image the needle is thin and moves little.
     """
+    # chosen: a crop spans at most 0.6 of the image's longer side, and the scale stays above 0.4 scale_mm
     longer_mm = max(shape[1] * spacing.x_mm, shape[0] * spacing.y_mm)
     return max(min(scale_mm, 0.6 * longer_mm / size_px), 0.4 * scale_mm)

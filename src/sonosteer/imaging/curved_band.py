@@ -1,7 +1,7 @@
-"""The image along a curved axis: how much each point looks like a shaft, and how much it moves.
+"""Samples the image along a curved axis: how much each point looks like a shaft, and how much it moves.
 
-None of this is published; the score is the telescoped one of Paper T (`rays.py`), on an arc instead of a line, which
-that paper leaves as future work.
+None of this is published. The score is the telescoped one of Mathiassen et al. 2017 (`rays.py`), on an arc instead of a
+line. Their paper leaves curved needles as future work.
 
 | symbol | name here | unit |
 | --- | --- | --- |
@@ -9,8 +9,8 @@ that paper leaves as future work.
 | y | position across it, -half..half, towards the right of its direction | px |
 | R(u, y) | `band`, averaged over 2 s + 1 samples along u | grey levels |
 | S | min(R(y) - R(y - w), R(y) - R(y + w)), the larger of two lags w | grey levels |
-| z | S over the rms of the lag difference off the axis: about 1.6 on a shaft, 0.2 off it | - |
-| g | log((on + 1) / (off + 1)), change of the image on the axis over that beside it | - |
+| z | S over the rms of the lag difference off the axis: about 1.6 on a shaft, 0.2 off it | no unit |
+| g | log((on + 1) / (off + 1)), change of the image on the axis over that beside it | no unit |
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from sonosteer.core.arrays import F32, U8
 def sample_arc(
     image: U8, x0: float, y0: float, c: float, n: float, curvature: float, s: int, raw: F32, band: F32
 ) -> int:
-    """Fill band (u, 2 half + 1) from the anchor (x0, y0) along (c, n); return the number of u inside the image.
+    """Fill band (u, 2 half + 1) from the anchor (x0, y0) along (c, n). Returns the number of u inside the image.
 
-    curvature in 1/px; positive bends towards +y of the band. raw: scratch of band's shape.
+    curvature: 1/px, positive bends towards +y of the band. raw: scratch of band's shape.
     """
     rows, columns = image.shape
     length, width = band.shape
@@ -98,7 +98,7 @@ def _running_mean(raw: F32, s: int, out: F32) -> None:
 
 @njit(cache=True, nogil=True, fastmath=True)
 def shaft_profile(band: F32, n: int, w1: int, w2: int, r: int, z: F32, offset: F32) -> float:
-    """z[u] = largest S within |y| <= r over the noise, offset[u] = where; returns the noise. u < n, w1 < w2."""
+    """z[u] = largest S within |y| <= r over the noise, offset[u] = where. Returns the noise. u < n, w1 < w2."""
     width = band.shape[1]
     mid = width // 2
     power, count = np.float32(0.0), 0
@@ -127,7 +127,10 @@ def shaft_profile(band: F32, n: int, w1: int, w2: int, r: int, z: F32, offset: F
 
 @njit(cache=True, nogil=True, fastmath=True)
 def change_profile(now: F32, then: F32, n: int, near: int, far: int, smooth: int, off: F32, g: F32) -> None:
-    """g[u] from |now - then|: mean over |y| <= near against the mean over |y| > far (half local, half 2 smooth + 1)."""
+    """Compare the change |now - then| on the axis with that beside it, and fill g[u].
+
+    On the axis is |y| <= near, beside it |y| > far. Beside counts half locally, half as a mean over 2 smooth + 1 px.
+    """
     width = now.shape[1]
     mid = width // 2
     for u in range(n):
@@ -159,7 +162,7 @@ def change_profile(now: F32, then: F32, n: int, near: int, far: int, smooth: int
 def refit(
     z: F32, offset: F32, first: int, last: int, prior_slope: float, prior_bend: float, fit: NDArray[np.float64]
 ) -> float:
-    """Weighted least squares of offset ~ a + b d + k (d^2 - mean) about the mean place; returns the total weight.
+    """Fit offset ~ a + b d + k (d^2 - mean) about the mean place by weighted least squares. Returns the total weight.
 
     Weights: clip(z - 0.6, 0, 2) / (1 + (offset / 2)^2). fit = (mean u, a, b, k, mean d^2, rms residual, spread of u).
     """
@@ -195,8 +198,8 @@ def refit(
 
 
 @njit(cache=True, nogil=True)
-def largest_window_mean(values: F32, n: int, size: int) -> float:
-    """The largest mean over `size` neighbours among the first n values (over all of them, if they are fewer)."""
+def max_window_mean(values: F32, n: int, size: int) -> float:
+    """Largest mean over `size` neighbours among the first n values, or over all of them if they are fewer."""
     size = min(size, n)
     total = 0.0
     for u in range(size):
@@ -214,8 +217,8 @@ def texture_shift(
 ) -> None:
     """c[k - low] = correlation of now - then with (then - before) moved by k px along the axis, low <= k <= high.
 
-    Differences, so that what stands still (tissue that shines through) does not pull towards 0. Over
-    first <= u < last and |y| <= near; 0 where fewer than 30 u overlap. a, b: scratch (2 near + 1, length).
+    Differences keep what stands still (tissue that shines through) from pulling towards 0. The correlation runs over
+    first <= u < last and |y| <= near. It is 0 where fewer than 30 u overlap. a, b: scratch (2 near + 1, length).
     """
     mid = now.shape[1] // 2
     rows = 2 * near + 1
@@ -242,12 +245,22 @@ def texture_shift(
 
 @njit(cache=True, nogil=True, fastmath=True)
 def upper_ridge(
-    band: F32, first: int, last: int, w1: int, w2: int, reach: int, upwards: int, noise: float, share: float, rows: F32
+    band: F32,
+    first: int,
+    last: int,
+    w1: int,
+    w2: int,
+    reach: int,
+    upwards: int,
+    noise: float,
+    fraction: float,
+    rows: F32,
 ) -> tuple[int, float]:
-    """(y of the ridge nearest to the probe among those almost as strong as the strongest, its mean score).
+    """Find the ridge nearest to the probe among those almost as strong as the strongest.
 
-    Means of the score over first <= u < last, for |y| <= reach; upwards: -1 where smaller y is nearer to the probe.
-    Below a needle there are parallel echoes of it, some as bright: its surface is the uppermost. (0, 0): none.
+    Below a needle lie parallel echoes of it, some as bright: its surface is the uppermost. Scores are means over
+    first <= u < last, for |y| <= reach. upwards: -1 where smaller y is nearer to the probe. fraction: of the strongest
+    score, from which a ridge counts. Returns (y, mean score), or (0, 0) if there is none.
     """
     mid = band.shape[1] // 2
     scale = np.float32(1.0 / noise)
@@ -266,6 +279,6 @@ def upper_ridge(
         best = max(best, rows[y])
     for i in range(1, 2 * reach):
         y = i if upwards < 0 else 2 * reach - i
-        if rows[y] >= share * best and rows[y] >= rows[y - 1] and rows[y] >= rows[y + 1] and best > 0.5:
+        if rows[y] >= fraction * best and rows[y] >= rows[y - 1] and rows[y] >= rows[y + 1] and best > 0.5:
             return y - reach, float(rows[y])
     return 0, 0.0

@@ -1,7 +1,8 @@
-"""By how much the picture as a whole has moved: breathing, or a probe that slides. Phase correlation.
+"""Measures by phase correlation how far the whole picture has moved, by breathing or by a probe that slides.
 
-Least squares on brightness (Lucas-Kanade) was tried and halves the movement along fibres; at a quarter of the size
-the needle's own movement pulls by a pixel. At half size the error is 0.06 px (median, simulated slides of 3 px).
+None of this is published. Least squares on brightness (Lucas-Kanade) halves the movement along fibres. At a quarter of
+the size the needle's own movement pulls by a pixel. At half the size the median error is 0.06 px (simulated slides of
+3 px).
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from sonosteer.core.arrays import F32, U8
 from sonosteer.core.geometry import Point
 from sonosteer.imaging.scratch import Scratch
 
-REDUCE = 2
-LEAST_RESPONSE = 0.15  # ours: noise alone gives less
-STILL_PX = 0.3  # ours: below it the needle's own movement decides
+REDUCE = 2  # chosen: at a quarter of the size the needle's own movement pulls by a pixel
+MIN_RESPONSE = 0.15  # chosen: noise alone gives less
+STILL_PX = 0.3  # chosen: below it the needle's own movement decides
+MAX_FRACTION = 0.1  # chosen: of the longer side; a larger shift counts as a failure of the correlation
 
 
 def reduced(image: U8) -> F32:
-    """The image at half its size: what `translation` compares."""
+    """Reduce an image to half its size, for `translation`."""
     rows, columns = image.shape
     size = (max(8, columns // REDUCE), max(8, rows // REDUCE))
     out: F32 = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -27,7 +29,7 @@ def reduced(image: U8) -> F32:
 
 
 def translation(now: F32, then: F32, scratch: Scratch) -> Point:
-    """(dx, dy) in px of the full image by which `then` has moved to become `now`; (0, 0) where that cannot be told.
+    """Movement (dx, dy) from `then` to `now` in px of the full image. It is (0, 0) if it cannot be measured.
 
     now, then: (rows, columns) from `reduced`.
     """
@@ -38,6 +40,6 @@ def translation(now: F32, then: F32, scratch: Scratch) -> Point:
         cv2.createHanningWindow(now.shape[::-1], cv2.CV_32F, window)
     (dx, dy), response = cv2.phaseCorrelate(then, now, window)
     small = max(abs(dx), abs(dy)) * REDUCE < STILL_PX
-    if small or not response > LEAST_RESPONSE or max(abs(dx), abs(dy)) > 0.1 * max(now.shape):
+    if small or not response > MIN_RESPONSE or max(abs(dx), abs(dy)) > MAX_FRACTION * max(now.shape):
         return 0.0, 0.0
     return REDUCE * dx, REDUCE * dy

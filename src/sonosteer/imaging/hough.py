@@ -1,12 +1,14 @@
-"""Straight lines through a segmented image: a Hough transform, coarse first, then fine.
+"""Finds straight lines through a segmented image by a Hough transform, coarse first, then fine.
 
-Source: M. Ding, A. Fenster, "A real-time biopsy needle segmentation technique using Hough transform", Med. Phys.
-30(8), 2003, as Paper T describes and limits it (Section III-C).
+M. Ding, A. Fenster, "A real-time biopsy needle segmentation technique using Hough transform", Med. Phys. 30(8), 2003,
+as Mathiassen et al. 2017 describe and limit it (Section III-C).
 
 | symbol | name here | unit |
 | --- | --- | --- |
 | theta | `angles_rad`, direction of the line | rad |
 | rho | distance of the line from the origin, across it | px |
+
+Departs from the paper: lines are points on x (-sin theta) + y cos theta = rho, with theta the direction of the line.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from sonosteer.core.arrays import F64, I32, U8
 
 @njit(cache=True, nogil=True)
 def lit_pixels(binary: U8, step: int, points: I32) -> int:
-    """points[:, i] = (x, y) of the lit pixels on every step-th row and column; returns how many."""
+    """points[:, i] = (x, y) of the lit pixels on every step-th row and column. Returns how many."""
     n = 0
     for y in range(0, binary.shape[0], step):
         for x in range(0, binary.shape[1], step):
@@ -33,7 +35,7 @@ def lit_pixels(binary: U8, step: int, points: I32) -> int:
 
 @njit(cache=True, nogil=True)
 def lit_near(binary: U8, angle_rad: float, rho: float, slack: float, points: I32) -> int:
-    """points[:, i] = (x, y) of the lit pixels at most `slack` from a line; returns how many."""
+    """points[:, i] = (x, y) of the lit pixels at most `slack` from a line. Returns how many."""
     c, s = math.cos(angle_rad), math.sin(angle_rad)
     rows, columns = binary.shape
     n = 0
@@ -53,7 +55,7 @@ def lit_near(binary: U8, angle_rad: float, rho: float, slack: float, points: I32
 
 @njit(cache=True, nogil=True)
 def vote(points: I32, n: int, angles_rad: F64, low: float, high: float, bin_px: float, votes: I32) -> tuple[int, float]:
-    """(index of the best angle, its rho) by the largest number of points on x (-sin) + y cos = rho in low..high."""
+    """Find the line with the most points, low <= rho <= high. Returns (index of its angle, its rho)."""
     bins = min(votes.shape[0], math.ceil((high - low) / bin_px))
     best, best_k, best_rho = -1, 0, 0.0
     inverse = 1.0 / bin_px

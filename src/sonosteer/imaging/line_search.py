@@ -1,11 +1,11 @@
-"""Find a needle in one image: a bright ridge that starts at the border and ends inside.
+"""Finds a needle in one image: a bright ridge that starts at the border and ends inside.
 
-Every direction of a half plane is tried at once by sums over strips. What Paper T leaves open ("needle
-detection in the image", its phase 1) is done here; none of it is published:
+Every direction of a half plane is tried at once by sums over strips. Mathiassen et al. 2017 leave this step open
+("needle detection in the image", their phase 1). None of it is published:
 
 1. local contrast normalisation inside the field of view, so that a bright reflector does not set the scale;
 2. P[k, j, y]: mean over the columns of strip j along slope k through row y;
-3. the telescoped ridge score of Paper T (see `rays.py`) at two lags, divided by the rms of the strip
+3. the telescoped ridge score of Mathiassen et al. 2017 (see `rays.py`) at two lags, divided by the rms of the strip
    differences of that slope in this frame: whitening per direction, without which muscle fibres win;
 4. a line's score is the largest prefix sum, from the border on, of clipped log likelihood ratios;
 5. lines that would pierce the skin far outside the image are weighed down.
@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from sonosteer.core.arrays import F32, U8
 from sonosteer.imaging.scratch import Scratch
 
-STRIP = 12  # ours: columns per strip
-LAGS = (3, 6)  # ours: half widths of the ridges looked for
-MAX_LINES = 6
+STRIP = 12  # chosen: columns per strip, px; three strips are the shortest line
+LAGS = (3, 6)  # chosen: half widths of the ridges looked for, px, about 0.6 and 1.2 mm
+MAX_LINES = 6  # chosen: number of lines kept of a family
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -53,7 +53,7 @@ def strip_means(T: F32, x0: int, strip: int, slopes: NDArray[np.float64], pad: i
 
 @njit(cache=True, nogil=True, fastmath=True)
 def whitened_ridges(P: F32, w1: int, w2: int, Z: F32) -> None:
-    """Z[k, j, y]: telescoped ridge score at lags w1, w2 (the larger) over the rms of slope k."""
+    """Z[k, j, y] = telescoped ridge score at lags w1, w2 (the larger of both) over the rms of slope k."""
     rows = P.shape[2]
     for k in range(P.shape[0]):
         power = 0.0
@@ -88,11 +88,11 @@ def best_lines(
     last_row: float,
     lines: NDArray[np.float64],
 ) -> int:
-    """Fill lines (n, 5) with (score, row at the entry, slope, first strip, tip strip); return how many.
+    """Fill lines (n, 5) with (score, row at the entry, slope, first strip, tip strip). Returns how many.
 
-    A line through entry row y and slope m collects l = clip(0.8 (z - 0.9), -1.2, 2.2) per strip and ends at
-    the largest prefix sum, at least 3 strips in; reaching the far side costs 3 (a needle ends inside).
-    Before the first positive sum a strip costs at most 0.35, for a quarter of the width: poor contact.
+    A line through entry row y with slope m collects l = clip(0.8 (z - 0.9), -1.2, 2.2) per strip. It ends at the
+    largest prefix sum, at least 3 strips in. Reaching the far side costs 3, since a needle ends inside. Before the
+    first positive sum a strip costs at most 0.35, for a quarter of the width: contact may be poor there.
     """
     strips, rows = Z.shape[1], Z.shape[2]
     found = 0
@@ -132,7 +132,7 @@ def best_lines(
 def _keep(
     lines: NDArray[np.float64], found: int, score: float, y: float, m: float, first: int, tip: int, strip: int
 ) -> int:
-    """Non-maximum suppression: one line per neighbourhood of 8 px and 0.12 in slope, the best of each."""
+    """Suppress non-maxima: keep the best line of each neighbourhood of 8 px and 0.12 in slope."""
     half = tip * strip * 0.5
     slot = -1
     for i in range(found):
@@ -155,19 +155,24 @@ def _keep(
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A candidate needle: entry and tip in px of the image, direction from entry to tip, score."""
+    """A candidate needle in an image."""
 
     entry_px: tuple[float, float]
+    """Where it comes in at the border, px."""
     tip_px: tuple[float, float]
+    """Where it ends, px."""
     angle_rad: float
+    """Direction from entry to tip, rad."""
     score: float
+    """Sum of clipped log likelihood ratios, no unit."""
 
 
 def field_of_view(image: U8) -> U8:
-    """1 where the image shows tissue, 0 in the black around it. (rows, columns) uint8.
+    """Mask of the field of view: 1 where the image shows tissue, 0 in the black around it. (rows, columns) uint8.
 
-    Black that is enclosed (a vessel, the inside of an eye) belongs to the view; lit specks apart from it do not.
+    Enclosed black (a vessel, the inside of an eye) belongs to the view. Lit specks apart from it do not.
     """
+    # chosen: above grey 6 is lit, gaps up to 15 px are closed, parts below 2 % of the image are specks
     lit = (cv2.blur(image, (7, 7)) > 6).astype(np.uint8)
     closed: U8 = cv2.morphologyEx(lit, cv2.MORPH_CLOSE, np.ones((15, 15), np.uint8))
     outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
@@ -178,7 +183,7 @@ def field_of_view(image: U8) -> U8:
 
 
 def normalised(image: U8, mask: U8, scratch: Scratch, size: int = 41, floor: float = 8.0, cap: float = 2.5) -> F32:
-    """(image - local mean) / (local sd + floor) inside the mask, clipped to +-cap, 0 outside; in scratch."""
+    """Normalise local contrast: (image - mean) / (sd + floor) inside the mask, clipped to +-cap, 0 outside."""
     moments, blurred = (scratch.exactly(name, (*image.shape, 3)) for name in ("moments", "blurred"))
     local_moments(image, mask, moments)
     cv2.blur(moments, (size, size), dst=blurred)
@@ -213,18 +218,18 @@ def standardise(image: U8, mask: U8, moments: F32, floor: float, cap: float, out
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """An image made ready for the search: contrast normalised, and 1 where there is tissue.
-
-    Lives in its scratch, until that is used for another image.
-    """
+    """An image made ready for the search. It lives in its scratch, until that is used for another image."""
 
     flat: F32
+    """Image with local contrast normalised, no unit."""
     mask: U8
+    """Field of view: 1 inside, 0 outside, no unit."""
     scratch: Scratch
+    """Work arrays of the search."""
 
 
 def view_of(image: U8, scratch: Scratch | None = None) -> View:
-    """Make an image ready; (rows, columns) uint8. Serves every family of lines."""
+    """Make an image (rows, columns) uint8 ready for the search of every family of lines."""
     scratch = scratch or Scratch()
     mask = field_of_view(image)
     return View(normalised(image, mask, scratch), mask, scratch)
@@ -233,12 +238,11 @@ def view_of(image: U8, scratch: Scratch | None = None) -> View:
 def find_lines(
     view: View, *, from_right: bool, steep: bool, angle_rad: tuple[float, float], from_top: bool = False
 ) -> list[Line]:
-    """Candidates of one family, best first, in px of the image.
+    """Find candidates of one family, best first, in px of the image.
 
-    from_right: the needle enters at the right or comes down from the right (the image is mirrored).
-    steep: strips are rows (more than 45 degrees) instead of columns. angle_rad: (low, high) of the angle
-    below the horizontal, 0..pi/2, after mirroring. from_top: by columns, lines that begin at the top of the
-    image instead of its side.
+    from_right: the needle enters at the right or comes down from the right, and the image is mirrored. steep: strips
+    are rows (for more than 45 degrees) instead of columns. angle_rad: (low, high) of the angle below the horizontal,
+    0 to pi/2, after mirroring. from_top: lines by columns begin at the top of the image instead of its side.
     """
     flat, mask, scratch = view.flat, view.mask, view.scratch
     if from_right:
@@ -260,7 +264,7 @@ def find_lines(
     else:
         T, inside, x0, x1 = flat.T, mask.T, c0, c1
         first_row, last_row = r0 - 6.0, r0 + 0.62 * (r1 - r0)
-        if from_top:  # where they would have crossed the side, above the image
+        if from_top:  # where they would have crossed the side: above the image
             first_row, last_row = r0 - 0.8 * (c1 - c0) * math.tan(high), float(r0)
     strips = (x1 - x0) // STRIP
     pad = STRIP + 2
@@ -283,10 +287,11 @@ def find_lines(
 
 
 def _weigh_entry(line: Line, top: float, width: float) -> Line | None:
-    """A needle pierces the skin near the probe: how far outside the image would this line cross it?
+    """Lower the score of a line that would pierce the skin far outside the image. None if it is too far.
 
-    Beyond 0.7 image widths it is no needle (a bone or fascia); beyond 0.35 it costs 3 per width.
+    A needle pierces the skin near the probe. A line that does so far away is bone or fascia.
     """
+    # chosen: beyond 0.7 image widths it is no needle, beyond 0.35 it costs 3 per width
     outside = (line.entry_px[1] - top) / max(abs(math.tan(line.angle_rad)), 0.05) / width
     if outside > 0.7:
         return None

@@ -1,19 +1,23 @@
-"""Sample the image along rays: Algorithm 1 of Paper T, lines 2 to 13.
+"""Scores bright ridges along rays across the needle.
 
-Source: K. Mathiassen, D. Dall'Alba, R. Muradore, P. Fiorini, O. J. Elle, "Robust Real-Time Needle Tracking
-in 2-D Ultrasound Images Using Statistical Filtering", IEEE Trans. Control Systems Technology 25(3), 2017.
+K. Mathiassen, D. Dall'Alba, R. Muradore, P. Fiorini, O. J. Elle, "Robust Real-Time Needle Tracking in 2-D Ultrasound
+Images Using Statistical Filtering", IEEE Trans. Control Systems Technology 25(3), 2017, Section II-A, Algorithm 1,
+lines 2 to 13.
 
 | symbol | name here | unit |
 | --- | --- | --- |
-| v_n, v_p | (cos, sin) of `angle_rad`; v_p is v_n turned so that it points deeper | - |
+| v_n, v_p | (cos, sin) of `angle_rad`; v_p is v_n turned so that it points deeper | no unit |
 | r_k | `rays_px[k]`, position of ray k along v_n from the anchor | px |
 | y | position across the needle, -half..half | px |
 | s | `s`, pixels averaged on each side of a ray | px |
 | w_max | `w - 1` | px |
 
-Departs from the paper: all the tried angles sample one region that is resampled once (bilinear) at the middle
-of the range; a trial angle d shifts column u of it by u tan(d) (linear). The paper resamples the image for
-every angle, which costs twenty times more for the same axis (tested against the direct statement).
+| R(r_k, y) | `R`, mean along v_n | grey levels |
+| S(r_k, y) | `S`, score of a ridge | grey levels |
+
+Departs from the paper: all trial angles read one region, which is resampled once (bilinear) at the middle of the range.
+A trial angle d shifts column u of it by u tan(d) (linear). The paper resamples the image for every angle, which costs
+twenty times more for the same axis. A test compares both.
 """
 
 from __future__ import annotations
@@ -40,7 +44,7 @@ def bilinear(image: U8, x: float, y: float) -> float:
 
 @njit(cache=True, nogil=True, fastmath=True)
 def steps_inside(start: float, step: float, size: int, first: int, last: int) -> tuple[int, int]:
-    """The range of i in first..last for which start + i step surely lies between 0 and size - 1."""
+    """Range of i in first..last for which start + i step surely lies between 0 and size - 1."""
     low, high = 0.01, size - 1.02
     if abs(step) < 1e-9:
         return (first, last) if low <= start <= high else (first, first)
@@ -52,7 +56,7 @@ def steps_inside(start: float, step: float, size: int, first: int, last: int) ->
 
 @njit(cache=True, nogil=True, fastmath=True)
 def bilinear_line(image: U8, x: float, y: float, dx: float, dy: float, out: F32, first: int, last: int) -> None:
-    """out[i] = image at (x + i dx, y + i dy) for first <= i < last; outside the image its border repeats."""
+    """out[i] = image at (x + i dx, y + i dy) for first <= i < last. Outside the image its border repeats."""
     rows, columns = image.shape
     ax, bx = steps_inside(x, dx, columns, first, last)
     ay, by = steps_inside(y, dy, rows, first, last)
@@ -107,9 +111,9 @@ def sample_rays(
 
 @njit(cache=True, nogil=True, fastmath=True)
 def ray_scores(region: F32, rays_px: F32, n_rays: int, s: int, w: int, half: int, slope: float, R: F32, S: F32) -> None:
-    """Eqs. (1) to (5) for one trial angle: S[k, half + y] for |y| <= half.
+    """Score the rays of one trial angle: S[k, half + y] for |y| <= half.
 
-    (3)-(5) telescope: S = S_lag - S_lead - |S_lag + S_lead| = 2 min(R(y) - R(y - w), R(y) - R(y + w)),
+    Eqs. (3) to (5) telescope: S = S_lag - S_lead - |S_lag + S_lead| = 2 min(R(y) - R(y - w), R(y) - R(y + w)) with
     w = w_max + 1. R: (2 (half + w) + 1,) scratch. S: (rays, 2 half + 1).
     """
     size = 2 * (half + w) + 1
@@ -125,14 +129,14 @@ def ray_scores(region: F32, rays_px: F32, n_rays: int, s: int, w: int, half: int
             g = np.float32(1.0) - f
             start = full - half - w + int(whole)
             here, next_ = region[k, i, start:], region[k, i, start + 1 :]
-            for y in range(size):  # slices, so that the compiler sees plain indices and vectorises
+            for y in range(size):  # slices let the compiler see plain indices and vectorise
                 R[y] += g * here[y] + f * next_[y]
         middle, behind, score = R[w:], R[2 * w :], S[k]
-        for y in range(2 * half + 1):  # Eqs. (2)-(5), telescoped
+        for y in range(2 * half + 1):  # Eqs. (2) to (5), telescoped
             m = middle[y]
             score[y] = twice_mean * min(m - R[y], m - behind[y])
 
 
 def across_sign(angle_rad: float) -> float:
-    """Sign that makes v_p = sign (-sin, cos) point deeper, whichever side the needle enters from."""
+    """Sign that makes v_p = sign (-sin, cos) point deeper, for needles from either side."""
     return 1.0 if math.cos(angle_rad) >= 0 else -1.0

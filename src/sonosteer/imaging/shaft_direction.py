@@ -1,6 +1,6 @@
-"""Which way a shaft runs into its tip: brightness along rays from the tip back, less that beside them.
+"""Measures which way a shaft runs into its tip: brightness along rays from the tip back, less that beside them.
 
-Ours: a tracker that knows the tip only has no axis; the shaft behind the tip tells the insertion angle.
+None of this is published. A tracker that knows only the tip has no axis. The shaft behind the tip gives the angle.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ def ray_contrast(image: U8, x: float, y: float, step_x: float, step_y: float, n:
     """out[k]: mean grey along the ray from (x, y) back against direction pi k / len(out), less that on both sides.
 
     Directions go from the image's +x over down to -x. step_x, step_y: px per step along x and y, so that rays are
-    straight in millimetres; n steps; beside: distance of the side rays, in steps. -1 where a ray leaves the image.
+    straight in millimetres. n: number of steps. beside: distance of the side rays in steps. out[k] is -1 where a ray
+    leaves the image.
     """
     rows, columns = image.shape
     for k in range(len(out)):
