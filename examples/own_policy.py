@@ -80,8 +80,9 @@ def observation(env: Any, frame: int, observed: dict[str, Any], info: dict[str, 
 
 def as_the_environment_has_it(action: Action) -> np.ndarray:
     """Insertion in parts of 30 mm/s, no turn, probe in parts of 20, 5 and 5 mm/s, stop."""
-    probe = np.array(action.probe_speed_mm_s) / (20.0, 5.0, 5.0)
-    return np.array([action.insertion_speed_mm_s / 30.0, 0.0, *probe, float(action.stop)], np.float32)
+    wanted = action.command
+    probe = np.array(wanted.probe_velocity_mm_s) / (20.0, 5.0, 5.0)
+    return np.array([wanted.insertion_speed_mm_s / 30.0, 0.0, *probe, float(wanted.stop)], np.float32)
 
 
 def in_an_insertion(policy: HalfSpeed) -> bool:

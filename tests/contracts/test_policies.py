@@ -14,7 +14,7 @@ from lane import NUMBERS, Lane, run, spoil, task
 
 from sonosteer.core.errors import InputError
 from sonosteer.core.types import Lost, RobotState, Track
-from sonosteer.inference.policy_network import Reply
+from sonosteer.inference.policy_network import PolicyReply
 from sonosteer.policies.table import POLICIES, make_policy
 
 #: seconds of images without a tip after which nothing is pushed any more; a person has to notice
@@ -32,7 +32,7 @@ class Pushes:
         return np.zeros(1, np.float32)
 
     def act(self, prefix, features, numbers):
-        return Reply((0.5, 0.8, 0.5), 0.0)
+        return PolicyReply((0.5, 0.8, 0.5), 0.0)
 
 
 def build(name):
@@ -74,13 +74,14 @@ def drive(policy, lane, steps, change=None):
 
 def numbers(action):
     return (
-        action.capture_time_s, action.expires_at_s, action.insertion_speed_mm_s, action.insertion_angle_rad,
-        action.base_rotation_rad, *action.probe_speed_mm_s,
+        action.capture_time_s, action.command.expires_at_s, action.command.insertion_speed_mm_s,
+        action.command.insertion_angle_rad,
+        action.command.roll_rad, *action.command.probe_velocity_mm_s,
     )  # fmt: skip
 
 
 def at_rest(action):
-    return action.insertion_speed_mm_s == 0.0 and action.probe_speed_mm_s == (0.0, 0.0, 0.0)
+    return action.command.insertion_speed_mm_s == 0.0 and action.command.probe_velocity_mm_s == (0.0, 0.0, 0.0)
 
 
 def hidden_now_and_then(lane, k):
@@ -115,16 +116,18 @@ def test_an_action_is_finite_dated_by_its_frame_and_expires_soon(policy, techniq
     for observation, action in zip(observations, actions, strict=True):
         assert all(map(math.isfinite, numbers(action)))
         assert (action.frame_index, action.capture_time_s) == (observation.frame_index, observation.capture_time_s)
-        assert 0.0 < action.expires_at_s - action.capture_time_s <= 0.5  # more the gate refuses
+        assert 0.0 < action.command.expires_at_s - action.capture_time_s <= 0.5  # more the gate refuses
 
 
 @pytest.mark.parametrize(("technique", "enters"), SCENES)
 def test_speeds_and_turns_are_such_as_the_gate_lets_through(name, policy, technique, enters):
     _, observations, actions = drive(policy, Lane(task(technique, enters, across_mm=4.0)), 120, hidden_now_and_then)
     for observation, action in zip(observations, actions, strict=True):
-        assert abs(action.insertion_speed_mm_s) <= 25.0
-        assert all(abs(v) <= most for v, most in zip(action.probe_speed_mm_s, (25.0, 25.0, 5.0), strict=True))
-        assert abs(action.insertion_angle_rad - observation.robot_state.angle_rad) <= 0.15
+        assert abs(action.command.insertion_speed_mm_s) <= 25.0
+        assert all(
+            abs(v) <= most for v, most in zip(action.command.probe_velocity_mm_s, (25.0, 25.0, 5.0), strict=True)
+        )
+        assert abs(action.command.insertion_angle_rad - observation.robot_state.angle_rad) <= 0.15
 
 
 def test_a_lost_tip_is_not_pushed(name, policy):
@@ -138,13 +141,13 @@ def test_a_lost_tip_is_not_pushed(name, policy):
         if observation.capture_time_s > 1.5 + blind_s + 1e-9 or (
             blind_s == 0.0 and isinstance(observation.estimate, Lost)
         ):
-            assert action.insertion_speed_mm_s <= 0.0
-            assert not action.stop
+            assert action.command.insertion_speed_mm_s <= 0.0
+            assert not action.command.stop
 
 
 def test_a_tip_that_was_never_seen_is_not_pushed(policy):
     _, _, actions = drive(policy, Lane(state=Track.LOST), 30)
-    assert all(a.insertion_speed_mm_s == 0.0 and not a.stop for a in actions)
+    assert all(a.command.insertion_speed_mm_s == 0.0 and not a.command.stop for a in actions)
 
 
 @pytest.mark.parametrize("where", NUMBERS)
@@ -161,7 +164,7 @@ def test_without_a_time_an_action_has_expired(name):
     policy = build(name)
     states, observations, _ = drive(policy, Lane(), 3)
     _, action = policy.step(states[2], spoil(observations[2], "capture_time_s"))
-    assert action.expired(0.0)
+    assert action.command.expired(0.0)
 
 
 @given(data=st.data())
@@ -197,7 +200,7 @@ def test_a_rig_with_a_fault_is_left_alone(name):
 @pytest.mark.parametrize("stops", STOPS)
 def test_at_the_target_it_stops(stops, technique, enters):
     actions, lane = run(build(stops), Lane(task(technique, enters, across_mm=2.0), noise_mm=0.2))
-    assert actions[-1].stop
+    assert actions[-1].command.stop
     assert lane.miss_mm < 5.0 + 3.0 * (stops == "operator")  # whose attention lapses
 
 
@@ -205,14 +208,14 @@ def test_at_the_target_it_stops(stops, technique, enters):
 def test_a_stop_is_final(stops):
     lane = Lane(task(along_mm=1.0))
     actions, _ = run(build(stops), lane, steps=40, until_stop=False)
-    first = next(k for k, a in enumerate(actions) if a.stop)
-    assert all(a.stop and at_rest(a) for a in actions[first:])
+    first = next(k for k, a in enumerate(actions) if a.command.stop)
+    assert all(a.command.stop and at_rest(a) for a in actions[first:])
 
 
 @pytest.mark.parametrize("stops", STOPS)
 def test_a_target_already_passed_is_not_pushed_past(stops):
     actions, lane = run(build(stops), Lane(task(along_mm=-3.0)), steps=40)
-    assert actions[-1].stop
+    assert actions[-1].command.stop
     assert lane.depth_mm < 10.0 + 6.0
 
 

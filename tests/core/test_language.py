@@ -12,7 +12,7 @@ from sonosteer.core.clock import RealClock, SimulatedClock
 from sonosteer.core.config import from_dict, load_toml, save_json, to_dict
 from sonosteer.core.errors import InputError
 from sonosteer.core.registry import LazyTable
-from sonosteer.core.types import Action, Frame, Lost, Track
+from sonosteer.core.types import Command, Frame, Lost, Track
 
 
 def test_a_frame_cannot_be_written_to():
@@ -35,12 +35,12 @@ def test_grey_is_luminance_in_eight_bit():
 
 
 @pytest.mark.parametrize(("now", "expired"), [(1.0, False), (1.2, False), (1.3, True), (math.nan, True)])
-def test_an_action_expires_and_so_does_an_unknown_time(now, expired):
-    assert Action(0, 1.0, 1.2).expired(now) is expired
+def test_a_command_expires_and_so_does_an_unknown_time(now, expired):
+    assert Command(expires_at_s=1.2).expired(now) is expired
 
 
-def test_an_action_that_never_knew_when_it_expires_is_expired():
-    assert Action(0, 1.0, math.nan).expired(1.0)
+def test_a_command_that_never_knew_when_it_expires_is_expired():
+    assert Command(expires_at_s=math.nan).expired(1.0)
 
 
 def test_lost_is_a_state_with_a_reason():

@@ -9,10 +9,10 @@ from toy_demonstrations import SPACING, make_set, scene
 
 from sonosteer.core.errors import InputError
 from sonosteer.core.types import Lost, TipEstimate
-from sonosteer.datasets.demonstrations import Demonstrations, Doubt, pair_at, told
+from sonosteer.datasets.demonstrations import Demonstrations, Doubt, pair_at, samples_with_tip
 from sonosteer.datasets.insertion_card import describe_insertions
 from sonosteer.datasets.insertions import EpisodeInfo, EpisodeWriter, InsertionSet, write_insertions
-from sonosteer.inference.action_encoding import ACTIONS, NUMBERS, SPEED, numbers_of, places_of
+from sonosteer.inference.action_encoding import ACTION_RANGES, INPUT_RANGES, SPEED_INPUT, encode_action, encode_inputs
 
 INFO = EpisodeInfo("000", "train", "in-plane-static", "agar", "toy")
 
@@ -45,7 +45,7 @@ def test_an_episode_comes_back_bit_by_bit(tmp_path):
         for each in (observation, lost, odd):
             writer.add(each, frame, dataclasses.replace(action, frame_index=each.frame_index))
         info = writer.finish()
-    assert (info.samples, info.stopped) == (3, action.stop)
+    assert (info.moments, info.stopped) == (3, action.command.stop)
     write_insertions(tmp_path, {"name": "d-insert", "seed": 3}, [info])
     (episode,) = InsertionSet(tmp_path).episodes("train")
     assert episode.task == task
@@ -137,27 +137,28 @@ def test_left_and_right_are_one_task():
         observation, robot_state=dataclasses.replace(observation.robot_state, probe_mm=(3.0, 0.0, 0.0))
     )
     other = dataclasses.replace(task, enters="left")
-    a, b = numbers_of(task, observation, observation.estimate), numbers_of(other, mirrored, mirrored.estimate)
-    alike = [k for k, r in enumerate(NUMBERS) if r.name not in ("left_mm", "right_mm")]
+    a, b = encode_inputs(task, observation, observation.estimate), encode_inputs(other, mirrored, mirrored.estimate)
+    alike = [k for k, r in enumerate(INPUT_RANGES) if r.name not in ("left_mm", "right_mm")]
     assert a[alike] == pytest.approx(b[alike], abs=1e-6)
-    back = dataclasses.replace(action, probe_speed_mm_s=(-action.probe_speed_mm_s[0], 0.0, 0.0))
+    turned = dataclasses.replace(action.command, probe_velocity_mm_s=(-action.command.probe_velocity_mm_s[0], 0.0, 0.0))
+    back = dataclasses.replace(action, command=turned)
     now = observation.robot_state
-    assert places_of(task, action, now) == pytest.approx(places_of(other, back, mirrored.robot_state))
+    assert encode_action(task, action, now) == pytest.approx(encode_action(other, back, mirrored.robot_state))
 
 
 def test_along_is_what_is_left_and_numbers_stay_in_their_ranges():
     task, _, observation, _ = drawn(3)
-    n = numbers_of(task, observation, observation.estimate)
-    value = {r.name: r.value(p) for r, p in zip(NUMBERS, n.tolist(), strict=True)}
+    n = encode_inputs(task, observation, observation.estimate)
+    value = {r.name: r.value(p) for r, p in zip(INPUT_RANGES, n.tolist(), strict=True)}
     distance = np.hypot(value["ahead_mm"], value["below_mm"])
     assert abs(value["across_mm"]) < 0.5
     assert value["along_mm"] == pytest.approx(min(distance, 20.0), abs=0.5)
     far = dataclasses.replace(observation, target_px=(1e9, -1e9))
-    assert ((numbers_of(task, far, far.estimate) >= 0) & (numbers_of(task, far, far.estimate) <= 1)).all()
+    assert ((encode_inputs(task, far, far.estimate) >= 0) & (encode_inputs(task, far, far.estimate) <= 1)).all()
 
 
 def test_a_pair_of_crops_lies_around_the_tip(folder):
-    place = told(InsertionSet(folder).episodes("train"))[4]
+    place = samples_with_tip(InsertionSet(folder).episodes("train"))[4]
     pair = pair_at(place, 32, 0.4)
     assert pair.shape == (2, 32, 32)
     tip = place.sample.observation.estimate.tip_px
@@ -173,7 +174,7 @@ def test_a_frame_that_does_not_follow_stands_for_the_one_before_itself(tmp_path)
         for index, image in ((5, frame), (6, darker), (9, frame)):
             writer.add(dataclasses.replace(observation, frame_index=index), image, action)
         write_insertions(tmp_path, {}, [writer.finish()])
-    first, follows, later = (pair_at(p, 32, 0.4) for p in told(InsertionSet(tmp_path).episodes()))
+    first, follows, later = (pair_at(p, 32, 0.4) for p in samples_with_tip(InsertionSet(tmp_path).episodes()))
     assert np.array_equal(first[0], first[1])
     assert not np.array_equal(follows[0], follows[1])
     assert np.array_equal(follows[0], first[1])
@@ -185,7 +186,7 @@ def encode(text):
 
 
 def test_an_epoch_holds_every_moment_once_and_is_the_same_again(folder):
-    places = told(InsertionSet(folder).episodes())
+    places = samples_with_tip(InsertionSet(folder).episodes())
     features = np.arange(len(places), dtype=np.float16)[:, None, None].repeat(2, 1)
     first, second = (Demonstrations(places, features, encode, 5) for _ in range(2))
     n = len(first)
@@ -196,12 +197,12 @@ def test_an_epoch_holds_every_moment_once_and_is_the_same_again(folder):
     assert sorted(int(v) for v in first.batch(n // 2, n).features[:, 0, 0]) != order
     lot = first.rows(np.array([3]))
     assert lot.places[0] == pytest.approx(
-        places_of(places[3].episode.task, places[3].sample.action, places[3].sample.observation.robot_state)
+        encode_action(places[3].episode.task, places[3].sample.action, places[3].sample.observation.robot_state)
     )
 
 
 def test_doubt_is_the_same_again_and_touches_nothing_that_is_kept(folder):
-    places = told(InsertionSet(folder).episodes())
+    places = samples_with_tip(InsertionSet(folder).episodes())
     features = np.ones((len(places), 2, 3), np.float16)
     learnt = Demonstrations(places, features, encode, 5, Doubt(0.5, 0.5, 0.02))
     before = learnt.numbers.copy()
@@ -211,9 +212,9 @@ def test_doubt_is_the_same_again_and_touches_nothing_that_is_kept(folder):
     assert 2 < (a.features[:, 0, 0] == 0).sum() < 22
     assert ((a.numbers >= 0) & (a.numbers <= 1)).all()
     plain = Demonstrations(places, features, encode, 5).batch(0, 24)
-    others = [k for k in range(len(NUMBERS)) if k != SPEED]
+    others = [k for k in range(len(INPUT_RANGES)) if k != SPEED_INPUT]
     assert np.abs(a.numbers - plain.numbers)[:, others].max() < 0.1
-    assert np.abs(a.numbers - plain.numbers)[:, SPEED].max() > 0.1
+    assert np.abs(a.numbers - plain.numbers)[:, SPEED_INPUT].max() > 0.1
     assert np.array_equal(before, learnt.numbers)
     assert (features == 1).all()
     with pytest.raises(InputError, match="forget 2"):
@@ -222,6 +223,9 @@ def test_doubt_is_the_same_again_and_touches_nothing_that_is_kept(folder):
 
 def test_nothing_to_learn_from_is_said(folder):
     with pytest.raises(InputError, match="no moment with a tip"):
-        told([])
-    assert all(isinstance(p.sample.observation.estimate, TipEstimate) for p in told(InsertionSet(folder).episodes()))
-    assert [r.name for r in ACTIONS] == ["turn_deg", "insertion_mm_s", "probe_mm_s"]
+        samples_with_tip([])
+    assert all(
+        isinstance(p.sample.observation.estimate, TipEstimate)
+        for p in samples_with_tip(InsertionSet(folder).episodes())
+    )
+    assert [r.name for r in ACTION_RANGES] == ["turn_deg", "insertion_mm_s", "probe_mm_s"]

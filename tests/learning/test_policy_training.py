@@ -15,19 +15,19 @@ from toy_demonstrations import FASTEST_MM_S, STOP_MM, make_set, scene
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Frame, Hint
-from sonosteer.datasets.demonstrations import pair_at, told
+from sonosteer.datasets.demonstrations import pair_at, samples_with_tip
 from sonosteer.datasets.insertions import InsertionSet
-from sonosteer.inference.action_encoding import NUMBERS
+from sonosteer.inference.action_encoding import INPUT_RANGES
 from sonosteer.inference.policy_network import OnnxPolicyNetwork
 from sonosteer.inference.prompt import instruction
 from sonosteer.learning.checkpoints import tracking as checkpoint
 from sonosteer.learning.checkpoints.graphs import GRAPHS, SEARCH, export_onnx
-from sonosteer.learning.checkpoints.torch_policy_network import load
-from sonosteer.learning.nets.vla import make
+from sonosteer.learning.checkpoints.torch_policy_network import load_torch_policy
+from sonosteer.learning.nets.vla import make_vla_tracker
 from sonosteer.learning.training import policy_stages
 from sonosteer.learning.training.options import TrainOptions
 from sonosteer.learning.training.policy_stages import split, train_policy
-from sonosteer.policies.vla import Vla
+from sonosteer.policies.vla import VlaTipTracker
 from sonosteer.trackers import vla as tracking
 
 SHORT = {"steps": 6, "batch": 8, "save_every": 2, "look_every": 3, "average": 0.9}
@@ -43,7 +43,7 @@ def tracker(tmp_path_factory):
     """A tracker's folder, of random weights."""
     folder = tmp_path_factory.mktemp("tracker")
     torch.manual_seed(0)
-    net = make(96, 32, preset="tiny")
+    net = make_vla_tracker(96, 32, preset="tiny")
     checkpoint.save_pretrained(net, folder, {})
     export_onnx(net, folder)
     return folder
@@ -91,7 +91,7 @@ def test_the_toy_is_learnt(trained):
 
 
 def test_it_slows_where_the_tip_fades_and_stops_at_the_target(trained, tracker):
-    policy, net = Vla(model=str(trained[0])), checkpoint.from_pretrained(tracker)
+    policy, net = VlaTipTracker(model=str(trained[0])), checkpoint.from_pretrained(tracker)
     rng, seen = np.random.default_rng(7), []
     for _ in range(30):
         task, frame, observation, action = scene(rng, "in-plane-static")
@@ -102,22 +102,28 @@ def test_it_slows_where_the_tip_fades_and_stops_at_the_target(trained, tracker):
         state, said = policy.step(state, dataclasses.replace(observation, features=features))
         distance = math.dist(observation.estimate.tip_px, task.target_px) * 0.4
         if distance > 2 * STOP_MM:
-            seen.append((observation.estimate.visibility, said.insertion_speed_mm_s, action.insertion_speed_mm_s))
-        assert said.stop == state.stopped
+            seen.append(
+                (
+                    observation.estimate.visibility,
+                    said.command.insertion_speed_mm_s,
+                    action.command.insertion_speed_mm_s,
+                )
+            )
+        assert said.command.stop == state.stopped
     visible, speed, _ = np.array(seen).T
     assert np.corrcoef(visible, speed)[0, 1] > 0.8
     assert speed.max() < 1.3 * FASTEST_MM_S
 
 
 def test_the_graphs_answer_as_the_network_does(trained):
-    torch_net, onnx_net = load(trained[0]), OnnxPolicyNetwork(trained[0])
+    torch_net, onnx_net = load_torch_policy(trained[0]), OnnxPolicyNetwork(trained[0])
     rng = np.random.default_rng(2)
     task, *_ = scene(rng, "in-plane-moving")
     kept = [n.begin(instruction(task)) for n in (torch_net, onnx_net)]
     assert np.abs(kept[0] - kept[1]).max() < 1e-4
     for _ in range(3):
         features = rng.standard_normal(onnx_net.features_shape).astype(np.float32)
-        numbers = rng.uniform(0, 1, len(NUMBERS)).astype(np.float32)
+        numbers = rng.uniform(0, 1, len(INPUT_RANGES)).astype(np.float32)
         a, b = (n.act(k, features, numbers) for n, k in zip((torch_net, onnx_net), kept, strict=True))
         assert a.places == pytest.approx(b.places, abs=1e-4)
         assert a.stop == pytest.approx(b.stop, abs=1e-4)
@@ -127,7 +133,7 @@ def test_a_tracker_hands_over_what_its_network_saw_read_only(tracker, trained):
     image = np.random.default_rng(0).integers(0, 60, (120, 120)).astype(np.uint8)
     given = []
     for runtime in ("onnx", "torch"):
-        follower = tracking.Vla(model=str(tracker), runtime=runtime)
+        follower = tracking.VlaTipTracker(model=str(tracker), runtime=runtime)
         state = follower.start(Hint(start_px=(60.0, 60.0)))
         assert state.features is None
         state, estimate = follower.step(state, Frame(image.copy(), 0, 0.0, Spacing(0.4, 0.4)))
@@ -149,7 +155,7 @@ def test_a_model_exported_before_features_were_handed_over_still_tracks(tracker,
     del graph.graph.output[5:]
     onnx.save(graph, tmp_path / SEARCH)
     assert (tmp_path / GRAPHS).exists()
-    follower = tracking.Vla(model=str(tmp_path))
+    follower = tracking.VlaTipTracker(model=str(tmp_path))
     image = np.random.default_rng(0).integers(0, 60, (120, 120)).astype(np.uint8)
     state, _ = follower.step(follower.start(Hint(start_px=(60.0, 60.0))), Frame(image, 0, 0.0, Spacing(0.4, 0.4)))
     assert state.features is None
@@ -159,7 +165,7 @@ def test_features_are_those_of_the_tracker_and_are_computed_once(data, tracker, 
     monkeypatch.setattr(policy_stages, "export_policy", lambda net, folder: None)
     kept = np.load(trained[0] / "features.npy")
     net, train = checkpoint.from_pretrained(tracker), InsertionSet(data).episodes("train")
-    place = told(train)[3]
+    place = samples_with_tip(train)[3]
     with torch.no_grad():
         pair = torch.from_numpy(pair_at(place, 96, 0.4))[None]
         assert np.abs(net.features(pair.float() / 255)[0].numpy() - kept[3]).max() < 1e-2
@@ -189,7 +195,7 @@ def test_adapters_touch_language_model_and_aligner_only(adapted, trained):
 
 def test_the_trackers_register_head_and_encoder_stay_bit_by_bit(tracker, trained, adapted):
     torch.manual_seed(0)
-    again = make(96, 32, preset="tiny")
+    again = make_vla_tracker(96, 32, preset="tiny")
     now = weights(tracker)
     assert all(torch.equal(now[k], v) for k, v in again.state_dict().items())
     names = {n.split(".")[0] for n in weights(adapted[0])}
@@ -199,9 +205,9 @@ def test_the_trackers_register_head_and_encoder_stay_bit_by_bit(tracker, trained
 def test_a_merged_adapter_runs_as_a_graph(adapted):
     task, *_ = scene(np.random.default_rng(4), "in-plane-static")
     replies = []
-    for net in (load(adapted[0]), OnnxPolicyNetwork(adapted[0])):
+    for net in (load_torch_policy(adapted[0]), OnnxPolicyNetwork(adapted[0])):
         features = np.ones(net.features_shape, np.float32)
-        replies.append(net.act(net.begin(instruction(task)), features, np.full(len(NUMBERS), 0.4, np.float32)))
+        replies.append(net.act(net.begin(instruction(task)), features, np.full(len(INPUT_RANGES), 0.4, np.float32)))
     assert replies[0].places == pytest.approx(replies[1].places, abs=1e-4)
 
 
@@ -231,12 +237,12 @@ def test_a_stopped_training_ends_with_the_weights_of_one_that_was_not(
 def test_other_decodings_are_trained_and_run_by_torch(data, tracker, tmp_path, decode):
     train(tmp_path, options(data, tracker, decode=decode))
     assert not (tmp_path / "action.onnx").exists()
-    policy = Vla(model=str(tmp_path), runtime="torch")
+    policy = VlaTipTracker(model=str(tmp_path), runtime="torch")
     policy.prepare()
     task, _, observation, _ = scene(np.random.default_rng(4), "in-plane-static")
     features = np.zeros(policy.net().features_shape, np.float32)
     _, action = policy.step(policy.start(task), dataclasses.replace(observation, features=features))
-    assert math.isfinite(action.insertion_speed_mm_s)
+    assert math.isfinite(action.command.insertion_speed_mm_s)
     with pytest.raises(InputError, match="has no graph: run it with runtime torch"):
         OnnxPolicyNetwork(tmp_path)
 
@@ -265,14 +271,14 @@ def test_what_is_wrong_with_a_training_is_one_line(data, tracker, trained, tmp_p
     refused("holds no policy", start=tmp_path)
     refused("holds another model", start=tracker)
     torch.manual_seed(1)
-    checkpoint.save_pretrained(make(96, 32, preset="tiny"), tmp_path / "other", {})
+    checkpoint.save_pretrained(make_vla_tracker(96, 32, preset="tiny"), tmp_path / "other", {})
     other = {"model": {"tracker": str(tmp_path / "other")}}
     refused("features of another tracker", start=trained[0], settings=other)
 
 
 def test_demonstrations_without_frames_learn_from_recorded_features_or_say_why_not(tracker, tmp_path, monkeypatch):
     monkeypatch.setattr(policy_stages, "export_policy", lambda net, folder: None)
-    made = {"episodes": 4, "moments": 4, "frames": False}
+    made = {"episodes": 4, "samples": 4, "frames": False}
     recorded = make_set(tmp_path / "recorded", features=np.ones((40, 32), np.float32), **made)
     assert train(tmp_path / "out", options(recorded, tracker))["data"]["moments"] == 12
     with pytest.raises(InputError, match="neither frames nor features"):

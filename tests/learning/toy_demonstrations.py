@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from sonosteer.core.geometry import Spacing
-from sonosteer.core.types import Action, Frame, Observation, RobotState, Task, TipEstimate, Track
+from sonosteer.core.types import Action, Command, Frame, Observation, RobotState, Task, TipEstimate, Track
 from sonosteer.datasets.insertions import EpisodeInfo, EpisodeWriter, write_insertions
 
 SPACING = Spacing(0.4, 0.4)
@@ -51,7 +51,14 @@ def sample(rng, task, tip, visible, angle, index, depth_mm):
     robot_state = RobotState(t, depth_mm, float(rng.uniform(0, 16)), angle, 0.0, (0.0, 0.0, 0.0))
     speed, probe, stop = expert(visible, math.dist(at, task.target_px) * 0.4, task.technique)
     sign = 1.0 if task.enters == "left" else -1.0
-    action = Action(index, t, t + 0.35, speed, angle, 0.0, (sign * probe, 0.0, 0.0), stop)
+    command = Command(
+        expires_at_s=t + 0.35,
+        insertion_speed_mm_s=speed,
+        insertion_angle_rad=angle,
+        probe_velocity_mm_s=(sign * probe, 0.0, 0.0),
+        stop=stop,
+    )
+    action = Action(index, t, command)
     return Frame(image, index, t, SPACING), Observation(index, t, seen, robot_state, task.target_px), action
 
 

@@ -74,10 +74,10 @@ class Lane:
         return Observation(self.frame, self.time_s, estimate, robot_state, self.task.target_at(self.probe_mm))
 
     def move(self, action: Action, dt_s: float = 0.1) -> None:
-        self.speed_mm_s = 0.0 if action.stop else action.insertion_speed_mm_s
+        self.speed_mm_s = 0.0 if action.command.stop else action.command.insertion_speed_mm_s
         self.depth_mm += self.speed_mm_s * dt_s
-        self.angle_rad, self.roll_rad = action.insertion_angle_rad, action.base_rotation_rad
-        speeds = (0.0, 0.0, 0.0) if action.stop else action.probe_speed_mm_s
+        self.angle_rad, self.roll_rad = action.command.insertion_angle_rad, action.command.roll_rad
+        speeds = (0.0, 0.0, 0.0) if action.command.stop else action.command.probe_velocity_mm_s
         x, y, z = (p + v * dt_s for p, v in zip(self.probe_mm, speeds, strict=True))
         self.probe_mm = x, y, z
         self.time_s += dt_s
@@ -94,7 +94,7 @@ def run(policy, lane, steps=600, until_stop=True, change=None):
         state, action = policy.step(state, lane.observe())
         actions.append(action)
         lane.move(action)
-        if action.stop and until_stop:
+        if action.command.stop and until_stop:
             break
     return actions, lane
 

@@ -71,17 +71,21 @@ def test_without_a_visibility_the_confidence_counts():
 def test_an_order_is_dated_and_a_stop_moves_nothing():
     o = Lane(time_s=3.0).observe()
     action = order(o, Axes(0.7, 0.2), 5.0, (1.0, 2.0, 3.0))
-    assert (action.capture_time_s, action.expires_at_s) == (3.0, 3.0 + LIFETIME_S)
-    assert (action.insertion_speed_mm_s, action.probe_speed_mm_s) == (5.0, (1.0, 2.0, 3.0))
+    assert (action.capture_time_s, action.command.expires_at_s) == (3.0, 3.0 + LIFETIME_S)
+    assert (action.command.insertion_speed_mm_s, action.command.probe_velocity_mm_s) == (5.0, (1.0, 2.0, 3.0))
     stop = order(o, Axes(0.7, 0.2), 5.0, (1.0, 2.0, 3.0), stop=True)
-    assert (stop.insertion_speed_mm_s, stop.probe_speed_mm_s, stop.stop) == (0.0, (0.0, 0.0, 0.0), True)
+    assert (stop.command.insertion_speed_mm_s, stop.command.probe_velocity_mm_s, stop.command.stop) == (
+        0.0,
+        (0.0, 0.0, 0.0),
+        True,
+    )
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_speed_that_is_no_number_is_rest(bad):
     o = Lane().observe()
-    assert order(o, Axes(0.7, 0.2), bad).insertion_speed_mm_s == 0.0
-    assert order(o, Axes(0.7, 0.2), 5.0, (0.0, bad, 0.0)).insertion_speed_mm_s == 0.0
+    assert order(o, Axes(0.7, 0.2), bad).command.insertion_speed_mm_s == 0.0
+    assert order(o, Axes(0.7, 0.2), 5.0, (0.0, bad, 0.0)).command.insertion_speed_mm_s == 0.0
 
 
 def test_axes_stay_as_ordered_then_as_read_then_as_planned():

@@ -47,10 +47,10 @@ def insert(policy, world, seed, decide_s=0.1):
         seen = Observation(frame, world.time_s, estimate, robot_state, task.target_at(robot_state.probe_mm))
         state, action = policy.step(state, seen)
         world.advance(decide_s)
-        world.order(action)
-        if action.stop:
+        world.order(action.command)
+        if action.command.stop:
             break
-    assert action.stop
+    assert action.command.stop
     world.advance(0.3)
     return float(np.linalg.norm(tip_mm(world) - target_mm))
 

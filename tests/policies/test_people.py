@@ -24,7 +24,7 @@ def runs(build, seeds=range(12), **lane):
 
 def test_nothing_is_done_before_the_first_look_was_taken_in():
     actions, _ = run(SimulatedOperator(), Lane(), steps=4)
-    assert [a.insertion_speed_mm_s > 0 for a in actions] == [False, False, False, True]
+    assert [a.command.insertion_speed_mm_s > 0 for a in actions] == [False, False, False, True]
 
 
 def test_the_hand_goes_on_for_a_reaction_time():
@@ -34,7 +34,7 @@ def test_the_hand_goes_on_for_a_reaction_time():
         lane.state = Track.LOST if lane.time_s > 0.95 else Track.TRACKING
 
     actions, _ = run(policy, lane, steps=20, change=lose)
-    pushed = [a.capture_time_s for a in actions if a.insertion_speed_mm_s > 0]
+    pushed = [a.capture_time_s for a in actions if a.command.insertion_speed_mm_s > 0]
     assert max(pushed) == pytest.approx(1.2)
 
 
@@ -56,17 +56,17 @@ def test_a_hand_trembles_wanders_and_leaves_the_plane_and_a_robot_does_not():
         run(build, Lane(task(along_mm=80.0)), until_stop=False, steps=60)
         for build in (SimulatedOperator(seed=3), Expert(seed=3))
     )
-    assert np.std([a.probe_speed_mm_s[1] for a in hand]) > 0.2
+    assert np.std([a.command.probe_velocity_mm_s[1] for a in hand]) > 0.2
     assert abs(by_hand.probe_mm[1]) > 0.0
-    assert all(a.probe_speed_mm_s[1] == 0.0 for a in controls)
+    assert all(a.command.probe_velocity_mm_s[1] == 0.0 for a in controls)
     assert by_robot.probe_mm[1] == 0.0
-    turn = [np.std(np.diff([a.insertion_angle_rad for a in actions])) for actions in (hand, controls)]
+    turn = [np.std(np.diff([a.command.insertion_angle_rad for a in actions])) for actions in (hand, controls)]
     assert turn[0] > turn[1]
 
 
 def test_an_operator_mostly_arrives_and_not_as_exactly_as_an_expert():
     hands, experts = runs(lambda s: SimulatedOperator(seed=s)), runs(lambda s: Expert("careful", seed=s))
-    assert all(actions[-1].stop for actions, _ in (*hands, *experts))
+    assert all(actions[-1].command.stop for actions, _ in (*hands, *experts))
     by_hand, by_expert = ([lane.miss_mm for _, lane in group] for group in (hands, experts))
     assert np.mean(np.array(by_hand) < 5.0) >= 0.8
     assert max(by_expert) < 3.0
@@ -89,7 +89,7 @@ def test_an_expert_slows_where_the_tip_is_seen_badly():
 def test_hesitations_rest_and_lapses_do_not_look():
     pauses = dataclasses.replace(STEADY_HAND, pause_every_s=2.0, pause_s=(0.5, 0.5))
     actions, _ = run(Wrapped(pauses), Lane(task(along_mm=80.0)))
-    rests = sum(a.insertion_speed_mm_s == 0 for a in actions[5:-1])
+    rests = sum(a.command.insertion_speed_mm_s == 0 for a in actions[5:-1])
     assert rests >= 5
     lapses = dataclasses.replace(STEADY_HAND, lapse_every_s=4.0, lapse_s=(1.5, 1.5))
     _, absent = run(Wrapped(lapses), Lane(task(along_mm=20.0)))

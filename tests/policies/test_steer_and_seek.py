@@ -61,7 +61,7 @@ def test_a_bent_needle_comes_nearer_to_the_target_with_turns_of_the_bevel(enters
     for policy in (NO_TURN_OF_THE_NEEDLE, Steer(NO_TURN_OF_THE_NEEDLE)):
         lane = Bent(task(enters=enters, along_mm=70.0), roll_rad=roll)
         actions, _ = run(policy, lane)
-        assert actions[-1].stop
+        assert actions[-1].command.stop
         misses.append(lane.miss_mm)
     assert misses[0] > 2.0
     assert misses[1] < 0.5 * misses[0]
@@ -70,7 +70,7 @@ def test_a_bent_needle_comes_nearer_to_the_target_with_turns_of_the_bevel(enters
 def test_turns_are_few_half_and_there_and_back():
     lane = Bent(task(along_mm=120.0), roll_rad=0.0)
     actions, _ = run(Steer(NO_TURN_OF_THE_NEEDLE), lane)
-    rolls = [a.base_rotation_rad for a in actions]
+    rolls = [a.command.roll_rad for a in actions]
     assert len(set(np.round(np.abs(np.diff(rolls)), 6))) <= 2
     assert set(np.round(rolls, 3)) <= {0.0, 3.142}
     assert sum(np.abs(np.diff(rolls)) > 1) <= Steer().most_turns
@@ -79,7 +79,7 @@ def test_turns_are_few_half_and_there_and_back():
 def test_a_bevel_is_not_turned_while_the_tip_is_not_seen():
     lane = Bent(task(along_mm=70.0), roll_rad=0.0, state=Track.COASTING)
     actions, _ = run(Steer(NO_TURN_OF_THE_NEEDLE), lane, steps=80)
-    assert {a.base_rotation_rad for a in actions} == {0.0}
+    assert {a.command.roll_rad for a in actions} == {0.0}
 
 
 def out_of_plane(lane):
@@ -102,10 +102,10 @@ def test_it_searches_while_the_tip_is_lost_and_the_needle_rests():
 
     lane = Lane(task(along_mm=40.0))
     actions, _ = run(Seek(), lane, change=hidden)
-    assert actions[-1].stop
-    first = next(k for k, a in enumerate(actions) if a.insertion_speed_mm_s > 0)
+    assert actions[-1].command.stop
+    first = next(k for k, a in enumerate(actions) if a.command.insertion_speed_mm_s > 0)
     assert first > 5
-    assert any(a.probe_speed_mm_s[1] != 0 for a in actions[:first])
+    assert any(a.command.probe_velocity_mm_s[1] != 0 for a in actions[:first])
 
 
 def test_what_is_seen_well_is_left_alone():
@@ -124,14 +124,17 @@ def test_travel_and_speed_are_bounded_and_a_vain_search_ends_where_it_was_best()
 
     actions, _ = run(policy, lane, steps=300, change=note)
     assert max(map(abs, places)) <= 3.0 + 0.3
-    assert max(abs(a.probe_speed_mm_s[1]) for a in actions) <= policy.speed_mm_s
-    assert any(a.probe_speed_mm_s[1] == 0.0 and a.insertion_speed_mm_s > policy.slow_mm_s for a in actions[5:])
+    assert max(abs(a.command.probe_velocity_mm_s[1]) for a in actions) <= policy.speed_mm_s
+    assert any(
+        a.command.probe_velocity_mm_s[1] == 0.0 and a.command.insertion_speed_mm_s > policy.slow_mm_s
+        for a in actions[5:]
+    )
 
 
 def test_the_needle_is_slow_while_the_probe_searches():
     lane = Lane(task(along_mm=100.0), visible=0.1)
     actions, _ = run(Seek(), lane, steps=40)
-    assert all(a.insertion_speed_mm_s <= 2.0 for a in actions if a.probe_speed_mm_s[1] != 0.0)
+    assert all(a.command.insertion_speed_mm_s <= 2.0 for a in actions if a.command.probe_velocity_mm_s[1] != 0.0)
 
 
 def test_any_policy_can_be_wrapped_by_name_or_as_it_is():
@@ -139,7 +142,7 @@ def test_any_policy_can_be_wrapped_by_name_or_as_it_is():
     lane = Lane(visible=0.1)
     actions, _ = run(Seek("hold"), lane, steps=20)
     assert lane.depth_mm == 10.0
-    assert any(a.probe_speed_mm_s[1] != 0.0 for a in actions)
+    assert any(a.command.probe_velocity_mm_s[1] != 0.0 for a in actions)
 
 
 def test_nonsense_is_refused():

@@ -24,7 +24,7 @@ def tip(along, visible, sure=True):
 
 def speed_at(visible, state=Track.TRACKING, along=50.0):
     lane = Lane(task(along_mm=along), visible=visible, state=state)
-    return run(Visibility(), lane, steps=1)[0][0].insertion_speed_mm_s
+    return run(Visibility(), lane, steps=1)[0][0].command.insertion_speed_mm_s
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=2).map(sorted), st.floats(0, 100), st.booleans())
@@ -49,7 +49,7 @@ def test_full_view_is_full_speed_and_no_view_is_a_fifth():
 def test_constant_does_not_care_how_well_the_tip_is_seen():
     for visible, state in itertools.product((0.05, 1.0), (Track.TRACKING, Track.COASTING)):
         actions, _ = run(Constant(), Lane(visible=visible, state=state), steps=3)
-        assert {a.insertion_speed_mm_s for a in actions} == {8.0}
+        assert {a.command.insertion_speed_mm_s for a in actions} == {8.0}
 
 
 def test_a_predicted_tip_is_pushed_so_far_and_then_waited_for():
@@ -69,7 +69,7 @@ def test_a_tip_that_comes_back_is_pushed_again():
         lane.state = Track.LOST if 1.0 < lane.time_s < 3.0 else Track.TRACKING
 
     actions, _ = run(Visibility(), lane, change=hide)
-    assert actions[-1].stop
+    assert actions[-1].command.stop
     assert lane.miss_mm < 1.5
 
 
@@ -88,7 +88,7 @@ def test_a_target_far_aside_does_not_turn_the_needle_beyond_its_limit():
 
 def test_constant_takes_its_time_and_stops_near_the_target():
     actions, lane = run(Constant(), Lane(task(along_mm=55.0)))
-    assert actions[-1].stop
+    assert actions[-1].command.stop
     assert lane.time_s == pytest.approx(7.0, abs=0.5)
     assert lane.miss_mm < 2.5
 
@@ -100,7 +100,7 @@ def test_one_look_that_says_there_is_not_believed():
         lane.noise_mm = 60.0 if lane.frame == 5 else 0.0
 
     actions, _ = run(Visibility(), lane, steps=8, change=jump)
-    assert not any(a.stop for a in actions)
+    assert not any(a.command.stop for a in actions)
 
 
 def test_the_probe_goes_no_farther_than_it_may():

@@ -13,8 +13,8 @@ from lane import Lane
 
 from sonosteer.core.errors import InputError
 from sonosteer.core.types import Action, Lost
-from sonosteer.inference.action_encoding import ACTIONS, NUMBERS
-from sonosteer.inference.policy_network import OnnxPolicyNetwork, Reply, policy_folder
+from sonosteer.inference.action_encoding import ACTION_RANGES, INPUT_RANGES
+from sonosteer.inference.policy_network import OnnxPolicyNetwork, PolicyReply, policy_folder
 from sonosteer.policies.table import make_policy
 from sonosteer.policies.vla import Vla
 
@@ -25,7 +25,7 @@ class Says:
     features_shape = (5, 3)
 
     def __init__(self, *places, stop=0.0):
-        self.reply, self.asked, self.texts = Reply(places, stop), [], []
+        self.reply, self.asked, self.texts = PolicyReply(places, stop), [], []
 
     def begin(self, text):
         self.texts.append(text)
@@ -52,13 +52,13 @@ def test_an_answer_becomes_an_action_with_the_frames_time_and_an_expiry():
     lane = Lane(time_s=3.0, frame=90)
     _, action = once(Says(0.75, 0.25, 0.75), lane)
     assert (action.frame_index, action.capture_time_s) == (90, 3.0)
-    assert action.expires_at_s == pytest.approx(3.35)
-    turn = action.insertion_angle_rad - lane.observe().robot_state.angle_rad
-    assert math.degrees(turn) == pytest.approx(ACTIONS[0].high / 2)
-    assert action.insertion_speed_mm_s == pytest.approx(5.0)
-    assert action.probe_speed_mm_s == pytest.approx((10.0, 0.0, 0.0))
-    assert action.base_rotation_rad == pytest.approx(lane.observe().robot_state.roll_rad, abs=0.01)
-    assert not action.stop
+    assert action.command.expires_at_s == pytest.approx(3.35)
+    turn = action.command.insertion_angle_rad - lane.observe().robot_state.angle_rad
+    assert math.degrees(turn) == pytest.approx(ACTION_RANGES[0].high / 2)
+    assert action.command.insertion_speed_mm_s == pytest.approx(5.0)
+    assert action.command.probe_velocity_mm_s == pytest.approx((10.0, 0.0, 0.0))
+    assert action.command.roll_rad == pytest.approx(lane.observe().robot_state.roll_rad, abs=0.01)
+    assert not action.command.stop
 
 
 def test_the_probe_goes_with_the_needle_from_either_side():
@@ -66,7 +66,7 @@ def test_the_probe_goes_with_the_needle_from_either_side():
 
     for side, sign in (("left", 1.0), ("right", -1.0)):
         _, action = once(Says(0.5, 0.2, 1.0), Lane(task(enters=side)))
-        assert action.probe_speed_mm_s[0] == pytest.approx(sign * 20.0)
+        assert action.command.probe_velocity_mm_s[0] == pytest.approx(sign * 20.0)
 
 
 def test_the_network_is_asked_for_this_task_and_this_moment():
@@ -78,27 +78,27 @@ def test_the_network_is_asked_for_this_task_and_this_moment():
     prefix, features, numbers = net.asked[0]
     assert prefix.shape == (2, 2)
     assert (features == 1).all()
-    assert numbers.shape == (len(NUMBERS),)
+    assert numbers.shape == (len(INPUT_RANGES),)
 
 
 @pytest.mark.parametrize("places", [(math.nan, 0.5, 0.5), (0.5, math.inf, 0.5), (0.5, 0.5, -math.inf)])
 def test_an_answer_that_is_no_number_moves_nothing(places):
     _, action = once(Says(*places))
-    assert action.insertion_speed_mm_s == 0.0
-    assert action.probe_speed_mm_s == (0.0, 0.0, 0.0)
-    assert not action.stop
+    assert action.command.insertion_speed_mm_s == 0.0
+    assert action.command.probe_velocity_mm_s == (0.0, 0.0, 0.0)
+    assert not action.command.stop
     _, action = once(Says(0.5, 0.5, 0.5, stop=math.nan))
-    assert action.insertion_speed_mm_s == 0.0
+    assert action.command.insertion_speed_mm_s == 0.0
 
 
 def test_answers_outside_their_ranges_are_held_to_them():
     lane = Lane()
     _, action = once(Says(7.0, 7.0, -7.0), lane)
-    assert action.insertion_angle_rad == pytest.approx(
-        lane.observe().robot_state.angle_rad + math.radians(ACTIONS[0].high)
+    assert action.command.insertion_angle_rad == pytest.approx(
+        lane.observe().robot_state.angle_rad + math.radians(ACTION_RANGES[0].high)
     )
-    assert action.insertion_speed_mm_s == ACTIONS[1].high
-    assert action.probe_speed_mm_s[0] == ACTIONS[2].low
+    assert action.command.insertion_speed_mm_s == ACTION_RANGES[1].high
+    assert action.command.probe_velocity_mm_s[0] == ACTION_RANGES[2].low
 
 
 def test_a_lost_tip_moves_nothing_and_the_network_is_not_asked():
@@ -106,8 +106,12 @@ def test_a_lost_tip_moves_nothing_and_the_network_is_not_asked():
     lost = Lost(0, 0.0, "not seen")
     state, action = once(net, lane, estimate=lost, features=None)
     assert net.asked == []
-    assert (action.insertion_speed_mm_s, action.probe_speed_mm_s, action.stop) == (0.0, (0.0, 0.0, 0.0), False)
-    assert action.insertion_angle_rad == lane.observe().robot_state.angle_rad
+    assert (action.command.insertion_speed_mm_s, action.command.probe_velocity_mm_s, action.command.stop) == (
+        0.0,
+        (0.0, 0.0, 0.0),
+        False,
+    )
+    assert action.command.insertion_angle_rad == lane.observe().robot_state.angle_rad
     assert not state.stopped
 
 
@@ -115,12 +119,12 @@ def test_a_stop_is_final():
     policy = Vla(network=Says(0.5, 0.9, 0.5, stop=0.9))
     lane = Lane()
     state, action = policy.step(policy.start(lane.task), told(lane))
-    assert action.stop
-    assert action.insertion_speed_mm_s == 0.0
+    assert action.command.stop
+    assert action.command.insertion_speed_mm_s == 0.0
     calm = Vla(network=Says(0.5, 0.9, 0.5))
     for _ in range(3):
         state, action = calm.step(state, told(lane))
-        assert action.stop
+        assert action.command.stop
 
 
 def test_the_roll_stays_where_it_was_first_read():
@@ -129,7 +133,7 @@ def test_the_roll_stays_where_it_was_first_read():
     state, first = policy.step(state, told(lane))
     lane.roll_rad += 1.0
     _, second = policy.step(state, told(lane))
-    assert first.base_rotation_rad == second.base_rotation_rad
+    assert first.command.roll_rad == second.command.roll_rad
 
 
 def test_a_tracker_that_hands_over_nothing_or_something_else_is_said():

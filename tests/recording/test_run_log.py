@@ -13,7 +13,7 @@ import pytest
 from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import LinearProbe, Spacing
-from sonosteer.core.types import Action, Frame, Lost, Observation, RobotState, TipEstimate, Track
+from sonosteer.core.types import Action, Command, Frame, Lost, Observation, RobotState, TipEstimate, Track
 from sonosteer.recording import run_log
 from sonosteer.recording.appended import AppendedFile
 from sonosteer.recording.run_log import PICTURES, RunLog, to_ns
@@ -70,7 +70,14 @@ def test_everything_that_was_handed_over_comes_back_in_order(tmp_path):
             log.frame(picture, i * 0.04 + 1 / 3)
             sent.append(("/frames", i * 0.04 + 1 / 3, picture))
             write("/estimate", i / 7, {"estimate": tip(i), "started_s": float("nan")})
-            write("/decision", i / 7, {"observation": observation(i), "action": Action(i, 0.1, 0.2, 5.0)})
+            write(
+                "/decision",
+                i / 7,
+                {
+                    "observation": observation(i),
+                    "action": Action(i, 0.1, Command(expires_at_s=0.2, insertion_speed_mm_s=5.0)),
+                },
+            )
             write("/tick", i / 7, {"robot_state": READING, "faults": ("a", "b"), "verdict": None})
         write("/event", 9.0, {"text": "stop pressed"})
         write("/of/somebody/else", 9.5, {"x": [1, 2]})

@@ -157,8 +157,8 @@ def test_what_is_no_recording_is_said_in_one_line(tmp_path):
     other_mcap(path, "ros2")
     assert said() == f"{path} is an MCAP file, but no recorded run of sonosteer: its profile is 'ros2'"
     other_mcap(path, "sonosteer-run/7")
-    assert said() == f"{path} has format 7; this sonosteer reads format 1: use the version that wrote it"
-    other_mcap(path, "sonosteer-run/1")
+    assert said() == f"{path} has format 7; this sonosteer reads format 2: use the version that wrote it"
+    other_mcap(path, "sonosteer-run/2")
     assert said() == f"{path} was closed before anything was recorded"
 
 
@@ -166,7 +166,7 @@ def recording_of(path, *messages, numbers=(0, 1, 2), chunks=True):
     """Written by somebody else: (topic, JSON text)."""
     with path.open("wb") as f:
         writer = Writer(f, use_chunking=chunks)
-        writer.start("sonosteer-run/1")
+        writer.start("sonosteer-run/2")
         first = '{"configuration":{},"versions":{},"started_at":"","log_s":0.0}'
         for n, (topic, text) in zip(numbers, [("/configuration", first), *messages], strict=False):
             writer.add_message(writer.register_channel(topic, "json", 0), 0, text.encode(), 0, n)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sonosteer.core.geometry import ConvexProbe, LinearProbe, Spacing
-from sonosteer.core.types import Action, Frame, Lost, Observation, RobotState, Task, TipEstimate, Track
+from sonosteer.core.types import Action, Command, Frame, Lost, Observation, RobotState, Task, TipEstimate, Track
 from sonosteer.recording.pictures import from_png, no_picture, to_png
 from sonosteer.recording.wire import Arrival, decode, encode, revive, same
 
@@ -41,7 +41,16 @@ robot_states = st.builds(RobotState, reals, reals, reals, reals, reals, vectors,
 tasks = st.builds(
     Task, points, st.sampled_from(["in-plane-static", "in-plane-moving"]), reals, st.sampled_from(["left"]), spacings
 )
-actions = st.builds(Action, wholes, reals, reals, reals, reals, reals, vectors, st.booleans())
+commands = st.builds(
+    Command,
+    expires_at_s=st.none() | reals,
+    insertion_speed_mm_s=reals,
+    insertion_angle_rad=reals,
+    roll_rad=reals,
+    probe_velocity_mm_s=vectors,
+    stop=st.booleans(),
+)
+actions = st.builds(Action, wholes, reals, commands)
 observations = st.builds(Observation, wholes, reals, estimates, robot_states, points)
 arrivals = st.builds(
     Arrival,
@@ -162,7 +171,7 @@ def test_arrays_that_come_back_are_read_only():
         ({"probe_mm": [1, 2]}, r"\[1, 2\] has 2 entries, not 3"),
         ({"probe_mm": 1}, "1 is not a list"),
         ({"fault": {"_type": "Lost"}}, "fits none of str, NoneType"),
-        ({"colour": 1}, "Reading has no field 'colour'"),
+        ({"colour": 1}, "RobotState has no field 'colour'"),
         ({"_type": "Lost"}, "Lost has no field"),
         ({"_type": "Spacing"}, "Spacing has no field"),
     ],

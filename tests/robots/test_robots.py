@@ -10,7 +10,7 @@ import pytest
 from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.errors import InputError, RobotError
 from sonosteer.core.geometry import Spacing
-from sonosteer.core.types import Action, TipEstimate, Track
+from sonosteer.core.types import Action, Command, TipEstimate, Track
 from sonosteer.robots.simulated import FAULTS, SimulatedRobot
 from sonosteer.robots.table import ROBOTS, make_robot
 from sonosteer.safety.gate import Cleared, Gate, GateInput
@@ -35,8 +35,8 @@ class Deck:
         now, robot_state = self.world.time_s, self.world.read()
         self.frame += 1
         tip = TipEstimate(self.frame, now, (100.0, 100.0), 0.7, 0.01 * np.eye(2), 0.9, Track.TRACKING, (0.0, 0.0))
-        still = {"insertion_angle_rad": robot_state.angle_rad, "base_rotation_rad": robot_state.roll_rad}
-        action = Action(self.frame, now, now + 0.35, **(still | wanted))
+        still = {"insertion_angle_rad": robot_state.angle_rad, "roll_rad": robot_state.roll_rad}
+        action = Action(self.frame, now, Command(expires_at_s=now + 0.35, **(still | wanted)))
         gate_input = GateInput(now, robot_state, tip, Spacing(0.25, 0.25))
         self.state, verdict = self.gate.clear(self.state, action, gate_input)
         assert isinstance(verdict, Cleared), verdict
@@ -63,9 +63,7 @@ def test_an_order_moves_the_needle_and_the_encoders_say_so(deck):
 def test_every_axis_of_an_order_arrives(deck):
     angle = deck.world.read().angle_rad + 0.05
     for _ in range(30):
-        deck.robot.send(
-            deck.cleared(insertion_angle_rad=angle, base_rotation_rad=1.0, probe_speed_mm_s=(4.0, -2.0, 0.0))
-        )
+        deck.robot.send(deck.cleared(insertion_angle_rad=angle, roll_rad=1.0, probe_velocity_mm_s=(4.0, -2.0, 0.0)))
         deck.world.advance(0.01)
         assert deck.world.rig.depth_mm == SCENE.start_mm
     robot_state = deck.robot.read()
@@ -78,7 +76,7 @@ def test_every_axis_of_an_order_arrives(deck):
 def test_a_hold_stops_everything_where_it_is_and_lasts(latency_s):
     deck = Deck(latency_s=latency_s)
     deck.push(50)
-    deck.robot.send(deck.cleared(insertion_speed_mm_s=5.0, probe_speed_mm_s=(4.0, 0.0, 0.0), base_rotation_rad=2.0))
+    deck.robot.send(deck.cleared(insertion_speed_mm_s=5.0, probe_velocity_mm_s=(4.0, 0.0, 0.0), roll_rad=2.0))
     deck.robot.hold("told so")
     deck.world.advance(latency_s + 0.05)
     where = dataclasses.replace(deck.robot.read(), time_s=0.0)
@@ -153,7 +151,7 @@ def test_a_deaf_robot_says_yes_and_does_nothing(deck):
 
 def test_an_order_that_is_no_number_is_refused_in_the_robots_words(deck):
     order = deck.cleared(insertion_speed_mm_s=5.0)
-    object.__setattr__(order, "insertion_speed_mm_s", math.nan)  # as no gate would
+    object.__setattr__(order.command, "insertion_speed_mm_s", math.nan)  # as no gate would
     with pytest.raises(RobotError, match="refuses the order"):
         deck.robot.send(order)
 

@@ -14,7 +14,7 @@ import numpy as np
 from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.errors import RobotError
 from sonosteer.core.geometry import Spacing
-from sonosteer.core.types import Action, Capture, Frame, Hint, Lost, RobotState, Task, TipEstimate, Track
+from sonosteer.core.types import Action, Capture, Command, Frame, Hint, Lost, RobotState, Task, TipEstimate, Track
 from sonosteer.runtime.branches import ControlBranch, PolicyBranch, TrackingBranch
 from sonosteer.runtime.insertion import Pace, insert
 from sonosteer.runtime.live import insert_live
@@ -50,9 +50,9 @@ class Needle:
     stuck: bool = False
 
     def advance(self, dt_s):
-        order = self.order if self.order is not None and self.time_s < self.order.expires_at_s else None
-        wanted = 0.0 if order is None else order.insertion_speed_mm_s
-        probe = (0.0, 0.0, 0.0) if order is None else order.probe_speed_mm_s
+        order = self.order if self.order is not None and self.time_s < self.order.command.expires_at_s else None
+        wanted = 0.0 if order is None else order.command.insertion_speed_mm_s
+        probe = (0.0, 0.0, 0.0) if order is None else order.command.probe_velocity_mm_s
         self.time_s += dt_s
         if self.stuck:
             return
@@ -62,8 +62,8 @@ class Needle:
             self.probe_mm_s[k] = follow(self.probe_mm_s[k], probe[k], BRAKE_MM_S2 * dt_s)
             self.probe_mm[k] += self.probe_mm_s[k] * dt_s
         if order is not None:
-            self.angle_rad = follow(self.angle_rad, order.insertion_angle_rad, TURN_RAD_S * dt_s)
-            self.roll_rad = order.base_rotation_rad
+            self.angle_rad = follow(self.angle_rad, order.command.insertion_angle_rad, TURN_RAD_S * dt_s)
+            self.roll_rad = order.command.roll_rad
 
     @property
     def tip_mm(self):
@@ -100,12 +100,12 @@ class FakeRobot:
         self._reach()
         return self.spoil(self.needle.robot_state())
 
-    def send(self, order):
+    def send(self, cleared):
         self._reach()
         if self.fault == "refuses":
             raise RobotError("it was told to refuse")
-        self.needle.order = None if order.stop else order
-        self.told.append(Told(self.needle.time_s, order, None, self.needle.robot_state()))
+        self.needle.order = None if cleared.command.stop else cleared
+        self.told.append(Told(self.needle.time_s, cleared, None, self.needle.robot_state()))
 
     def hold(self, reason):
         self._reach()
@@ -236,16 +236,14 @@ class Scripted:
 
 def act(observation, speed_mm_s=8.0, angle_rad=ANGLE_RAD, probe=(0.0, 0.0, 0.0), *, lives_s=0.45, **more):
     time_s = observation.capture_time_s
-    return Action(
-        observation.frame_index,
-        time_s,
-        time_s + lives_s,
-        speed_mm_s,
-        angle_rad,
-        more.pop("roll_rad", 0.0),
-        probe,
+    command = Command(
+        expires_at_s=time_s + lives_s,
+        insertion_speed_mm_s=speed_mm_s,
+        insertion_angle_rad=angle_rad,
+        probe_velocity_mm_s=probe,
         **more,
     )
+    return Action(observation.frame_index, time_s, command)
 
 
 def push(k, observation):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from fake_rig import SPACING, TASK, Fake, FakeTracker, Needle, act, picture, push
 
-from sonosteer.core.types import Action, Capture, Frame, Observation
+from sonosteer.core.types import Action, Capture, Command, Frame, Observation
 from sonosteer.recording.run_log import RunLog
 from sonosteer.recording.run_reader import RunReader
 from sonosteer.robots.simulated import SimulatedRobot
@@ -192,7 +192,7 @@ class SaysOnce:
     [
         (lambda seen: act(seen, math.nan), "action: insertion_speed_mm_s is nan"),
         (lambda seen: act(seen, angle_rad=math.inf), "action: insertion_angle_rad is inf"),
-        (lambda seen: act(seen, probe=(0.0, math.nan, 0.0)), "action: probe_speed_mm_s"),
+        (lambda seen: act(seen, probe=(0.0, math.nan, 0.0)), "action: probe_velocity_mm_s"),
         (lambda seen: act(seen, lives_s=math.nan), "action: expires_at_s is nan"),
         (lambda seen: replace(act(seen), capture_time_s=math.nan), "action: capture_time_s is nan"),
         (lambda seen: act(seen, 1e300), "action: insertion_speed_mm_s is 1e+300"),
@@ -303,8 +303,8 @@ def test_the_robot_disconnects():
     assert set(reasons(fake)) == {"the robot does not answer: connection lost"}
     assert fake.notes.on("/tick")[-1][1]["robot_state"] is None
     last = fake.robot.sent[-1]
-    assert last.order.expires_at_s - last.time_s <= fake.limits.order_s + EPS
-    assert stood[0] <= last.order.expires_at_s + fake.limits.standstill_s + PERIOD + EPS
+    assert last.order.command.expires_at_s - last.time_s <= fake.limits.order_s + EPS
+    assert stood[0] <= last.order.command.expires_at_s + fake.limits.standstill_s + PERIOD + EPS
 
 
 @pytest.mark.parametrize("fault", ["refuses", "disconnects"])
@@ -318,8 +318,8 @@ def test_a_robot_that_is_back_starts_from_rest(fault, for_s):
     assert after[0].order is None
     first = next(t for t in after if t.order is not None)
     assert first.time_s > AT + for_s
-    assert first.order.insertion_speed_mm_s <= fake.limits.acceleration_mm_s2 * PERIOD + EPS
-    assert after[-2].order.insertion_speed_mm_s == 25.0
+    assert first.order.command.insertion_speed_mm_s <= fake.limits.acceleration_mm_s2 * PERIOD + EPS
+    assert after[-2].order.command.insertion_speed_mm_s == 25.0
 
 
 def test_a_robot_that_was_gone_for_longer_than_the_heartbeat_stays_stopped():
@@ -393,12 +393,13 @@ def test_the_process_is_killed_and_the_last_order_expires_by_itself():
         now = world.time_s
         frame = Frame(picture(Needle(), k), k, now, SPACING)
         control_branch.frame_came(frame, now)
-        control_branch.propose(Action(k, now, now + 0.4, 10.0, angle), now)
+        command = Command(expires_at_s=now + 0.4, insertion_speed_mm_s=10.0, insertion_angle_rad=angle)
+        control_branch.propose(Action(k, now, command), now)
         control_branch.tick(now, Observation(k, now, FakeTracker().step(0, frame)[1], robot.read(), TASK.target_px))
         world.advance(PERIOD)
     last, depth = control_branch.last, robot.read().depth_mm
     assert robot.read().speed_mm_s == pytest.approx(10.0, abs=1.0)
-    while world.time_s < last.expires_at_s + 0.05 + Limits().standstill_s + PERIOD:
+    while world.time_s < last.command.expires_at_s + 0.05 + Limits().standstill_s + PERIOD:
         world.advance(PERIOD)
     stood = robot.read()
     assert stood.speed_mm_s == pytest.approx(0.0, abs=0.01)

@@ -62,8 +62,8 @@ def test_no_stale_action_reaches_the_robot():
     for told in fake.robot.sent:
         action = actions[told.order.frame_index]
         assert action.age_s(told.time_s) <= limits.action_age_s + 1e-9
-        assert not action.expired(told.time_s)
-        assert told.order.expires_at_s <= action.expires_at_s
+        assert not action.command.expired(told.time_s)
+        assert told.order.command.expires_at_s <= action.command.expires_at_s
     assert fake.control_branch.held_because["action age"] > 0
 
 
@@ -113,7 +113,7 @@ def test_a_policy_that_stops_ends_the_run_after_the_needle_has_settled():
     run = fake.run()
     assert run.stopped
     assert run.ended == "stopped by the policy"
-    stopped_s = next(t.time_s for t in fake.robot.told if t.order is not None and t.order.stop)
+    stopped_s = next(t.time_s for t in fake.robot.told if t.order is not None and t.order.command.stop)
     assert run.time_s == pytest.approx(stopped_s + QUICK.settle_s, abs=0.03)
     assert fake.needle.speed_mm_s == 0.0
 

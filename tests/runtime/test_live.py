@@ -94,10 +94,10 @@ def test_no_order_is_older_than_it_may_be():
     decided = {w["action"].frame_index: w["action"] for _, w in fake.notes.on("/decision")}
     for _, what in fake.notes.on("/tick"):
         verdict = what["verdict"]
-        if hasattr(verdict, "expires_at_s"):
+        if hasattr(verdict, "command"):
             action = decided[verdict.frame_index]
             assert verdict.cleared_at_s - action.capture_time_s <= CALM.action_age_s
-            assert verdict.cleared_at_s < verdict.expires_at_s <= action.expires_at_s
+            assert verdict.cleared_at_s < verdict.command.expires_at_s <= action.command.expires_at_s
 
 
 def test_synchronous_branches_wait_for_one_another():

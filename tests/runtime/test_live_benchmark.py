@@ -4,10 +4,10 @@ from sonosteer.benchmarks import insertion
 
 
 def test_every_run_says_how_often_it_tracked_and_decided_and_the_reference_is_in_it(monkeypatch):
-    monkeypatch.setattr(insertion, "LONGEST_S", 1.2)
-    monkeypatch.setattr(insertion, "RUNS", (insertion.RUNS[0], insertion.RUNS[2]))
+    monkeypatch.setattr(insertion, "RUN_S", 1.2)
+    monkeypatch.setattr(insertion, "INSERTION_RUNS", (insertion.INSERTION_RUNS[0], insertion.INSERTION_RUNS[2]))
     seen = []
-    result = insertion.run(seed=0, progress=seen.append)
+    result = insertion.bench_insertion(seed=0, progress=seen.append)
     cases = {c["case"]: c for c in result["cases"]}
     for name in ("asynchronous", "synchronous"):
         for what in ("tracking", "deciding", "capture to estimate"):

@@ -44,8 +44,9 @@ class RandomPolicy:
         self.left -= 1
         action = act(seen, **self.steady)
         if rng.random() < 0.05:
-            name = rng.choice(["insertion_speed_mm_s", "insertion_angle_rad", "expires_at_s", "base_rotation_rad"])
-            action = replace(action, **{str(name): float(rng.choice([math.nan, math.inf, -1e30, 1e3]))})
+            name = rng.choice(["insertion_speed_mm_s", "insertion_angle_rad", "expires_at_s", "roll_rad"])
+            bad = {str(name): float(rng.choice([math.nan, math.inf, -1e30, 1e3]))}
+            action = replace(action, command=replace(action.command, **bad))
         if self.said and rng.random() < 0.05:  # an old one again
             return self.said[-int(rng.integers(1, 10)) :][0]
         self.said.append(action)
@@ -132,11 +133,11 @@ def test_no_order_exceeds_a_speed_an_angle_or_a_step(runs):
     for fake, _, _ in runs:
         for _, told in steps(fake):
             o = told.order
-            assert -LIMITS.backward_mm_s <= o.insertion_speed_mm_s <= LIMITS.forward_mm_s
-            assert all(abs(v) <= most for v, most in zip(o.probe_speed_mm_s, LIMITS.probe_mm_s, strict=True))
+            assert -LIMITS.backward_mm_s <= o.command.insertion_speed_mm_s <= LIMITS.forward_mm_s
+            assert all(abs(v) <= most for v, most in zip(o.command.probe_velocity_mm_s, LIMITS.probe_mm_s, strict=True))
             low, high = LIMITS.angle_rad
-            assert low - EPS <= o.insertion_angle_rad <= high + EPS
-            assert abs(o.insertion_angle_rad - told.at.angle_rad) <= LIMITS.angle_step_rad + EPS
+            assert low - EPS <= o.command.insertion_angle_rad <= high + EPS
+            assert abs(o.command.insertion_angle_rad - told.at.angle_rad) <= LIMITS.angle_step_rad + EPS
 
 
 def test_no_order_is_stale_or_lasts_longer_than_it_may(runs):
@@ -146,7 +147,11 @@ def test_no_order_is_stale_or_lasts_longer_than_it_may(runs):
             actions.setdefault(what["action"].frame_index, what["action"])
         for _, told in steps(fake):
             o, action = told.order, actions[told.order.frame_index]
-            assert told.time_s < o.expires_at_s <= min(told.time_s + LIMITS.order_s, action.expires_at_s) + EPS
+            assert (
+                told.time_s
+                < o.command.expires_at_s
+                <= min(told.time_s + LIMITS.order_s, action.command.expires_at_s) + EPS
+            )
             stamped = fake.rig.stamped_s.get(o.frame_index, action.capture_time_s)
             assert told.time_s - stamped <= LIMITS.action_age_s + EPS
             captured = fake.rig.captured_s.get(o.frame_index, stamped)
@@ -161,13 +166,13 @@ def test_no_order_grows_faster_than_it_may(runs):
         for before, told in steps(fake):
             was = None if before is None else before.order
             dt = told.time_s - (0.0 if before is None else before.time_s)
-            speed = 0.0 if was is None else was.insertion_speed_mm_s
-            assert growth(speed, told.order.insertion_speed_mm_s) <= LIMITS.acceleration_mm_s2 * dt + EPS
-            probe = (0.0, 0.0, 0.0) if was is None else was.probe_speed_mm_s
-            for a, b in zip(probe, told.order.probe_speed_mm_s, strict=True):
+            speed = 0.0 if was is None else was.command.insertion_speed_mm_s
+            assert growth(speed, told.order.command.insertion_speed_mm_s) <= LIMITS.acceleration_mm_s2 * dt + EPS
+            probe = (0.0, 0.0, 0.0) if was is None else was.command.probe_velocity_mm_s
+            for a, b in zip(probe, told.order.command.probe_velocity_mm_s, strict=True):
                 assert growth(a, b) <= LIMITS.probe_mm_s2 * dt + EPS
-            roll = told.at.roll_rad if was is None else was.base_rotation_rad
-            assert abs(told.order.base_rotation_rad - roll) <= LIMITS.roll_rad_s * dt + EPS
+            roll = told.at.roll_rad if was is None else was.command.roll_rad
+            assert abs(told.order.command.roll_rad - roll) <= LIMITS.roll_rad_s * dt + EPS
 
 
 def test_no_travel_of_needle_and_probe_is_exceeded_by_what_really_moves(runs):

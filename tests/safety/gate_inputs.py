@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from sonosteer.core.geometry import Spacing
-from sonosteer.core.types import Action, Lost, RobotState, TipEstimate, Track
-from sonosteer.safety.bounds import Order
+from sonosteer.core.types import Action, Command, Lost, RobotState, TipEstimate, Track
 from sonosteer.safety.gate import Cleared, Gate, GateInput, GateState, Refused
 from sonosteer.safety.limits import Limits
 
@@ -46,7 +45,11 @@ LIMITS = Limits(
 GATE = Gate(LIMITS)
 SPACING = Spacing(0.125, 0.25)
 READING = RobotState(NOW, 40.0, 0.0, 0.5, 0.0, (0.0, 0.0, 0.0))
-ACTION = Action(10, NOW - 0.125, NOW + 0.25, 8.0, 0.5, 0.0)
+ACTION = Action(
+    10,
+    NOW - 0.125,
+    Command(expires_at_s=NOW + 0.25, insertion_speed_mm_s=8.0, insertion_angle_rad=0.5, roll_rad=0.0),
+)
 TIP = TipEstimate(
     frame_index=10,
     time_s=NOW - 0.125,
@@ -58,8 +61,14 @@ TIP = TipEstimate(
     entry_px=(0.0, 40.0),
 )
 LOST = Lost(10, NOW - 0.125, "no needle")
-FAST = Order(24.0, 0.5, 0.0, (16.0, 12.0, 4.0), ())  # being carried out: nothing grows beyond it
-STATE = GateState(NOW - 0.125, FAST, NOW + 0.125)
+FAST = Command(  # being carried out: nothing grows beyond it
+    expires_at_s=NOW + 0.125,
+    insertion_speed_mm_s=24.0,
+    insertion_angle_rad=0.5,
+    roll_rad=0.0,
+    probe_velocity_mm_s=(16.0, 12.0, 4.0),
+)
+STATE = GateState(NOW - 0.125, FAST)
 
 
 def gate_input(now_s=NOW, robot_state=READING, estimate=TIP, spacing=SPACING, faults=(), stop=None):
@@ -72,7 +81,9 @@ def ask(action=ACTION, at=None, *, state=STATE, gate=GATE, **changes):
 
 
 def act(**changes):
-    return replace(ACTION, **changes)
+    """ACTION with changes of its own and of its command."""
+    own = {name: changes.pop(name) for name in ("frame_index", "capture_time_s") if name in changes}
+    return replace(ACTION, command=replace(ACTION.command, **changes), **own)
 
 
 def read(**changes):

@@ -201,7 +201,7 @@ def test_a_tip_that_jumps_back_has_jumped_again():
 
 def test_a_jump_holds_a_retraction_and_the_probe_as_well():
     jumped = replace(STATE, memory=Memory(newest=9, jump=Jump(10.0, 3.0, NOW + TINY)))
-    refused(ask(act(insertion_speed_mm_s=0.0, probe_speed_mm_s=(1.0, 0.0, 0.0)), state=jumped), "tip jump")
+    refused(ask(act(insertion_speed_mm_s=0.0, probe_velocity_mm_s=(1.0, 0.0, 0.0)), state=jumped), "tip jump")
     refused(ask(act(insertion_speed_mm_s=-1.0), state=jumped), "tip jump")
     refused(ask(act(insertion_speed_mm_s=0.0), state=jumped, estimate=LOST), "tip jump")
     cleared(ask(state=replace(STATE, memory=Memory(newest=9, jump=Jump(10.0, 3.0, NOW)))))

@@ -35,12 +35,12 @@ from sonosteer.safety.memory import Memory
 from sonosteer.safety.regions import Circle
 
 LASTS = LIMITS.order_s + LIMITS.standstill_s  # 0.1875 s: 8 mm/s go on for 1.5 mm
-BACK = replace(FAST, speed_mm_s=-24.0)
-PROBE_BACK = replace(FAST, probe_mm_s=(-16.0, -12.0, -4.0))
+BACK = replace(FAST, insertion_speed_mm_s=-24.0)
+PROBE_BACK = replace(FAST, probe_velocity_mm_s=(-16.0, -12.0, -4.0))
 KNOWN = replace(STATE, frame=9, memory=Memory(newest=9))
 
 
-def probe(axis, value, where=ACTION.probe_speed_mm_s):
+def probe(axis, value, where=ACTION.command.probe_velocity_mm_s):
     return tuple(value if i == axis else v for i, v in enumerate(where))
 
 
@@ -50,15 +50,15 @@ def now(value, **given):
 
 
 def lost_back(v):
-    return {"action": act(insertion_speed_mm_s=-v), "estimate": LOST, "state": replace(STATE, order=BACK)}
+    return {"action": act(insertion_speed_mm_s=-v), "estimate": LOST, "state": replace(STATE, command=BACK)}
 
 
 def outward(axis, way):
     """An order that would bring the probe to `way * v` by the time that it stands."""
     speed = 2.0 * way
-    state = replace(STATE, order=FAST if way > 0 else PROBE_BACK)
+    state = replace(STATE, command=FAST if way > 0 else PROBE_BACK)
     return lambda v: {
-        "action": act(probe_speed_mm_s=probe(axis, speed)),
+        "action": act(probe_velocity_mm_s=probe(axis, speed)),
         "robot_state": read(probe_mm=probe(axis, way * v - speed * LASTS)),
         "state": state,
     }
@@ -66,12 +66,15 @@ def outward(axis, way):
 
 ABOVE = {  # a value above the bound is refused
     "insertion speed": (24.0, lambda v: {"action": act(insertion_speed_mm_s=v)}),
-    "retraction speed": (20.0, lambda v: {"action": act(insertion_speed_mm_s=-v), "state": replace(STATE, order=BACK)}),
+    "retraction speed": (
+        20.0,
+        lambda v: {"action": act(insertion_speed_mm_s=-v), "state": replace(STATE, command=BACK)},
+    ),
     "insertion angle": (1.5, lambda v: {"action": act(insertion_angle_rad=v), "robot_state": read(angle_rad=1.4375)}),
     "angle step": (0.125, lambda v: {"action": act(insertion_angle_rad=0.5 + v)}),
-    "probe speed x": (16.0, lambda v: {"action": act(probe_speed_mm_s=(v, 0.0, 0.0))}),
-    "probe speed y": (12.0, lambda v: {"action": act(probe_speed_mm_s=(0.0, v, 0.0))}),
-    "probe speed z": (4.0, lambda v: {"action": act(probe_speed_mm_s=(0.0, 0.0, v))}),
+    "probe speed x": (16.0, lambda v: {"action": act(probe_velocity_mm_s=(v, 0.0, 0.0))}),
+    "probe speed y": (12.0, lambda v: {"action": act(probe_velocity_mm_s=(0.0, v, 0.0))}),
+    "probe speed z": (4.0, lambda v: {"action": act(probe_velocity_mm_s=(0.0, 0.0, v))}),
     "probe travel x": (32.0, outward(0, 1)),
     "probe travel y": (16.0, outward(1, 1)),
     "probe travel z": (8.0, outward(2, 1)),
@@ -98,7 +101,7 @@ BELOW = {
         lambda v: {
             "action": act(insertion_speed_mm_s=-8.0),
             "robot_state": read(depth_mm=v + 1.5),
-            "state": replace(STATE, order=BACK),
+            "state": replace(STATE, command=BACK),
         },
     ),
 }
@@ -108,8 +111,8 @@ MIRRORED = {
         f"probe speed {a}": (
             bound,
             lambda v, i=i: {
-                "action": act(probe_speed_mm_s=probe(i, -v)),
-                "state": replace(STATE, order=PROBE_BACK),
+                "action": act(probe_velocity_mm_s=probe(i, -v)),
+                "state": replace(STATE, command=PROBE_BACK),
             },
         )
         for i, (a, bound) in enumerate(zip("xyz", LIMITS.probe_mm_s, strict=True))
@@ -166,7 +169,7 @@ def test_the_lower_bound_of_the_clock_is_inclusive_too():
 
 
 NOT_NUMBERS = [math.nan, math.inf, -math.inf, None, "fast", 2 * LARGEST, -2 * LARGEST, (1.0,), 1j]
-NO_NUMBER_FIELDS = ("stop", "fault", "state", "reason")
+NO_NUMBER_FIELDS = ("command", "stop", "fault", "state", "reason")
 WHOLE_TIP = replace(TIP, visibility=0.5, box_px=(0.0, 1.0, 2.0, 3.0), shaft_px=((0.0, 1.0), (2.0, 3.0)))
 
 
@@ -183,7 +186,7 @@ def spoilt(owner):
                 yield pytest.param(field.name, bad, id=f"{field.name}-{bad}")
 
 
-@pytest.mark.parametrize(("name", "bad"), [*spoilt(ACTION)])
+@pytest.mark.parametrize(("name", "bad"), [*spoilt(ACTION), *spoilt(ACTION.command)])
 def test_an_action_with_anything_that_is_no_number_is_refused(name, bad):
     assert name in refused(ask(act(**{name: bad})), "number").reason
 
@@ -209,15 +212,15 @@ def test_a_loss_a_shaft_and_a_covariance_are_checked_too(bad):
 
 
 def test_the_largest_number_that_means_something_is_a_million_million():
-    cleared(ask(act(base_rotation_rad=1e12)))
-    cleared(ask(act(base_rotation_rad=-1e12)))
-    refused(ask(act(base_rotation_rad=1e12 + 0.5)), "number")
-    refused(ask(act(base_rotation_rad=-1e12 - 0.5)), "number")
+    cleared(ask(act(roll_rad=1e12)))
+    cleared(ask(act(roll_rad=-1e12)))
+    refused(ask(act(roll_rad=1e12 + 0.5)), "number")
+    refused(ask(act(roll_rad=-1e12 - 0.5)), "number")
 
 
 @pytest.mark.parametrize("bad", [(), (0.0, 0.0), (0.0, 0.0, 0.0, 0.0), [0.0, 0.0, 0.0]])
 def test_a_probe_has_three_speeds(bad):
-    refused(ask(act(probe_speed_mm_s=bad)), "number")
+    refused(ask(act(probe_velocity_mm_s=bad)), "number")
 
 
 @pytest.mark.parametrize(
@@ -247,7 +250,7 @@ def test_what_barely_is_a_covariance_passes(P):
 
 def test_numbers_of_numpy_are_numbers():
     order = cleared(ask(act(insertion_speed_mm_s=np.float32(8.0), frame_index=np.int64(10))))
-    assert order.insertion_speed_mm_s == 8.0
+    assert order.command.insertion_speed_mm_s == 8.0
 
 
 def test_an_estimate_may_say_nothing_of_visibility_and_box():
@@ -255,7 +258,17 @@ def test_an_estimate_may_say_nothing_of_visibility_and_box():
     cleared(ask(estimate=WHOLE_TIP))
 
 
-@pytest.mark.parametrize("action", [None, "push", {"insertion_speed_mm_s": 1.0}])
+@pytest.mark.parametrize(
+    "action",
+    [
+        None,
+        "push",
+        {"insertion_speed_mm_s": 1.0},
+        ACTION.command,
+        replace(ACTION, command=None),
+        replace(ACTION, command="push"),
+    ],
+)
 def test_what_is_no_action_is_refused(action):
     assert refused(ask(action), "no action").reason == "there is no action"
 
@@ -298,15 +311,15 @@ def test_a_clock_that_goes_back_or_says_nothing_holds_everything(now_s):
     state, verdict = GATE.clear(STATE, ACTION, gate_input(now_s))
     refused(verdict, "clock")
     assert state.time_s == STATE.time_s
-    assert state.order is None
+    assert state.command is None
     assert state.memory == STATE.memory
     refused(ask(None, now_s=now_s), "clock")
 
 
 def test_while_the_tip_is_lost_the_probe_may_move_and_the_needle_may_not():
-    order = cleared(ask(act(insertion_speed_mm_s=0.0, probe_speed_mm_s=(4.0, 0.0, 0.0)), estimate=LOST))
-    assert order.probe_speed_mm_s == (4.0, 0.0, 0.0)
-    assert order.insertion_speed_mm_s == 0.0
+    order = cleared(ask(act(insertion_speed_mm_s=0.0, probe_velocity_mm_s=(4.0, 0.0, 0.0)), estimate=LOST))
+    assert order.command.probe_velocity_mm_s == (4.0, 0.0, 0.0)
+    assert order.command.insertion_speed_mm_s == 0.0
     refused(ask(estimate=LOST), "insertion speed while the tip is lost")
     refused(ask(estimate=tip(state=Track.LOST)), "insertion speed while the tip is lost")
     refused(ask(estimate=tip(state=None)), "insertion speed while the tip is lost")
@@ -319,7 +332,7 @@ def test_by_default_a_needle_whose_tip_is_lost_is_not_drawn_back_either():
 
 def test_among_forbidden_regions_a_needle_whose_tip_is_lost_is_not_drawn_back():
     gate = Gate(LIMITS, (Circle("artery", (500.0, 500.0), 1.0),))
-    back = replace(STATE, order=BACK)
+    back = replace(STATE, command=BACK)
     cleared(ask(act(insertion_speed_mm_s=-2.0), state=back, estimate=LOST))
     no = refused(
         ask(act(insertion_speed_mm_s=-TINY), state=back, estimate=LOST, gate=gate),
@@ -333,7 +346,7 @@ def test_a_tip_that_is_poorly_known_may_be_drawn_back_but_not_pushed():
     refused(ask(estimate=vague), "tip sd")
     refused(ask(act(insertion_speed_mm_s=TINY), estimate=vague), "tip sd")
     cleared(ask(act(insertion_speed_mm_s=0.0), estimate=vague))
-    cleared(ask(act(insertion_speed_mm_s=-8.0), estimate=vague, state=replace(STATE, order=BACK)))
+    cleared(ask(act(insertion_speed_mm_s=-8.0), estimate=vague, state=replace(STATE, command=BACK)))
 
 
 @pytest.mark.parametrize(
@@ -351,22 +364,23 @@ def test_the_sd_of_a_tip_is_the_largest_whichever_way(P, sd):
 
 
 def test_the_way_back_into_the_limits_of_travel_is_free():
-    cleared(ask(act(insertion_speed_mm_s=-8.0), robot_state=read(depth_mm=140.0), state=replace(STATE, order=BACK)))
+    cleared(ask(act(insertion_speed_mm_s=-8.0), robot_state=read(depth_mm=140.0), state=replace(STATE, command=BACK)))
     cleared(ask(robot_state=read(depth_mm=-1.0)))
     refused(ask(act(insertion_speed_mm_s=TINY), robot_state=read(depth_mm=140.0)), "depth")
     refused(
-        ask(act(insertion_speed_mm_s=-TINY), robot_state=read(depth_mm=-1.0), state=replace(STATE, order=BACK)), "depth"
+        ask(act(insertion_speed_mm_s=-TINY), robot_state=read(depth_mm=-1.0), state=replace(STATE, command=BACK)),
+        "depth",
     )
     cleared(ask(act(insertion_speed_mm_s=0.0), robot_state=read(depth_mm=140.0)))
     cleared(ask(act(insertion_speed_mm_s=0.0), robot_state=read(depth_mm=-1.0)))
-    cleared(ask(act(probe_speed_mm_s=(-4.0, 0.0, 0.0)), robot_state=read(probe_mm=(40.0, 0.0, 0.0))))
+    cleared(ask(act(probe_velocity_mm_s=(-4.0, 0.0, 0.0)), robot_state=read(probe_mm=(40.0, 0.0, 0.0))))
     cleared(ask(robot_state=read(probe_mm=(40.0, 40.0, -40.0))))
 
 
 def test_a_needle_that_is_faster_than_ordered_takes_longer_to_stand():
     refused(ask(robot_state=read(depth_mm=128.0 - 1.5, speed_mm_s=8.0 + TINY * 64)), "depth")
     cleared(ask(robot_state=read(depth_mm=128.0 - 1.5, speed_mm_s=2.0)))
-    back = {"action": act(insertion_speed_mm_s=-8.0), "state": replace(STATE, order=BACK)}
+    back = {"action": act(insertion_speed_mm_s=-8.0), "state": replace(STATE, command=BACK)}
     refused(ask(robot_state=read(depth_mm=4.0 + 1.5, speed_mm_s=-8.0 - TINY * 64), **back), "depth")
     cleared(ask(robot_state=read(depth_mm=4.0 + 1.5, speed_mm_s=-2.0), **back))
     cleared(ask(robot_state=read(depth_mm=4.0 + 1.5, speed_mm_s=12.0), **back))

@@ -43,16 +43,16 @@ def test_a_control_loop_that_was_silent_for_too_long_is_stopped():
 
 def test_an_action_that_stops_is_cleared_as_a_stop_and_ends_the_procedure():
     state, verdict = GATE.clear(
-        STATE, act(stop=True, insertion_speed_mm_s=9.0, probe_speed_mm_s=(9.0, 9.0, 9.0)), gate_input()
+        STATE, act(stop=True, insertion_speed_mm_s=9.0, probe_velocity_mm_s=(9.0, 9.0, 9.0)), gate_input()
     )
     order = cleared(verdict)
-    assert order.stop is True
-    assert order.insertion_speed_mm_s == 0.0
-    assert order.probe_speed_mm_s == (0.0, 0.0, 0.0)
-    assert (order.cleared_at_s, order.expires_at_s) == (NOW, NOW + LIMITS.order_s)
+    assert order.command.stop is True
+    assert order.command.insertion_speed_mm_s == 0.0
+    assert order.command.probe_velocity_mm_s == (0.0, 0.0, 0.0)
+    assert (order.cleared_at_s, order.command.expires_at_s) == (NOW, NOW + LIMITS.order_s)
     assert order.frame_index == 10
     assert state.stop == Stop("ended", "the policy says that the procedure is over", NOW)
-    assert state.order is None
+    assert state.command is None
     refused(GATE.clear(state, ACTION, gate_input())[1], "stopped")
 
 
@@ -73,10 +73,14 @@ WORST = {
 def test_a_stop_passes_whatever_else_is_wrong(now_s, state):
     after, verdict = GATE.clear(state, WORST_ACTION, gate_input(now_s, **WORST))
     order = cleared(verdict)
-    assert order.stop is True
+    assert order.command.stop is True
     assert order.frame_index is None
     assert math.isfinite(order.cleared_at_s)
-    assert (order.insertion_speed_mm_s, order.insertion_angle_rad, order.base_rotation_rad) == (0.0, 0.0, 0.0)
+    assert (order.command.insertion_speed_mm_s, order.command.insertion_angle_rad, order.command.roll_rad) == (
+        0.0,
+        0.0,
+        0.0,
+    )
     assert after.stop.kind == "ended"
 
 
@@ -84,18 +88,18 @@ def test_a_stop_says_the_angles_that_were_last_known():
     state, _ = GATE.clear(STATE, ACTION, gate_input(robot_state=read(time_s=NOW - TINY, angle_rad=0.5, roll_rad=0.1)))
     state, _ = GATE.clear(state, ACTION, gate_input(robot_state=read(angle_rad=0.51, roll_rad=0.2)))
     order = cleared(ask(act(stop=True, insertion_angle_rad=1.0), state=state, robot_state=read(angle_rad=math.nan)))
-    assert (order.insertion_angle_rad, order.base_rotation_rad) == (0.51, 0.2)
+    assert (order.command.insertion_angle_rad, order.command.roll_rad) == (0.51, 0.2)
 
 
 def test_the_operator_releases_and_the_needle_starts_from_rest():
     state = GATE.release(STOPPED, "operator", NOW + 60.0)
     assert state.stop is None
-    assert state.order is None
+    assert state.command is None
     assert state.time_s == NOW + 60.0
     assert state.memory == STOPPED.memory
     late = {"capture_time_s": NOW + 59.9, "expires_at_s": NOW + 60.2}
     now = gate_input(NOW + 60.0, read(time_s=NOW + 60.0), tip(time_s=NOW + 59.9))
-    assert cleared(GATE.clear(state, act(**late), now)[1]).insertion_speed_mm_s == 0.0
+    assert cleared(GATE.clear(state, act(**late), now)[1]).command.insertion_speed_mm_s == 0.0
 
 
 def test_a_missed_heartbeat_is_released_by_the_operator_too():

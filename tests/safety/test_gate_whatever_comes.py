@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonosteer.core.geometry import Spacing
-from sonosteer.core.types import Action, Lost, RobotState, TipEstimate, Track
+from sonosteer.core.types import Action, Command, Lost, RobotState, TipEstimate, Track
 from sonosteer.safety.gate import Cleared, Gate, GateInput, Refused
 from sonosteer.safety.limits import Limits
 from sonosteer.safety.regions import Circle, Polygon
@@ -63,7 +63,15 @@ TICKS = st.lists(
 
 def build(k, now, t):
     """Action and moment of one tick."""
-    action = Action(k, now - t["age"], now + t["lasts"], t["speed"], t["angle"], t["roll"], t["probe"], t["stop"])
+    command = Command(
+        expires_at_s=now + t["lasts"],
+        insertion_speed_mm_s=t["speed"],
+        insertion_angle_rad=t["angle"],
+        roll_rad=t["roll"],
+        probe_velocity_mm_s=t["probe"],
+        stop=t["stop"],
+    )
+    action = Action(k, now - t["age"], command)
     robot_state = RobotState(
         now - t["read_age"], t["depth"], t["moving"], t["needle"], t["rolled"], t["at"], t["fault"]
     )
@@ -91,17 +99,17 @@ def check(order, action, gate_input, before, elapsed):
     within(now - action.capture_time_s, -0.02, 0.4)
     within(now - robot_state.time_s, -0.02, 0.2)
     within(now - estimate.time_s, -0.02, 0.3)
-    assert now <= order.expires_at_s <= min(action.expires_at_s, now + 0.1)
-    within(action.expires_at_s - action.capture_time_s, -math.inf, 0.5)
-    v = order.insertion_speed_mm_s
+    assert now <= order.command.expires_at_s <= min(action.command.expires_at_s, now + 0.1)
+    within(action.command.expires_at_s - action.capture_time_s, -math.inf, 0.5)
+    v = order.command.insertion_speed_mm_s
     within(v, -25.0, 25.0)
-    was = before.insertion_speed_mm_s if before else 0.0
+    was = before.command.insertion_speed_mm_s if before else 0.0
     for got, wanted, old, most in (
-        (v, action.insertion_speed_mm_s, was, 200.0 * elapsed),
+        (v, action.command.insertion_speed_mm_s, was, 200.0 * elapsed),
         *zip(
-            order.probe_speed_mm_s,
-            action.probe_speed_mm_s,
-            before.probe_speed_mm_s if before else (0.0,) * 3,
+            order.command.probe_velocity_mm_s,
+            action.command.probe_velocity_mm_s,
+            before.command.probe_velocity_mm_s if before else (0.0,) * 3,
             (200.0 * elapsed,) * 3,
             strict=True,
         ),
@@ -113,23 +121,26 @@ def check(order, action, gate_input, before, elapsed):
     within(v, -2.0 if state is Track.LOST else -25.0, {Track.LOST: 0.0, Track.COASTING: 5.0}.get(state, 25.0))
     if v > 0:
         assert math.sqrt(estimate.covariance_mm2.max()) <= 3.0 + 1e-9
-    lasts = order.expires_at_s - now
+    lasts = order.command.expires_at_s - now
     end = robot_state.depth_mm + v * (lasts + 0.05)
     assert v == 0 or within(end, *((-math.inf, 180.0) if v > 0 else (0.0, math.inf))) is None
     for speed, at, most, travel in zip(
-        order.probe_speed_mm_s, robot_state.probe_mm, limits.probe_mm_s, limits.probe_mm, strict=True
+        order.command.probe_velocity_mm_s, robot_state.probe_mm, limits.probe_mm_s, limits.probe_mm, strict=True
     ):
         within(speed, -most, most)
         end = at + speed * (lasts + 0.05)
         within(end, min(-travel, at), max(travel, at))
-    kept = before.insertion_angle_rad if before else math.nan
-    assert order.insertion_angle_rad in (robot_state.angle_rad, kept) or 0.1 <= order.insertion_angle_rad <= 1.4
-    within(abs(order.insertion_angle_rad - robot_state.angle_rad), 0.0, 0.15)
-    rolled = before.base_rotation_rad if before else robot_state.roll_rad
+    kept = before.command.insertion_angle_rad if before else math.nan
+    assert (
+        order.command.insertion_angle_rad in (robot_state.angle_rad, kept)
+        or 0.1 <= order.command.insertion_angle_rad <= 1.4
+    )
+    within(abs(order.command.insertion_angle_rad - robot_state.angle_rad), 0.0, 0.15)
+    rolled = before.command.roll_rad if before else robot_state.roll_rad
     if state is not Track.LOST:
-        within(abs(order.base_rotation_rad - rolled), 0.0, 6.0 * elapsed)
+        within(abs(order.command.roll_rad - rolled), 0.0, 6.0 * elapsed)
     else:
-        within(abs(order.base_rotation_rad - robot_state.roll_rad), 0.0, 0.005)
+        within(abs(order.command.roll_rad - robot_state.roll_rad), 0.0, 0.005)
 
 
 @settings(deadline=None, max_examples=80)
@@ -145,18 +156,18 @@ def test_nothing_that_is_cleared_exceeds_a_limit(ticks):
         again = gate.clear(previous, action, gate_input)
         assert again[1] == verdict
         assert state.time_s >= last
-        ended = ended or (action is not None and action.stop)
+        ended = ended or (action is not None and action.command.stop)
         if isinstance(verdict, Refused):
             assert verdict.reason
             assert "\n" not in verdict.reason
             before = None
-        elif verdict.stop:
-            assert verdict.insertion_speed_mm_s == 0.0
-            assert verdict.probe_speed_mm_s == (0.0, 0.0, 0.0)
+        elif verdict.command.stop:
+            assert verdict.command.insertion_speed_mm_s == 0.0
+            assert verdict.command.probe_velocity_mm_s == (0.0, 0.0, 0.0)
             before = None
         else:
             assert not ended
-            carried = before if before is not None and now <= before.expires_at_s else None
+            carried = before if before is not None and now <= before.command.expires_at_s else None
             check(verdict, action, gate_input, carried, now - last)
             before = verdict
         now = max(now, last)
@@ -172,12 +183,18 @@ def test_chance_clears_enough_for_the_above_to_mean_something():
         robot_state = RobotState(now, 40.0, 0.0, 0.6, 0.0, (0.0, 0.0, 0.0))
         estimate = TipEstimate(k, now, (200.0, 200.0), 0.6, np.diag([0.04, 0.04]), 0.9, Track.TRACKING, (0.0, 0.0))
         state, verdict = gate.clear(state, wild, GateInput(now, robot_state, estimate, SPACING))
-        cleared += isinstance(verdict, Cleared) and verdict.insertion_speed_mm_s != 0
+        cleared += isinstance(verdict, Cleared) and verdict.command.insertion_speed_mm_s != 0
     assert cleared > 100
 
 
 def replace_speed(k, now, rng):
-    return Action(k, now - 0.05, now + 0.2, float(rng.uniform(-30, 30)), 0.6 + float(rng.uniform(-0.2, 0.2)))
+    return push(k, now - 0.05, float(rng.uniform(-30, 30)), 0.6 + float(rng.uniform(-0.2, 0.2)), lasts_s=0.25)
+
+
+def push(k, captured_s, speed_mm_s, angle_rad=0.6, lasts_s=0.3):
+    """An action on frame k that pushes."""
+    command = Command(expires_at_s=captured_s + lasts_s, insertion_speed_mm_s=speed_mm_s, insertion_angle_rad=angle_rad)
+    return Action(k, captured_s, command)
 
 
 WALL = Polygon("bone", ((0.0, 0.0), (60.0, 0.0), (60.0, 30.0), (0.0, 30.0)))
@@ -209,7 +226,7 @@ def as_near_as_may_be(region, shape, rng):
     P = np.array([[along, both], [both, across]])
     estimate = TipEstimate(0, now, (0.0, 0.0), angle, P, 0.9, Track.TRACKING, (0.0, 0.0))
     robot_state = RobotState(now, 40.0, 0.0, 0.6, 0.0, (0.0, 0.0, 0.0))
-    action = Action(0, now, now + 0.3, speed, 0.6)
+    action = push(0, now, speed)
     towards = rng.uniform(0, 2 * math.pi)
     far, near = 80.0, 0.0
     for _ in range(40):
@@ -251,7 +268,8 @@ class Needle:
     order: Cleared | None = None
 
     def advance(self, now, dt):
-        goal = 0.0 if self.order is None or now > self.order.expires_at_s else self.order.insertion_speed_mm_s
+        command = None if self.order is None else self.order.command
+        goal = 0.0 if command is None or now > command.expires_at_s else command.insertion_speed_mm_s
         before = self.speed
         self.speed += min(max(goal - before, -1000 * dt), 1000 * dt)
         self.depth += 0.5 * (before + self.speed) * dt
@@ -273,7 +291,7 @@ def pushed_at_a_wall(rng, lasting):
         robot_state = RobotState(now, needle.depth, needle.speed, 0.6, 0.0, (0.0, 0.0, 0.0))
         frame = 0 if estimate is None else estimate.frame_index
         captured = 0.0 if estimate is None else estimate.time_s
-        action = Action(frame, captured, captured + 0.3, float(rng.uniform(2, 25)), 0.6)
+        action = push(frame, captured, float(rng.uniform(2, 25)))
         state, verdict = gate.clear(state, action, GateInput(now, robot_state, estimate, SPACING))
         needle.order = verdict if isinstance(verdict, Cleared) else None
         needle.advance(now, 0.01)

@@ -105,7 +105,7 @@ def test_limits_are_written_and_read():
 
 
 def test_a_robot_takes_only_what_was_cleared():
-    assert get_type_hints(Robot.send)["order"] is Cleared
+    assert get_type_hints(Robot.send)["cleared"] is Cleared
 
 
 def test_what_is_right_in_every_way_passes():

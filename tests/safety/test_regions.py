@@ -284,7 +284,7 @@ def test_how_far_it_was_swung_since_its_picture_counts():
 
 
 def test_a_turn_alone_counts_unless_it_is_the_encoder_s_noise():
-    state = replace(STATE, order=replace(FAST, speed_mm_s=0.0))
+    state = replace(STATE, command=replace(FAST, insertion_speed_mm_s=0.0))
     still = LIMITS.still_rad
     for way in (1.0, -1.0):
         cleared(at_wall(20.0, act(insertion_speed_mm_s=0.0, insertion_angle_rad=0.5 + way * still), state=state))
@@ -301,9 +301,9 @@ def test_a_needle_that_still_moves_counts_while_it_is_turned():
 
 
 def test_a_tip_in_a_region_may_be_drawn_out_and_the_probe_may_move():
-    back = replace(STATE, order=replace(FAST, speed_mm_s=-24.0))
+    back = replace(STATE, command=replace(FAST, insertion_speed_mm_s=-24.0))
     cleared(at_wall(10.0, act(insertion_speed_mm_s=-8.0), state=back))
-    cleared(at_wall(10.0, act(insertion_speed_mm_s=0.0, probe_speed_mm_s=(1.0, 0.0, 0.0))))
+    cleared(at_wall(10.0, act(insertion_speed_mm_s=0.0, probe_velocity_mm_s=(1.0, 0.0, 0.0))))
 
 
 def test_every_estimate_of_late_must_be_clear_of_a_region():
@@ -341,5 +341,5 @@ def test_without_regions_the_tip_may_be_anywhere():
 def test_a_lost_needle_among_regions_whose_encoders_say_it_turns_holds_where_it_is():
     gate = Gate(LIMITS, (wall(90.0),))
     order = cleared(ask(act(insertion_speed_mm_s=0.0, insertion_angle_rad=0.6), gate=gate, estimate=LOST))
-    assert order.insertion_angle_rad == 0.5
-    assert order.expires_at_s == NOW + 0.125
+    assert order.command.insertion_angle_rad == 0.5
+    assert order.command.expires_at_s == NOW + 0.125

@@ -11,10 +11,10 @@ import pytest
 
 import sonosteer
 from sonosteer.core.errors import InputError
-from sonosteer.core.types import Action
-from sonosteer.sim.rig import Rig, RigLimits
+from sonosteer.core.types import Command
+from sonosteer.sim.rig import RigLimits, RigModel
 from sonosteer.sim.scenes import SETUPS, make_scene
-from sonosteer.sim.script import DT_S, write_script
+from sonosteer.sim.script import SCRIPT_STEP_S, write_script
 from sonosteer.sim.world import World
 from sonosteer.sources.simulated import SimulatedSource
 
@@ -89,7 +89,7 @@ def test_a_seed_has_the_same_tissue_in_both_modes():
 def test_the_probe_slides_along_only_when_moving(mode):
     scene = make_scene("in-plane-convex", 1, mode=mode)
     script = write_script(scene, np.random.default_rng(0))
-    way = script.probe_mm_s[:, 0].sum() * DT_S
+    way = script.probe_velocity_mm_s[:, 0].sum() * SCRIPT_STEP_S
     side = 1 if scene.enters == "left" else -1
     assert way * side == pytest.approx(scene.probe_slide_mm, abs=0.5)
     assert (mode == "ips") == (way == 0)
@@ -158,7 +158,13 @@ def test_a_person_may_act_instead_of_the_script():
     world = World(make_scene("in-plane-linear", 0))
     _, before = world.look()
     for _ in range(10):
-        world.order(Action(0, world.time_s, world.time_s + 1.0, 10.0, world.scene.angle_rad))
+        world.order(
+            act(
+                expires_at_s=world.time_s + 1.0,
+                insertion_speed_mm_s=10.0,
+                insertion_angle_rad=world.scene.angle_rad,
+            )
+        )
         world.advance(0.05)
     _, after = world.look()
     assert after.depth_mm - before.depth_mm == pytest.approx(5.0, abs=0.1)
@@ -169,7 +175,7 @@ def test_a_person_may_act_instead_of_the_script():
 def test_a_rigid_needle_pivots_when_the_angle_is_changed():
     world = World(make_scene("in-plane-linear", 0, angle_deg=40.0, tip_y_mm=0.0))
     for _ in range(20):
-        world.order(Action(0, world.time_s, world.time_s + 1.0, 0.0, math.radians(50)))
+        world.order(act(expires_at_s=world.time_s + 1.0, insertion_angle_rad=math.radians(50)))
         world.advance(0.05)
     angle = math.degrees(world.look()[1].angle_rad)
     assert min(abs(angle - 50), abs(angle - 130)) < 0.5
@@ -179,12 +185,11 @@ def test_a_rigid_needle_pivots_when_the_angle_is_changed():
 
 
 def act(**k):
-    k = {"insertion_angle_rad": math.radians(45), **k}
-    return Action(0, 0.0, k.pop("expires_at_s", math.inf), **k)
+    return Command(**{"expires_at_s": None, "insertion_angle_rad": math.radians(45), **k})
 
 
 def rig(**limits):
-    return Rig(RigLimits(**limits), np.random.default_rng(0))
+    return RigModel(RigLimits(**limits), np.random.default_rng(0))
 
 
 def run(r, seconds, dt=0.01):
@@ -194,12 +199,12 @@ def run(r, seconds, dt=0.01):
 
 def test_the_rig_does_what_it_is_told_within_its_limits():
     r = rig()
-    r.order(act(insertion_speed_mm_s=20.0, probe_speed_mm_s=(5.0, 0.0, 0.0), base_rotation_rad=1.0))
+    r.order(act(insertion_speed_mm_s=20.0, probe_velocity_mm_s=(5.0, 0.0, 0.0), roll_rad=1.0))
     run(r, 1.0)
     assert r.depth_mm == pytest.approx(20.0, abs=0.5)
     assert r.probe_mm[0] == pytest.approx(5.0, abs=0.1)
     assert r.roll_rad == pytest.approx(1.0)
-    r.order(act(insertion_speed_mm_s=1e6, probe_speed_mm_s=(1e6, 0.0, 0.0), insertion_angle_rad=3.0))
+    r.order(act(insertion_speed_mm_s=1e6, probe_velocity_mm_s=(1e6, 0.0, 0.0), insertion_angle_rad=3.0))
     run(r, 10.0)
     assert r.depth_mm == r.limits.depth_mm[1]
     assert r.probe_mm[0] == r.limits.probe_mm[0]
@@ -228,7 +233,7 @@ def test_stop_stops_and_nan_is_refused():
     at = r.depth_mm
     run(r, 1.0)
     assert r.depth_mm == at
-    for name in ("insertion_speed_mm_s", "insertion_angle_rad", "base_rotation_rad"):
+    for name in ("insertion_speed_mm_s", "insertion_angle_rad", "roll_rad"):
         with pytest.raises(InputError, match="not a number"):
             r.order(act(**{name: math.nan}))
 
@@ -243,8 +248,8 @@ def test_encoders_are_noisy_and_unbiased():
 def test_a_rig_that_fails_stops_that_axis_until_it_is_put_right():
     kinds = set()
     for seed in range(30):
-        r = Rig(RigLimits(failure_per_s=5.0), np.random.default_rng(seed))
-        r.order(act(insertion_speed_mm_s=5.0, probe_speed_mm_s=(5.0, 0.0, 0.0)))
+        r = RigModel(RigLimits(failure_per_s=5.0), np.random.default_rng(seed))
+        r.order(act(insertion_speed_mm_s=5.0, probe_velocity_mm_s=(5.0, 0.0, 0.0)))
         run(r, 2.0)
         kinds.add(r.read().fault)
         depth, probe = r.depth_mm, r.probe_mm

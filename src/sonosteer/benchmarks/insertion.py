@@ -26,10 +26,10 @@ from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.recording.summary import versions
 from sonosteer.runtime.insertion import Pace
 
-LONGEST_S = 8.0
+RUN_S = 8.0
 THINKS_S = 1 / 10.4  # Paper V: its language model's time for an action
 #: name, asynchronous, seconds an action takes
-RUNS = (
+INSERTION_RUNS = (
     ("asynchronous", True, THINKS_S),
     ("asynchronous, 1 s an action", True, 1.0),
     ("synchronous", False, THINKS_S),
@@ -39,10 +39,12 @@ RUNS = (
 
 @dataclass
 class Slow:
-    """A policy that takes its time, and never comes to its target."""
+    """Makes a policy slow, and keeps it from its target, so that a run lasts."""
 
     policy: Policy[Any]
+    """What decides before the wait."""
     wait_s: float
+    """Extra time of every action, s."""
 
     def prepare(self) -> None:
         """As the policy does."""
@@ -56,15 +58,17 @@ class Slow:
         """Decide, wait, and creep whatever was decided, so that a run lasts."""
         state, action = self.policy.step(state, observation)
         time.sleep(self.wait_s)
-        return state, dataclasses.replace(
-            action, insertion_speed_mm_s=1.0, probe_speed_mm_s=(0.0, 0.0, 0.0), stop=False
+        creeping = dataclasses.replace(
+            action.command, insertion_speed_mm_s=1.0, probe_velocity_mm_s=(0.0, 0.0, 0.0), stop=False
         )
+        return state, dataclasses.replace(action, command=creeping)
 
 
 class Times:
-    """A recorder that only notes when things were there."""
+    """Notes when estimates and decisions were there. Records nothing else."""
 
     failed: str | None = None
+    """Why recording failed. It never does here."""
 
     def __init__(self) -> None:
         self.done_s: dict[str, list[float]] = {}
@@ -83,13 +87,13 @@ class Times:
         return [1e3 * (b - a) for a, b in pairwise(done_s)][3:]
 
 
-def run(*, seed: int, progress: CountProgress) -> dict[str, Any]:
+def bench_insertion(*, seed: int, progress: CountProgress) -> dict[str, Any]:
     """`sonosteer bench insertion`: {"name", "machine", "cases": [{"case", "median_ms", ..., "ratio"}]}."""
     times: dict[str, Times] = {}
     latency: dict[str, Mapping[str, list[float]]] = {}
     policy = _policy()
-    for k, (name, asynchronous, wait_s) in enumerate(RUNS):
-        times[name], latency[name] = measure(policy, seed, asynchronous, wait_s)
+    for k, (name, asynchronous, wait_s) in enumerate(INSERTION_RUNS):
+        times[name], latency[name] = time_insertion(policy, seed, asynchronous, wait_s)
         progress(k + 1)
     reference = {"synchronous": times["synchronous"].between_ms("/estimate")}
     out = []
@@ -106,7 +110,7 @@ def run(*, seed: int, progress: CountProgress) -> dict[str, Any]:
         "action_hz": _hz(out[1]),
         "cases": [c for c in out if c],
         "notes": (
-            f"from one estimate, or decision, to the next, over {LONGEST_S:g} s of real time; the simulated rig draws "
+            f"from one estimate, or decision, to the next, over {RUN_S:g} s of real time; the simulated rig draws "
             f"its frames on the same processor; a decision waits {1e3 * THINKS_S:.0f} ms (1 s in the second run, none "
             "in the last) as for a language model elsewhere. ratio: median of the synchronous run over ours in this run"
         ),
@@ -124,9 +128,11 @@ def _policy() -> str:
     return "vla"
 
 
-def measure(policy: str, seed: int, asynchronous: bool, wait_s: float) -> tuple[Times, Mapping[str, list[float]]]:
+def time_insertion(
+    policy: str, seed: int, asynchronous: bool, wait_s: float
+) -> tuple[Times, Mapping[str, list[float]]]:
     """(when things were there, ms from capture to each stage) of one run."""
-    pace = Pace(asynchronous=asynchronous, longest_s=LONGEST_S, patience_s=2 * LONGEST_S)
+    pace = Pace(asynchronous=asynchronous, longest_s=RUN_S, patience_s=2 * RUN_S)
     episode = build_episode(InsertionConfig(policy, "ips", seed, "in-plane-convex/validation", pace=pace, live=True))
     episode.policy = Slow(episode.policy, wait_s)
     notes = Times()

@@ -200,30 +200,42 @@ class Observation:
     features: NDArray[np.float32] | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What every axis shall do, and until when. Stands inside `Action` (wanted) and inside the gate's `Cleared`."""
+
+    expires_at_s: float | None
+    """Nothing moves on this command after that time, s on the run's clock. None: never, for a hold."""
+    insertion_speed_mm_s: float = 0.0
+    """Speed of the needle along itself, mm/s. Positive pushes in."""
+    insertion_angle_rad: float = 0.0
+    """Where the needle shall be turned to, rad below the horizontal."""
+    roll_rad: float = 0.0
+    """Where the base shall be rolled to, rad."""
+    probe_velocity_mm_s: Vector = (0.0, 0.0, 0.0)
+    """Velocity of the probe, mm/s: x along the image, y across it, z down."""
+    stop: bool = False
+    """True where nothing shall move on: in an action, the procedure is over."""
+
+    def expired(self, now_s: float) -> bool:
+        """True once it is too late, and also whenever a time is NaN."""
+        return self.expires_at_s is not None and not now_s <= self.expires_at_s
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
-    """An order to a robot, dated: nothing may be carried out after `expires_at_s`.
-
-    frame_index, capture_time_s: the frame this was decided on. Speeds in mm/s, angles in rad. insertion_angle_rad:
-    below the horizontal, where the robot shall turn the needle to. stop: the procedure is over, nothing moves on.
-    """
+    """What a policy wants, and the frame it was decided on."""
 
     frame_index: int
+    """Index of the frame this was decided on."""
     capture_time_s: float
-    expires_at_s: float
-    insertion_speed_mm_s: float = 0.0
-    insertion_angle_rad: float = 0.0
-    base_rotation_rad: float = 0.0
-    probe_speed_mm_s: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    stop: bool = False
+    """When that frame was acquired, s."""
+    command: Command
+    """What shall be done, and until when."""
 
     def age_s(self, now_s: float) -> float:
         """Seconds since the frame behind this action was acquired."""
         return now_s - self.capture_time_s
-
-    def expired(self, now_s: float) -> bool:
-        """True once it is too late, and also whenever a time is NaN."""
-        return not now_s <= self.expires_at_s
 
 
 @dataclass(frozen=True, slots=True)

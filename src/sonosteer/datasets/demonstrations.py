@@ -18,32 +18,36 @@ from sonosteer.core.types import Task, TipEstimate
 from sonosteer.datasets.insertions import RecordedEpisode
 from sonosteer.datasets.samples import TrainingSample
 from sonosteer.imaging.crops import crop, step_of, working_scale
-from sonosteer.inference.action_encoding import SPEED, numbers_of, places_of
+from sonosteer.inference.action_encoding import SPEED_INPUT, encode_action, encode_inputs
 from sonosteer.inference.prompt import instruction
 
 I64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Lot:
-    """A batch. ids: (B, T) of the instruction. features: (B, N + L, width). numbers: (B, K), places: (B, 3), 0..1.
-
-    stop: (B,) 0 or 1.
-    """
+class DemonstrationBatch:
+    """Samples as a policy learns from them."""
 
     ids: I64
+    """Token ids of the instruction, (B, T)."""
     features: F16
+    """What the tracker's encoder saw, (B, N + L, width), no unit."""
     numbers: F32
+    """What the policy is told, (B, K), each 0 to 1 of its range."""
     places: F32
+    """What the expert did, (B, 3), each 0 to 1 of its range."""
     stop: F32
+    """1 where the expert stopped, else 0, (B,), no unit."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a moment is: its episode, and its number there."""
+class SampleRef:
+    """Where a sample is."""
 
     episode: RecordedEpisode
+    """The demonstration it belongs to."""
     k: int
+    """Its index among the samples of the episode."""
 
     @property
     def sample(self) -> TrainingSample:
@@ -51,13 +55,13 @@ class Place:
         return self.episode.samples[self.k]
 
 
-def told(episodes: Sequence[RecordedEpisode]) -> list[Place]:
+def samples_with_tip(episodes: Sequence[RecordedEpisode]) -> list[SampleRef]:
     """All moments that a policy learns from: those where the tip was not lost (there a rule decides, not the network).
 
     InputError if there are none.
     """
     out = [
-        Place(e, k)
+        SampleRef(e, k)
         for e in episodes
         for k, m in enumerate(e.samples)
         if isinstance(m.observation.estimate, TipEstimate)
@@ -67,7 +71,7 @@ def told(episodes: Sequence[RecordedEpisode]) -> list[Place]:
     return out
 
 
-def pair_at(place: Place, search_px: int, scale_mm: float) -> U8:
+def pair_at(place: SampleRef, search_px: int, scale_mm: float) -> U8:
     """(2, S, S): what a tracker looks at in that moment, from the previous and the present frame, around the tip.
 
     A tracker looks around its prediction, which lies within a millimetre of what it says afterwards. Where the frame
@@ -87,16 +91,18 @@ def pair_at(place: Place, search_px: int, scale_mm: float) -> U8:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """What is kept from the learner, or blurred, so that few demonstrations are not learnt by heart; all ours.
+    """What is hidden from the learner or blurred, so that it does not learn few demonstrations by heart.
 
-    forget: share of the moments whose own speed is one drawn at random: who sees his own speed learns to keep it (de
-    Haan et al., Causal confusion in imitation learning, 2019), and never starts. hide: share of the moments without
-    features. jitter: deviation of noise on all numbers, as a share of their ranges.
+    All numbers are chosen. Who sees his own speed learns to keep it and never starts (de Haan et al., Causal confusion
+    in imitation learning, 2019). Therefore the own speed is sometimes replaced.
     """
 
     forget: float = 0.5
+    """Fraction of samples whose own speed is replaced by a random one, 0 to 1."""
     hide: float = 0.25
+    """Fraction of samples without features, 0 to 1."""
     jitter: float = 0.01
+    """Standard deviation of the noise on all numbers, as a fraction of their ranges, 0 to 1."""
 
     def __post_init__(self) -> None:
         if not (0 <= self.forget <= 1 and 0 <= self.hide <= 1 and 0 <= self.jitter < 1):
@@ -113,7 +119,7 @@ class Demonstrations:
 
     def __init__(
         self,
-        places: Sequence[Place],
+        places: Sequence[SampleRef],
         features: F16,
         encode: Callable[[str], list[int]],
         seed: int,
@@ -127,15 +133,15 @@ class Demonstrations:
         self._of = np.array([number[id(p.episode)] for p in places])
         self.numbers = np.stack([_numbers(p.episode.task, p.sample) for p in places])
         self.places = np.stack(
-            [places_of(p.episode.task, p.sample.action, p.sample.observation.robot_state) for p in places]
+            [encode_action(p.episode.task, p.sample.action, p.sample.observation.robot_state) for p in places]
         )
-        self.stop = np.array([p.sample.action.stop for p in places], np.float32)
+        self.stop = np.array([p.sample.action.command.stop for p in places], np.float32)
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def batch(self, first: int, count: int) -> Lot:
+    def batch(self, first: int, count: int) -> DemonstrationBatch:
         """Samples `first` to `first + count`, counted through all epochs."""
         order = [self._row(n) for n in range(first, first + count)]
         lot = self.rows(np.array(order))
@@ -144,13 +150,13 @@ class Demonstrations:
         noise = rng.standard_normal(lot.numbers.shape, np.float32) * np.float32(doubt.jitter)
         np.clip(lot.numbers + noise, 0.0, 1.0, out=lot.numbers)
         forgotten = rng.random(count) < doubt.forget
-        lot.numbers[forgotten, SPEED] = rng.random(int(forgotten.sum()), dtype=np.float32)
+        lot.numbers[forgotten, SPEED_INPUT] = rng.random(int(forgotten.sum()), dtype=np.float32)
         lot.features[rng.random(count) < doubt.hide] = 0
         return lot
 
-    def rows(self, chosen: I64) -> Lot:
+    def rows(self, chosen: I64) -> DemonstrationBatch:
         """These moments as they are."""
-        return Lot(
+        return DemonstrationBatch(
             self._ids[self._of[chosen]],
             np.array(self.features[chosen]),
             self.numbers[chosen],
@@ -178,4 +184,4 @@ class Demonstrations:
 def _numbers(task: Task, sample: TrainingSample) -> F32:
     estimate = sample.observation.estimate
     assert isinstance(estimate, TipEstimate)
-    return numbers_of(task, sample.observation, estimate)
+    return encode_inputs(task, sample.observation, estimate)

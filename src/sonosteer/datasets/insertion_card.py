@@ -9,9 +9,9 @@ from typing import Any, get_args
 import numpy as np
 
 from sonosteer.core.types import Lost
-from sonosteer.datasets.card import CARD, SIMULATED_LIMITS
+from sonosteer.datasets.card import DATA_CARD, SIMULATED_LIMITS
 from sonosteer.datasets.insertions import InsertionSet, RecordedEpisode
-from sonosteer.datasets.samples import COLUMNS
+from sonosteer.datasets.samples import SAMPLE_COLUMNS
 from sonosteer.recording.tables import writing_failed
 from sonosteer.sim.scenes import Split
 
@@ -32,21 +32,21 @@ def describe_insertions(folder: Path, *, write: bool = True) -> dict[str, Any]:
     }
     if write:
         try:
-            (folder / CARD).write_text(_card(result), encoding="utf-8")
+            (folder / DATA_CARD).write_text(_card(result), encoding="utf-8")
         except OSError as e:
-            raise writing_failed(folder / CARD, e, "the episodes are kept") from None
+            raise writing_failed(folder / DATA_CARD, e, "the episodes are kept") from None
     return result
 
 
 def _counts(episode: RecordedEpisode) -> dict[str, float]:
     samples = episode.samples
     times = [m.observation.capture_time_s for m in samples]
-    speeds = np.array([m.action.insertion_speed_mm_s for m in samples])
+    speeds = np.array([m.action.command.insertion_speed_mm_s for m in samples])
     pauses = int(((speeds[1:] <= 0) & (speeds[:-1] > 0)).sum())
     return {
         "moments": len(samples),
         "lost": sum(isinstance(m.observation.estimate, Lost) for m in samples),
-        "stops": sum(m.action.stop for m in samples),
+        "stops": sum(m.action.command.stop for m in samples),
         "seconds": times[-1] - times[0] if times else 0.0,
         "mean_mm_s": float(speeds.sum()),
         "pauses": pauses,
@@ -75,13 +75,13 @@ def _card(result: dict[str, Any]) -> str:
         for value, n in result[f"by_{by}"].items():
             lines.append(f"| {by} | {value} | " + " | ".join(f"{n[k]:g}" for k in ("episodes", *COUNTED)) + " |")
     table = "\n".join(lines)
-    columns = ", ".join(f"`{c}`" for c in COLUMNS)
+    columns = ", ".join(f"`{c}`" for c in SAMPLE_COLUMNS)
     return f"""# {result["name"]}
 
 Demonstrations of needle insertions under simulated ultrasound, after the data set D_insert of Paper V (18 videos, 9
 with the probe standing still, 9 with it moving): at every moment what the tracker said, what the encoders read, where
 the target is, and what an expert did. The experts are models, not people; they see the tracker's estimate, never the
-simulator's truth. {result["episodes"]} episodes, {result["samples"]:g} moments, seed {result["seed"]}.
+simulator's truth. {result["episodes"]} episodes, {result["moments"]:g} moments, seed {result["seed"]}.
 
 {table}
 
@@ -89,7 +89,7 @@ simulator's truth. {result["episodes"]} episodes, {result["samples"]:g} moments,
 
 `dataset.json`: the index. `episodes/NAME/task.json`: target, technique, angle, side, mm per pixel, as in the first
 frame. `episodes/NAME/frames.npy`: (moments, rows, columns) uint8. `episodes/NAME/features.npy`: what the tracker's
-encoder saw, float16. `episodes/NAME/samples.csv`: {columns}. An empty field is something that was not said; a row whose
+encoder saw, float16. `episodes/NAME/moments.csv`: {columns}. An empty field is something that was not said; a row whose
 `state` is `lost` says why in `lost`. Times in s, angles in rad; x = column, y = row, 0 at the first pixel's centre.
 
 ## Splits

@@ -30,27 +30,35 @@ from sonosteer.core.arrays import F16, U8
 from sonosteer.core.config import from_dict, to_dict
 from sonosteer.core.errors import InputError
 from sonosteer.core.types import Action, Frame, Observation, Task
-from sonosteer.datasets.samples import COLUMNS, TrainingSample, sample, written
-from sonosteer.datasets.videos import INDEX
+from sonosteer.datasets.samples import SAMPLE_COLUMNS, TrainingSample, sample, written
+from sonosteer.datasets.videos import FRAMES, INDEX, MAKING
 from sonosteer.recording.tables import TableWriter, read_table, writing_failed
 from sonosteer.sim.scenes import Split
 
-TASK, MOMENTS, FRAMES, FEATURES = "task.json", "moments.csv", "frames.npy", "features.npy"
-FOLDER, MAKING = "episodes", ".making-"
+TASK, MOMENTS, FEATURES = "task.json", "moments.csv", "features.npy"
+FOLDER = "episodes"
 
 
 @dataclass(frozen=True, slots=True)
 class EpisodeInfo:
-    """One episode of a set. technique as in `Task`; operator: who demonstrated; source: the scene it was in."""
+    """One episode of a set: its line in the index."""
 
     name: str
+    """Folder of the episode in the set."""
     split: str
+    """Split that it belongs to."""
     technique: str
+    """How the needle is inserted, as in `Task`."""
     tissue: str = ""
+    """Material that was pierced. Empty: unknown."""
     operator: str = ""
+    """Who demonstrated. Empty: unknown."""
     source: str = ""
-    samples: int = 0
+    """Scene that it was recorded in. Empty: unknown."""
+    moments: int = 0
+    """Number of samples."""
     stopped: bool = False
+    """Whether the expert ended it by a stop."""
 
     def __post_init__(self) -> None:
         if self.split not in get_args(Split):
@@ -103,7 +111,7 @@ class EpisodeWriter:
             (self._making / TASK).write_text(json.dumps(to_dict(task), indent=1) + "\n")
         except OSError as e:
             raise writing_failed(self._end, e, "the episodes made so far are kept") from None
-        self._table = TableWriter(self._making / MOMENTS, COLUMNS)
+        self._table = TableWriter(self._making / MOMENTS, SAMPLE_COLUMNS)
         self._arrays: dict[str, _Rows] = {}
         self._stopped = False
 
@@ -117,7 +125,7 @@ class EpisodeWriter:
         for name, row in rows.items():
             self._append(name, row)
         self._table.write(written(observation, action))
-        self._stopped = self._stopped or action.stop
+        self._stopped = self._stopped or action.command.stop
 
     def _append(self, name: str, row: NDArray[Any] | None) -> None:
         if (row is None) != (name not in self._arrays) and self._table.rows:
@@ -139,7 +147,7 @@ class EpisodeWriter:
             self._making.rename(self._end)
         except OSError as e:
             raise writing_failed(self._end, e, "the episodes made so far are kept") from None
-        return replace(self.info, samples=self._table.rows, stopped=self._stopped)
+        return replace(self.info, moments=self._table.rows, stopped=self._stopped)
 
     def _close(self, *, whole: bool) -> None:
         self._table.close()
@@ -175,7 +183,7 @@ class RecordedEpisode:
     @cached_property
     def samples(self) -> list[TrainingSample]:
         """All that was told and done; the observations without their features."""
-        return read_table(self.folder / MOMENTS, COLUMNS, sample)
+        return read_table(self.folder / MOMENTS, SAMPLE_COLUMNS, sample)
 
     @cached_property
     def frames(self) -> U8 | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sonosteer.core.types import Action, Estimate, Lost, Observation, RobotState, TipEstimate, Track
+from sonosteer.core.types import Action, Command, Estimate, Lost, Observation, RobotState, TipEstimate, Track
 from sonosteer.recording.tables import number, optional
 
 _ESTIMATE = ("tip_x_px", "tip_y_px", "angle_rad", "var_along_mm2", "cov_mm2", "var_across_mm2", "confidence")
@@ -24,7 +24,7 @@ _ACTION = (
     "probe_y_mm_s",
     "probe_z_mm_s",
 )
-COLUMNS = (
+SAMPLE_COLUMNS = (
     *("frame", "time_s", "state", "lost"),
     *(*_ESTIMATE, *_SEEN, *_READING, "fault", "target_x_px", "target_y_px", *_ACTION, "stop"),
 )
@@ -32,10 +32,12 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class TrainingSample:
-    """What was told and what was done."""
+    """A moment of a demonstration."""
 
     observation: Observation
+    """What the expert was told."""
     action: Action
+    """What the expert did."""
 
 
 def written(o: Observation, a: Action) -> list[str]:
@@ -49,9 +51,10 @@ def written(o: Observation, a: Action) -> list[str]:
         spread = (float(c[0, 0]), float(c[0, 1]), float(c[1, 1]))
         place = [*seen.tip_px, seen.angle_rad, *spread, seen.confidence, *seen.entry_px, seen.visibility, *box]
     read = (r.time_s, r.depth_mm, r.speed_mm_s, r.angle_rad, r.roll_rad, *r.probe_mm)
-    done = (a.expires_at_s, a.insertion_speed_mm_s, a.insertion_angle_rad, a.base_rotation_rad, *a.probe_speed_mm_s)
+    w = a.command
+    done = (w.expires_at_s, w.insertion_speed_mm_s, w.insertion_angle_rad, w.roll_rad, *w.probe_velocity_mm_s)
     numbers = [*(_text(v) for v in (*place, *read)), _plain(r.fault or ""), *(_text(v) for v in (*o.target_px, *done))]
-    return [str(o.frame_index), _text(o.capture_time_s), seen.state.value, lost, *numbers, "1" if a.stop else "0"]
+    return [str(o.frame_index), _text(o.capture_time_s), seen.state.value, lost, *numbers, "1" if w.stop else "0"]
 
 
 def _plain(text: str) -> str:
@@ -67,12 +70,28 @@ def sample(row: dict[str, str]) -> TrainingSample:
     """A row back again. ValueError says what is wrong with it."""
     index, t = int(row["frame"]), number(row, "time_s")
     x, y, z = (number(row, f"probe_{c}_mm") for c in "xyz")
-    n = [number(row, c) for c in _READING[:5]]
-    robot_state = RobotState(n[0], n[1], n[2], n[3], n[4], (x, y, z), row["fault"] or None)
+    time_s, depth_mm, speed_mm_s, needle_rad, roll_rad = (number(row, c) for c in _READING[:5])
+    robot_state = RobotState(
+        time_s=time_s,
+        depth_mm=depth_mm,
+        speed_mm_s=speed_mm_s,
+        angle_rad=needle_rad,
+        roll_rad=roll_rad,
+        probe_mm=(x, y, z),
+        fault=row["fault"] or None,
+    )
     target = (number(row, "target_x_px"), number(row, "target_y_px"))
     expires, speed, angle, roll, *probe = (number(row, c) for c in _ACTION)
-    action = Action(index, t, expires, speed, angle, roll, (probe[0], probe[1], probe[2]), number(row, "stop") != 0)
-    return TrainingSample(Observation(index, t, _estimate(row, index, t), robot_state, target), action)
+    command = Command(
+        expires_at_s=expires,
+        insertion_speed_mm_s=speed,
+        insertion_angle_rad=angle,
+        roll_rad=roll,
+        probe_velocity_mm_s=(probe[0], probe[1], probe[2]),
+        stop=number(row, "stop") != 0,
+    )
+    observation = Observation(index, t, _estimate(row, index, t), robot_state, target)
+    return TrainingSample(observation, Action(index, t, command))
 
 
 def _estimate(row: dict[str, str], index: int, t: float) -> Estimate:
@@ -83,8 +102,14 @@ def _estimate(row: dict[str, str], index: int, t: float) -> Estimate:
     box = [optional(row, c) for c in _SEEN[3:]]
     corners = [v for v in box if v is not None]
     return TipEstimate(
-        *(index, t, (x, y), angle, np.array([[along, cov], [cov, across]]), confidence, state),
-        (number(row, "entry_x_px"), number(row, "entry_y_px")),
+        frame_index=index,
+        time_s=t,
+        tip_px=(x, y),
+        angle_rad=angle,
+        covariance_mm2=np.array([[along, cov], [cov, across]]),
+        confidence=confidence,
+        state=state,
+        entry_px=(number(row, "entry_x_px"), number(row, "entry_y_px")),
         visibility=optional(row, "visibility"),
         box_px=(corners[0], corners[1], corners[2], corners[3]) if len(corners) == 4 else None,
     )

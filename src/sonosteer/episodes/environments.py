@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sonosteer.core.arrays import F32
 from sonosteer.core.errors import InputError, MissingExtraError
-from sonosteer.core.types import Action, Frame
+from sonosteer.core.types import Command, Frame, Vector
 from sonosteer.episodes.tasks import ROBOT, insertion_task
 from sonosteer.metrics.success import HIT_MM
 from sonosteer.sim.rig import RigLimits
@@ -137,9 +137,17 @@ class _RigEnv(gymnasium.Env[Observation, F32]):
         state = (r.depth_mm, r.speed_mm_s, r.angle_rad, r.roll_rad, *r.probe_mm, *self._goal())
         return {"image": self._frame.grey().copy(), "state": np.array(state, np.float32)}
 
-    def _action(self, speed: float, angle: float, roll: float, probe: tuple[float, float, float], stop: bool) -> Action:
-        now = self.world.time_s
-        return Action(self.world.index, now, now + 0.5, speed, angle, roll, probe, stop)
+    def _command(
+        self, *, speed_mm_s: float, angle_rad: float, roll_rad: float, probe_mm_s: Vector, stop: bool = False
+    ) -> Command:
+        return Command(
+            expires_at_s=self.world.time_s + 0.5,
+            insertion_speed_mm_s=speed_mm_s,
+            insertion_angle_rad=angle_rad,
+            roll_rad=roll_rad,
+            probe_velocity_mm_s=probe_mm_s,
+            stop=stop,
+        )
 
     def _tip(self) -> NDArray[np.float64]:
         assert self._truth is not None
@@ -166,7 +174,7 @@ class _RigEnv(gymnasium.Env[Observation, F32]):
         """An episode begins in this world."""
 
     @abstractmethod
-    def _order(self, a: NDArray[np.float64]) -> Action:
+    def _order(self, a: NDArray[np.float64]) -> Command:
         """What an action, clipped to [-1, 1], tells the rig."""
 
     @abstractmethod
@@ -178,7 +186,7 @@ class _RigEnv(gymnasium.Env[Observation, F32]):
         """What the reward is the decrease of."""
 
     @abstractmethod
-    def _judge(self, order: Action) -> tuple[bool, float]:
+    def _judge(self, order: Command) -> tuple[bool, float]:
         """(has it ended, what is added to the reward)."""
 
     def _marks(self) -> list[tuple[tuple[float, float], tuple[int, int, int]]]:
@@ -202,13 +210,19 @@ class InsertionEnv(_RigEnv):
         self.task, self.target_mm = insertion_task(world, self.np_random)
         self._angle = world.scene.angle_rad
 
-    def _order(self, a: NDArray[np.float64]) -> Action:
+    def _order(self, a: NDArray[np.float64]) -> Command:
         step = math.radians(10.0) / self.world.scene.rate_hz
         low, high = self.limits.angle_rad
         self._angle = min(max(self._angle + float(a[1]) * step, low), high)
         probe = (20.0 * float(a[2]), 5.0 * float(a[3]), 5.0 * float(a[4]))
         roll = math.radians(self.world.scene.roll_deg)
-        return self._action(30.0 * float(a[0]), self._angle, roll, probe, bool(a[5] > 0.5))
+        return self._command(
+            speed_mm_s=30.0 * float(a[0]),
+            angle_rad=self._angle,
+            roll_rad=roll,
+            probe_mm_s=probe,
+            stop=bool(a[5] > 0.5),
+        )
 
     def _goal(self) -> tuple[float, float, float]:
         x, y = self._target_px()
@@ -221,7 +235,7 @@ class InsertionEnv(_RigEnv):
     def _cost_mm(self) -> float:
         return float(np.linalg.norm(self._tip() - self.target_mm))
 
-    def _judge(self, order: Action) -> tuple[bool, float]:
+    def _judge(self, order: Command) -> tuple[bool, float]:
         if not order.stop:
             return False, 0.0
         return True, 10.0 if self._cost_mm() <= HIT_MM else -10.0
@@ -254,7 +268,7 @@ class SteeringEnv(_RigEnv):
     def _begin(self, world: World) -> None:
         self._base = math.radians(world.scene.roll_deg)
 
-    def _order(self, a: NDArray[np.float64]) -> Action:
+    def _order(self, a: NDArray[np.float64]) -> Command:
         world, script = self.world, self.world.script
         self._base += 2 * math.pi * float(a[0]) / world.scene.rate_hz
         speed = 10.0 * float(a[1])
@@ -262,7 +276,12 @@ class SteeringEnv(_RigEnv):
             k = min(round(world.time_s * 100), len(script.speed_mm_s) - 1)
             speed = float(script.speed_mm_s[k])
         behind = world.rig.depth_mm - world.rig.probe_mm[1]
-        return self._action(speed, world.scene.angle_rad, self._base, (0.0, speed + 4.0 * behind, 0.0), False)
+        return self._command(
+            speed_mm_s=speed,
+            angle_rad=world.scene.angle_rad,
+            roll_rad=self._base,
+            probe_mm_s=(0.0, speed + 4.0 * behind, 0.0),
+        )
 
     def _goal(self) -> tuple[float, float, float]:
         x, y = self.world.to_px(self.world.scene.entry_mm, self.world.rig.probe_mm)
@@ -272,7 +291,7 @@ class SteeringEnv(_RigEnv):
         x, _, z = self._tip() - np.array(self.world.scene.entry_mm)
         return math.hypot(x, z)
 
-    def _judge(self, order: Action) -> tuple[bool, float]:
+    def _judge(self, order: Command) -> tuple[bool, float]:
         there = self.world.rig.depth_mm >= self.world.scene.end_mm - 0.05
         return there, -self._cost_mm() if there else 0.0
 

@@ -17,7 +17,7 @@ from sonosteer.core.arrays import F64
 from sonosteer.core.clock import Clock
 from sonosteer.core.geometry import Point
 from sonosteer.core.protocols import Steerer, Tracker
-from sonosteer.core.types import Action, Frame, Hint, TipEstimate, TipMeasurement, Track
+from sonosteer.core.types import Command, Frame, Hint, TipEstimate, TipMeasurement, Track
 from sonosteer.runtime.ledger import Ledger
 from sonosteer.sim.rig import RigLimits
 from sonosteer.sim.world import World
@@ -154,8 +154,14 @@ def _push(world: World, k: int, roll_rad: float, looking_s: float | None) -> Non
     if looking_s is not None:
         speed, aim = 0.0, aim - SWEEP_MM * (0.5 - 0.5 * math.cos(2 * math.pi * looking_s / SWEEP_S))
     follow = speed + 4.0 * (aim - rig.probe_mm[1])
-    now = world.time_s
-    world.order(Action(world.index, now, now + 0.5, speed, scene.angle_rad, roll_rad, (0.0, follow, 0.0)))
+    command = Command(
+        expires_at_s=world.time_s + 0.5,
+        insertion_speed_mm_s=speed,
+        insertion_angle_rad=scene.angle_rad,
+        roll_rad=roll_rad,
+        probe_velocity_mm_s=(0.0, follow, 0.0),
+    )
+    world.order(command)
     world.advance(DT_S)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sonosteer.core.types import Action, Observation, RobotState, Task, Vector
+from sonosteer.core.types import Action, Command, Observation, RobotState, Task, Vector
 from sonosteer.policies.geometry import finite
 
 LIFETIME_S = 0.35  # ours: from a frame's capture to the expiry of what was decided on it; the gate allows 0.5
@@ -36,13 +36,12 @@ def order(
     dated = math.isfinite(time_s)
     if stop or not dated or not finite((speed_mm_s, *probe_mm_s)):
         speed_mm_s, probe_mm_s = 0.0, STILL
-    return Action(
-        observation.frame_index,
-        time_s if dated else 0.0,
-        time_s + LIFETIME_S if dated else -1.0,
-        speed_mm_s,
-        axes.angle_rad,
-        axes.roll_rad,
-        probe_mm_s,
-        stop,
+    command = Command(
+        expires_at_s=time_s + LIFETIME_S if dated else -1.0,
+        insertion_speed_mm_s=speed_mm_s,
+        insertion_angle_rad=axes.angle_rad,
+        roll_rad=axes.roll_rad,
+        probe_velocity_mm_s=probe_mm_s,
+        stop=stop,
     )
+    return Action(observation.frame_index, time_s if dated else 0.0, command)

@@ -89,17 +89,20 @@ class Seek:
         """What the wrapped policy wants, slower and with the probe across while it searches."""
         inner, action = self._wrapped().step(state.inner, observation)
         state = replace(state, inner=inner)
-        if action.stop or not known(observation):
+        if action.command.stop or not known(observation):
             return replace(state, climb=None), action
         state = self._follow(state, observation)
         if state.climb is None:
             return state, action
-        speed = min(action.insertion_speed_mm_s, self.slow_mm_s)
-        share = speed / action.insertion_speed_mm_s if action.insertion_speed_mm_s > 0 else 1.0
-        along, _, down = action.probe_speed_mm_s
+        wanted = action.command
+        speed = min(wanted.insertion_speed_mm_s, self.slow_mm_s)
+        share = speed / wanted.insertion_speed_mm_s if wanted.insertion_speed_mm_s > 0 else 1.0
+        along, _, down = wanted.probe_velocity_mm_s
         fast = abs(observation.robot_state.speed_mm_s) > 2.0 * self.slow_mm_s + 1.0
         across = 0.0 if fast else self._across(state.climb, observation)
-        return state, replace(action, insertion_speed_mm_s=speed, probe_speed_mm_s=(along * share, across, down))
+        probe = (along * share, across, down)
+        slower = replace(wanted, insertion_speed_mm_s=speed, probe_velocity_mm_s=probe)
+        return state, replace(action, command=slower)
 
     def _wrapped(self) -> Policy[Any]:
         assert not isinstance(self.policy, str)

@@ -110,14 +110,14 @@ class Steer:
         """As `visibility`, and the base rolled by half a turn where that is due."""
         task = state.seen.task
         known, action = self.push.step(state.seen, observation)
-        roll = action.base_rotation_rad if state.roll_rad is None else state.roll_rad
+        roll = action.command.roll_rad if state.roll_rad is None else state.roll_rad
         state = replace(state, seen=known, roll_rad=roll)
         seen = target_offset(observation, task)
-        if seen is not None and seen.sure and not action.stop and _near(seen, observation.robot_state):
+        if seen is not None and seen.sure and not action.command.stop and _near(seen, observation.robot_state):
             state = self._learn(state, task, seen, observation.robot_state)
             state = self._turn(state, seen, observation.robot_state)
         assert state.roll_rad is not None
-        return state, replace(action, base_rotation_rad=state.roll_rad)
+        return state, replace(action, command=replace(action.command, roll_rad=state.roll_rad))
 
     def _learn(self, state: State, task: Task, seen: TargetOffset, robot_state: RobotState) -> State:
         """One more sight for the fit; only way that is gained counts."""

@@ -8,7 +8,7 @@ read, since the paper's action does not say it; theta is said as the turn from w
 
 | symbol | name here | unit |
 | --- | --- | --- |
-| a = (theta, v_i, v_p) or [STOP] | `Reply` | places 0..1 in `ACTIONS`: turn in deg, mm/s, mm/s |
+| a = (theta, v_i, v_p) or [STOP] | `PolicyReply` | places 0..1 in `ACTION_RANGES`: turn in deg, mm/s, mm/s |
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from sonosteer.core.errors import InputError
 from sonosteer.core.frozen import load_locked, lock_fields
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Action, Lost, Observation, Task
-from sonosteer.inference.action_encoding import ACTIONS, NUMBERS, forward, numbers_of
-from sonosteer.inference.policy_network import RUNTIMES, PolicyNetwork, policy_folder
+from sonosteer.inference.action_encoding import ACTION_RANGES, INPUT_RANGES, encode_inputs, forward
+from sonosteer.inference.policy_network import PolicyNetwork, load_policy_network
 from sonosteer.inference.prompt import instruction
 from sonosteer.policies.geometry import check_task, known
 from sonosteer.policies.orders import Axes, order, stay
@@ -74,7 +74,7 @@ class Vla:
             given: PolicyNetwork = self.network
             return given
         if "net" not in self._made:
-            self._made["net"] = RUNTIMES.load(self.runtime)(policy_folder(self.model), self.threads)
+            self._made["net"] = load_policy_network(self.model, runtime=self.runtime, threads=self.threads)
         made: PolicyNetwork = self._made["net"]
         return made
 
@@ -82,7 +82,7 @@ class Vla:
         """Load the policy and let it act once."""
         net = self.net()
         state = self.start(Task((0.0, 0.0), "in-plane-static", 0.5, "left", Spacing(0.2, 0.2)))
-        net.act(state.prefix, np.zeros(net.features_shape, np.float32), np.full(len(NUMBERS), 0.5, np.float32))
+        net.act(state.prefix, np.zeros(net.features_shape, np.float32), np.full(len(INPUT_RANGES), 0.5, np.float32))
 
     def start(self, task: Task) -> State:
         """Read the instruction; this takes as long as some actions, and is done once."""
@@ -95,21 +95,22 @@ class Vla:
         seen = observation.estimate
         if state.stopped or isinstance(seen, Lost) or not known(observation):
             return state, self._dated(order(observation, axes, stop=state.stopped))
-        reply = self.net().act(state.prefix, self._features(observation), numbers_of(state.task, observation, seen))
+        reply = self.net().act(state.prefix, self._features(observation), encode_inputs(state.task, observation, seen))
         if not all(map(math.isfinite, (*reply.places, reply.stop))):
             return state, self._dated(order(observation, axes))
         if reply.stop >= self.stop_at:
             return replace(state, stopped=True), self._dated(order(observation, axes, stop=True))
-        turn, insertion, probe = (r.value(min(max(p, 0.0), 1.0)) for r, p in zip(ACTIONS, reply.places, strict=True))
+        turn, insertion, probe = (r.value(min(max(p, 0.0), 1.0)) for r, p in zip(ACTION_RANGES, reply.places, strict=True))
         now = observation.robot_state.angle_rad
         axes = replace(axes, angle_rad=now + math.radians(turn))
         wanted = order(observation, axes, insertion, (forward(state.task) * probe, 0.0, 0.0))
         return replace(state, axes=axes), self._dated(wanted)
 
     def _dated(self, action: Action) -> Action:
-        if action.expired(action.capture_time_s):
+        if action.command.expired(action.capture_time_s):
             return action
-        return replace(action, expires_at_s=action.capture_time_s + self.lifetime_s)
+        lasting = replace(action.command, expires_at_s=action.capture_time_s + self.lifetime_s)
+        return replace(action, command=lasting)
 
     def _features(self, observation: Observation) -> F32:
         features, wanted = observation.features, self.net().features_shape

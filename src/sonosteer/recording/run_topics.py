@@ -12,11 +12,11 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from sonosteer.core.types import Action, Estimate, Observation, RobotState
+from sonosteer.core.types import Action, Command, Estimate, Observation, RobotState
 from sonosteer.recording.wire import TAG, Arrival
 
 #: of the file: a reader refuses what it does not know
-PROFILE, VERSION = "sonosteer-run", 1
+PROFILE, VERSION = "sonosteer-run", 2
 
 PICTURE, ARRIVAL, CONFIGURATION, END = "/frames", "/arrival", "/configuration", "/end"
 NUMBER, WHOLE, TEXT, YES_NO = ({"type": t} for t in ("number", "integer", "string", "boolean"))
@@ -57,9 +57,8 @@ IMAGE = {
 }
 SPAN = {"started_s": NUMBER, "done_s": NUMBER}
 VERDICT = (
-    {TAG: TEXT, "rule": TEXT, "value": NUMBER, "bound": NUMBER, "unit": TEXT, "reason": TEXT, "stop": YES_NO}
-    | {"insertion_speed_mm_s": NUMBER, "insertion_angle_rad": NUMBER, "expires_at_s": NUMBER}
-    | {"base_rotation_rad": NUMBER, "probe_speed_mm_s": {"type": "array", "items": NUMBER}}
+    {TAG: TEXT, "rule": TEXT, "value": NUMBER, "bound": NUMBER, "unit": TEXT, "reason": TEXT}
+    | {"frame_index": WHOLE, "cleared_at_s": NUMBER, "command": shown(Command)}
     | {"bounded": {"type": "array", "items": TEXT}}
 )
 TICK = {

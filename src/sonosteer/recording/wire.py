@@ -23,6 +23,7 @@ from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import ConvexProbe, LinearProbe, Matrix, Probe, Spacing
 from sonosteer.core.types import (
     Action,
+    Command,
     Frame,
     Hint,
     Lost,
@@ -70,7 +71,20 @@ _OF_FRAME = tuple(f.name for f in fields(Frame) if f.name != "pixels")
 TYPES: dict[str, Any] = {
     cls.__name__: cls
     for cls in (
-        *(Action, Arrival, Hint, Lost, Observation, RobotState, TipMeasurement, Task, TipEstimate, Truth, RollCommand),
+        *(
+            Action,
+            Arrival,
+            Command,
+            Hint,
+            Lost,
+            Observation,
+            RobotState,
+            TipMeasurement,
+            Task,
+            TipEstimate,
+            Truth,
+            RollCommand,
+        ),
         *(Spacing, LinearProbe, ConvexProbe),
     )
 }

@@ -21,7 +21,7 @@ class Hold:
         self._check()
         return RobotState(self._clock.now_s(), 0.0, 0.0, self._angle_rad, 0.0, (0.0, 0.0, 0.0))
 
-    def send(self, order: Cleared) -> None:
+    def send(self, cleared: Cleared) -> None:
         """Take an order and let it be."""
         self._check()
 

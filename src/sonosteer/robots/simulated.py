@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from typing import Literal
 
 from sonosteer.core.errors import InputError, RobotError
-from sonosteer.core.types import Action, RobotState
+from sonosteer.core.types import Command, RobotState
 from sonosteer.safety.gate import Cleared
 from sonosteer.sim.world import World
 
@@ -47,26 +46,16 @@ class SimulatedRobot:
         with self.lock:
             return self._world.read()
 
-    def send(self, order: Cleared) -> None:
+    def send(self, cleared: Cleared) -> None:
         """Carry out an order until it expires; one that says stop is a hold. RobotError when it refuses or is gone."""
         self._reach()
         if self.fault == "refuses":
             raise RobotError("the simulated robot refuses the order: it was told to fail so")
-        if order.stop:
+        if cleared.command.stop:
             self.hold("stop")
             return
-        frame = -1 if order.frame_index is None else order.frame_index
-        wanted = Action(
-            frame,
-            order.cleared_at_s,
-            order.expires_at_s,
-            order.insertion_speed_mm_s,
-            order.insertion_angle_rad,
-            order.base_rotation_rad,
-            order.probe_speed_mm_s,
-        )
         with self.lock:
-            self._tell(wanted)
+            self._tell(cleared.command)
             if self.fault != "deaf":
                 self._held, self.held_because = None, None
 
@@ -76,15 +65,12 @@ class SimulatedRobot:
         with self.lock:
             if self.fault == "deaf":
                 return
-            now = self._world.time_s
-            if self._held is None:
-                robot_state = (
-                    self._world.read()
-                )  # once: a goal read anew each time would wander with the encoders' noise
+            if self._held is None:  # read once: a goal read anew each time would wander with the encoders' noise
+                robot_state = self._world.read()
                 self._held = robot_state.angle_rad, robot_state.roll_rad
             self.held_because = reason
             angle, roll = self._held
-            self._tell(Action(-1, now, math.inf, 0.0, angle, roll, (0.0, 0.0, 0.0), stop=True))
+            self._tell(Command(expires_at_s=None, insertion_angle_rad=angle, roll_rad=roll, stop=True))
 
     def close(self) -> None:
         """Hold, if it can be reached, and let go. May be called twice."""
@@ -94,11 +80,11 @@ class SimulatedRobot:
             self.hold("closed")
         self._closed = True
 
-    def _tell(self, action: Action) -> None:
+    def _tell(self, command: Command) -> None:
         if self.fault == "deaf":
             return
         try:
-            self._world.order(action)
+            self._world.order(command)
         except InputError as e:
             raise RobotError(f"the simulated robot refuses the order: {e}") from None
 

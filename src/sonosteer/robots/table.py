@@ -33,8 +33,13 @@ def make_robot(name: str, *args: Any, **settings: Any) -> Robot:
         robot: Robot = make(*args, **settings)
         return robot
     made = construct(lambda **given: make(*args, **given), settings, f"robot {name}")
-    check_methods(made, f"robot {name}", ("read", "send", "hold", "close"))
-    return PluggedInRobot(made, f"robot {name}")
+    return plug_in_robot(made, f"robot {name}")
+
+
+def plug_in_robot(driver: Any, name: str) -> Robot:
+    """Put a stranger's driver behind the protocol. Raises InputError if it lacks a method."""
+    check_methods(driver, name, ("read", "send", "hold", "close"))
+    return PluggedInRobot(driver, name)
 
 
 class PluggedInRobot:

@@ -113,7 +113,7 @@ def row_of(
     if robot_state is None:
         return None
     visible = None if seen is None or isinstance(seen.estimate, Lost) else seen.estimate.visibility
-    ordered = verdict.insertion_speed_mm_s if isinstance(verdict, Cleared) else 0.0
+    ordered = verdict.command.insertion_speed_mm_s if isinstance(verdict, Cleared) else 0.0
     return (
         *(now_s, robot_state.depth_mm, robot_state.speed_mm_s, ordered, math.nan if visible is None else visible),
         *(robot_state.probe_mm[0], float(not isinstance(verdict, Cleared))),
@@ -243,7 +243,7 @@ class _Loop:
             run.rows.append(row)
             if row[3]:
                 self.moved_s = now
-        if isinstance(verdict, Cleared) and verdict.stop and not run.stopped:
+        if isinstance(verdict, Cleared) and verdict.command.stop and not run.stopped:
             run.stopped, self.rested_s = True, now
         run.ended = ended_by(run, self.control_branch, self.pace, now, now - self.moved_s, now - self.rested_s)
 

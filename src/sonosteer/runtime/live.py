@@ -65,7 +65,7 @@ def insert_live(
                 run.rows.append(row)
                 if row[3]:
                     moved_s = now
-            if isinstance(verdict, Cleared) and verdict.stop and not run.stopped:
+            if isinstance(verdict, Cleared) and verdict.command.stop and not run.stopped:
                 run.stopped, rested_s = True, now
             run.ended = ended_by(run, control_branch, pace, now - began_s, now - moved_s, now - rested_s)
             capture = live.shots.newer(shown)

@@ -149,4 +149,4 @@ def _again(store: dict[int, Any], index: int) -> Any:
 
 def _short(value: Any) -> str:
     said = str(encode(value))
-    return said if len(said) <= 160 else said[:157] + "..."
+    return said if len(said) <= 300 else said[:297] + "..."

@@ -1,65 +1,69 @@
-"""What is slowed down rather than refused, and what is left where it is. Nothing here makes an order larger.
+"""What is slowed down rather than refused, and what is left where it is. Nothing here makes a command larger.
 
-An order that was right when it was decided should not turn into stop-and-go because the tip was hidden since, or
-because it starts from rest: a smaller order of the same kind is given instead, and says so.
+A command that was right when it was decided should not turn into stop-and-go because the tip was hidden since, or
+because it starts from rest. A smaller command of the same kind is given instead, and says so.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
-from sonosteer.core.types import Action, RobotState, TipEstimate, Track, Vector
+from sonosteer.core.types import Command, RobotState, TipEstimate, Track, Vector
 from sonosteer.safety.limits import Limits
 
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """The numbers that are ordered, and in what they are less than what was wanted."""
-
-    speed_mm_s: float
-    angle_rad: float
-    roll_rad: float
-    probe_mm_s: Vector
-    bounded: tuple[str, ...]
+_STILL: Vector = (0.0, 0.0, 0.0)
 
 
 def bounded(
     limits: Limits,
-    action: Action,
+    wanted: Command,
+    *,
     robot_state: RobotState,
     tip: TipEstimate | None,
-    before: Order | None,
+    before: Command | None,
     elapsed_s: float,
-) -> Order:
-    """What may be ordered of an action whose numbers are all within limits. before: what is being carried out."""
+    until_s: float,
+) -> tuple[Command, tuple[str, ...]]:
+    """What may be ordered of a command whose numbers are all within limits, and in what it is less, and why.
+
+    before: what is being carried out. elapsed_s: since the last tick. until_s: when the new command expires.
+    """
     notes: list[str] = []
-    speed = _speed(limits, action, tip, 0.0 if before is None else before.speed_mm_s, elapsed_s, notes)
-    angle = float(action.insertion_angle_rad)
+    was = 0.0 if before is None else before.insertion_speed_mm_s
+    speed = _speed(limits, wanted.insertion_speed_mm_s, tip, was, elapsed_s, notes)
+    angle = float(wanted.insertion_angle_rad)
     if tip is None or speed < 0:
-        angle = _stay(None if before is None else before.angle_rad, robot_state.angle_rad, limits.still_rad)
+        angle = _stay(None if before is None else before.insertion_angle_rad, robot_state.angle_rad, limits.still_rad)
         why = "the tip is lost" if tip is None else "the needle is drawn back"
-        _note(notes, "insertion angle", action.insertion_angle_rad, angle, "rad", why)
-    roll = _roll(limits, action, robot_state, tip, before, elapsed_s, notes)
-    was = (0.0, 0.0, 0.0) if before is None else before.probe_mm_s
-    x, y, z = (
-        grown(old, new, limits.probe_mm_s2 * elapsed_s) for old, new in zip(was, action.probe_speed_mm_s, strict=True)
+        _note(notes, "insertion angle", wanted.insertion_angle_rad, angle, "rad", why)
+    set_point = None if before is None else before.roll_rad
+    if tip is None:
+        roll = _stay(set_point, robot_state.roll_rad, limits.still_rad)
+        _note(notes, "base rotation", wanted.roll_rad, roll, "rad", "the tip is lost")
+    else:
+        at = robot_state.roll_rad if set_point is None else set_point
+        roll = _turned(at, wanted.roll_rad, limits.roll_rad_s * elapsed_s)
+        _note(notes, "base rotation", wanted.roll_rad, roll, "rad", "rate")
+    probe = _probe(wanted.probe_velocity_mm_s, before, limits.probe_mm_s2 * elapsed_s, notes)
+    command = Command(
+        expires_at_s=until_s,
+        insertion_speed_mm_s=speed,
+        insertion_angle_rad=angle,
+        roll_rad=roll,
+        probe_velocity_mm_s=probe,
     )
-    for axis, wanted, got in zip("xyz", action.probe_speed_mm_s, (x, y, z), strict=True):
-        _note(notes, f"probe speed {axis}", wanted, got, "mm/s", "acceleration")
-    return Order(speed, angle, roll, (x, y, z), tuple(notes))
+    return command, tuple(notes)
 
 
-def grown(before: float, wanted: float, most: float) -> float:
-    """`wanted`, its size no more than `most` above that of `before`; a change of direction starts from rest."""
+def grown(before: float, wanted: float, largest: float) -> float:
+    """`wanted`, its size no more than `largest` above that of `before`; a change of direction starts from rest."""
     way = math.copysign(1.0, wanted)
-    return way * min(abs(wanted), max(way * before, 0.0) + most)
+    return way * min(abs(wanted), max(way * before, 0.0) + largest)
 
 
 def _speed(
-    limits: Limits, action: Action, tip: TipEstimate | None, before: float, elapsed_s: float, notes: list[str]
+    limits: Limits, wanted: float, tip: TipEstimate | None, before: float, elapsed_s: float, notes: list[str]
 ) -> float:
-    wanted = action.insertion_speed_mm_s
     coasting = tip is not None and tip.state is Track.COASTING
     slow = min(wanted, limits.coasting_mm_s) if coasting else wanted
     _note(notes, "insertion speed", wanted, slow, "mm/s", "the tip is only predicted")
@@ -68,24 +72,16 @@ def _speed(
     return speed
 
 
-def _roll(
-    limits: Limits,
-    action: Action,
-    robot_state: RobotState,
-    tip: TipEstimate | None,
-    before: Order | None,
-    elapsed_s: float,
-    notes: list[str],
-) -> float:
-    wanted = action.base_rotation_rad
-    if tip is None:
-        roll = _stay(None if before is None else before.roll_rad, robot_state.roll_rad, limits.still_rad)
-        _note(notes, "base rotation", wanted, roll, "rad", "the tip is lost")
-        return roll
-    at, most = robot_state.roll_rad if before is None else before.roll_rad, limits.roll_rad_s * elapsed_s
-    roll = at + min(max(wanted - at, -most), most)
-    _note(notes, "base rotation", wanted, roll, "rad", "rate")
-    return roll
+def _turned(at: float, wanted: float, largest: float) -> float:
+    return at + min(max(wanted - at, -largest), largest)
+
+
+def _probe(wanted: Vector, before: Command | None, largest: float, notes: list[str]) -> Vector:
+    was = _STILL if before is None else before.probe_velocity_mm_s
+    x, y, z = (grown(old, new, largest) for old, new in zip(was, wanted, strict=True))
+    for axis, asked, got in zip("xyz", wanted, (x, y, z), strict=True):
+        _note(notes, f"probe speed {axis}", asked, got, "mm/s", "acceleration")
+    return x, y, z
 
 
 def _stay(set_point: float | None, at: float, still: float) -> float:

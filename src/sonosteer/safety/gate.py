@@ -13,9 +13,9 @@ from itertools import chain
 
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
-from sonosteer.core.types import Action, Vector
+from sonosteer.core.types import Action, Command
 from sonosteer.safety import rules
-from sonosteer.safety.bounds import Order, bounded
+from sonosteer.safety.bounds import bounded
 from sonosteer.safety.gate_input import GateInput, Refused, no, tip_of, usable
 from sonosteer.safety.limits import Limits
 from sonosteer.safety.memory import Memory, note
@@ -30,21 +30,19 @@ _KEY = object()
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """An order that a robot may carry out, until it expires. Only the gate makes one; TypeError elsewhere.
+    """A command that a robot may carry out, until it expires. Only the gate makes one; TypeError elsewhere.
 
-    Fields as in `Action`, and no larger. bounded: in what less was cleared than was wanted, and why. A driver holds on
-    `stop`: the angles are then where the needle was last known to be. frame_index: None for a stop without one.
+    A driver holds where the command says stop.
     """
 
     frame_index: int | None
+    """Index of the frame that the action was decided on, None for a stop without one."""
     cleared_at_s: float
-    expires_at_s: float
-    insertion_speed_mm_s: float
-    insertion_angle_rad: float
-    base_rotation_rad: float
-    probe_speed_mm_s: Vector
-    stop: bool = False
+    """When the gate cleared it, s on the run's clock."""
+    command: Command
+    """No larger than what the action wanted. Of a stop, the angles are where the needle was last known to be."""
     bounded: tuple[str, ...] = ()
+    """In what less was cleared than was wanted, and why: one line each."""
     key: InitVar[object] = None
 
     def __post_init__(self, key: object) -> None:
@@ -54,16 +52,18 @@ class Cleared:
 
 @dataclass(frozen=True, slots=True)
 class GateState:
-    """time_s: of the last tick. order: what is being carried out until until_s, None for hold. frame: of the newest
-    action that was cleared. memory: of tip and encoders. stop: latched.
-    """
+    """All that the gate remembers from one tick to the next."""
 
     time_s: float
-    order: Order | None = None
-    until_s: float = 0.0
+    """When the last tick was, s on the run's clock."""
+    command: Command | None = None
+    """What is being carried out until it expires, None for hold."""
     frame: int | None = None
+    """Index of the frame of the newest action that was cleared, None before the first."""
     memory: Memory = field(default_factory=Memory)
+    """What was seen of the tip and read from the encoders."""
     stop: Stop | None = None
+    """The stop that is latched, None while there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,37 +84,43 @@ class Gate:
         self, state: GateState, action: Action | None, gate_input: GateInput
     ) -> tuple[GateState, Cleared | Refused]:
         """One tick: the next state, and an order that may be carried out, or the reason why none may."""
-        if not isinstance(action, Action):
+        if not isinstance(action, Action) or not isinstance(action.command, Command):
             now = self._tick(state, gate_input, ended=False)
             return now, _first(_of_the_loop(now, gate_input)) or no("no action", "there is no action")
-        now = self._tick(state, gate_input, ended=bool(action.stop))
-        if action.stop:
+        wanted = action.command
+        now = self._tick(state, gate_input, ended=bool(wanted.stop))
+        if wanted.stop:
             return now, _stand(now, action, now.time_s + self.limits.order_s)
         refused = _first(self._beforehand(state, now, action, gate_input))
         if refused is not None:
             return now, refused
-        robot_state, tip = gate_input.robot_state, tip_of(gate_input.estimate)
-        before = state.order if gate_input.now_s <= state.until_s else None
-        order = bounded(self.limits, action, robot_state, tip, before, gate_input.now_s - state.time_s)
-        until_s = float(min(action.expires_at_s, gate_input.now_s + self.limits.order_s))
-        refused = _first(
-            chain(
-                rules.of_the_travel(self.limits, order, robot_state, until_s - gate_input.now_s),
-                rules.of_the_regions(
-                    self.limits, self.regions, order, robot_state, now.memory, until_s - gate_input.now_s
-                ),
-            )
+        robot_state, now_s = gate_input.robot_state, gate_input.now_s
+        latest_s = now_s + self.limits.order_s
+        until_s = float(latest_s if wanted.expires_at_s is None else min(wanted.expires_at_s, latest_s))
+        command, notes = bounded(
+            self.limits,
+            wanted,
+            robot_state=robot_state,
+            tip=tip_of(gate_input.estimate),
+            before=None if state.command is None or state.command.expired(now_s) else state.command,
+            elapsed_s=now_s - state.time_s,
+            until_s=until_s,
         )
+        lasts_s = until_s - now_s
+        travel = rules.of_the_travel(self.limits, command, robot_state, lasts_s)
+        regions = rules.of_the_regions(self.limits, self.regions, command, robot_state, now.memory, lasts_s)
+        refused = _first(chain(travel, regions))
         if refused is not None:
             return now, refused
-        return replace(now, order=order, until_s=until_s, frame=action.frame_index), _let(action, order, now, until_s)
+        cleared = Cleared(action.frame_index, now.time_s, command, notes, key=_KEY)
+        return replace(now, command=command, frame=action.frame_index), cleared
 
     def release(self, state: GateState, by: str, now_s: float) -> GateState:
         """Take back a latched stop. InputError for anybody but the operator, and once the procedure is over."""
         if state.stop is None:
             return state
         check_release(state.stop, by, now_s, state.time_s)
-        return replace(state, time_s=now_s, order=None, stop=None)
+        return replace(state, time_s=now_s, command=None, stop=None)
 
     def _tick(self, state: GateState, gate_input: GateInput, ended: bool) -> GateState:
         """At hold, with what this moment adds to memory and whatever it stops."""
@@ -129,7 +135,7 @@ class Gate:
         if ended:
             stop = latch(stop, Stop("ended", "the policy says that the procedure is over", at_s))
         memory = note(state.memory, self.limits, gate_input) if told else state.memory
-        return replace(state, time_s=at_s, order=None, memory=memory, stop=stop)
+        return replace(state, time_s=at_s, command=None, memory=memory, stop=stop)
 
     def _beforehand(self, before: GateState, now: GateState, action: Action, gate_input: GateInput) -> Answers:
         """All that can be asked before anything is slowed down."""
@@ -144,9 +150,9 @@ class Gate:
         yield from rules.of_the_robot_state(limits, robot_state, now_s)
         yield from rules.of_the_estimate(limits, estimate, now_s, action.frame_index, before.memory.newest)
         yield from rules.of_the_scale(gate_input.spacing, self.task_spacing)
-        yield from rules.of_the_numbers(limits, action, robot_state)
+        yield from rules.of_the_numbers(limits, action.command, robot_state)
         yield from rules.of_the_tip(
-            limits, action.insertion_speed_mm_s, estimate, now.memory.jump, now_s, bool(self.regions)
+            limits, action.command.insertion_speed_mm_s, estimate, now.memory.jump, now_s, bool(self.regions)
         )
 
 
@@ -164,22 +170,9 @@ def _first(answers: Iterable[Refused | None]) -> Refused | None:
     return next((each for each in answers if each is not None), None)
 
 
-def _let(action: Action, order: Order, now: GateState, until_s: float) -> Cleared:
-    return Cleared(
-        action.frame_index,
-        now.time_s,
-        until_s,
-        order.speed_mm_s,
-        order.angle_rad,
-        order.roll_rad,
-        order.probe_mm_s,
-        bounded=order.bounded,
-        key=_KEY,
-    )
-
-
 def _stand(now: GateState, action: Action, until_s: float) -> Cleared:
     robot_states = now.memory.robot_states
     angle_rad, roll_rad = (robot_states[-1].angle_rad, robot_states[-1].roll_rad) if robot_states else (0.0, 0.0)
     frame = action.frame_index if usable(action.frame_index) else None
-    return Cleared(frame, now.time_s, until_s, 0.0, angle_rad, roll_rad, (0.0, 0.0, 0.0), stop=True, key=_KEY)
+    command = Command(expires_at_s=until_s, insertion_angle_rad=angle_rad, roll_rad=roll_rad, stop=True)
+    return Cleared(frame, now.time_s, command, key=_KEY)

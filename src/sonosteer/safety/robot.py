@@ -15,7 +15,7 @@ class Robot(Protocol):
         """The encoders, now."""
         ...
 
-    def send(self, order: Cleared) -> None:
+    def send(self, cleared: Cleared) -> None:
         """Carry out an order until it expires; the driver, too, lets nothing move after that."""
         ...
 

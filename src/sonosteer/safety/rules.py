@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from sonosteer.core.geometry import Point, Spacing
-from sonosteer.core.types import Action, Estimate, RobotState, TipEstimate
-from sonosteer.safety.bounds import Order
+from sonosteer.core.types import Action, Command, Estimate, RobotState, TipEstimate
 from sonosteer.safety.gate_input import (
     Refused,
     above,
@@ -34,14 +33,19 @@ Answers: TypeAlias = Iterator[Refused | None]
 
 def of_the_action(limits: Limits, action: Action, now_s: float, cleared: int | None) -> Answers:
     """Its numbers can be used, and it is of its time. cleared: newest frame that an order was cleared for."""
+    command = action.command
     yield unusable(action, "action")
+    yield unusable(command, "action")
     if cleared is not None:
         yield below("late reply: frame", action.frame_index, cleared, "")
     age_s = action.age_s(now_s)
     yield above("action ahead of the clock by", -age_s, limits.ahead_s, "s")
     yield above("action age", age_s, limits.action_age_s, "s")
-    yield above("action lifetime", action.expires_at_s - action.capture_time_s, limits.action_life_s, "s")
-    yield above("time since the action expired", now_s - action.expires_at_s, 0.0, "s")
+    if command.expires_at_s is None:
+        yield no("number", "action: expires_at_s is None, which is not a usable number")
+    else:
+        yield above("action lifetime", command.expires_at_s - action.capture_time_s, limits.action_life_s, "s")
+        yield above("time since the action expired", now_s - command.expires_at_s, 0.0, "s")
 
 
 def of_the_robot_state(limits: Limits, robot_state: RobotState, now_s: float) -> Answers:
@@ -79,15 +83,15 @@ def of_the_scale(spacing: Spacing | None, task: Spacing | None) -> Answers:
         yield no("scale changed", f"a pixel was {was} when the task was drawn, and is {now}")
 
 
-def of_the_numbers(limits: Limits, action: Action, robot_state: RobotState) -> Answers:
+def of_the_numbers(limits: Limits, command: Command, robot_state: RobotState) -> Answers:
     """Speeds and angles by themselves."""
-    speed, angle = action.insertion_speed_mm_s, action.insertion_angle_rad
+    speed, angle = command.insertion_speed_mm_s, command.insertion_angle_rad
     yield above("insertion speed", speed, limits.forward_mm_s, "mm/s")
     yield above("retraction speed", -speed, limits.backward_mm_s, "mm/s")
     yield below("insertion angle", angle, limits.angle_rad[0], "rad")
     yield above("insertion angle", angle, limits.angle_rad[1], "rad")
     yield above("angle step", abs(angle - robot_state.angle_rad), limits.angle_step_rad, "rad")
-    for axis, probe, most in zip("xyz", action.probe_speed_mm_s, limits.probe_mm_s, strict=True):
+    for axis, probe, most in zip("xyz", command.probe_velocity_mm_s, limits.probe_mm_s, strict=True):
         yield above(f"probe speed {axis}", abs(probe), most, "mm/s")
 
 
@@ -106,14 +110,16 @@ def of_the_tip(
         yield above("tip sd", largest_sd_mm(covariance(tip.covariance_mm2)), limits.tip_sd_mm, "mm")
 
 
-def of_the_travel(limits: Limits, order: Order, robot_state: RobotState, lasts_s: float) -> Answers:
+def of_the_travel(limits: Limits, command: Command, robot_state: RobotState, lasts_s: float) -> Answers:
     """Where needle and probe come to stand if nothing else is ordered. The way back is always free."""
-    depth_mm = robot_state.depth_mm + reach_mm(limits, order, robot_state, lasts_s)
-    if order.speed_mm_s > 0:
+    depth_mm = robot_state.depth_mm + reach_mm(limits, command, robot_state, lasts_s)
+    if command.insertion_speed_mm_s > 0:
         yield above("depth", depth_mm, limits.depth_mm[1], "mm")
-    if order.speed_mm_s < 0:
+    if command.insertion_speed_mm_s < 0:
         yield below("depth", depth_mm, limits.depth_mm[0], "mm")
-    for axis, speed, at, most in zip("xyz", order.probe_mm_s, robot_state.probe_mm, limits.probe_mm, strict=True):
+    for axis, speed, at, most in zip(
+        "xyz", command.probe_velocity_mm_s, robot_state.probe_mm, limits.probe_mm, strict=True
+    ):
         if speed != 0:
             out_mm = math.copysign(1.0, speed) * at + abs(speed) * (lasts_s + limits.standstill_s)
             yield above(f"probe travel {axis}", out_mm, most, "mm")
@@ -122,7 +128,7 @@ def of_the_travel(limits: Limits, order: Order, robot_state: RobotState, lasts_s
 def of_the_regions(
     limits: Limits,
     regions: tuple[Region, ...],
-    order: Order,
+    command: Command,
     robot_state: RobotState,
     memory: Memory,
     lasts_s: float,
@@ -132,19 +138,22 @@ def of_the_regions(
     By every estimate of late, each taken on by what the encoders say: a needle pushed at a region for long is not
     let in by the one estimate in many that errs that way.
     """
-    still = order.speed_mm_s == 0 and abs(order.angle_rad - robot_state.angle_rad) <= limits.still_rad
-    if not regions or order.speed_mm_s < 0 or still:
+    still = (
+        command.insertion_speed_mm_s == 0
+        and abs(command.insertion_angle_rad - robot_state.angle_rad) <= limits.still_rad
+    )
+    if not regions or command.insertion_speed_mm_s < 0 or still:
         return
     if memory.seen and memory.seen[-1].frame_index == memory.newest:
         for seen in memory.seen:
-            yield from _kept_clear(limits, regions, order, robot_state, seen, lasts_s)
+            yield from _kept_clear(limits, regions, command, robot_state, seen, lasts_s)
     else:
         yield no("tip unknown", "there are forbidden regions, and where the tip is in the tissue is unknown")
 
 
-def reach_mm(limits: Limits, order: Order, robot_state: RobotState, lasts_s: float) -> float:
+def reach_mm(limits: Limits, command: Command, robot_state: RobotState, lasts_s: float) -> float:
     """How far the needle goes on an order and until it stands after it; a needle that is faster now takes longer."""
-    speed = order.speed_mm_s
+    speed = command.insertion_speed_mm_s
     worst = min(speed, robot_state.speed_mm_s) if speed < 0 else max(speed, robot_state.speed_mm_s)
     return speed * lasts_s + worst * limits.standstill_s
 
@@ -152,16 +161,16 @@ def reach_mm(limits: Limits, order: Order, robot_state: RobotState, lasts_s: flo
 def _kept_clear(
     limits: Limits,
     regions: tuple[Region, ...],
-    order: Order,
+    command: Command,
     robot_state: RobotState,
     seen: SeenTip,
     lasts_s: float,
 ) -> Answers:
     start_mm = robot_state.depth_mm - seen.pose.depth_mm
-    end_mm = start_mm + reach_mm(limits, order, robot_state, lasts_s)
+    end_mm = start_mm + reach_mm(limits, command, robot_state, lasts_s)
     path = _ahead(seen.tip_mm, seen.angle_rad, start_mm), _ahead(seen.tip_mm, seen.angle_rad, end_mm)
     P = turned(seen.covariance_mm2, seen.angle_rad)
-    swing_rad = max(abs(angle - seen.pose.angle_rad) for angle in (order.angle_rad, robot_state.angle_rad))
+    swing_rad = max(abs(angle - seen.pose.angle_rad) for angle in (command.insertion_angle_rad, robot_state.angle_rad))
     for region in regions:
         distance_mm, towards = region.nearest(path)
         clear_mm = distance_mm - swing_rad * max(robot_state.depth_mm, 0.0)

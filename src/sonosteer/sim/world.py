@@ -1,4 +1,4 @@
-"""A scene come alive: a rig drives a needle into tissue under a probe; every frame comes with its truth."""
+"""A scene come alive: a rig drives a needle into tissue under a probe. Every frame comes with its truth."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ from functools import cached_property
 import numpy as np
 
 from sonosteer.core.geometry import Point, Probe, Spacing
-from sonosteer.core.types import Action, Frame, RobotState
+from sonosteer.core.types import Command, Frame, RobotState
+from sonosteer.needle.tissue import respiratory_signal
 from sonosteer.sim.echo import sample_blocks
 from sonosteer.sim.motion import Drag
 from sonosteer.sim.plant import Plant
-from sonosteer.sim.rig import Rig, RigLimits
-from sonosteer.sim.scanner import NOISE_BANK, Picture, Scanner, View
+from sonosteer.sim.rig import RigLimits, RigModel
+from sonosteer.sim.scanner import NOISE_BANK, ScanImage, Scanner, ScanView
 from sonosteer.sim.scenes import Scene
-from sonosteer.sim.script import DT_S, write_script
+from sonosteer.sim.script import SCRIPT_STEP_S, write_script
 from sonosteer.sim.truth import VISIBLE_DB, NeedleTruth
 
-JITTER_MM = 0.02  # of the needle along its axis, from frame to frame
-SHAFT_POINTS = 16
+JITTER_MM = 0.02  # chosen: standard deviation of the needle along its axis, from frame to frame
+SHAFT_POINTS = 16  # chosen: points of the shaft's polyline in the truth
+HIDDEN_BELOW = 0.5  # chosen: something hides the tip if it takes more than half of the amplitude
 
 
 class World:
-    """Builds a scene's needle, and with the first image its tissue (well under a second), then lives.
+    """A simulated world: builds a scene's needle, and with the first image its tissue (well under a second).
 
-    `frames()` plays the scene's own script and may be called again: it gives the same frames. To act yourself:
+    `frames()` plays the scene's own script and may be called again: it gives the same frames. To act yourself, call
     `restart()`, then `order()`, `advance()` and `look()` as you like. Not safe to share between threads.
     """
 
@@ -42,12 +44,12 @@ class World:
 
     @cached_property
     def scanner(self) -> Scanner:
-        """What draws the images; the tissue is built when the first one is asked for."""
+        """What draws the images. The tissue is built when the first one is asked for."""
         return Scanner(self.scene, np.random.default_rng(self._tissue))
 
     @cached_property
     def probe(self) -> Probe:
-        """Its geometry in the image."""
+        """The probe's geometry in the image."""
         return self.scene.array.drawn(self.scanner.apex_px)
 
     def _generator(self, k: int) -> np.random.Generator:
@@ -56,7 +58,7 @@ class World:
     # -- living ----------------------------------------------------------------------------------------------
 
     def restart(self) -> None:
-        """Back to the beginning: needle at the scene's start, nothing cut, same chances."""
+        """Go back to the beginning: the needle at the scene's start, nothing cut, the same chance."""
         scene = self.scene
         self._rng = self._generator(1)
         self.plant = Plant(scene, self._generator(2))
@@ -68,33 +70,33 @@ class World:
         self.index = 0
         self._deepest_mm = scene.start_mm if scene.needle else 0.0
         tip_y = scene.start_mm if scene.view == "axial" else 0.0
-        self.rig = Rig(
-            self.limits,
-            self._generator(4),
-            scene.start_mm if scene.needle else 0.0,
-            scene.angle_rad,
-            math.radians(scene.roll_deg),
-            (0.0, tip_y, 0.0),
+        self.rig = RigModel(
+            limits=self.limits,
+            rng=self._generator(4),
+            depth_mm=scene.start_mm if scene.needle else 0.0,
+            angle_rad=scene.angle_rad,
+            roll_rad=math.radians(scene.roll_deg),
+            probe_mm=(0.0, tip_y, 0.0),
         )
         self._settle()
 
     def _settle(self) -> None:
-        """A needle that starts inside the tissue has cut its way there."""
+        """Let a needle that starts inside the tissue cut its way there."""
         rig = self.rig
         if self.plant.flexible is not None:
             for depth in np.arange(0.5, rig.depth_mm, 0.5):
                 self.plant.step(float(depth), rig.angle_rad, rig.base_rad, 0.0)
         self.plant.step(rig.depth_mm, rig.angle_rad, rig.base_rad, 0.0)
 
-    def order(self, action: Action) -> None:
+    def order(self, command: Command) -> None:
         """Tell the rig what to do."""
-        self.rig.order(action)
+        self.rig.order(command)
 
     def advance(self, dt_s: float) -> None:
-        """Let time pass: rig, needle, tissue. In steps of DT_S."""
+        """Let time pass for rig, needle and tissue, in steps of SCRIPT_STEP_S."""
         left = dt_s
         while left > 1e-9:
-            step = min(DT_S, left)
+            step = min(SCRIPT_STEP_S, left)
             left -= step
             self.rig.advance(step)
             self.time_s += step
@@ -104,41 +106,50 @@ class World:
             self._deepest_mm = max(self._deepest_mm, self.plant.state.inserted_mm)
 
     def read(self) -> RobotState:
-        """The rig's encoders."""
+        """What the rig's encoders say."""
         return self.rig.read()
 
     def look(self) -> tuple[Frame, NeedleTruth]:
         """Take an image now."""
+        view, direction = self._view()
+        picture = self.scanner.draw(view)
+        frame = Frame(
+            pixels=picture.pixels,
+            index=self.index,
+            time_s=self.time_s,
+            spacing=self.spacing,
+            probe=self.probe,
+            velocity_mm_s=self.rig.read().speed_mm_s if self.scene.needle else None,
+        )
+        truth = self._truth(view, picture, direction)
+        self.index += 1
+        return frame, truth
+
+    def _view(self) -> tuple[ScanView, tuple[float, float, float]]:
+        """(what the scanner has before it now, unit vector of the tip)."""
         scene, state = self.scene, self.plant.state
-        breath = scene.breathing_mm * math.sin(math.pi * scene.breathing_hz * self.time_s) ** 4
-        tissue = (0.0, breath)
+        breath_mm = scene.breathing_mm * respiratory_signal(scene.breathing_hz, self.time_s)
         axis, direction, trail = None, scene.direction, None
         if scene.needle and state.inserted_mm > 0:
             axis, direction = self.plant.place()
             axis += self._rng.normal(0, JITTER_MM) * np.array(direction)
             if scene.view != "axial" or self.plant.flexible is None:  # else the plant has moved it
-                axis[:, 2] += breath
+                axis[:, 2] += breath_mm
             if scene.view == "in-plane" and self.plant.flexible is None:
                 ahead = np.arange(0.0, self._deepest_mm - state.inserted_mm, scene.array.range_step_mm)
                 trail = axis[0] + ahead[:, None] * np.array(direction)
-        x, y, z = self.rig.probe_mm
-        probe = (x, y, z)
-        offsets = self._rng.integers(0, NOISE_BANK, (scene.looks, 2))
-        view = View(
-            probe, axis, state.roll_rad, self.drag.pull_mm, tissue, offsets, self._origin_y, trail, state.inserted_mm
+        view = ScanView(
+            probe_mm=self.rig.probe_mm,
+            axis_mm=axis,
+            roll_rad=state.roll_rad,
+            pull_mm=self.drag.pull_mm,
+            tissue_mm=(0.0, breath_mm),
+            noise=self._rng.integers(0, NOISE_BANK, (scene.looks, 2)),
+            origin_y_mm=self._origin_y,
+            trail_mm=trail,
+            inserted_mm=state.inserted_mm,
         )
-        picture = self.scanner.draw(view)
-        frame = Frame(
-            picture.pixels,
-            self.index,
-            self.time_s,
-            self.spacing,
-            self.probe,
-            velocity_mm_s=self.rig.read().speed_mm_s if scene.needle else None,
-        )
-        truth = self._truth(view, picture, direction)
-        self.index += 1
-        return frame, truth
+        return view, direction
 
     def frames(self) -> Iterator[tuple[Frame, NeedleTruth]]:
         """Play the scene's script: every frame of the clip with its truth."""
@@ -147,9 +158,9 @@ class World:
         last: tuple[Frame, NeedleTruth] | None = None
         k, shown = 0, 0
         for tick, fate in enumerate(self._fates()):
-            while k < round(tick * period / DT_S):
+            while k < round(tick * period / SCRIPT_STEP_S):
                 self.order(self._scripted(k))
-                self.advance(DT_S)
+                self.advance(SCRIPT_STEP_S)
                 k += 1
             if fate == "dropped":
                 continue
@@ -163,37 +174,36 @@ class World:
 
     @property
     def clip_frames(self) -> int:
-        """Number of frames of the clip: the script's less those that never arrive."""
+        """Number of frames of the clip: those of the script, less those that never arrive."""
         return sum(fate != "dropped" for fate in self._fates())
 
     def _fates(self) -> list[str]:
-        """What the stream makes of each frame: shown, dropped or repeated; the first and the last are shown."""
+        """What the stream makes of each frame: shown, dropped or repeated. The first and the last are shown."""
         n, a = self.script.frames, self.scene.artefacts
         chance = self._generator(5).random(n)
         fates = np.where(chance < a.dropped, "dropped", np.where(chance > 1 - a.repeated, "repeated", "shown"))
         fates[[0, -1]] = "shown"
         return [str(f) for f in fates]
 
-    def _scripted(self, k: int) -> Action:
+    def _scripted(self, k: int) -> Command:
+        """The script's command at its k-th step."""
         script = self.script
-        px, py, pz = script.probe_mm_s[k].tolist()
-        return Action(
-            0,
-            self.time_s,
-            math.inf,
-            float(script.speed_mm_s[k]),
-            self.scene.angle_rad,
-            float(script.roll_rad[k]),
-            (px, py, pz),
+        px, py, pz = script.probe_velocity_mm_s[k].tolist()
+        return Command(
+            expires_at_s=None,
+            insertion_speed_mm_s=float(script.speed_mm_s[k]),
+            insertion_angle_rad=self.scene.angle_rad,
+            roll_rad=float(script.roll_rad[k]),
+            probe_velocity_mm_s=(px, py, pz),
         )
 
     # -- truth -----------------------------------------------------------------------------------------------
 
     def to_px(self, point_mm: tuple[float, float, float], probe_mm: tuple[float, float, float]) -> Point:
-        """A world point as drawn (projected onto the image plane)."""
+        """A world point in the image, projected onto the image plane, px."""
         return self.probe.to_image_px((point_mm[0] - probe_mm[0], point_mm[2] - probe_mm[2]), self.spacing)
 
-    def _truth(self, view: View, picture: Picture, direction: tuple[float, float, float]) -> NeedleTruth:
+    def _truth(self, view: ScanView, picture: ScanImage, direction: tuple[float, float, float]) -> NeedleTruth:
         scene, probe, state = self.scene, view.probe_mm, self.plant.state
         axis, drawn = view.axis_mm, picture.drawn
         tip, tip_px = None, None
@@ -211,13 +221,13 @@ class World:
             shaft = tuple(self.to_px((p[0], p[1], p[2]), probe) for p in points)
         visible = drawn is not None and tip_px is not None and tip is not None and self._inside(tip_px, tip, probe)
         return NeedleTruth(
-            self.index,
-            self.time_s,
-            tip_px,
-            angle,
-            visible and picture.visibility_db > VISIBLE_DB[scene.view],
-            state.inserted_mm if scene.needle else 0.0,
-            self.rig.speed_mm_s if scene.needle else 0.0,
+            frame_index=self.index,
+            time_s=self.time_s,
+            tip_px=tip_px,
+            angle_rad=angle,
+            visible=visible and picture.visibility_db > VISIBLE_DB[scene.view],
+            depth_mm=state.inserted_mm if scene.needle else 0.0,
+            velocity_mm_s=self.rig.speed_mm_s if scene.needle else 0.0,
             bright_px=self.probe.to_image_px(drawn.bright_mm, self.spacing) if drawn else None,
             tip_mm=tip,
             direction=direction,
@@ -238,18 +248,18 @@ class World:
         in_image = 0 <= tip_px[0] < self.scene.width_px and 0 <= tip_px[1] < self.scene.height_px
         return in_image and self.probe.contains_mm((tip[0] - probe[0], tip[2] - probe[2]))
 
-    def _hidden(self, view: View, picture: Picture, tip: tuple[float, float, float]) -> tuple[str, ...]:
-        """What takes more than half of the tip's amplitude."""
+    def _hidden(self, view: ScanView, picture: ScanImage, tip: tuple[float, float, float]) -> tuple[str, ...]:
+        """What hides the tip."""
         a, probe = self.scene.array, view.probe_mm
         r, q = a.to_beam(np.array([tip[0] - probe[0]]), np.array([tip[2] - probe[2]]))
         rows = (r / a.range_step_mm).astype(np.float32)
         out = []
-        if sample_blocks(picture.level, rows, q.astype(np.float32))[0] < 0.5:
+        if sample_blocks(picture.level, rows, q.astype(np.float32))[0] < HIDDEN_BELOW:
             out.append("occluder")
         line = min(max(int(q[0]), 0), a.lines - 1)
-        if self.scanner.masks.contact(-probe[2])[line] < 0.5:
+        if self.scanner.masks.contact(-probe[2])[line] < HIDDEN_BELOW:
             out.append("contact")
         seen, best = self.scanner.echo.elevation(np.array([tip[1] - probe[1], 0.0]), np.repeat(r, 2))
-        if seen < 0.5 * best:
+        if seen < HIDDEN_BELOW * best:
             out.append("plane")
         return tuple(out)
