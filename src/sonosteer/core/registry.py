@@ -15,7 +15,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sonosteer.core.errors import InputError
-from sonosteer.core.plugins import import_reference, is_reference
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -57,6 +56,8 @@ class LazyTable(Mapping[str, str]):
             self.warn_of_clash(name)
             module, _, attribute = self._entries[name].partition(":")
             return getattr(import_module(module), attribute)
+        from sonosteer.core.plugins import import_reference, is_reference  # needs numpy, a table does not
+
         if is_reference(name):
             return import_reference(name, f"{self.what} {name}")
         points = self._entry_points()
