@@ -15,5 +15,7 @@ TRAINING_STAGES = LazyTable(
     group="sonosteer.stages",
 )
 
+#: sizes of a network
+PRESET_NAMES = ("tiny", "edge", "base", "qwen3b", "qwen7b")
 #: stages that train a network and take the options for that
 NETWORK_STAGES = ("encoder", "tracking", "policy")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sonosteer.core.config import from_dict
 from sonosteer.core.errors import InputError
-from sonosteer.core.plugins import construct, plug_in
-from sonosteer.core.protocols import Policy
 from sonosteer.core.registry import LazyTable
-from sonosteer.core.types import Action
+
+if TYPE_CHECKING:
+    from sonosteer.core.protocols import Policy
 
 POLICIES = LazyTable(
     "policy",
@@ -35,6 +34,9 @@ def make_policy(name: str, **settings: Any) -> Policy[Any]:
     needs `start(task)` and `step(state, observation)`. Raises InputError with the policies or the settings that there
     are, and if a plug-in cannot be used.
     """
+    from sonosteer.core.plugins import construct, plug_in
+    from sonosteer.core.types import Action
+
     make = POLICIES.load(name)
     if name not in POLICIES.built_in:
         return plug_in(construct(make, settings, f"policy {name}"), f"policy {name}", (Action,))
@@ -46,6 +48,8 @@ def make_policy(name: str, **settings: Any) -> Policy[Any]:
 
 def _set(owner: Any, path: list[str], value: Any, where: str) -> Any:
     """A copy of a dataclass with one field, of it or of its parts, set."""
+    from sonosteer.core.config import from_dict
+
     first, *rest = path
     fields = {f.name: getattr(owner, f.name) for f in dataclasses.fields(owner) if f.init and f.name[0] != "_"}
     if rest and dataclasses.is_dataclass(fields.get(first)):

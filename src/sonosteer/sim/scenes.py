@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from sonosteer.core.config import check_finite, from_dict, load_toml
 from sonosteer.core.errors import InputError
 from sonosteer.core.plugins import is_reference, naming
-from sonosteer.core.registry import LazyTable
 from sonosteer.needle.flexible import NeedleGeometry
 from sonosteer.needle.tissue import material
 from sonosteer.sim.anatomy import Anatomy
@@ -31,20 +30,8 @@ from sonosteer.sim.artefacts import Artefacts
 from sonosteer.sim.echo import Appearance
 from sonosteer.sim.field import TissueTexture
 from sonosteer.sim.probe import Transducer
-
-Split = Literal["train", "validation", "test"]
-
-#: a plug-in is the path of a TOML file, a recipe as such a file holds it, or a function that returns one of them
-SETUPS = LazyTable(
-    "set-up",
-    {
-        "in-plane-linear": "in-plane-linear.toml",
-        "axial": "axial.toml",
-        "in-plane-convex": "in-plane-convex.toml",
-        "in-plane-thin": "in-plane-thin.toml",
-    },
-    group="sonosteer.setups",
-)
+from sonosteer.sim.setups import SETUPS as SETUPS
+from sonosteer.sim.setups import Split as Split
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Scenes for steering: three tissues, each mild, middle or harsh by how strongly the bevel pulls.
 
 Uncontrolled, an 18G needle ends about 3, 5.5 and 8 mm off its axis after 120 mm. The bevel points along +x at the
-entry; what the rest of the recipe draws (speed, pauses, a retraction, entry angle, look) is that of `axial`.
+entry. The rest (speed, pauses, a retraction, entry angle, look) is drawn as for `axial`.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ from typing import Any
 
 from sonosteer.core.errors import InputError
 from sonosteer.sim.scenes import Scene, make_scene
+from sonosteer.sim.setups import RECIPES as RECIPES
+from sonosteer.sim.setups import TISSUES as TISSUES
 
-TISSUES = ("porcine", "bovine", "plastisol")
-RECIPES = {"mild": 0.4, "middle": 0.7, "harsh": 1.0}  # factor on the bevel's force
-START_MM = 2.0
+START_MM = 2.0  # chosen: an insertion starts with this much needle in the tissue
 
 
 def steering_scene(
     tissue: str, recipe: str = "middle", seed: int = 0, split: str = "test", depth_mm: float = 120.0, **fields: Any
 ) -> Scene:
-    """The scene of a seed; fields: of `Scene`. InputError for an unknown tissue or recipe."""
+    """Draw the scene of a seed. split and fields: as in `make_scene`. depth_mm: inserted length at the end.
+
+    Raises InputError if the tissue or the recipe is unknown.
+    """
     if tissue not in TISSUES:
         raise InputError(f"there is no tissue {tissue!r}; there are: {', '.join(TISSUES)}")
     if recipe not in RECIPES:

@@ -8,37 +8,15 @@ from typing import Any
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Point
 from sonosteer.core.plugins import accepted, construct, plug_in
-from sonosteer.core.registry import LazyTable
 from sonosteer.core.types import RollCommand
 from sonosteer.steering.budget import Limited, RollLimits
+from sonosteer.steering.controllers import ABOUT_CONTROLLERS as ABOUT_CONTROLLERS
+from sonosteer.steering.controllers import CONTROLLERS as CONTROLLERS
 from sonosteer.steering.event_triggered import EventTriggered, Straight
 from sonosteer.steering.obstacles import NO_OBSTACLES, Obstacles
 from sonosteer.steering.planner import MovePlanner, Weights
 from sonosteer.steering.transient import Transient, transient_preset
 
-CONTROLLERS = LazyTable(
-    "steering controller",
-    {
-        "moves": "sonosteer.steering.planner:MovePlanner",
-        "paper-s": "sonosteer.steering.event_triggered:EventTriggered",
-        "paper-s-fit": "sonosteer.steering.event_triggered:EventTriggered",
-        "paper-s-plan": "sonosteer.steering.event_triggered:EventTriggered",
-        "bicycle": "sonosteer.steering.event_triggered:EventTriggered",
-        "open-loop": "sonosteer.steering.event_triggered:EventTriggered",
-        "none": "sonosteer.steering.event_triggered:Straight",
-    },
-    group="sonosteer.controllers",
-)
-#: what each is, for --help and the studies
-ABOUT_CONTROLLERS = {
-    "moves": "recommended: few turns planned anew as the needle goes, on a model with the beam's transient",
-    "paper-s": "Paper S: its genetic fit and genetic plan of event points, one generation a frame",
-    "paper-s-fit": "Paper S with our least-squares fit",
-    "paper-s-plan": "Paper S with our gradient search",
-    "bicycle": "Paper S with both of ours",
-    "open-loop": "one plan before the insertion, never looked at again",
-    "none": "no control",
-}
 AMONG_OBSTACLES = Weights(mean=1.0)  # ours: the way round leaves the axis
 
 

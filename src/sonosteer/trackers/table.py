@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sonosteer.core.plugins import construct, plug_in
-from sonosteer.core.protocols import Tracker
 from sonosteer.core.registry import LazyTable
-from sonosteer.core.types import Lost, TipEstimate
+
+if TYPE_CHECKING:
+    from sonosteer.core.protocols import Tracker
 
 TRACKERS = LazyTable(
     "tracking method",
@@ -25,7 +25,7 @@ TRACKERS = LazyTable(
         "kfv+f": "sonosteer.trackers.mathiassen2017:KFvFeedback",
         "pfv": "sonosteer.trackers.mathiassen2017:PFv",
         "pfv+f": "sonosteer.trackers.mathiassen2017:PFvFeedback",
-        "vla": "sonosteer.trackers.vla:Vla",
+        "vla": "sonosteer.trackers.vla:VlaTipTracker",
     },
     group="sonosteer.trackers",
 )
@@ -38,10 +38,15 @@ def make_tracker(method: str, **settings: Any) -> Tracker[Any]:
     class of your own, which needs `start(hint)` and `step(state, frame)`. Raises InputError with the methods or the
     settings that there are, and if a plug-in cannot be used.
     """
+    from sonosteer.core.plugins import construct
+
     tracker: Tracker[Any] = construct(TRACKERS.load(method), settings, f"method {method}")
     return tracker if method in TRACKERS.built_in else plug_in_tracker(tracker, f"method {method}")
 
 
 def plug_in_tracker(tracker: Any, name: str) -> Tracker[Any]:
     """Put a tracker from outside behind the protocol: what goes wrong in it is one line that begins with its name."""
+    from sonosteer.core.plugins import plug_in
+    from sonosteer.core.types import Lost, TipEstimate
+
     return plug_in(tracker, name, (TipEstimate, Lost))
