@@ -4,6 +4,9 @@ import pytest
 
 from sonosteer.commands.main import main
 
+SHORT = "sim:in-plane-linear?speed_mm_s=15&end_mm=18&angle_deg=40&enters=left"
+WORDS = ["insert", "--policy", "visibility", "--mode", "ips", "--seed", "1"]
+
 
 def run(capsys, *arguments):
     """(exit code, stdout, stderr) of a command run in this process."""

@@ -223,7 +223,19 @@ def test_ctrl_c_says_how_many_videos_are_there(capsys, shortened, tmp_path, monk
 def test_ctrl_c_ends_the_workers_at_once(tmp_path):
     """As a terminal sends it: to the command and to the processes that it started."""
     out = tmp_path / "set"
-    command = [sys.executable, "-m", "sonosteer", "dataset", "make", "d-encoder", "--videos", "40", "--out", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "sonosteer",
+        "dataset",
+        "make",
+        "d-encoder",
+        "--videos",
+        "40",
+        "--out",
+        str(out),
+        "--json",
+    ]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -239,3 +251,17 @@ def test_ctrl_c_ends_the_workers_at_once(tmp_path):
     assert f"interrupted; {len(there)} of 40 videos are there" in stderr
     assert sorted(p.name for p in (out / "videos").iterdir()) == sorted(there)  # nothing half made
     assert all(len(v.frames) == len(v.labels) for v in DataSet(out).videos())
+
+
+@pytest.mark.parametrize("form", ["png", "mp4", "coco"])
+def test_demonstrations_cannot_be_exported_and_that_is_said(capsys, tmp_path, form):
+    """It once blamed the data set: "no data set there"."""
+    (tmp_path / "d-insert" / "episodes").mkdir(parents=True)
+    words = ["dataset", "export", tmp_path / "d-insert", "--format", form, "--out", tmp_path / "x"]
+    code, stdout, stderr = run(capsys, *words)
+    assert (code, stdout) == (2, "")
+    assert one_line(stderr)
+    assert f"demonstrations of insertions, and these cannot be exported as {form}" in stderr
+    assert "labelled videos" in stderr
+    assert f"sonosteer train policy --data {tmp_path / 'd-insert'}" in stderr
+    assert not (tmp_path / "x").exists()

@@ -1,39 +1,18 @@
-"""`sonosteer insert` and `sonosteer replay`: what is typed, and what comes back. One short insertion for all of it."""
+"""`sonosteer insert`: what is typed, and what comes back. One short insertion for all of it."""
 
 import json
+import sys
 
 import av
 import pytest
-from command_line import one_line, run
+from command_line import WORDS, one_line, run
 
-from sonosteer.commands.main import main
-from sonosteer.policies import table
-from sonosteer.policies.constant import Constant
+from sonosteer.commands.insert import WITHOUT_NETWORKS
 from sonosteer.recording.run_reader import RunReader
 
 PROMISED = {
     *("success", "reason", "final_error_mm", "time_s", "frames", "actions", "tracking_hz", "action_hz", "refused"),
 }
-WORDS = ["insert", "--policy", "visibility", "--mode", "ips", "--seed", "1"]
-
-
-@pytest.fixture(scope="module")
-def inserted(tmp_path_factory):
-    """The folder of an insertion, as the command line writes it."""
-    folder = tmp_path_factory.mktemp("insertion")
-    with pytest.raises(SystemExit) as e:
-        main([*WORDS, "--out", str(folder), "--json"])
-    assert e.value.code == 0
-    return folder
-
-
-@pytest.fixture(scope="module")
-def beginning(inserted, tmp_path_factory):
-    """The first quarter of its recording, as a killed process leaves it."""
-    path = tmp_path_factory.mktemp("cut") / "recording.mcap"
-    whole = (inserted / "recording.mcap").read_bytes()
-    path.write_bytes(whole[: len(whole) // 4])
-    return path
 
 
 def test_an_insertion_leaves_the_promised_files(inserted):
@@ -64,33 +43,6 @@ def test_the_recording_says_all_of_it(inserted):
     assert recorded.counts["/decision"] == summary["actions"]
     ledger = next(recorded.messages("/ledger")).what
     assert ledger["captured"] == summary["frames"]
-
-
-def test_a_replay_decides_the_same(capsys, inserted):
-    code, stdout, stderr = run(capsys, "replay", inserted, "--json")
-    assert code == 0, stderr
-    got = json.loads(stdout)
-    assert got["equal"] is True
-    assert got["complete"] is True
-    assert got["different"] == 0
-    assert got["skipped"] == {}
-    assert got["decisions"] == got["estimates"] + got["actions"] + got["verdicts"] > 300
-
-
-def test_a_killed_recording_is_replayed_as_far_as_it_goes(capsys, beginning):
-    code, stdout, stderr = run(capsys, "replay", beginning)
-    assert code == 0, stderr
-    assert "decisions up to" in stdout
-    assert "the recording was " in stdout
-    assert "not a medical device" in stdout
-
-
-def test_a_policy_that_decides_otherwise_is_exit_code_1(capsys, beginning, monkeypatch):
-    monkeypatch.setattr(table, "make_policy", lambda name, **settings: Constant())
-    code, _, stderr = run(capsys, "replay", beginning, "--json")
-    assert code == 1
-    assert one_line(stderr)
-    assert "decisions differ from the recorded ones; the first: action on frame " in stderr
 
 
 def test_the_words_for_a_person_say_what_it_is(capsys):
@@ -146,10 +98,27 @@ def test_a_place_where_nothing_can_be_written_is_one_line(capsys, tmp_path):
     assert one_line(stderr)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"not a recording", b"\x89MCAP0\r\n"])
-def test_what_is_no_recording_is_one_line(capsys, tmp_path, content):
-    if content is not None:
-        (tmp_path / "recording.mcap").write_bytes(content)
-    code, _, stderr = run(capsys, "replay", tmp_path)
-    assert code == 2
+@pytest.mark.parametrize("words", [(), ("--policy", "visibility"), ("--policy", "constant", "--method", "vla")])
+def test_without_onnx_runtime_one_line_says_what_to_install_and_what_works(capsys, monkeypatch, tmp_path, words):
+    """The default policy and tracker need an extra, and nothing falls back in silence."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    code, stdout, stderr = run(capsys, "insert", *words, "--out", tmp_path / "o")
+    assert (code, stdout) == (2, "")
     assert one_line(stderr)
+    assert "pip install 'sonosteer[onnx]'" in stderr
+    assert WITHOUT_NETWORKS in stderr
+    assert not (tmp_path / "o").exists()
+
+
+def test_what_works_without_onnx_runtime_works(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    code, stdout, stderr = run(capsys, "insert", *WITHOUT_NETWORKS.split(), "--mode", "ipm", "--seed", 3, "--json")
+    assert code == 0, stderr
+    assert set(json.loads(stdout)) == PROMISED
+
+
+def test_help_says_what_works_without_onnx_runtime_and_what_set_sets(capsys):
+    said = " ".join(run(capsys, "insert", "--help")[1].split())
+    assert WITHOUT_NETWORKS in said
+    assert "Sets one setting of the policy" in said
+    assert "Sets one setting of the tracker" in said

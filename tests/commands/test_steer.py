@@ -1,22 +1,11 @@
-"""`steer plan`, `steer run`, `bench steering`, `study steering`: what is typed, and what comes back."""
+"""`sonosteer steer plan|run`: what is typed, and what comes back."""
 
 import csv
 import json
 import math
-from dataclasses import replace
 
 import pytest
-
-from sonosteer.commands.main import main
-from sonosteer.studies.steering import run as steering
-from sonosteer.studies.steering.run import SteeringTrial, steering_trials
-
-
-def run(capsys, *arguments):
-    with pytest.raises(SystemExit) as e:
-        main([str(a) for a in arguments])
-    out = capsys.readouterr()
-    return e.value.code, out.out, out.err
+from command_line import run
 
 
 def test_a_run_gives_the_promised_numbers_and_files(capsys, tmp_path):
@@ -77,6 +66,8 @@ def test_a_plan_round_an_obstacle_and_the_answer_that_there_is_none(capsys, tmp_
     [
         (["run", "--tissue", "jelly"], "there is no tissue 'jelly'"),
         (["run", "--recipe", "hot"], "there is no recipe 'hot'"),
+        (["run", "--bevel-force", "hot"], "--bevel-force: there is no recipe 'hot'"),
+        (["run", "--bevel-force", "mild", "--recipe", "mild"], "--recipe is the old name of --bevel-force"),
         (["run", "--controller", "mpc"], "there is no steering controller 'mpc'"),
         (["run", "--breathing-mm", "1"], "respiratory signal"),
         (["run", "--target", "1"], "--target 1: give y and z"),
@@ -96,53 +87,21 @@ def test_nonsense_is_one_line(capsys, arguments, said):
     assert stderr.count("\n") == 1
 
 
-def test_the_bench_has_its_references(capsys, monkeypatch):
-    from sonosteer.benchmarks import steering as bench
-
-    monkeypatch.setattr(bench, "fit_chunk", lambda seed: None)
-    monkeypatch.setattr(bench, "NEEDLES", 50)
-    code, stdout, stderr = run(capsys, "bench", "steering", "--json")
-    assert code == 0, stderr
-    ratios = {name for case in json.loads(stdout)["cases"] for name in case["ratio"]}
-    assert ratios == {"discrete step", "solve ivp", "numpy", "genetic 300 generations", "opencv"}
-
-
-def test_the_study_writes_tables_and_figures_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    def keep(t):
-        first = t.seed == 0 and t.tissue in ("", "porcine") and t.kind != "obstacles"
-        some = {"robust": "breathing", "points": "/1/", "budget": "/180/"}.get(t.group, "")
-        return first and t.group != "ablation" and some in t.name
-
-    few = [replace(t, images=t.images and t.controller == "moves") for t in steering_trials(quick=True) if keep(t)]
-    few += [SteeringTrial(f"paper/moves/middle/{t}/0", "insert", "paper", t) for t in ("bovine", "plastisol")]
-    few += [t for t in steering_trials(quick=True) if t.group == "ablation" and "published" in t.name][:1]
-    few += [t for t in steering_trials(quick=True) if t.kind == "obstacles"][:1]
-    monkeypatch.setattr(steering, "steering_trials", lambda **_: few)
-    done = []
-    original = steering.run_steering_trial
-    monkeypatch.setattr(steering, "run_steering_trial", lambda t: (done.append(t.name), original(t))[1])
-    options = {"out": tmp_path, "quick": True, "seed": 0, "executor": "serial", "progress": lambda *a: None}
-    summary = steering.run_steering_study(**options)
-    assert len(done) == len(few)
-    names = {p.name for p in tmp_path.iterdir()}
-    assert {"fig-2.svg", "fig-7.svg", "fig-9.svg", "budget.svg", "report.html", "README.md", "summary.json"} <= names
-    assert {"table-1.csv", "table-2.csv", "table-3.csv", "ablation.csv", "robustness.csv"} <= names
-    rows = summary["tables"]["Controllers on the same scenes"]
-    assert {r["controller"] for r in rows} == {"moves", "paper-s", "open-loop", "none", "the paper, its phantoms"}
-    result = next(
-        json.loads(line)["result"]
-        for line in (tmp_path / "trials.jsonl").read_text().splitlines()[1:]
-        if json.loads(line)["trial"] == "paper/none/middle/porcine/0"
+def test_recipe_is_the_old_name_of_the_bevels_force(capsys):
+    """It meant two things: how the bevel pulls, and how a network is trained."""
+    words = ["steer", "run", "--seed", 2, "--depth-mm", 20, "--points", "--controller", "none", "--json"]
+    new, old, neither = (
+        json.loads(run(capsys, *words, *more)[1]) for more in (("--bevel-force", "harsh"), ("--recipe", "harsh"), ())
     )
-    mine = next(r for r in rows if r["controller"] == "none")
-    assert mine["max"] == f"{result['final_mm']:.2f}"
-    steering.run_steering_study(**options)
-    assert len(done) == len(few)
+    assert new["recipe"] == old["recipe"] == "harsh"
+    assert neither["recipe"] == "middle"
+    assert new["final_deflection_mm"] == old["final_deflection_mm"] > neither["final_deflection_mm"]
+    said = run(capsys, "steer", "run", "--help")[1]
+    assert "--bevel-force" in said
+    assert "--recipe" not in said
 
 
-def test_the_studys_seeds_and_split_are_its_own():
-    full = steering_trials(quick=False)
-    assert len({t.name for t in full}) == len(full)
-    assert sum(t.group == "paper" and t.controller == "moves" and t.images for t in full) == 90
-    assert sum(t.kind == "fit" for t in full) * 250 == 10_000
-    assert sum(t.kind == "obstacles" for t in full) == 200
+def test_set_sets_the_controller(capsys):
+    for command in ("plan", "run"):
+        said = " ".join(run(capsys, "steer", command, "--help")[1].split())
+        assert "Sets one setting of the steering controller" in said

@@ -1,0 +1,77 @@
+"""`sonosteer bench`: ratios to references measured in the same run."""
+
+import json
+import sys
+
+from command_line import one_line, run
+
+
+def test_the_simulators_bench_reports_frames_per_second_and_a_ratio(capsys, monkeypatch):
+    from sonosteer.benchmarks import simulator
+
+    monkeypatch.setattr(simulator, "TIMED_FRAMES", 8)
+    monkeypatch.setattr(simulator, "TISSUE_REPEATS", 3)
+    monkeypatch.setattr(simulator, "WIDTHS_PX", (256,))
+    monkeypatch.setattr(simulator, "PLAINER", {"no needle": simulator.PLAINER["no needle"]})
+    code, stdout, _ = run(capsys, "bench", "simulator", "--json")
+    assert code == 0
+    cases = {c["case"]: c for c in json.loads(stdout)["cases"]}
+    for setup in ("in-plane-linear", "axial", "in-plane-convex"):
+        assert cases[setup]["size_px"] == [512, 512]
+        assert cases[setup]["fps"] > 0
+        assert cases[setup]["memory_mb"] < 200
+        assert cases[setup]["ratio"]["numpy (tissue only)"] > 0
+    assert "in-plane-convex, no needle" in cases
+
+
+def test_the_bench_reports_ratios(capsys, monkeypatch):
+    from sonosteer.benchmarks import tracking
+
+    monkeypatch.setattr(tracking, "SPEED_MM_S", 30.0)
+    monkeypatch.setattr(tracking, "CLIP_REPEATS", 1)
+    monkeypatch.setattr(tracking, "NUMPY_EVERY", 40)
+    code, stdout, _ = run(capsys, "bench", "tracking", "--json")
+    assert code == 0
+    got = json.loads(stdout)
+    case = next(c for c in got["cases"] if c["case"] == "kf+f")
+    assert case["case"] == "kf+f"
+    assert set(case["ratio"]) == {"numpy", "csrt", "kcf"}
+    assert all(v > 0 for v in case["ratio"].values())
+    assert {"median_ms", "p95_ms", "p99_ms", "max_ms"} <= set(case)
+
+
+def test_the_environments_bench_scales(capsys, monkeypatch):
+    from sonosteer.benchmarks import environments
+
+    monkeypatch.setattr(environments, "MANY", 3)
+    monkeypatch.setattr(environments, "TIMED_STEPS", 3)
+    code, stdout, _ = run(capsys, "bench", "environments", "--json")
+    assert code == 0
+    cases = json.loads(stdout)["cases"]
+    assert cases[0]["case"] == "1 processes"
+    assert cases[-1]["steps_per_s"] > 0
+
+
+def test_without_gymnasium_one_line_says_how_to_get_it(capsys, monkeypatch):
+    for name in [
+        n
+        for n in sys.modules
+        if n.startswith(("gymnasium", "sonosteer.episodes.environments", "sonosteer.benchmarks.env"))
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "gymnasium", None)
+    code, _, stderr = run(capsys, "bench", "environments")
+    assert code == 2
+    assert "sonosteer[env]" in stderr
+    assert one_line(stderr)
+
+
+def test_the_bench_has_its_references(capsys, monkeypatch):
+    from sonosteer.benchmarks import steering as bench
+
+    monkeypatch.setattr(bench, "fit_chunk", lambda seed: None)
+    monkeypatch.setattr(bench, "NEEDLES", 50)
+    code, stdout, stderr = run(capsys, "bench", "steering", "--json")
+    assert code == 0, stderr
+    ratios = {name for case in json.loads(stdout)["cases"] for name in case["ratio"]}
+    assert ratios == {"discrete step", "solve ivp", "numpy", "genetic 300 generations", "opencv"}
