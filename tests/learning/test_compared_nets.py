@@ -15,7 +15,7 @@ pytest.importorskip("transformers")
 from sonosteer.core.errors import InputError
 from sonosteer.learning.checkpoints.tracking import save_pretrained
 from sonosteer.learning.nets import blocks, face, lorat, mixformer, siamban, siamrpn_pp, stmtrack, swintrack
-from sonosteer.learning.nets.face import Target, TipNet
+from sonosteer.learning.nets.face import TipNet, TipTarget
 from sonosteer.learning.nets.table import NETS
 
 S, T, B = 96, 32, 4
@@ -55,7 +55,7 @@ def blob(side: int, centre: torch.Tensor, of: float) -> torch.Tensor:
     return 0.15 + 0.8 * spot.view(-1, side, side)
 
 
-def scene(centre: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Target]:
+def scene(centre: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, TipTarget]:
     """(template, search, target): a spot in speckle, a little to the left in the frame before."""
     b = len(centre)
     chance = torch.Generator().manual_seed(1)
@@ -64,7 +64,7 @@ def scene(centre: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Target]:
     search = search + 0.1 * torch.rand(b, 2, S, S, generator=chance)
     template = blob(T, torch.full((b, 2), 0.5), 0.04 * S / T)[:, None]
     one = torch.ones(b)
-    return template, search.clamp(0, 1), Target(centre, torch.full((b, 2), 0.28), one, one, one)
+    return template, search.clamp(0, 1), TipTarget(centre, torch.full((b, 2), 0.28), one, one, one)
 
 
 PLACES = torch.tensor([[0.3, 0.3], [0.7, 0.35], [0.35, 0.7], [0.62, 0.6]])
@@ -151,7 +151,7 @@ def test_the_loss_is_finite_where_no_crop_holds_a_tip(name: str) -> None:
     net = small(name)
     template, search, target = scene(PLACES)
     none = torch.zeros(B)
-    away = Target(target.centre + 0.8, target.size, none, none, target.weight)
+    away = TipTarget(target.centre + 0.8, target.size, none, none, target.weight)
     loss, _ = net.loss(net(search, template), away)
     loss.backward()
     assert bool(torch.isfinite(loss))
@@ -238,9 +238,9 @@ def test_the_centre_of_a_template_is_odd_and_stays_in_the_middle(side: int, left
 # Labels
 
 
-def one_target(x: float, y: float, size: float, present: float = 1.0) -> Target:
+def one_target(x: float, y: float, size: float, present: float = 1.0) -> TipTarget:
     one = torch.ones(1)
-    return Target(torch.tensor([[x, y]]), torch.full((1, 2), size), one, one * present, one)
+    return TipTarget(torch.tensor([[x, y]]), torch.full((1, 2), size), one, one * present, one)
 
 
 def test_anchors_against_a_hand_example() -> None:
@@ -250,14 +250,14 @@ def test_anchors_against_a_hand_example() -> None:
     # 0.4 x 0.35 of the larger one overlap; the smaller one lies within
     torch.testing.assert_close(overlap[0, :2], torch.tensor([0.04 / 0.16, 0.14 / (0.32 - 0.14)]))
     assert not overlap[0, 2:].any()
-    positive, negative = siamrpn_pp.labels(overlap, one_target(0.25, 0.3, 0.4))
+    positive, negative = siamrpn_pp.anchor_labels(overlap, one_target(0.25, 0.3, 0.4))
     assert positive[0].tolist() == [False, True] + [False] * 6
     assert negative[0].tolist() == [True, False] + [True] * 6
-    assert not siamrpn_pp.labels(overlap, one_target(0.25, 0.3, 0.4, 0.0))[0].any()
+    assert not siamrpn_pp.anchor_labels(overlap, one_target(0.25, 0.3, 0.4, 0.0))[0].any()
 
 
 def test_the_deltas_of_an_anchor_lead_to_the_box() -> None:
-    net = siamrpn_pp.make(S, T, **SMALL)
+    net = siamrpn_pp.make_siamrpn_pp(S, T, **SMALL)
     k = 3 * 12 * 12
     raw = {"class": torch.zeros(1, k, 2), "delta": torch.zeros(1, k, 4)} | {
         n: torch.zeros(1, k) for n in ("visible", "log_sd")
@@ -272,12 +272,12 @@ def test_the_deltas_of_an_anchor_lead_to_the_box() -> None:
 def test_ellipse_labels_against_a_hand_example() -> None:
     at = face.cell_centres(1, 10, torch.zeros(1)) * torch.tensor([1.0, 0.0]) + torch.tensor([0.0, 0.5])
     # box 0.5 wide around 0.45: outer ellipse to 0.25 either way, inner to 0.125
-    positive, negative = siamban.labels(at, one_target(0.45, 0.5, 0.5))
+    positive, negative = siamban.cell_labels(at, one_target(0.45, 0.5, 0.5))
     assert positive[0].nonzero().flatten().tolist() == [3, 4, 5]
     assert negative[0].nonzero().flatten().tolist() == [0, 1, 7, 8, 9]
-    small_box, _ = siamban.labels(at, one_target(0.49, 0.5, 0.05))
+    small_box, _ = siamban.cell_labels(at, one_target(0.49, 0.5, 0.05))
     assert small_box[0].nonzero().flatten().tolist() == [4]
-    nothing, everything = siamban.labels(at, one_target(0.45, 0.5, 0.5, 0.0))
+    nothing, everything = siamban.cell_labels(at, one_target(0.45, 0.5, 0.5, 0.0))
     assert not nothing.any()
     assert everything.all()
 
@@ -325,7 +325,7 @@ def test_a_memory_read_is_a_softmax_over_all_memory_places() -> None:
 
 
 def test_a_second_memory_frame_alike_changes_nothing() -> None:
-    net = stmtrack.make(S, T, **SMALL).eval()
+    net = stmtrack.make_stmtrack(S, T, **SMALL).eval()
     template, search, _ = scene(PLACES[:2])
     with torch.no_grad():
         kept = net.embed(template)
@@ -337,7 +337,7 @@ def test_a_second_memory_frame_alike_changes_nothing() -> None:
 def test_windows_come_back_where_they_were_taken() -> None:
     x = torch.randn(2, 12, 12, 3)
     torch.testing.assert_close(swintrack.out_of_windows(swintrack.in_windows(x, 4), 12), x)
-    assert [swintrack.window(n) for n in (2, 4, 6, 10, 12, 14, 20)] == [2, 4, 6, 5, 6, 7, 5]
+    assert [swintrack.window_side(n) for n in (2, 4, 6, 10, 12, 14, 20)] == [2, 4, 6, 5, 6, 7, 5]
 
 
 @pytest.mark.parametrize("shifted", [False, True])
@@ -361,10 +361,10 @@ def test_untied_positions_do_not_look_at_the_tokens_and_know_template_from_searc
 
 
 def test_mixed_attention_from_the_cache_equals_mixed_attention_of_both() -> None:
-    net = mixformer.make(S, T, c=64, heads=2, depth=3).eval()
+    net = mixformer.make_mixformer(S, T, c=64, heads=2, depth=3).eval()
     template, search, _ = scene(PLACES[:2])
     with torch.no_grad():
-        z, x = net._tokens(blocks.two_frames(template)), net._tokens(face.normalised(search))
+        z, x = net._tokens(blocks.two_frames(template)), net._tokens(face.normalised_grey(search))
         m = z.shape[1]
         apart = torch.zeros(m + x.shape[1], m + x.shape[1])
         apart[:m, m:] = -torch.inf  # a template's token asks no search token
@@ -397,7 +397,7 @@ def saved_encoder(folder: Path) -> Any:
 
 def test_lorat_begins_as_the_frozen_encoder(tmp_path: Path) -> None:
     ours = saved_encoder(tmp_path)
-    net = lorat.make(S, T, encoder=tmp_path)
+    net = lorat.make_lorat(S, T, encoder=tmp_path)
     image = torch.randn(2, 2, S, S)
     with torch.no_grad():
         wanted = ours.encoder(image)
@@ -409,7 +409,7 @@ def test_lorat_begins_as_the_frozen_encoder(tmp_path: Path) -> None:
 
 def test_lorat_trains_only_additions_types_and_head(tmp_path: Path) -> None:
     saved_encoder(tmp_path)
-    net = lorat.make(S, T, encoder=tmp_path)
+    net = lorat.make_lorat(S, T, encoder=tmp_path)
     template, search, target = scene(PLACES)
     learns = {n for n, p in net.named_parameters() if p.requires_grad}
     assert all(n.endswith((".up", ".down")) for n in learns if n.startswith("encoder."))
@@ -420,7 +420,7 @@ def test_lorat_trains_only_additions_types_and_head(tmp_path: Path) -> None:
 
 
 def test_lorat_joins_template_and_search_as_one_sequence() -> None:
-    net = lorat.make(S, T, preset="tiny").eval()
+    net = lorat.make_lorat(S, T, preset="tiny").eval()
     template, search, _ = scene(PLACES[:2])
     with torch.no_grad():
         other = net.respond(search, net.embed(template.flip(-1) * 0.5))
@@ -429,4 +429,4 @@ def test_lorat_joins_template_and_search_as_one_sequence() -> None:
 
 def test_lorat_refuses_an_encoder_that_it_cannot_join() -> None:
     with pytest.raises(InputError, match="full attention"):
-        lorat.make(224, 96, preset="base")
+        lorat.make_lorat(224, 96, preset="base")

@@ -15,11 +15,11 @@ from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.datasets import make_videos as making
-from sonosteer.datasets.card import choose, describe
+from sonosteer.datasets.card import choose_frames, describe
 from sonosteer.datasets.crops import Augmentation, Sampler
-from sonosteer.datasets.exporting import angle_rad, export
+from sonosteer.datasets.exporting import angle_rad, export_set
 from sonosteer.datasets.importing import counts, import_frames
-from sonosteer.datasets.make_videos import make, plan
+from sonosteer.datasets.make_videos import make_video_set, plan_videos
 from sonosteer.datasets.videos import (
     BOX_MM,
     FRAMES,
@@ -54,11 +54,11 @@ def small(name, videos, seed):
 def hurried(name, videos, seed):
     """The scenes of a set, in a quarter of the frames."""
     less = {"speed_mm_s": 80.0, "rest_frames": 2, "end_rest_frames": 4}
-    return [(n, dataclasses.replace(scene, **less)) for n, scene in plan(name, videos, seed)]
+    return [(n, dataclasses.replace(scene, **less)) for n, scene in plan_videos(name, videos, seed)]
 
 
 def made(out, *, videos, name="d-encoder", seed=0, executor="serial", progress=silent):
-    return make(name, out=out, videos=videos, seed=seed, executor=executor, progress=progress)
+    return make_video_set(name, out=out, videos=videos, seed=seed, executor=executor, progress=progress)
 
 
 def files(folder):
@@ -71,7 +71,7 @@ def track(tmp_path_factory):
     """The smallest d-track with less rest and a faster needle, and what make said of it."""
     out = tmp_path_factory.mktemp("d-track") / "set"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(making, "plan", hurried)
+        patch.setattr(making, "plan_videos", hurried)
         return out, made(out, name="d-track", videos=10)
 
 
@@ -80,7 +80,7 @@ def short(tmp_path_factory):
     """Three short videos."""
     out = tmp_path_factory.mktemp("short") / "set"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(making, "plan", small)
+        patch.setattr(making, "plan_videos", small)
         made(out, videos=3)
     return out
 
@@ -95,7 +95,7 @@ def copy(short, tmp_path):
 
 
 def test_the_shares_of_the_splits_are_the_papers(track):
-    sets = plan("d-track", 239, 0)
+    sets = plan_videos("d-track", 239, 0)
     assert Counter(s.mode for _, s in sets) == {"ips": 105, "ipm": 134}
     shares = Counter(s.split for _, s in sets)
     assert shares == {"train": 168, "validation": 23, "test": 48}
@@ -107,7 +107,7 @@ def test_the_shares_of_the_splits_are_the_papers(track):
 
 
 def test_splits_differ_in_seed_and_tissue_and_look():
-    scenes = [s for _, s in plan("d-track", 60, 0)]
+    scenes = [s for _, s in plan_videos("d-track", 60, 0)]
     looks, tissues, greys = {}, {}, {}
     for s in scenes:
         looks.setdefault(s.split, set()).add(repr((s.tissue, s.anatomy)))
@@ -119,7 +119,7 @@ def test_splits_differ_in_seed_and_tissue_and_look():
             assert not things[a] & things[b]
     assert len({s.name for s in scenes}) == 60
     assert len({s.seed for s in scenes}) == 60
-    encoder = [s for _, s in plan("d-encoder", 60, 0)]
+    encoder = [s for _, s in plan_videos("d-encoder", 60, 0)]
     assert {s.split for s in encoder} == {"train"}
     assert not {s.name for s in scenes} & {s.name for s in encoder}
 
@@ -163,14 +163,14 @@ def test_the_contact_sheets_show_marked_frames_of_every_split(track):
         assert picture.shape == (924, 1084, 3)
         green = (picture[..., 1].astype(int) - picture[..., 2] > 60).sum()
         assert green > 300  # boxes and marks
-        shown = choose(DataSet(out).videos(split))
+        shown = choose_frames(DataSet(out).videos(split))
         assert len(shown) == 12
         assert len({(v.entry.name, t) for v, t in shown}) == 12
         assert {v.entry.name for v, _ in shown} == {v.entry.name for v in DataSet(out).videos(split)}
 
 
 def test_an_interrupted_making_goes_on_to_the_same_bytes(short, tmp_path, monkeypatch):
-    monkeypatch.setattr(making, "plan", small)
+    monkeypatch.setattr(making, "plan_videos", small)
     out = tmp_path / "set"
 
     def stop(what, done, total):
@@ -193,20 +193,20 @@ def test_an_interrupted_making_goes_on_to_the_same_bytes(short, tmp_path, monkey
 
 
 def test_processes_make_the_same_bytes(short, tmp_path, monkeypatch):
-    monkeypatch.setattr(making, "plan", small)
+    monkeypatch.setattr(making, "plan_videos", small)
     made(tmp_path / "set", videos=3, executor="process")
     assert files(tmp_path / "set") == files(short)
 
 
 def test_another_seed_makes_other_frames(short, tmp_path, monkeypatch):
-    monkeypatch.setattr(making, "plan", small)
+    monkeypatch.setattr(making, "plan_videos", small)
     made(tmp_path / "set", videos=1, seed=7)
     ours, theirs = files(tmp_path / "set"), files(short)
     assert all(ours[k] != theirs[k] for k in ours)
 
 
 def test_a_full_disk_keeps_the_finished_videos(tmp_path, monkeypatch):
-    monkeypatch.setattr(making, "plan", small)
+    monkeypatch.setattr(making, "plan_videos", small)
 
     class Full(FramesWriter):
         def __init__(self, path, shape):
@@ -451,7 +451,7 @@ def mixed(tmp_path_factory):
 
 
 def exported(folder, out, form, splits=()):
-    return export(folder, out=out, form=form, splits=splits, progress=silent)
+    return export_set(folder, out=out, form=form, splits=splits, progress=silent)
 
 
 def test_pictures_come_back_as_they_were(mixed, tmp_path):

@@ -11,8 +11,8 @@ torch.set_num_threads(1)
 from sonosteer.core.errors import InputError
 from sonosteer.learning.nets import face
 from sonosteer.learning.nets.cdf_head import ChannelAttention, CrossDepthFusionHead
-from sonosteer.learning.nets.face import Target
-from sonosteer.learning.nets.presets import PRESETS, TINY, Tower, preset
+from sonosteer.learning.nets.face import TipTarget
+from sonosteer.learning.nets.presets import TRACKING_PRESETS, TRACKING_TINY, Tower, tracking_preset
 from sonosteer.learning.nets.qwen_vision import RegisterVisionEncoder
 from sonosteer.learning.nets.vla import VlaTracker, focal_on_centre
 
@@ -90,17 +90,17 @@ def test_two_equal_frames_are_one_image():
 
 def test_a_register_must_fill_groups_and_be_felt_by_the_shallow_tap():
     with pytest.raises(InputError, match="multiple of 4"):
-        dataclasses.replace(TINY, register=6)
+        dataclasses.replace(TRACKING_TINY, register=6)
     with pytest.raises(InputError, match="never feel it"):
-        dataclasses.replace(PRESETS["qwen3b"], shallow_block=3)
+        dataclasses.replace(TRACKING_PRESETS["qwen3b"], shallow_block=3)
     with pytest.raises(InputError, match="multiple of 32"):
-        dataclasses.replace(TINY, search_px=100)
+        dataclasses.replace(TRACKING_TINY, search_px=100)
     with pytest.raises(InputError, match="there is no preset"):
-        preset("huge")
+        tracking_preset("huge")
 
 
 def test_the_published_sizes_have_the_published_shape():
-    three, seven = PRESETS["qwen3b"], PRESETS["qwen7b"]
+    three, seven = TRACKING_PRESETS["qwen3b"], TRACKING_PRESETS["qwen7b"]
     assert three.register * three.tower.width == 491_520  # about half a million, as Paper V says
     with torch.device("meta"):
         net = VlaTracker(three)
@@ -151,14 +151,14 @@ def test_a_gate_of_nought_leaves_the_register_out():
 )
 def test_every_variant_learns_one_batch(changes):
     torch.manual_seed(0)
-    net = VlaTracker(dataclasses.replace(TINY, **changes))
+    net = VlaTracker(dataclasses.replace(TRACKING_TINY, **changes))
     rng = np.random.default_rng(0)
     centre = torch.from_numpy(rng.uniform(0.2, 0.8, (8, 2)).astype(np.float32))
     y, x = np.mgrid[0:96, 0:96] / 96
     spots = [np.exp(-((x - c[0]) ** 2 + (y - c[1]) ** 2) / 0.004) for c in centre.numpy()]
     search = torch.from_numpy(np.stack([[s, s] for s in spots]).astype(np.float32))
     template = torch.rand(8, 1, 32, 32)
-    target = Target(centre, torch.full((8, 2), 0.25), torch.ones(8), torch.ones(8), torch.ones(8))
+    target = TipTarget(centre, torch.full((8, 2), 0.25), torch.ones(8), torch.ones(8), torch.ones(8))
     optimizer = torch.optim.AdamW(net.groups(3e-3, 0.0))
     first = None
     for _ in range(60):
@@ -174,7 +174,7 @@ def test_every_variant_learns_one_batch(changes):
 
 
 def test_the_focal_loss_forgives_neighbours_and_counts_no_tip():
-    target = Target(torch.tensor([[0.5, 0.5]]), torch.ones(1, 2), torch.ones(1), torch.ones(1), torch.ones(1))
+    target = TipTarget(torch.tensor([[0.5, 0.5]]), torch.ones(1, 2), torch.ones(1), torch.ones(1), torch.ones(1))
     side, cell = 6, int(face.cell_of(target.centre, 6, 6)[0])
     quiet = torch.full((1, 36), -9.0)
     hit, next_to, far = (quiet.clone() for _ in range(3))

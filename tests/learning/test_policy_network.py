@@ -15,14 +15,21 @@ from hypothesis import strategies as st
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Task
-from sonosteer.inference.action_encoding import ACTIONS, BINS, NUMBERS
-from sonosteer.inference.prompt import instruction, read_words
+from sonosteer.inference.action_encoding import ACTION_RANGES, BINS, INPUT_RANGES
+from sonosteer.inference.prompt import instruction, read_vocabulary
 from sonosteer.learning.checkpoints.policy import fresh_policy, load_policy, save_policy
 from sonosteer.learning.checkpoints.tokenizer import ACTION_WORDS, SAMPLE, checkpoint_language, write_words
 from sonosteer.learning.checkpoints.torch_policy_network import TorchPolicyNetwork
 from sonosteer.learning.nets import action_tokens as tokens
 from sonosteer.learning.nets.policy import PolicyNet
-from sonosteer.learning.nets.policy_presets import EDGE, PRESETS, TINY, LanguageModel, TrackerTokens, policy_preset
+from sonosteer.learning.nets.policy_presets import (
+    POLICY_EDGE,
+    POLICY_PRESETS,
+    POLICY_TINY,
+    LanguageModel,
+    TrackerTokens,
+    policy_preset,
+)
 from sonosteer.learning.nets.qwen_text import decode, image_places, rotation, text_places
 
 SEEN = TrackerTokens((6, 6), 4, 32)
@@ -32,12 +39,12 @@ SEEN = TrackerTokens((6, 6), 4, 32)
 def tiny():
     """decode -> (network, language), the same weights every time."""
 
-    def make(how="parallel"):
+    def make_vla_tracker(how="parallel"):
         torch.manual_seed(0)
-        net, language = fresh_policy(dataclasses.replace(TINY, features=SEEN, decode=how))
+        net, language = fresh_policy(dataclasses.replace(POLICY_TINY, features=SEEN, decode=how))
         return net.eval(), language
 
-    return make
+    return make_vla_tracker
 
 
 def some(language, b=4, seed=0, say=None):
@@ -47,7 +54,7 @@ def some(language, b=4, seed=0, say=None):
     ids[:, 12] = torch.tensor([language.encode(str(k % 10))[0] for k in range(b)])  # other targets
     places = torch.from_numpy(rng.uniform(0, 1, (b, 3)).astype(np.float32))
     features = torch.from_numpy(rng.standard_normal((b, *SEEN.shape)).astype(np.float32))
-    numbers = torch.from_numpy(rng.uniform(0, 1, (b, len(NUMBERS))).astype(np.float32))
+    numbers = torch.from_numpy(rng.uniform(0, 1, (b, len(INPUT_RANGES))).astype(np.float32))
     places = places if say is None else say(numbers)
     text = torch.full((b, tokens.LONGEST), -1)
     for row, place in zip(text, places, strict=True):
@@ -95,7 +102,7 @@ def test_an_answer_as_text_comes_back_to_a_tenth_of_its_unit(places):
     classes = tokens.as_text(places, stop=False)
     assert len(classes) <= tokens.LONGEST
     back = tokens.from_text(classes[:-1])
-    for r, a, b in zip(ACTIONS, places, back, strict=True):
+    for r, a, b in zip(ACTION_RANGES, places, back, strict=True):
         assert abs(r.value(a) - r.value(b)) < 0.0501
 
 
@@ -107,7 +114,7 @@ def test_text_that_is_no_answer_is_not_a_number():
 # -- the language model ----------------------------------------------------------------------------------------
 
 
-def library_model(shape=TINY.llm):
+def library_model(shape=POLICY_TINY.llm):
     from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLTextModel
 
     torch.manual_seed(0)
@@ -126,7 +133,7 @@ def places_of_a_sequence():
 
 
 def test_the_dense_walk_equals_the_librarys_own_forward():
-    llm, shape, places = library_model(), TINY.llm, places_of_a_sequence()
+    llm, shape, places = library_model(), POLICY_TINY.llm, places_of_a_sequence()
     x = torch.randn(2, places.shape[1], shape.width)
     turn = rotation(places, shape.width // shape.heads, shape.sections, shape.theta)
     with torch.no_grad():
@@ -139,7 +146,7 @@ def test_places_are_the_librarys_own():
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
     vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 1, "out_hidden_size": 64}
-    config = Qwen2_5_VLConfig(vision_config=vision, text_config=TINY.llm.library_config().to_dict())
+    config = Qwen2_5_VLConfig(vision_config=vision, text_config=POLICY_TINY.llm.library_config().to_dict())
     model = Qwen2_5_VLForConditionalGeneration(config).model
     kinds = torch.tensor([[0] * 5 + [1] * 12 + [0] * 2 + [1] * 2 + [0] * 6])
     grids = torch.tensor([[1, 6, 8], [1, 2, 4]])
@@ -148,7 +155,7 @@ def test_places_are_the_librarys_own():
 
 
 def test_a_past_and_what_follows_equal_both_at_once():
-    llm, shape, places = library_model(), TINY.llm, places_of_a_sequence()
+    llm, shape, places = library_model(), POLICY_TINY.llm, places_of_a_sequence()
     x = torch.randn(2, places.shape[1], shape.width)
     turn = rotation(places, shape.width // shape.heads, shape.sections, shape.theta)
     with torch.no_grad():
@@ -166,7 +173,7 @@ def test_the_own_words_are_read_as_the_library_reads_them(tmp_path):
     from tokenizers import Tokenizer
 
     write_words(tmp_path / "tokenizer.json")
-    ours, theirs = read_words(tmp_path / "tokenizer.json"), Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    ours, theirs = read_vocabulary(tmp_path / "tokenizer.json"), Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     assert len(ours.vocabulary) <= 1024
     task = Task((312.4, -7.0), "in-plane-moving", 0.6, "left", Spacing(0.2, 0.2))
     odd = "insert ins\n\nnaïve  [STOP]<|bin_007|> 1.5%"
@@ -186,10 +193,10 @@ def test_every_instruction_has_as_many_tokens(tiny):
 
 def test_what_is_no_vocabulary_of_ours_is_one_line(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
-        read_words(tmp_path / "tokenizer.json")
+        read_vocabulary(tmp_path / "tokenizer.json")
     (tmp_path / "tokenizer.json").write_text('{"model": {"type": "BPE"}, "pre_tokenizer": {"pattern": {"Regex": "."}}}')
     with pytest.raises(InputError, match="no words of ours"):
-        read_words(tmp_path / "tokenizer.json")
+        read_vocabulary(tmp_path / "tokenizer.json")
 
 
 # -- the policy ------------------------------------------------------------------------------------------------
@@ -242,7 +249,7 @@ def test_a_picture_and_its_register_a_number_and_the_instruction_are_all_read(ti
             other = features.clone()
             other[0, place] += 3.0
             assert (net.act(net.prefix(ids), other, numbers).places - base).abs().max() > 1e-7
-        for k in range(len(NUMBERS)):
+        for k in range(len(INPUT_RANGES)):
             other = numbers.clone()
             other[0, k] = (other[0, k] + 0.4) % 1.0
             assert (net.act(net.prefix(ids), features, other).places - base).abs().max() > 1e-7
@@ -321,7 +328,7 @@ def test_a_published_checkpoint_is_taken_as_it_is_with_its_tokenizer_and_its_fre
     folder = small_checkpoint(tmp_path / "qwen", rows=1024)
     torch.manual_seed(0)
     seen = TrackerTokens((4, 4), 4, 16)
-    base = dataclasses.replace(PRESETS["qwen3b"], features=seen, checkpoint=str(folder))
+    base = dataclasses.replace(POLICY_PRESETS["qwen3b"], features=seen, checkpoint=str(folder))
     net, language = fresh_policy(base)
     from transformers import Qwen2_5_VLForConditionalGeneration
 
@@ -330,12 +337,12 @@ def test_a_published_checkpoint_is_taken_as_it_is_with_its_tokenizer_and_its_fre
     assert all(torch.equal(v, theirs[k]) for k, v in net.llm.state_dict().items())
     assert torch.equal(net.aligner.mlp[0].weight, whole.model.visual.merger.mlp[0].weight)
     first = net.config.first_row
-    assert torch.equal(net.actions.weight, theirs["embed_tokens.weight"][first : first + tokens.ROWS])
+    assert torch.equal(net.actions.weight, theirs["embed_tokens.weight"][first : first + tokens.TOKEN_ROWS])
     assert net.config.turn
     assert net.config.text_tokens == len(language.encode(SAMPLE))
     save_policy(net, language, tmp_path / "saved", {})
     again = TorchPolicyNetwork(*load_policy(tmp_path / "saved")[:2])
-    features, numbers = np.ones(seen.shape, np.float32), np.full(len(NUMBERS), 0.3, np.float32)
+    features, numbers = np.ones(seen.shape, np.float32), np.full(len(INPUT_RANGES), 0.3, np.float32)
     here = TorchPolicyNetwork(net, language)
     replies = [n.act(n.begin(SAMPLE), features, numbers) for n in (here, again)]
     assert replies[0].places == pytest.approx(replies[1].places, abs=1e-6)
@@ -348,7 +355,7 @@ def test_too_few_free_rows_are_said(tmp_path):
     with pytest.raises(InputError, match="rows of the embedding are free, but actions need 262"):
         checkpoint_language(str(folder), 400)
     with pytest.raises(InputError, match="cannot be loaded"):
-        fresh_policy(dataclasses.replace(PRESETS["qwen3b"], checkpoint=str(tmp_path / "nowhere")))
+        fresh_policy(dataclasses.replace(POLICY_PRESETS["qwen3b"], checkpoint=str(tmp_path / "nowhere")))
 
 
 def small_checkpoint(folder, rows):
@@ -373,15 +380,15 @@ def small_checkpoint(folder, rows):
 
 
 def test_the_sizes_are_what_they_are_said_to_be():
-    edge, language = fresh_policy(dataclasses.replace(EDGE, features=TrackerTokens((10, 10), 8, 192)))
+    edge, language = fresh_policy(dataclasses.replace(POLICY_EDGE, features=TrackerTokens((10, 10), 8, 192)))
     assert sum(p.numel() for p in edge.parameters()) * 2 < 8e6  # bytes in 16 bit: beside the tracker's 7 MB
     assert len(language.encode(SAMPLE)) == 59
     with torch.device("meta"):
-        three = PolicyNet(dataclasses.replace(PRESETS["qwen3b"], features=TrackerTokens((32, 32), 384, 1280)))
+        three = PolicyNet(dataclasses.replace(POLICY_PRESETS["qwen3b"], features=TrackerTokens((32, 32), 384, 1280)))
     layers = sum(p.numel() for p in three.llm.layers.parameters())
     assert abs(layers / 1e6 - 2774.8) < 0.1  # of Qwen2.5-VL-3B's language model
     assert three.config.features.merged_register == (8, 12)
     with pytest.raises(InputError, match="there is no preset"):
         policy_preset("huge")
     with pytest.raises(InputError, match="decode is 'spoken'"):
-        dataclasses.replace(TINY, decode="spoken")
+        dataclasses.replace(POLICY_TINY, decode="spoken")

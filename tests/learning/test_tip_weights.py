@@ -5,7 +5,7 @@ import tomllib
 import numpy as np
 import pytest
 
-from sonosteer.learning.training.tip_weights import Objective, Samples, collect, insertions, train
+from sonosteer.learning.training.tip_weights import Samples, TipWeightsObjective, collect, insertions, train_tip_weights
 from sonosteer.trackers.mathiassen2017 import TIP_WEIGHTS, KFFeedback
 
 
@@ -13,7 +13,7 @@ def test_the_objective_is_the_mean_distance_from_the_largest_h():
     rng = np.random.default_rng(0)
     frames = [rng.normal(0, 1, (5, n)).astype(np.float32) for n in (80, 60, 90)]
     tips = [30.0, 20.0, 44.5]
-    objective = Objective.of([Samples(frames[:2], tips[:2], 0), Samples(frames[2:], tips[2:], 1)])
+    objective = TipWeightsObjective.of([Samples(frames[:2], tips[:2], 0), Samples(frames[2:], tips[2:], 1)])
     w = np.array([0.2, 0.5, 0.1, 0.7, 0.3])
     unit = np.abs(w) / np.linalg.norm(w)
     expected = np.mean(
@@ -44,7 +44,7 @@ def test_features_of_an_insertion_end_at_its_tip():
 
 
 def test_a_quick_training_beats_equal_weights_and_can_be_used(tmp_path):
-    report = train(out=tmp_path, seed=3, quick=True, executor="serial", progress=lambda *_: None)
+    report = train_tip_weights(out=tmp_path, seed=3, quick=True, executor="serial", progress=lambda *_: None)
     assert report["mean_error_mm"] < report["equal_weights_mm"]
     assert report["best_by_generation_mm"] == sorted(report["best_by_generation_mm"], reverse=True)
     weights = tomllib.loads((tmp_path / "tip-weights.toml").read_text())["weights"]

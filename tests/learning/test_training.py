@@ -12,11 +12,11 @@ from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Frame, Hint, TipEstimate
 from sonosteer.datasets.videos import Entry, Label, LabelWriter, write_index
-from sonosteer.inference.tip_network import OnnxNetwork
+from sonosteer.inference.tip_network import OnnxTipNetwork
 from sonosteer.learning.checkpoints import tracking as checkpoint
 from sonosteer.learning.training import fit
 from sonosteer.learning.training.tracking_stages import TrainOptions, train_encoder, train_tracking
-from sonosteer.trackers.vla import Vla
+from sonosteer.trackers.vla import VlaTipTracker
 
 SETTINGS = {"schedule": {"steps": 8, "batch": 4, "save_every": 3, "look_every": 4, "look_samples": 8, "average": 0.9}}
 
@@ -103,7 +103,7 @@ def test_the_card_says_how_it_came_about_and_what_it_is_not(trained):
 
 
 def test_the_graphs_answer_as_the_network_does(trained):
-    net, onnx = checkpoint.from_pretrained(trained[1]), OnnxNetwork(trained[1])
+    net, onnx = checkpoint.from_pretrained(trained[1]), OnnxTipNetwork(trained[1])
     rng = np.random.default_rng(1)
     template, search = (
         rng.integers(0, 255, (32, 32)).astype(np.uint8),
@@ -131,7 +131,7 @@ def test_half_precision_weights_answer_nearly_alike(trained, tmp_path):
 
 @pytest.mark.parametrize("runtime", ["onnx", "torch"])
 def test_a_trained_folder_tracks(trained, runtime):
-    tracker = Vla(model=str(trained[1]), runtime=runtime)
+    tracker = VlaTipTracker(model=str(trained[1]), runtime=runtime)
     state = tracker.start(Hint(start_px=(60.0, 60.0)))
     image = np.random.default_rng(0).integers(0, 60, (120, 120)).astype(np.uint8)
     _, estimate = tracker.step(state, Frame(image, 0, 0.0, Spacing(0.4, 0.4)))
@@ -140,29 +140,29 @@ def test_a_trained_folder_tracks(trained, runtime):
 
 def test_what_is_wrong_with_a_model_is_one_line(trained, tmp_path, data):
     with pytest.raises(InputError, match="there is no model 'nowhere'"):
-        Vla(model="nowhere").start(Hint())
+        VlaTipTracker(model="nowhere").start(Hint())
     (tmp_path / "config.json").write_text('{"architectures": ["Qwen2_5_VL"], "model_type": "qwen2_5_vl"}')
     with pytest.raises(InputError, match="another model"):
-        Vla(model=str(tmp_path)).start(Hint())
+        VlaTipTracker(model=str(tmp_path)).start(Hint())
     with pytest.raises(InputError, match="another model \\(qwen2_5_vl\\)"):
         checkpoint.from_pretrained(tmp_path)
     copy = tmp_path / "copy"
     copy.mkdir()
     for name in ("config.json", "template.onnx", "search.onnx", "graphs.json"):
         (copy / name).write_bytes((trained[1] / name).read_bytes())
-    for load in (OnnxNetwork, checkpoint.from_pretrained):
+    for load in (OnnxTipNetwork, checkpoint.from_pretrained):
         with pytest.raises(InputError, match="weights are missing"):
             load(copy)
     whole = (trained[1] / "model.safetensors").read_bytes()
     (copy / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    for load in (OnnxNetwork, checkpoint.from_pretrained):
+    for load in (OnnxTipNetwork, checkpoint.from_pretrained):
         with pytest.raises(InputError, match="damaged"):
             load(copy)
     (copy / "model.safetensors").write_bytes((trained[0] / "model.safetensors").read_bytes())
     with pytest.raises(InputError, match=r"encoder\.register is missing"):
         checkpoint.from_pretrained(copy)
     with pytest.raises(InputError, match="does not fit the weights"):
-        OnnxNetwork(copy)
+        OnnxTipNetwork(copy)
     with pytest.raises(InputError, match=r"no Qwen2\.5-VL checkpoint"):
         big = options(data, settings={"model": {"checkpoint": str(tmp_path / "none")}})
         train_tracking(out=tmp_path / "o", seed=0, quick=True, progress=nothing, options=big)

@@ -8,7 +8,8 @@ from sonosteer.episodes.insertion import InsertionConfig, build_episode
 from sonosteer.metrics.proportions import mcnemar
 from sonosteer.studies.insertion import failures as insertion_failures
 from sonosteer.studies.insertion import run as insertion
-from sonosteer.studies.insertion.report import details, failures, reachable, table_2
+from sonosteer.studies.insertion.report import details, failures, reachable_targets, table_2
+from sonosteer.studies.insertion.trials import AS_THEY_COME
 
 
 def outcome(success, time_s=10.0, judged="hit", error_mm=1.0):
@@ -47,18 +48,18 @@ def test_table_2_counts_successes_and_their_times_and_has_the_papers_rows_below(
 
 
 def test_every_method_has_the_papers_targets_and_some_further_ones_with_an_acoustic_window(tmp_path):
-    todo = insertion.trials(list(insertion.METHODS), tmp_path, 0, 20, 10, 6)
+    todo = insertion.insertion_trials(list(insertion.METHODS), tmp_path, 0, each=20, ours=10, others=6)
     names = [t.name for t in todo]
     assert len(set(names)) == len(names) == 20 * 2 * len(insertion.METHODS) + 2 * (10 + 6 * 3)
-    window = [t for t in todo if t.condition == insertion.WINDOW]
+    window = [t for t in todo if t.condition == insertion.WITH_WINDOW]
     assert {t.method.name for t in window} == {"vla", "simulated operator", "synchronous", "constant speed"}
-    assert not {t.seed for t in window} & {t.seed for t in todo if t.condition == insertion.AS_THEY_COME}
+    assert not {t.seed for t in window} & {t.seed for t in todo if t.condition == AS_THEY_COME}
     scene = build_episode(window[0].setup()).world.scene
     assert (scene.artefacts.occluders, scene.artefacts.contact_loss) == (0, 0.0)
 
 
 def test_targets_that_nobody_reached_are_left_out_and_pairs_stay_pairs():
-    kept = reachable(RESULTS)
+    kept = reachable_targets(RESULTS)
     assert [len(kept[m]["ips"]) for m in kept] == [2, 2]
     assert [len(kept[m]["ipm"]) for m in kept] == [1, 1]
     assert kept["vla"]["ipm"][0]["success"]
@@ -87,9 +88,9 @@ def test_of_every_reason_of_failure_one_is_looked_at_first():
     trials = [
         trial(k, why) for k, why in enumerate(["hit", "time out", "time out", "hit", "off the line", "lost from sight"])
     ]
-    assert [s.seed for s in insertion_failures.choose(trials)] == [1, 4, 5, 2]
-    assert [s.seed for s in insertion_failures.choose(trials, most=2)] == [1, 4]
-    assert insertion_failures.choose(trials[:1]) == []
+    assert [s.seed for s in insertion_failures.choose_failures(trials)] == [1, 4, 5, 2]
+    assert [s.seed for s in insertion_failures.choose_failures(trials, most=2)] == [1, 4]
+    assert insertion_failures.choose_failures(trials[:1]) == []
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +98,12 @@ def studied(tmp_path_factory):
     """The quick study with an ablation whose networks have not been trained."""
     out = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(insertion, "QUICK", ("weaker tracker", "visibility rule"))
+        patch.setattr(insertion, "QUICK_METHODS", ("weaker tracker", "visibility rule"))
         patch.setattr(insertion, "MODES", ("ips",))
-        summary = insertion.run(out=out, quick=True, seed=0, executor="serial", progress=lambda *a: None)
-        again = insertion.run(out=out, quick=True, seed=0, executor="serial", progress=lambda *a: None)
+        summary = insertion.run_insertion_study(
+            out=out, quick=True, seed=0, executor="serial", progress=lambda *a: None
+        )
+        again = insertion.run_insertion_study(out=out, quick=True, seed=0, executor="serial", progress=lambda *a: None)
     return out, summary, again
 
 

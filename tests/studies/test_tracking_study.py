@@ -12,7 +12,15 @@ from sonosteer.sim.scenes import make_scene
 from sonosteer.sim.world import World
 from sonosteer.studies.tracking import run as tracking
 from sonosteer.studies.tracking.general_trackers import start_general
-from sonosteer.studies.tracking.run import HARD, PAPER_METHODS, Trial, hard_scene, run_trial, trials, visible_length_mm
+from sonosteer.studies.tracking.run import (
+    HARD,
+    PAPER_METHODS,
+    TrackingTrial,
+    hard_scene,
+    run_tracking_trial,
+    tracking_trials,
+    visible_length_mm,
+)
 
 
 def short(k, kind="paper"):
@@ -21,8 +29,8 @@ def short(k, kind="paper"):
     )
     methods = (*PAPER_METHODS, "auto", "auto, angle given", "kcf", "lucas-kanade")
     if kind == "needle-free":
-        return Trial("free", kind, dataclasses.replace(scene, needle=False), ("auto", "auto, side given"), 1)
-    return Trial(f"{kind}-{k}", kind, scene, methods, 2)
+        return TrackingTrial("free", kind, dataclasses.replace(scene, needle=False), ("auto", "auto, side given"), 1)
+    return TrackingTrial(f"{kind}-{k}", kind, scene, methods, 2)
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +38,9 @@ def written(tmp_path_factory):
     out = tmp_path_factory.mktemp("study")
     patch = pytest.MonkeyPatch()
     few = [short(0), short(1), short(2, "curved"), short(3, "needle-free")]
-    patch.setattr(tracking, "trials", lambda **_: few)
+    patch.setattr(tracking, "tracking_trials", lambda **_: few)
     said = []
-    summary = tracking.run(
+    summary = tracking.run_tracking_study(
         out=out, quick=True, seed=0, executor="serial", progress=lambda stage, done, total: said.append((done, total))
     )
     patch.undo()
@@ -73,23 +81,23 @@ def test_the_page_stands_alone_and_names_the_paper_s_numbers(written):
 def test_a_second_run_does_nothing_again(written, monkeypatch):
     out, summary, _ = written
     monkeypatch.setattr(
-        tracking, "trials", lambda **_: [short(0), short(1), short(2, "curved"), short(3, "needle-free")]
+        tracking, "tracking_trials", lambda **_: [short(0), short(1), short(2, "curved"), short(3, "needle-free")]
     )
-    monkeypatch.setattr(tracking, "run_trial", None)  # would break if it were called
-    again = tracking.run(out=out, quick=True, seed=0, executor="serial", progress=lambda *_: None)
+    monkeypatch.setattr(tracking, "run_tracking_trial", None)  # would break if it were called
+    again = tracking.run_tracking_study(out=out, quick=True, seed=0, executor="serial", progress=lambda *_: None)
     assert again["table_3"] == summary["table_3"]
 
 
 def test_particle_runs_differ_and_are_repeatable():
     trial = dataclasses.replace(short(0), methods=("pf+f", "kf+f"), particle_runs=2)
-    a, b = run_trial(trial), run_trial(trial)
+    a, b = run_tracking_trial(trial), run_tracking_trial(trial)
     first, second = a["methods"]["pf+f"]["runs"]
     assert first["en"] != second["en"]
     assert a["methods"]["pf+f"]["runs"] == b["methods"]["pf+f"]["runs"]
 
 
 def test_the_full_study_is_the_paper_s_and_stays_on_the_test_split():
-    full = trials(quick=False)
+    full = tracking_trials(quick=False)
     paper = [t for t in full if t.kind == "paper"]
     assert len(paper) == 18
     assert {(round(t.scene.angle_deg / 5) * 5, t.scene.speed_mm_s) for t in paper} == {
@@ -97,7 +105,7 @@ def test_the_full_study_is_the_paper_s_and_stays_on_the_test_split():
     }
     assert {t.scene.split for t in full} == {"test"}
     assert {t.kind for t in full} == {"paper", *HARD, "needle-free"}
-    assert len(trials(quick=True)) < 10
+    assert len(tracking_trials(quick=True)) < 10
 
 
 def test_curved_scenes_bend_as_far_as_promised():

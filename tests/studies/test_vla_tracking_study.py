@@ -17,10 +17,10 @@ from sonosteer.studies.vla_tracking import film_strip as vla_film_strip
 from sonosteer.studies.vla_tracking import run as vla_tracking
 from sonosteer.studies.vla_tracking import speed as vla_speed
 from sonosteer.studies.vla_tracking.networks import ENCODER, SEVEN, networks
-from sonosteer.studies.vla_tracking.published import TABLE_1
+from sonosteer.studies.vla_tracking.published import ZHANG2026_TABLE_1
 from sonosteer.viz.film_strip import FilmStripCell, FilmStripRow, write_strip
 
-REAL_PLAN = making.plan
+REAL_PLAN = making.plan_videos
 
 
 def hurried(name, videos, seed):
@@ -30,7 +30,7 @@ def hurried(name, videos, seed):
 
 
 def run(out, said):
-    return vla_tracking.run(
+    return vla_tracking.run_vla_tracking_study(
         out=out, quick=True, seed=0, executor="serial", progress=lambda stage, done, total: said.append((stage, done))
     )
 
@@ -39,7 +39,7 @@ def run(out, said):
 def written(tmp_path_factory):
     out = tmp_path_factory.mktemp("vla-study")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(making, "plan", hurried)
+        patch.setattr(making, "plan_videos", hurried)
         patch.setattr(vla_tracking, "CLASSIC", ("auto",))
         said = []
         summary = run(out, said)
@@ -112,11 +112,11 @@ def test_the_model_that_ships_beats_networks_of_a_few_steps(written):
 def test_every_compared_network_sees_the_same_number_of_samples():
     all_of_them = {n.name: n for n in networks(quick=False)}
     assert set(SEVEN) < set(all_of_them)
-    assert set(SEVEN) | {"vla"} == set(TABLE_1)
+    assert set(SEVEN) | {"vla"} == set(ZHANG2026_TABLE_1)
     for name in (*SEVEN, "vla"):
-        used = all_of_them[name].share
+        used = all_of_them[name].fraction
         if all_of_them[name].encoder:
-            used += all_of_them[all_of_them[name].encoder].share
+            used += all_of_them[all_of_them[name].encoder].fraction
         assert used == pytest.approx(1.0), name
     order = list(all_of_them)
     for n in all_of_them.values():
@@ -152,7 +152,7 @@ def test_the_full_size_benchmark_runs_at_a_small_size_and_says_what_it_needs():
     from sonosteer.benchmarks import vla_gpu
     from sonosteer.core.errors import InputError
 
-    result = vla_gpu.measure("tiny", "cpu", 0, lambda done: None, repeats=5)
+    result = vla_gpu.time_full_size("tiny", "cpu", 0, lambda done: None, repeats=5)
     names = [c["case"] for c in result["cases"]]
     assert names[:2] == ["tiny, tracking, eager", "tiny, deciding, eager"]
     assert names[2:] == ["tiny, tracking while both run", "tiny, deciding while both run"]
@@ -161,7 +161,7 @@ def test_the_full_size_benchmark_runs_at_a_small_size_and_says_what_it_needs():
     assert result["action_hz"] > 0
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="needs a CUDA GPU"):
-            vla_gpu.run(seed=0, progress=lambda done: None)
+            vla_gpu.bench_vla_gpu(seed=0, progress=lambda done: None)
 
 
 def trial(error_mm, visible=None, state=None, iou=0.5):
@@ -184,12 +184,12 @@ def test_hard_cases_are_those_that_the_rule_names():
         "lorat": {"a": trial(GOOD), "b": trial(GOOD), "c": trial(BAD), "d": trial(GOOD)},
         "siamcar": {"a": trial(GOOD), "b": trial(GOOD), "c": trial(GOOD), "d": trial(GOOD)},
     }
-    trackers = vla_film_strip.shown(results)
+    trackers = vla_film_strip.shown_trackers(results)
     assert trackers == ["vla", "siamcar", "lorat"]  # by their mean error
-    worst, divided = vla_film_strip.choose(results, trackers, most=1)
+    worst, divided = vla_film_strip.choose_hard_cases(results, trackers, most=1)
     assert (worst.video, worst.at, worst.why.split(":")[0]) == ("b", 20, "ours errs most")
     assert (divided.video, divided.at, divided.why.split(":")[0]) == ("c", 20, "they disagree most")
-    more = vla_film_strip.choose(results, trackers, most=3)
+    more = vla_film_strip.choose_hard_cases(results, trackers, most=3)
     assert [m.video for m in more] == ["b", "d", "c"]  # of four videos two each, and no others divide them
 
 
@@ -199,24 +199,27 @@ def test_hidden_frames_choose_nothing_and_a_silent_tracker_is_off():
         "vla": {"a": trial([50.0] * 20 + GOOD[:20], hidden), "b": trial([1.0] * 40)},
         "siamcar": {"a": trial(GOOD), "b": trial(GOOD, state=[2] * 30 + [0] * 10)},
     }
-    (worst,) = vla_film_strip.choose(results, ["vla", "siamcar"])
+    (worst,) = vla_film_strip.choose_hard_cases(results, ["vla", "siamcar"])
     assert worst.video == "b"
     results["vla"]["c"] = trial([2.0] * 40)
     results["siamcar"]["c"] = trial(GOOD)
-    found = vla_film_strip.choose(results, ["vla", "siamcar"], most=1)
+    found = vla_film_strip.choose_hard_cases(results, ["vla", "siamcar"], most=1)
     assert [(m.video, m.at) for m in found] == [("c", 0), ("b", 30)]
 
 
 def test_a_window_shows_the_moment_and_stays_in_its_video():
     for frames in (1, 4, 6, 17, 31, 200):
         for at in range(frames):
-            drawn = vla_film_strip.window(frames, at)
+            drawn = vla_film_strip.drawn_frames(frames, at)
             assert at in drawn
             assert drawn[0] >= 0
             assert drawn[-1] < frames
-            assert len(drawn) <= vla_film_strip.COLUMNS
-            assert frames < vla_film_strip.COLUMNS * vla_film_strip.APART or len(drawn) == vla_film_strip.COLUMNS
-    assert vla_film_strip.window(200, 100)[vla_film_strip.BEFORE] == 100
+            assert len(drawn) <= vla_film_strip.STRIP_COLUMNS
+            assert (
+                frames < vla_film_strip.STRIP_COLUMNS * vla_film_strip.APART
+                or len(drawn) == vla_film_strip.STRIP_COLUMNS
+            )
+    assert vla_film_strip.drawn_frames(200, 100)[vla_film_strip.BEFORE] == 100
 
 
 def test_a_strip_has_a_cell_for_every_frame(tmp_path):
@@ -252,7 +255,7 @@ def test_a_network_twice_as_slow_has_twice_the_ratio(monkeypatch):
     )
     monkeypatch.setattr(vla_speed.time, "perf_counter_ns", lambda: next(ticks) * 1000)
     said = []
-    speed = vla_speed.measure({k: Fake(v) for k, v in nets.items()}, lambda *each: said.append(each), rounds=3)
+    speed = vla_speed.time_networks({k: Fake(v) for k, v in nets.items()}, lambda *each: said.append(each), rounds=3)
     assert speed["slow"]["ratio"] == pytest.approx(2.0, abs=0.01)
     assert speed["slow"]["parameters"] == 6
     assert said[-1] == ("networks timed", 3, 3)

@@ -8,7 +8,7 @@ from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Frame, Lost, TipEstimate, Track, Truth
 from sonosteer.metrics.tip_error import summarise, tip_errors
 from sonosteer.recording.tips import TipRow
-from sonosteer.viz.overlay import COLOURS, TRUTH, draw
+from sonosteer.viz.overlay import STATE_COLOURS, TRUTH, draw_overlay
 from sonosteer.viz.report import Story, render
 
 
@@ -26,20 +26,20 @@ def near(picture, colour, tolerance=40):
 
 @pytest.mark.parametrize("state", [Track.TRACKING, Track.COASTING])
 def test_a_tip_is_drawn_in_the_colour_of_its_state(state):
-    picture = draw(frame(), estimate(state))
+    picture = draw_overlay(frame(), estimate(state))
     assert picture.shape == (240, 320, 3)
-    assert near(picture[:200], COLOURS[state]) > 30
+    assert near(picture[:200], STATE_COLOURS[state]) > 30
 
 
 def test_a_lost_frame_shows_no_needle_but_says_so():
-    picture = draw(frame(), Lost(0, 0.0, "no needle found yet"))
+    picture = draw_overlay(frame(), Lost(0, 0.0, "no needle found yet"))
     assert (picture[:200] == 40).all()
-    assert near(picture[200:], COLOURS[Track.LOST], 80) > 10
+    assert near(picture[200:], STATE_COLOURS[Track.LOST], 80) > 10
 
 
 def test_truth_is_marked_where_it_is():
     truth = Truth(0, 0.0, (60.0, 180.0), 0.5, True, 10.0, 5.0)
-    picture = draw(frame(), Lost(0, 0.0, "x"), truth)
+    picture = draw_overlay(frame(), Lost(0, 0.0, "x"), truth)
     ys, xs = np.nonzero(np.abs(picture[:200].astype(int) - TRUTH).sum(-1) < 60)
     assert (xs.mean(), ys.mean()) == pytest.approx((60, 180), abs=1.5)
 
@@ -47,7 +47,7 @@ def test_truth_is_marked_where_it_is():
 @pytest.mark.parametrize("size", [(60, 40), (200, 150), (1920, 1080)])
 @pytest.mark.parametrize("tip", [(20.0, 20.0), (-500.0, 1e7)])
 def test_any_size_and_any_tip_can_be_drawn(size, tip):
-    assert draw(frame(*size), estimate(tip=tip), trail=((1.0, 1.0), (5.0, 5.0))).shape == (size[1], size[0], 3)
+    assert draw_overlay(frame(*size), estimate(tip=tip), trail=((1.0, 1.0), (5.0, 5.0))).shape == (size[1], size[0], 3)
 
 
 class Page(HTMLParser):
@@ -91,7 +91,7 @@ def story(n=30, *, tracked=True, with_truth=True):
         summary={"counts": counts, "timing": {"track": {"median_ms": 0.7, "p99_ms": 1.2}}},
         tips=tips,
         times_ms={"read": [1.0] * n, "track": [0.7] * n, "hand over": [0.1] * n},
-        sheet=[(f"frame {i}", draw(frame(i=i), estimate())) for i in range(min(n, 12))],
+        sheet=[(f"frame {i}", draw_overlay(frame(i=i), estimate())) for i in range(min(n, 12))],
         video="overlay.mp4",
         errors=errors,
         error_numbers=summarise(errors) if errors else None,

@@ -9,7 +9,7 @@ import numpy as np
 from sonosteer.core.arrays import F64
 
 
-def path(k: float, theta0: float, phi0: float, starts: F64, rates: F64, depths: F64) -> F64:
+def path_numpy(k: float, theta0: float, phi0: float, starts: F64, rates: F64, depths: F64) -> F64:
     """(n, 2) y, z at depths: Eqs. (10), (11) with the sign put right, summed over the sections."""
     ends = np.append(starts[1:], np.inf)
     way = np.clip(depths[:, None], starts, ends) - starts
@@ -24,8 +24,16 @@ def path(k: float, theta0: float, phi0: float, starts: F64, rates: F64, depths: 
     return out
 
 
-def fit_generation(
-    population: F64, phi0: float, starts: F64, rates: F64, seen: F64, low: F64, high: F64, rng: np.random.Generator
+def fit_generation_numpy(
+    population: F64,
+    phi0: float,
+    *,
+    starts: F64,
+    rates: F64,
+    seen: F64,
+    low: F64,
+    high: F64,
+    rng: np.random.Generator,
 ) -> F64:
     """One generation of the fit (Section 6.1): (n, 3) theta_0, kappa, score, the best first."""
     n = len(population)
@@ -39,7 +47,7 @@ def fit_generation(
     scores = np.empty(n)
     for i, (theta0, k) in enumerate(new):
         length = (np.arcsin(np.clip(k * seen[:, 0] + np.sin(theta0), -1, 1)) - theta0) / k
-        left = path(k, theta0, phi0, starts, rates, length) - seen[:, 1:]
+        left = path_numpy(k, theta0, phi0, starts, rates, length) - seen[:, 1:]
         scores[i] = np.hypot(left[:, 0], left[:, 1]).mean()
     order = np.argsort(scores)
     out: F64 = np.column_stack([new, scores])[order]
@@ -56,14 +64,15 @@ def largest(k: float, theta0: float, phi0: float, starts: F64, rates: F64, depth
             m = np.arange(-4, 5) * math.pi / 2
             at = begin + (m - angle) / rate
             found += at[(at > begin) & (at <= end)].tolist()
-    r = np.hypot(*path(k, theta0, phi0, starts, rates, np.array([*sorted(found), depth])).T)
+    r = np.hypot(*path_numpy(k, theta0, phi0, starts, rates, np.array([*sorted(found), depth])).T)
     return float(r[:-1].max()) if found else float(r[-1])
 
 
-def plan_generation(
+def plan_generation_numpy(
     starts: F64,
     rates: F64,
     depth: float,
+    *,
     k: float,
     theta0: float,
     alpha: float,
@@ -74,7 +83,7 @@ def plan_generation(
     """One generation of the plan (Section 4.1) before the insertion: event points, rates, cost."""  # fmt: skip
 
     def cost(e: F64, w: F64) -> float:
-        end = path(k, theta0, 0.0, e, w, np.array([depth]))[0]
+        end = path_numpy(k, theta0, 0.0, e, w, np.array([depth]))[0]
         return alpha * float(np.hypot(*end)) + beta * largest(k, theta0, 0.0, e, w, depth)
 
     best = (starts, rates, cost(starts, rates))

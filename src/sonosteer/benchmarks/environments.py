@@ -15,11 +15,11 @@ from sonosteer.recording.summary import versions
 
 ID = "sonosteer/Insertion-v0"
 MANY = 64
-STEPS = 40
+TIMED_STEPS = 40
 IMAGE_PX = 224
 
 
-def run(*, seed: int, progress: CountProgress) -> dict[str, Any]:
+def bench_environments(*, seed: int, progress: CountProgress) -> dict[str, Any]:
     """`sonosteer bench environments`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     cases: list[dict[str, Any]] = []
@@ -51,7 +51,7 @@ def _steps_ms(count: int, seed: int) -> list[float]:
     actions = np.zeros((count, 6), np.float32)
     actions[:, 0] = 0.3
     out = []
-    for _ in range(STEPS + 5):
+    for _ in range(TIMED_STEPS + 5):
         began = time.perf_counter_ns()
         envs.step(actions)
         out.append((time.perf_counter_ns() - began) * 1e-6)

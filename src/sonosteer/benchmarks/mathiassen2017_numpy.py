@@ -15,7 +15,7 @@ import numpy as np
 from sonosteer.core.arrays import F64, U8
 
 
-def bilinear(image: U8, x: F64, y: F64) -> F64:
+def bilinear_numpy(image: U8, x: F64, y: F64) -> F64:
     """Image at (x, y), its border repeated outside."""
     rows, columns = image.shape
     x, y = np.clip(x, 0, columns - 1.001), np.clip(y, 0, rows - 1.001)
@@ -31,7 +31,7 @@ def band(image: U8, anchor: tuple[float, float], angle: float, deeper: float, u:
     """image at anchor + u v_n + y v_p for every u (rows) and y (columns)."""
     c, s = math.cos(angle), math.sin(angle)
     U, Y = u[:, None], deeper * y[None, :]
-    return bilinear(image, anchor[0] + U * c - Y * s, anchor[1] + U * s + Y * c)
+    return bilinear_numpy(image, anchor[0] + U * c - Y * s, anchor[1] + U * s + Y * c)
 
 
 def score_windows(R: F64, w_max: int) -> F64:
@@ -46,8 +46,8 @@ def score_windows(R: F64, w_max: int) -> F64:
     return S
 
 
-def axis_search_step(
-    image: U8, anchor: tuple[float, float], angle: float, deeper: float, rays: F64, s: int, w: int, half: int
+def axis_search_step_numpy(
+    image: U8, anchor: tuple[float, float], angle: float, *, deeper: float, rays: F64, s: int, w: int, half: int
 ) -> tuple[float, float]:
     """Algorithm 1 with bins of one pixel: (p_p, H_max)."""
     y = np.arange(-half - w, half + w + 1.0)
@@ -78,12 +78,12 @@ def estimate_axis(
     steps = max(1, round(math.degrees(range_rad[1] - range_rad[0]) / 2))
     best = (-1e30, 0.0, 0.0)
     for angle in np.linspace(range_rad[0], range_rad[1], 2 * steps + 1):
-        p, h = axis_search_step(image, anchor, angle, deeper, rays, s, w, half)
+        p, h = axis_search_step_numpy(image, anchor, angle, deeper=deeper, rays=rays, s=s, w=w, half=half)
         best = max(best, (h, angle, p))
     coarse = best[1]
     best = (-1e30, 0.0, 0.0)
     for angle in coarse + np.radians(0.1) * np.arange(-5, 6):
-        p, h = axis_search_step(image, anchor, angle, deeper, rays, s, w, half)
+        p, h = axis_search_step_numpy(image, anchor, angle, deeper=deeper, rays=rays, s=s, w=w, half=half)
         best = max(best, (h, angle, p))
     _, angle, p = best
     along, across = float(rays.mean()), deeper * p

@@ -19,12 +19,12 @@ from sonosteer.core.progress import CountProgress
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.recording.summary import versions
 from sonosteer.sim import kernels
-from sonosteer.sim.scanner import PAD, Scanner, View
+from sonosteer.sim.scanner import PAD, Scanner, ScanView
 from sonosteer.sim.scenes import SETUPS, make_scene
 from sonosteer.sim.world import World
 
-REPEATS = 15
-FRAMES = 60
+TISSUE_REPEATS = 15
+TIMED_FRAMES = 60
 WIDTHS_PX = (256, 384, 768, 1024)
 #: every artefact at once, for a rate "with everything on"
 EVERYTHING: dict[str, Any] = {
@@ -52,7 +52,7 @@ PLAINER: dict[str, dict[str, Any]] = {
 }
 
 
-def run(*, seed: int, progress: CountProgress) -> dict[str, Any]:
+def bench_simulator(*, seed: int, progress: CountProgress) -> dict[str, Any]:
     """`sonosteer bench simulator`."""
     cv2.setNumThreads(1)
     cases: list[dict[str, Any]] = []
@@ -103,7 +103,7 @@ def frames_ms(world: World) -> list[float]:
     """Time of each of the first frames; the first few, which may compile, left out."""
     out: list[float] = []
     frames = world.frames()
-    for _ in range(min(FRAMES, world.clip_frames - 1)):
+    for _ in range(min(TIMED_FRAMES, world.clip_frames - 1)):
         began = time.perf_counter_ns()
         next(frames)
         out.append((time.perf_counter_ns() - began) * 1e-6)
@@ -114,7 +114,7 @@ def _tissue_ms(setup: str, seed: int, progress: CountProgress) -> tuple[list[flo
     scanner = Scanner(make_scene(setup, seed, needle=False, noise_db=-120.0), np.random.default_rng(seed))
     ours: list[float] = []
     numpy: list[float] = []
-    for i in range(REPEATS):
+    for i in range(TISSUE_REPEATS):
         view = tissue_view(scanner, 1.0 + 0.1 * i)
         for times, draw in ((ours, scanner.draw), (numpy, lambda v: numpy_tissue(scanner, v))):
             began = time.perf_counter_ns()
@@ -124,13 +124,21 @@ def _tissue_ms(setup: str, seed: int, progress: CountProgress) -> tuple[list[flo
     return ours[1:], numpy[1:]  # the first may still compile
 
 
-def tissue_view(scanner: Scanner, y_mm: float) -> View:
+def tissue_view(scanner: Scanner, y_mm: float) -> ScanView:
     """Tissue at rest, no needle, at an elevation."""
     offsets = np.zeros((scanner.scene.looks, 2), np.int64)
-    return View((0.0, y_mm, 0.0), None, 0.0, 0.0, (0.0, 0.0), offsets, 0.0)
+    return ScanView(
+        probe_mm=(0.0, y_mm, 0.0),
+        axis_mm=None,
+        roll_rad=0.0,
+        pull_mm=0.0,
+        tissue_mm=(0.0, 0.0),
+        noise=offsets,
+        origin_y_mm=0.0,
+    )
 
 
-def numpy_tissue(scanner: Scanner, view: View) -> NDArray[np.float64]:
+def numpy_tissue(scanner: Scanner, view: ScanView) -> NDArray[np.float64]:
     """(samples, lines) envelope of a tissue frame in plain NumPy."""
     a, f = scanner.array, scanner.field
     grid = scanner.grid(view)

@@ -26,8 +26,8 @@ from sonosteer.steering.simulated_fits import CHUNK, fit_chunk
 from sonosteer.steering.table import make_steerer
 from sonosteer.trackers.axial import Axial
 
-DEPTH_MM, STEP_MM = 120.0, 0.5
-NEEDLES, REPEATS = 2000, 30
+BENCH_DEPTH_MM, DISCRETE_STEP_MM = 120.0, 0.5
+NEEDLES, MODEL_REPEATS = 2000, 30
 
 
 def _times(work: Callable[[], Any], repeats: int, per: int = 1) -> list[float]:
@@ -41,7 +41,7 @@ def _times(work: Callable[[], Any], repeats: int, per: int = 1) -> list[float]:
     return out
 
 
-def run(*, seed: int, progress: CountProgress) -> dict[str, Any]:
+def bench_steering(*, seed: int, progress: CountProgress) -> dict[str, Any]:
     """`sonosteer bench steering`."""
     cv2.setNumThreads(1)
     rng = np.random.default_rng(seed)
@@ -64,9 +64,9 @@ def run(*, seed: int, progress: CountProgress) -> dict[str, Any]:
         "cases": cases,
         "fits_10000_two_cores_s": round(float(np.median(chunk)) * 1e-3 * 10_000 / CHUNK / 2, 1),
         "notes": (
-            f"ratio: median time of the reference over ours in this run. Insertion: {DEPTH_MM:g} mm, three event "
-            f"points, a rate from the entry; discrete step: Algorithm 4.1 at {STEP_MM} mm, compiled as ours is; "
-            "solve_ivp: DOP853 at rtol 1e-10. numpy: the same generation in plain NumPy (50 and 60 individuals). "
+            f"ratio: median time of the reference over ours in this run. Insertion: {BENCH_DEPTH_MM:g} mm, three event "
+            f"points, a rate from the entry; discrete step: Algorithm 4.1 at {DISCRETE_STEP_MM} mm, compiled as ours "
+            "is; solve_ivp: DOP853 at rtol 1e-10. numpy: the same generation in plain NumPy (50 and 60 individuals). "
             "opencv: mean and deviation, absdiff, matchTemplate (squared differences; it has no absolute ones) and "
             "minMaxLoc at the same sizes. fits_10000_two_cores_s: from the chunk's time."
         ),
@@ -84,8 +84,12 @@ def _model(rng: np.random.Generator, case: Callable[..., None]) -> None:
     rates = rng.uniform(-0.1, 0.1, (NEEDLES, 4))
     out = np.empty((NEEDLES, 5))
     phi0 = np.zeros(NEEDLES)
-    ours = _times(lambda: ends(k, theta0, phi0, starts, rates, DEPTH_MM, out), REPEATS, NEEDLES)
-    steps = _times(lambda: stepwise_ends(k, theta0, phi0, starts, rates, DEPTH_MM, STEP_MM, out), REPEATS, NEEDLES)
+    ours = _times(lambda: ends(k, theta0, phi0, starts, rates, BENCH_DEPTH_MM, out), MODEL_REPEATS, NEEDLES)
+    steps = _times(
+        lambda: stepwise_ends(k, theta0, phi0, starts, rates, BENCH_DEPTH_MM, DISCRETE_STEP_MM, out),
+        MODEL_REPEATS,
+        NEEDLES,
+    )
     few = 20
     solver = _times(lambda: [_solve(k[i], theta0[i], starts[i], rates[i]) for i in range(few)], 3, few)
     case("simulated insertion, analytic", ours, discrete_step=steps, solve_ivp=solver)
@@ -100,7 +104,7 @@ def _solve(k: float, theta0: float, starts: F64, rates: F64) -> F64:
         ]  # fmt: skip
 
     state: F64 = np.array([0.0, 0.0, 0.0, theta0, 0.0])
-    for begin, end, rate in zip(starts, [*starts[1:], DEPTH_MM], rates, strict=True):
+    for begin, end, rate in zip(starts, [*starts[1:], BENCH_DEPTH_MM], rates, strict=True):
         found = solve_ivp(slope, (begin, end), state, "DOP853", args=(rate,), rtol=1e-10, atol=1e-10)
         state = found.y[:, -1]
     return state
@@ -110,28 +114,30 @@ def _control(rng: np.random.Generator, case: Callable[..., None]) -> None:
     low, high = np.array([0.0, 1 / 10000]), np.array([0.174, 1 / 500])
     starts, rates = np.array([0.0, 30.0, 60.0, 90.0]), np.array([0.0, 0.05, -0.03, 0.02])
     depths = np.linspace(1.0, 60.0, 11)
-    seen = np.column_stack([depths, reference.path(1e-3, 0.03, 0.0, starts, rates, depths)])
+    seen = np.column_stack([depths, reference.path_numpy(1e-3, 0.03, 0.0, starts, rates, depths)])
     seen[:, 1:] += rng.normal(0, 0.15, (11, 2))
     first = genetic.first_population(50, low, high, rng)
     population = first.copy()
 
     def ours() -> None:
-        genetic.fit_generation(population, 0.0, starts, rates, seen, low, high, rng)
+        genetic.evolve_fit(population, 0.0, starts, rates, seen, low, high, rng)
         e, w = starts.copy(), rates.copy()
-        genetic.plan_generation(e, w, 0.0, DEPTH_MM, 1e-3, 0.03, 0.0, 10.0, 1.0, math.pi, 60, False, rng)
+        genetic.evolve_plan(e, w, 0.0, BENCH_DEPTH_MM, 1e-3, 0.03, 0.0, 10.0, 1.0, math.pi, 60, False, rng)
 
     def numpy() -> None:
-        reference.fit_generation(first, 0.0, starts, rates, seen, low, high, rng)
-        reference.plan_generation(starts, rates, DEPTH_MM, 1e-3, 0.03, 10.0, 1.0, 60, rng)
+        reference.fit_generation_numpy(first, 0.0, starts=starts, rates=rates, seen=seen, low=low, high=high, rng=rng)
+        reference.plan_generation_numpy(
+            starts, rates, BENCH_DEPTH_MM, k=1e-3, theta0=0.03, alpha=10.0, beta=1.0, individuals=60, rng=rng
+        )
 
     def many() -> None:
         e, w = starts.copy(), np.zeros(4)
         for _ in range(300):
-            genetic.plan_generation(e, w, 0.0, DEPTH_MM, 1e-3, 0.03, 0.0, 10.0, 1.0, math.pi, 60, True, rng)
+            genetic.evolve_plan(e, w, 0.0, BENCH_DEPTH_MM, 1e-3, 0.03, 0.0, 10.0, 1.0, math.pi, 60, True, rng)
 
     def gradient() -> None:
         e, w = starts.copy(), np.zeros(4)
-        optimise(e, w, 0.0, DEPTH_MM, 1e-3, 0.03, 0.0, 10.0, 1.0, math.pi, STARTS)
+        optimise(e, w, 0.0, BENCH_DEPTH_MM, 1e-3, 0.03, 0.0, 10.0, 1.0, math.pi, STARTS)
 
     case("control step as published (fit and plan, one generation)", _times(ours, 200), numpy=_times(numpy, 20))
     case("plan by gradients", _times(gradient, 50), genetic_300_generations=_times(many, 5))

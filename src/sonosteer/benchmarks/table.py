@@ -7,12 +7,13 @@ from sonosteer.core.registry import LazyTable
 BENCHMARKS = LazyTable(
     "benchmark",
     {
-        "tracking": "sonosteer.benchmarks.tracking:run",
-        "steering": "sonosteer.benchmarks.steering:run",
-        "simulator": "sonosteer.benchmarks.simulator:run",
-        "insertion": "sonosteer.benchmarks.insertion:run",
-        "vla": "sonosteer.benchmarks.vla:run",
-        "vla-gpu": "sonosteer.benchmarks.vla_gpu:run",
-        "environments": "sonosteer.benchmarks.environments:run",
+        "tracking": "sonosteer.benchmarks.tracking:bench_tracking",
+        "steering": "sonosteer.benchmarks.steering:bench_steering",
+        "simulator": "sonosteer.benchmarks.simulator:bench_simulator",
+        "insertion": "sonosteer.benchmarks.insertion:bench_insertion",
+        "vla": "sonosteer.benchmarks.vla:bench_vla",
+        "vla-gpu": "sonosteer.benchmarks.vla_gpu:bench_vla_gpu",
+        "environments": "sonosteer.benchmarks.environments:bench_environments",
     },
+    group="sonosteer.benchmarks",
 )

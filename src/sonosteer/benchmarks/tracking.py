@@ -25,18 +25,18 @@ from sonosteer.trackers.mathiassen2017 import TIP_WEIGHTS
 from sonosteer.trackers.table import TRACKERS, make_tracker
 
 NUMPY_EVERY = 8
-BOX_PX = 48
-REPEATS = 3
+START_BOX_PX = 48
+CLIP_REPEATS = 3
 SPEED_MM_S = 5.0
 
-Clip = list[tuple[Frame, Truth]]
+BenchClip = list[tuple[Frame, Truth]]
 
 
-def run(*, seed: int, progress: CountProgress) -> dict[str, Any]:
+def bench_tracking(*, seed: int, progress: CountProgress) -> dict[str, Any]:
     """`sonosteer bench tracking`: {"name", "machine", "cases": [{"case", "median_ms", ..., "ratio"}]}."""
     cv2.setNumThreads(1)
     scene = make_scene("in-plane-linear/validation", seed, speed_mm_s=SPEED_MM_S, end_rest_frames=80)
-    clip: Clip = list(World(scene).frames())
+    clip: BenchClip = list(World(scene).frames())
     general = {"csrt": opencv_times("CSRT", clip), "kcf": opencv_times("KCF", clip)}
     cases: list[dict[str, Any]] = []
     for i, method in enumerate(m for m in TRACKERS if m not in ("axial", "vla")):  # see bench steering and bench vla
@@ -47,7 +47,7 @@ def run(*, seed: int, progress: CountProgress) -> dict[str, Any]:
             theirs = {"numpy": _numpy(method, clip), **general}
         ratio = {k: round(float(np.median(v)) / ours["median_ms"], 2) for k, v in theirs.items()}
         spread = {"p99_over_median": round(ours["p99_ms"] / ours["median_ms"], 2)}
-        cases.append({"case": method, **ours, **spread, "frames": REPEATS * len(clip), "ratio": ratio})
+        cases.append({"case": method, **ours, **spread, "frames": CLIP_REPEATS * len(clip), "ratio": ratio})
     for name, ms in general.items():
         cases.append({"case": name, **percentiles_ms(ms), "frames": len(ms), "ratio": {}})
     auto = next(c for c in cases if c["case"] == "auto")
@@ -62,19 +62,19 @@ def run(*, seed: int, progress: CountProgress) -> dict[str, Any]:
             "ratio: median time of the reference over ours in this run. Whole pipeline per 512x512 frame, the search "
             "for a start included (auto: nothing given; the others: angle and tip in the first frame); decoding and "
             "drawing apart. numpy: the same method in plain NumPy from the true entry, every "
-            f"{NUMPY_EVERY}th frame. csrt, kcf: OpenCV, started on the true tip with a {BOX_PX} px box, on BGR frames "
-            "converted beforehand. fps: of auto."
+            f"{NUMPY_EVERY}th frame. csrt, kcf: OpenCV, started on the true tip with a {START_BOX_PX} px box, on BGR "
+            "frames converted beforehand. fps: of auto."
         ),
     }
 
 
-def _track(method: str, clip: Clip) -> list[float]:
+def _track(method: str, clip: BenchClip) -> list[float]:
     tracker = make_tracker(method)
     tracker.prepare()
     angle = clip[0][1].angle_rad
     hint = Hint(angle_rad=(angle - math.radians(5), angle + math.radians(5)), start_px=clip[0][1].tip_px)
     out: list[float] = []
-    for repeat in range(REPEATS + 1):
+    for repeat in range(CLIP_REPEATS + 1):
         state = tracker.start(Hint() if method == "auto" else hint)
         for frame, _ in clip:
             began = time.perf_counter_ns()
@@ -84,7 +84,7 @@ def _track(method: str, clip: Clip) -> list[float]:
     return out
 
 
-def _numpy(method: str, clip: Clip) -> list[float]:
+def _numpy(method: str, clip: BenchClip) -> list[float]:
     """The method's plain statement at the same rays, angles and lengths, from the true entry."""
     rng = np.random.default_rng(0)
     particles = (100.0 + rng.normal(0, 2, 200), rng.normal(0, 2.5, 200))
@@ -126,13 +126,15 @@ def _axis_and_tip(image: Any, earlier: Any, truth: Truth, around: tuple[float, f
     return reference.estimate_tip(image, earlier, foot, angle, 480, TIP_WEIGHTS)
 
 
-def opencv_times(name: str, clip: Clip) -> list[float]:
+def opencv_times(name: str, clip: BenchClip) -> list[float]:
     """Times of one of OpenCV's trackers on a clip in ms, started on the true tip."""
     frames = [cv2.cvtColor(frame.grey(), cv2.COLOR_GRAY2BGR) for frame, _ in clip]
     tracker: Any = getattr(cv2, f"Tracker{name}_create")()
     tip = clip[0][1].tip_px
     assert tip is not None
-    tracker.init(frames[0], (round(tip[0]) - BOX_PX // 2, round(tip[1]) - BOX_PX // 2, BOX_PX, BOX_PX))
+    tracker.init(
+        frames[0], (round(tip[0]) - START_BOX_PX // 2, round(tip[1]) - START_BOX_PX // 2, START_BOX_PX, START_BOX_PX)
+    )
     out = []
     for picture in frames[1:]:
         began = time.perf_counter_ns()

@@ -14,34 +14,35 @@ from typing import Any
 import cv2
 import numpy as np
 
-from sonosteer.benchmarks.tracking import Clip, opencv_times
+from sonosteer.benchmarks.tracking import BenchClip, opencv_times
 from sonosteer.core.errors import MissingExtraError
 from sonosteer.core.progress import CountProgress
 from sonosteer.core.types import Frame, Hint
-from sonosteer.inference.tip_network import OnnxNetwork, TipNetwork, model_folder
+from sonosteer.inference.onnx_graphs import model_folder
+from sonosteer.inference.tip_network import OnnxTipNetwork, TipNetwork
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.recording.summary import versions
 from sonosteer.sim.scenes import make_scene
 from sonosteer.sim.world import World
-from sonosteer.trackers.vla import Vla
+from sonosteer.trackers.vla import VlaTipTracker
 
 
-def run(*, seed: int, progress: CountProgress) -> dict[str, Any]:
+def bench_vla(*, seed: int, progress: CountProgress) -> dict[str, Any]:
     """`sonosteer bench vla`: {"name", "machine", "cases": [{"case", "median_ms", ..., "ratio"}]}."""
     cv2.setNumThreads(1)
     folder = model_folder("edge")
     scene = make_scene("in-plane-convex/validation", seed)
-    clip: Clip = list(World(scene).frames())
-    networks: dict[str, TipNetwork] = {"onnx": OnnxNetwork(folder)}
+    clip: BenchClip = list(World(scene).frames())
+    networks: dict[str, TipNetwork] = {"onnx": OnnxTipNetwork(folder)}
     try:
         import torch
 
-        from sonosteer.learning.checkpoints.torch_tip_network import load
+        from sonosteer.learning.checkpoints.torch_tip_network import load_torch_tip_network
     except (ImportError, MissingExtraError):
         torch = None  # type: ignore[assignment]  # the runtime beside it is measured where it is installed
     else:
         torch.set_num_threads(1)
-        networks["torch, eager"] = _on_cpu(load, folder)
+        networks["torch, eager"] = _on_cpu(load_torch_tip_network, folder)
     frames = [frame for frame, _ in clip]
     tip = clip[0][1].tip_px
     assert tip is not None
@@ -88,7 +89,7 @@ def _case(name: str, ms: list[float], others: dict[str, list[float]]) -> dict[st
 
 
 def _track(net: TipNetwork, frames: list[Frame], tip_px: tuple[float, float]) -> list[float]:
-    tracker = Vla(network=net)
+    tracker = VlaTipTracker(network=net)
     tracker.prepare()
     state, out = tracker.start(Hint(start_px=tip_px)), []
     for frame in frames:

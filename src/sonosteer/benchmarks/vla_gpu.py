@@ -30,7 +30,7 @@ TEXT_TOKENS = 64  # of the instruction
 UNTIMED = 10
 
 
-def run(*, seed: int, progress: CountProgress) -> dict[str, Any]:
+def bench_vla_gpu(*, seed: int, progress: CountProgress) -> dict[str, Any]:
     """`sonosteer bench vla-gpu`. InputError without a GPU."""
     try:
         import torch
@@ -41,20 +41,22 @@ def run(*, seed: int, progress: CountProgress) -> dict[str, Any]:
             "bench vla-gpu needs a CUDA GPU with about 20 GB of free memory and PyTorch's CUDA build; PyTorch sees "
             "none here (bench vla measures the model that ships, on the CPU)"
         )
-    return measure("qwen3b", "cuda", seed, progress)
+    return time_full_size("qwen3b", "cuda", seed, progress)
 
 
-def measure(preset_name: str, device: str, seed: int, progress: CountProgress, repeats: int = 300) -> dict[str, Any]:
+def time_full_size(
+    preset_name: str, device: str, seed: int, progress: CountProgress, repeats: int = 300
+) -> dict[str, Any]:
     """One preset on one device; on a CPU eagerly and in 32 bit only."""
     import torch
 
     from sonosteer.learning.nets.policy import PolicyNet
     from sonosteer.learning.nets.policy_presets import policy_preset
-    from sonosteer.learning.nets.presets import preset
+    from sonosteer.learning.nets.presets import tracking_preset
     from sonosteer.learning.nets.vla import VlaTracker
     from sonosteer.learning.training.features import seen_by
 
-    config, cuda = preset(preset_name), device == "cuda"
+    config, cuda = tracking_preset(preset_name), device == "cuda"
     torch.manual_seed(seed)
     with torch.device(device):
         net = VlaTracker(config).eval()
@@ -169,11 +171,11 @@ def _tracking(torch: Any, net: Any, device: str, rng: np.random.Generator) -> _B
 
 
 def _deciding(torch: Any, policy: Any, device: str, rng: np.random.Generator) -> _Branch:
-    from sonosteer.inference.action_encoding import NUMBERS
+    from sonosteer.inference.action_encoding import INPUT_RANGES
 
     features = torch.zeros(1, *policy.config.features.shape, dtype=policy.actions.weight.dtype, device=device)
-    told = rng.random((8, len(NUMBERS))).astype(np.float32)
-    numbers = torch.zeros(1, len(NUMBERS), dtype=torch.float32, device=device)
+    told = rng.random((8, len(INPUT_RANGES))).astype(np.float32)
+    numbers = torch.zeros(1, len(INPUT_RANGES), dtype=torch.float32, device=device)
     prefix = policy.prefix(torch.zeros(1, TEXT_TOKENS, dtype=torch.long, device=device))
 
     def fetch(found: Any) -> None:

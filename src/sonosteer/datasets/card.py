@@ -16,7 +16,7 @@ from sonosteer.datasets.videos import BOX_MM, FRAMES, DataSet, Video
 from sonosteer.recording.tables import writing_failed
 from sonosteer.sim.scenes import Split
 
-CARD = "README.md"
+DATA_CARD = "README.md"
 TILES = 12  # on a sheet
 #: ours: every so many tiles show a hidden tip, where the video has one, since these are what is worth looking at
 HIDDEN_EVERY = 4
@@ -56,9 +56,9 @@ def describe(folder: Path, *, write: bool = True) -> dict[str, Any]:
     if write:
         result["sheets"] = {split: str(path) for split, path in _sheets(folder, result["name"], good)}
         try:
-            (folder / CARD).write_text(_card(result, data, good), encoding="utf-8")
+            (folder / DATA_CARD).write_text(_card(result, data, good), encoding="utf-8")
         except OSError as e:
-            raise writing_failed(folder / CARD, e, "the videos are kept") from None
+            raise writing_failed(folder / DATA_CARD, e, "the videos are kept") from None
     return result
 
 
@@ -124,7 +124,7 @@ def _sheets(folder: Path, name: str, videos: Sequence[Video]) -> Iterable[tuple[
     for split in get_args(Split):
         path = folder / f"contact-{split}.png"
         of_split = [v for v in videos if v.entry.split == split]
-        chosen = choose(of_split)
+        chosen = choose_frames(of_split)
         if not chosen:
             path.unlink(missing_ok=True)
             continue
@@ -156,7 +156,7 @@ def box(tip_px: tuple[float, float] | None, video: Video) -> tuple[float, float,
     return x - w, y - h, x + w, y + h
 
 
-def choose(videos: Sequence[Video], tiles: int = TILES) -> list[tuple[Video, int]]:
+def choose_frames(videos: Sequence[Video], tiles: int = TILES) -> list[tuple[Video, int]]:
     """Frames to show, (video, number), spread over the videos and over their length."""
     count = min(tiles, sum(v.entry.frames for v in videos))
     share = len(videos) / max(count, 1)
@@ -312,10 +312,10 @@ amber: it cannot.
 {shown}"""
 
 
-NOTICE = """It comes from research software that is not a medical device, and is for research only, never for the care
+NO_CARE = """It comes from research software that is not a medical device, and is for research only, never for the care
 of patients."""
 SIMULATED_LIMITS = f"""It is simulated: no patient, no animal, no phantom and no scanner is behind these pictures. It is
 not the data set of a paper, but ours after a paper's description. Simulated images are cleaner than real ones in ways
-that nobody has listed to the end: what learns here has to be tried on real images before it is believed. {NOTICE}"""
+that nobody has listed to the end: what learns here has to be tried on real images before it is believed. {NO_CARE}"""
 IMPORTED_LIMITS = f"""It is as good as its marks: nobody but their maker has checked them. Grey levels are reduced to
-8 bit. Whether it may be passed on is for those to say whose pictures these are. {NOTICE}"""
+8 bit. Whether it may be passed on is for those to say whose pictures these are. {NO_CARE}"""

@@ -22,35 +22,49 @@ from sonosteer.imaging.crops import crop, step_of, working_scale
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """Paper V's scaling, blur and shift, and what a search in a clip meets; all numbers ours.
+    """How training crops are varied: the paper's scaling, blur and shift, and what a search meets in a clip.
 
-    shift: of the tip from the middle of the search crop, share of its side, either way. scale: factor on the scale, log
-    uniform. wide: share of the search crops at twice the scale or so, for finding a lost tip. blind: share of samples
-    whose template is blank, so that the network finds a tip without having seen one. away: share of the search
-    crops that hold no tip. despeckle: share whose speckle is smoothed between edges, as clinical scanners do. gaps: how
-    many frames before the present one the other frame of a pair lies, drawn from these; less than 0: behind it, as
-    when a needle is drawn back. label_sd_mm: of the marked place; no person marks better.
+    The paper (Zhang et al. 2026) gives no numbers. All of these are chosen.
     """
 
     shift: float = 0.34
+    """Largest shift of the tip from the search crop's middle, as a fraction of its side, 0 to 1."""
     scale: tuple[float, float] = (0.85, 1.2)
+    """Smallest and largest factor on the scale, drawn log-uniformly, no unit."""
     wide: float = 0.2
+    """Fraction of search crops at a wide scale, as when a lost tip is searched for, 0 to 1."""
     wide_scale: tuple[float, float] = (1.5, 2.2)
+    """Smallest and largest factor on the scale of wide crops, no unit."""
     blur: float = 0.3
+    """Fraction of crops that are blurred, 0 to 1."""
     blur_px: tuple[float, float] = (0.4, 1.2)
+    """Smallest and largest standard deviation of the blur, px."""
     gain: tuple[float, float] = (0.75, 1.3)
+    """Smallest and largest factor on the grey levels, no unit."""
     gamma: tuple[float, float] = (0.75, 1.35)
+    """Smallest and largest exponent on the grey levels, no unit."""
     noise: float = 0.03
+    """Largest standard deviation of the noise, as a fraction of full scale, 0 to 1."""
     despeckle: float = 0.25
+    """Fraction of crops whose speckle is smoothed between edges, as clinical scanners do, 0 to 1."""
     despeckle_grey: tuple[float, float] = (20.0, 60.0)
+    """Smallest and largest difference that counts as an edge when speckle is smoothed, grey levels."""
     flip: float = 0.5
+    """Fraction of samples mirrored left to right, 0 to 1."""
     blind: float = 0.12
+    """Fraction of samples with a blank template: the network must find a tip unseen before, 0 to 1."""
     away: float = 0.05
+    """Fraction of search crops that hold no tip, 0 to 1."""
     gaps: tuple[int, ...] = (1, 1, 1, 1, 1, 1, 2, 3, 0, -1)
+    """How many frames the other frame of a pair lies before the present one, drawn from these. Below 0: after it."""
     template_shift_mm: float = 0.4
+    """Standard deviation of the template's middle around the tip, mm."""
     label_sd_mm: float = 0.1
+    """Standard deviation added to the marked tip, mm. No person marks better."""
     unseen_weight: float = 0.4
+    """Weight of the place's loss where the tip cannot be seen, 0 to 1."""
     earliest_s: float = 4.0
+    """How far back the frame of the template may lie, s."""
 
     def plain(self) -> Augmentation:
         """Shifts and scales only: for looking at a network."""
@@ -60,15 +74,22 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """template (B, 1, T, T), search (B, 2, S, S) uint8; centre, size (B, 2), visible, present, weight (B,) float32."""
+    """Training samples as drawn: crops, and what a network should say of them."""
 
     template: U8
+    """Template crops, (B, 1, T, T) grey levels 0 to 255."""
     search: U8
+    """Search crops of the previous and the present frame, (B, 2, S, S) grey levels 0 to 255."""
     centre: F32
+    """Tip in the search crop, (B, 2), in crop units: 0 to 1 from edge to edge, no unit."""
     size: F32
+    """Sides of the tip's box, (B, 2), in crop units, no unit."""
     visible: F32
+    """1 where the tip can be seen, else 0, (B,), no unit."""
     present: F32
+    """1 where the crop holds a tip, else 0, (B,), no unit."""
     weight: F32
+    """Weight of the place's loss, (B,), 0 to 1."""
 
 
 class Sampler:

@@ -1,4 +1,4 @@
-"""`sonosteer dataset export`: a data set in formats that others read.
+"""Exports a data set in formats that others read: `sonosteer dataset export`.
 
 ```
 png    SPLIT/NAME/frame_000000.png, times.csv, sequence.json (a folder that sonosteer track opens); labels.csv of all
@@ -31,10 +31,10 @@ from sonosteer.sim.scenes import SETUPS, make_scene
 
 FORMATS = ("png", "mp4", "coco")
 CRF = 4  # ours: H.264 that is off by about a grey level
-IMAGES, ANNOTATIONS = "images", "annotations.json"
+COCO_IMAGES, COCO_ANNOTATIONS = "images", "annotations.json"
 
 
-def export(folder: Path, *, out: Path, form: str, splits: Sequence[str], progress: StageProgress) -> dict[str, Any]:
+def export_set(folder: Path, *, out: Path, form: str, splits: Sequence[str], progress: StageProgress) -> dict[str, Any]:
     """Write the videos of these splits (all without one). InputError, and nothing written, if one is damaged."""
     if form not in FORMATS:
         raise InputError(f"--format {form!r}: {', '.join(FORMATS)} are possible")
@@ -136,7 +136,7 @@ def angle_rad(video: Video) -> float:
 def _coco(out: Path, videos: Sequence[Video], count: _Count) -> None:
     for split in dict.fromkeys(v.entry.split for v in videos):
         folder = out / split
-        (folder / IMAGES).mkdir(parents=True)
+        (folder / COCO_IMAGES).mkdir(parents=True)
         images: list[dict[str, Any]] = []
         marks: list[dict[str, Any]] = []
         for video in (v for v in videos if v.entry.split == split):
@@ -149,7 +149,7 @@ def _coco(out: Path, videos: Sequence[Video], count: _Count) -> None:
             "annotations": marks,
             "categories": [{"id": 1, "name": "needle tip", "supercategory": "needle"}],
         }
-        (folder / ANNOTATIONS).write_text(json.dumps(whole) + "\n")
+        (folder / COCO_ANNOTATIONS).write_text(json.dumps(whole) + "\n")
 
 
 def _coco_video(
@@ -158,7 +158,7 @@ def _coco_video(
     _, rows, columns = video.frames.shape
     name = video.entry.name
     for i, (frame, label) in enumerate(zip(video.frames, video.labels, strict=True)):
-        file = f"{IMAGES}/{name}_{i:06d}.png"
+        file = f"{COCO_IMAGES}/{name}_{i:06d}.png"
         (folder / file).write_bytes(cv2.imencode(".png", np.ascontiguousarray(frame))[1].tobytes())
         image = {"id": len(images) + 1, "file_name": file, "width": columns, "height": rows}
         images.append({**image, "video": name, "frame": i, "time_s": label.time_s})

@@ -16,7 +16,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -51,29 +51,44 @@ RATE_HZ = 20.0  # of pictures without times
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One row of the user's table. picture: where it lies, None in a clip; frame: number in a clip, 0 for pictures."""
+    """One row of the user's table."""
 
     line: int
+    """Its number in the file, counted from 1: a count of lines."""
     tip_px: Point | None
+    """Marked tip, x and y, px. None: no tip."""
     visible: bool
+    """Whether the tip can be seen."""
     picture: Path | None = None
+    """Path of the picture. None in a clip."""
     frame: int = 0
+    """Index of the frame in a clip. 0 for pictures."""
     video: str = ""
+    """Name of the video that the picture belongs to. Empty in a clip."""
     split: str = ""
+    """Split that the table asks for. Empty: it asks for none."""
     time_s: float | None = None
+    """Time of the picture, s. None: the table gives none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """One video to write. read: yields its frames, (time_s, (rows, columns) uint8), one for each mark."""
+    """One video to write."""
 
     name: str
+    """Folder of the video in the set."""
     marks: Sequence[Mark]
+    """Labelled frames, in order."""
     size_px: tuple[int, int]
+    """Width and height of the frames, px."""
     spacing: Spacing
+    """Size of a pixel in mm."""
     source: str
+    """File or folder that it comes from."""
     read: Callable[[Sequence[Mark]], Iterator[tuple[float, U8]]] = field(repr=False)
+    """Yields time in s and (rows, columns) grey levels of each mark."""
     split: str = ""
+    """Split that it goes to. Empty: not yet decided."""
 
 
 def import_frames(
@@ -155,7 +170,15 @@ def _mark(path: Path, line: int, row: dict[str, str]) -> Mark:
             raise ValueError("video is empty")
     except ValueError as e:
         raise InputError(f"{path}, line {line}: {e}") from None
-    return Mark(line, tip, tip is not None and said != 0, None, frame, video, split, time_s)
+    return Mark(
+        line=line,
+        tip_px=tip,
+        visible=tip is not None and said != 0,
+        frame=frame,
+        video=video,
+        split=split,
+        time_s=time_s,
+    )
 
 
 def _inside(path: Path, mark: Mark, size_px: tuple[int, int], what: str) -> None:
@@ -205,14 +228,23 @@ def _pictures(
         seen[picture.resolve()] = line
         video = mark.video or Path(name).parent.as_posix()
         groups.setdefault(root.resolve().name if video == "." else video, []).append(
-            Mark(line, mark.tip_px, mark.visible, picture, 0, video, mark.split, mark.time_s)
+            replace(mark, picture=picture, frame=0, video=video)
         )
     drafts: list[Draft] = []
     done = 0
     for name, marks in groups.items():
         ordered = _ordered(table, name, marks)
         size, scale = _checked(table, name, ordered, spacing)
-        drafts.append(Draft(_safe(name, drafts), ordered, size, scale, str(root / name), _reader(rate_hz)))
+        drafts.append(
+            Draft(
+                name=_safe(name, drafts),
+                marks=ordered,
+                size_px=size,
+                spacing=scale,
+                source=str(root / name),
+                read=_reader(rate_hz),
+            )
+        )
         done += len(ordered)
         progress("checking pictures", done, len(rows))
     return drafts, _unlabelled(root, groups)
@@ -299,7 +331,8 @@ def _clip(path: Path, table: Path, spacing: Spacing | None) -> tuple[list[Draft]
                 yield frame.time_s, frame.grey()
 
     scale = _needed(source.info.spacing, path)
-    draft = Draft(_safe(path.name.split(".")[0], []), marks, source.info.size_px, scale, str(path), read)
+    name = _safe(path.name.split(".")[0], [])
+    draft = Draft(name=name, marks=marks, size_px=source.info.size_px, spacing=scale, source=str(path), read=read)
     return [draft], (count or len(marks)) - len(marks)
 
 
@@ -342,7 +375,7 @@ def _with_splits(drafts: list[Draft], seed: int) -> list[Draft]:
 
 
 def _split_draft(draft: Draft, split: str, name: str, marks: Sequence[Mark]) -> Draft:
-    return Draft(name, marks, draft.size_px, draft.spacing, draft.source, draft.read, split)
+    return replace(draft, name=name, marks=marks, split=split)
 
 
 # -- writing -------------------------------------------------------------------------------------------------
@@ -361,8 +394,8 @@ def _write(out: Path, about: dict[str, Any], drafts: Sequence[Draft], progress: 
             written.append(folder / draft.name)
             written[-1].mkdir()
             _write_video(written[-1], draft)
-            d, s = draft, draft.spacing
-            entries.append(Entry(d.name, d.split, len(d.marks), (s.x_mm, s.y_mm), "", "", d.source))
+            spacing_mm = (draft.spacing.x_mm, draft.spacing.y_mm)
+            entries.append(Entry(draft.name, draft.split, len(draft.marks), spacing_mm, source=draft.source))
             done += len(draft.marks)
             progress("frames", done, total)
         write_index(out, about, entries)

@@ -1,4 +1,4 @@
-"""`sonosteer dataset make d-insert`: demonstrations of insertions by simulated experts, in closed loop.
+"""Makes demonstrations of insertions by simulated experts, in closed loop: `sonosteer dataset make d-insert`.
 
 Source: Paper V, III-G: D_insert, 18 videos (9 with the probe standing still, 9 with it moving), 3,852 frames, by an
 expert. Ours: the expert is `policies/expert.py`, sees through the tracker that ships, and decides on every tracked
@@ -18,13 +18,12 @@ from sonosteer.core.types import Frame
 from sonosteer.datasets.insertion_card import describe_insertions
 from sonosteer.datasets.insertions import (
     FOLDER,
-    MAKING,
     EpisodeInfo,
     EpisodeWriter,
     InsertionSet,
     write_insertions,
 )
-from sonosteer.datasets.videos import INDEX
+from sonosteer.datasets.videos import INDEX, MAKING
 from sonosteer.episodes.insertion import InsertionConfig, build_episode, run_episode
 from sonosteer.policies.expert import OPERATOR_MODELS
 from sonosteer.recording.summary import versions
@@ -35,21 +34,27 @@ from sonosteer.sim.scenes import Split
 
 PAPER_EPISODES = 18
 TRIES = 6
-KEPT = 30  # frames that a decision may still come for
+KEPT_FRAMES = 30  # frames that a decision may still come for
 #: ours: the expert decides on every frame that is tracked
-PACE = Pace(decide_s=0.01)
+EXPERT_PACE = Pace(decide_s=0.01)
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One demonstration to make. seed: of its first scene; each further try takes the next one."""
+class DemonstrationJob:
+    """One demonstration to make."""
 
     folder: Path
+    """Folder of the set."""
     name: str
+    """Folder of the episode in the set."""
     split: Split
+    """Split of the scenes."""
     mode: str
+    """ips: the probe stands still. ipm: it moves."""
     operator: str
+    """Model of the operator that demonstrates."""
     seed: int
+    """Seed of the first scene. Each further try takes the next one."""
 
 
 class EpisodeRecorder:
@@ -63,7 +68,7 @@ class EpisodeRecorder:
     def frame(self, frame: Frame, now_s: float) -> None:
         """Keep a frame until its decision comes."""
         self._frames[frame.index] = frame
-        self._frames.pop(frame.index - KEPT, None)
+        self._frames.pop(frame.index - KEPT_FRAMES, None)
 
     def write(self, topic: str, time_s: float, what: Mapping[str, Any]) -> None:
         """Take down decisions; nothing else is of interest."""
@@ -72,7 +77,9 @@ class EpisodeRecorder:
             self.writer.add(seen, self._frames[seen.frame_index], what["action"])
 
 
-def plan(out: Path, episodes: int, seed: int, split: Split, operators: Sequence[str]) -> list[Job]:
+def plan_demonstrations(
+    out: Path, episodes: int, seed: int, split: Split, operators: Sequence[str]
+) -> list[DemonstrationJob]:
     """What is to be made: modes and operators take turns. InputError for an unknown operator or too few episodes."""
     unknown = [o for o in operators if o not in OPERATOR_MODELS]
     if unknown or not operators:
@@ -87,17 +94,19 @@ def plan(out: Path, episodes: int, seed: int, split: Split, operators: Sequence[
     for k in range(episodes):
         mode, operator = ("ips", "ipm")[k % 2], operators[(k // 2) % len(operators)]
         first = 3_000_000 + 100_000 * seed + 10 * k
-        jobs.append(Job(out, f"{k:03d}-{mode}-{operator}", split, mode, operator, first))
+        jobs.append(DemonstrationJob(out, f"{k:03d}-{mode}-{operator}", split, mode, operator, first))
     return jobs
 
 
-def demonstrate(job: Job) -> EpisodeInfo:
+def make_demonstration(job: DemonstrationJob) -> EpisodeInfo:
     """Make one demonstration. BrokenError if none of the tries reached its target."""
     for seed in range(job.seed, job.seed + TRIES):
         mode: Any = job.mode
-        settings = {"manner": job.operator, "seed": seed}
+        settings = {"operator_model": job.operator, "seed": seed}
         episode = build_episode(
-            InsertionConfig("expert", mode, seed, f"in-plane-convex/{job.split}", policy_settings=settings, pace=PACE)
+            InsertionConfig(
+                "expert", mode, seed, f"in-plane-convex/{job.split}", policy_settings=settings, pace=EXPERT_PACE
+            )
         )
         scene = episode.world.scene
         info = EpisodeInfo(job.name, job.split, episode.task.technique, str(scene.material), job.operator, scene.name)
@@ -107,7 +116,7 @@ def demonstrate(job: Job) -> EpisodeInfo:
     raise BrokenError(f"episode {job.name}: the expert missed the target in {TRIES} scenes running")
 
 
-def make(
+def make_demonstration_set(
     *,
     out: Path,
     episodes: int,
@@ -119,7 +128,7 @@ def make(
 ) -> dict[str, Any]:
     """Make what is missing of a set in `out`; goes on where it stopped. InputError if `out` holds another set."""
     about = {"name": "d-insert", "seed": seed, "asked": episodes, "scenes": split, "operators": list(operators)}
-    jobs = plan(out, episodes, seed, split, operators)
+    jobs = plan_demonstrations(out, episodes, seed, split, operators)
     done = _there(out, about)
     try:
         (out / FOLDER).mkdir(parents=True, exist_ok=True)
@@ -136,7 +145,7 @@ def make(
 
     note()
     missing = [j for j in jobs if j.name not in done]
-    for i, info in run_trials(demonstrate, missing, executor):
+    for i, info in run_trials(make_demonstration, missing, executor):
         done[missing[i].name] = info
         note()
     return describe_insertions(out)

@@ -1,4 +1,4 @@
-"""`sonosteer dataset make`: simulated videos with exact labels.
+"""Makes simulated videos with exact labels: `sonosteer dataset make`.
 
 * `d-track`: Paper V's D_track: 239 videos, 105 with the probe standing still (IPS) and 134 with it moving (IPM), three
   angles, 20 mm/s, pork, agar and silicone, split 7:1:2 by video; the splits differ in tissue and look as well.
@@ -12,7 +12,7 @@ import multiprocessing
 import multiprocessing.process
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from sonosteer.datasets.videos import (
     FRAMES,
     INDEX,
     LABELS,
+    MAKING,
     DataSet,
     Entry,
     FramesWriter,
@@ -39,28 +40,38 @@ from sonosteer.runtime.executor import run_trials
 from sonosteer.sim.scenes import Scene, make_scene
 from sonosteer.sim.world import World
 
-SHARES = (("train", 0.7), ("validation", 0.1), ("test", 0.2))  # Paper V, 7:1:2
+SPLIT_FRACTIONS = (("train", 0.7), ("validation", 0.1), ("test", 0.2))  # Paper V, 7:1:2
 PAPER_VIDEOS, PAPER_IPS = 239, 105
-MAKING = ".making-"  # a video that is not complete
 SETS = {"d-track": PAPER_VIDEOS, "d-encoder": 360}
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class VideoJob:
     """One video to make."""
 
     folder: Path
+    """Folder of all videos of the set."""
     name: str
+    """Folder of this video."""
     scene: Scene
+    """What is simulated."""
 
     @property
     def entry(self) -> Entry:
         """Without its number of frames, which is known once it is made."""
         s = self.scene
-        return Entry(self.name, s.split, 0, (s.spacing_mm, s.spacing_mm), s.mode, str(s.material), s.name)
+        return Entry(
+            name=self.name,
+            split=s.split,
+            frames=0,
+            spacing_mm=(s.spacing_mm, s.spacing_mm),
+            mode=s.mode,
+            material=str(s.material),
+            source=s.name,
+        )
 
 
-def plan(name: str, videos: int, seed: int) -> list[tuple[str, Scene]]:
+def plan_videos(name: str, videos: int, seed: int) -> list[tuple[str, Scene]]:
     """Names and scenes of a set. InputError for an unknown set or too few videos."""
     if name not in SETS:
         raise InputError(f"there is no data set called {name!r}; there are: {', '.join(SETS)}")
@@ -79,9 +90,9 @@ def _track(videos: int, seed: int) -> list[tuple[str, Scene]]:
     ips = round(videos * PAPER_IPS / PAPER_VIDEOS)
     out: list[tuple[str, Scene]] = []
     for mode, count in (("ips", ips), ("ipm", videos - ips)):
-        bounds = np.round(np.cumsum([share for _, share in SHARES]) * count).astype(int)
+        bounds = np.round(np.cumsum([share for _, share in SPLIT_FRACTIONS]) * count).astype(int)
         for k in range(count):
-            split = SHARES[int(np.searchsorted(bounds, k, side="right"))][0]
+            split = SPLIT_FRACTIONS[int(np.searchsorted(bounds, k, side="right"))][0]
             scene = make_scene(f"in-plane-convex/{split}", 10_000 * seed + len(out), mode=mode)
             out.append((f"{len(out):03d}-{mode}", scene))
     return out
@@ -97,7 +108,7 @@ def _encoder(videos: int, seed: int) -> list[tuple[str, Scene]]:
     return out
 
 
-def make_video(job: Job) -> Entry:
+def make_video(job: VideoJob) -> Entry:
     """Draw one video into its folder; the folder gets its name when all is there."""
     world = World(job.scene)
     spacing = Spacing(job.scene.spacing_mm, job.scene.spacing_mm)
@@ -116,14 +127,10 @@ def make_video(job: Job) -> Entry:
         raise writing_failed(job.folder / job.name, e, "the videos made so far are kept") from None
     finally:
         shutil.rmtree(making, ignore_errors=True)
-    return _with_frames(job.entry, world.clip_frames)
+    return replace(job.entry, frames=world.clip_frames)
 
 
-def _with_frames(entry: Entry, frames: int) -> Entry:
-    return Entry(entry.name, entry.split, frames, entry.spacing_mm, entry.mode, entry.material, entry.source)
-
-
-def make(
+def make_video_set(
     name: str,
     *,
     out: Path,
@@ -139,7 +146,7 @@ def make(
     """
     from sonosteer.datasets.card import describe
 
-    todo = plan(name, SETS.get(name, 0) if videos is None else videos, seed)
+    todo = plan_videos(name, SETS.get(name, 0) if videos is None else videos, seed)
     folder = out / "videos"
     about = {"name": name, "seed": seed, "videos_asked": len(todo), "box_mm": BOX_MM, "versions": versions()}
     _refuse_another(out, about)
@@ -147,7 +154,7 @@ def make(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise writing_failed(out, e, "nothing was written") from None
-    jobs = [Job(folder, n, scene) for n, scene in todo]
+    jobs = [VideoJob(folder, n, scene) for n, scene in todo]
     entries = _made(jobs)
     missing = [j for j in jobs if j.name not in entries]
 
@@ -172,10 +179,10 @@ def make(
     return describe(out)
 
 
-def _made(jobs: list[Job]) -> dict[str, Entry]:
+def _made(jobs: list[VideoJob]) -> dict[str, Entry]:
     """The videos that are there, by name."""
     tables = [(job, job.folder / job.name / LABELS) for job in jobs]
-    return {job.name: _with_frames(job.entry, len(read_labels(path))) for job, path in tables if path.exists()}
+    return {job.name: replace(job.entry, frames=len(read_labels(path))) for job, path in tables if path.exists()}
 
 
 def _stop(workers: Sequence[multiprocessing.process.BaseProcess]) -> None:

@@ -50,7 +50,7 @@ def written(o: Observation, a: Action) -> list[str]:
         box = seen.box_px or (None,) * 4
         spread = (float(c[0, 0]), float(c[0, 1]), float(c[1, 1]))
         place = [*seen.tip_px, seen.angle_rad, *spread, seen.confidence, *seen.entry_px, seen.visibility, *box]
-    read = (r.time_s, r.depth_mm, r.speed_mm_s, r.angle_rad, r.roll_rad, *r.probe_mm)
+    read = (r.time_s, r.depth_mm, r.insertion_speed_mm_s, r.insertion_angle_rad, r.roll_rad, *r.probe_mm)
     w = a.command
     done = (w.expires_at_s, w.insertion_speed_mm_s, w.insertion_angle_rad, w.roll_rad, *w.probe_velocity_mm_s)
     numbers = [*(_text(v) for v in (*place, *read)), _plain(r.fault or ""), *(_text(v) for v in (*o.target_px, *done))]
@@ -74,8 +74,8 @@ def sample(row: dict[str, str]) -> TrainingSample:
     robot_state = RobotState(
         time_s=time_s,
         depth_mm=depth_mm,
-        speed_mm_s=speed_mm_s,
-        angle_rad=needle_rad,
+        insertion_speed_mm_s=speed_mm_s,
+        insertion_angle_rad=needle_rad,
         roll_rad=roll_rad,
         probe_mm=(x, y, z),
         fault=row["fault"] or None,

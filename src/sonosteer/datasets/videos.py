@@ -33,7 +33,9 @@ from sonosteer.sim.scenes import Split
 #: ours: side of the square around the tip (Paper V draws tip boxes and gives no size)
 BOX_MM = 10.0
 INDEX, FRAMES, LABELS = "dataset.json", "frames.npy", "labels.csv"
-COLUMNS = (
+#: begins the name of a folder whose video or episode is not complete
+MAKING = ".making-"
+LABEL_COLUMNS = (
     *("frame", "time_s", "tip_x_px", "tip_y_px"),
     *("box_x0_px", "box_y0_px", "box_x1_px", "box_y1_px", "visible", "visibility_db"),
 )
@@ -41,33 +43,45 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One video of a set. mode: ips, ipm or empty; source: the scene or folder it came from."""
+    """One video of a set: its line in the index."""
 
     name: str
+    """Folder of the video in the set."""
     split: str
+    """Split that it belongs to."""
     frames: int
+    """Number of frames."""
     spacing_mm: tuple[float, float]
+    """Width and height of a pixel, mm."""
     mode: str = ""
+    """ips: the probe stands still. ipm: it moves. Empty: a set-up without modes."""
     material: str = ""
+    """Tissue that was pierced. Empty: unknown."""
     source: str = ""
+    """Scene or folder that it came from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """Tip of one frame in px, None without one; visible as `Truth` has it; visibility_db nan where unknown."""
+    """What is known of one frame."""
 
     frame: int
+    """Index of the frame in the video."""
     time_s: float
+    """Time of the frame, s."""
     tip_px: Point | None
+    """Tip, x and y, px. None without a tip."""
     visible: bool
-    visibility_db: float = float("nan")
+    """Whether the tip can be seen, as `Truth` has it."""
+    visibility_db: float | None = None
+    """Brightness of the tip over the tissue around it, dB. None: unknown."""
 
 
 class LabelWriter(TableWriter):
     """Writes labels.csv."""
 
     def __init__(self, path: Path, spacing: Spacing) -> None:
-        super().__init__(path, COLUMNS)
+        super().__init__(path, LABEL_COLUMNS)
         self._half = (BOX_MM / 2 / spacing.x_mm, BOX_MM / 2 / spacing.y_mm)
 
     def add(self, label: Label) -> None:
@@ -76,7 +90,7 @@ class LabelWriter(TableWriter):
         if label.tip_px is not None:
             (x, y), (w, h) = label.tip_px, self._half
             place = [f"{v:.3f}" for v in (x, y, x - w, y - h, x + w, y + h)]
-        db = f"{label.visibility_db:.2f}" if label.visibility_db == label.visibility_db else ""
+        db = "" if label.visibility_db is None else f"{label.visibility_db:.2f}"
         self.write([str(label.frame), f"{label.time_s:.6f}", *place, "1" if label.visible else "0", db])
 
 
@@ -105,18 +119,17 @@ class FramesWriter:
 
 def read_labels(path: Path) -> list[Label]:
     """Read labels.csv. InputError says which line is wrong and why."""
-    return read_table(path, COLUMNS, _label)
+    return read_table(path, LABEL_COLUMNS, _label)
 
 
 def _label(row: dict[str, str]) -> Label:
     x, y = optional(row, "tip_x_px"), optional(row, "tip_y_px")
-    db = optional(row, "visibility_db")
     return Label(
         int(row["frame"]),
         number(row, "time_s"),
         None if x is None or y is None else (x, y),
         number(row, "visible") != 0,
-        float("nan") if db is None else db,
+        optional(row, "visibility_db"),
     )
 
 

@@ -21,7 +21,7 @@ class Named(Protocol):
         ...
 
 
-Trial = TypeVar("Trial", bound=Named)
+AnyTrial = TypeVar("AnyTrial", bound=Named)
 
 
 class Journal:
@@ -50,7 +50,9 @@ class Journal:
         self._writer.close()
 
 
-def run_missing(work: Callable[[Trial], Any], todo: Sequence[Trial], journal: Journal, executor: str) -> Iterator[int]:
+def run_missing(
+    work: Callable[[AnyTrial], Any], todo: Sequence[AnyTrial], journal: Journal, executor: str
+) -> Iterator[int]:
     """Run the trials that are not in the journal yet; yields how many are done."""
     missing = [t for t in todo if t.name not in journal.done]
     yield len(todo) - len(missing)

@@ -15,29 +15,34 @@ from matplotlib.figure import Figure
 from sonosteer.core.arrays import U8
 from sonosteer.core.geometry import Point
 from sonosteer.recording.tables import writing_failed
-from sonosteer.viz.overlay import RGB
+from sonosteer.viz.overlay import RGB, SHIFT
 
-THUMB, COLUMNS = 256, 4  # px, tiles a row
+THUMB, TILES_A_ROW = 256, 4  # px, tiles a row
 INSET, INSET_BOXES = 88, 1.6  # px; side of what it shows, in boxes
-GAP, CAPTION, HEAD = 12, 24, 48  # px
-DOTS_PER_INCH = 100
+GAP_PX, CAPTION_PX, HEAD_PX = 12, 24, 48  # px
+SHEET_DPI = 100
 #: Okabe-Ito, lighter, for a dark ground: told apart by colour-blind readers too
 SEEN: RGB = (0, 210, 150)
 HIDDEN: RGB = (245, 175, 40)
-GROUND: RGB = (18, 20, 24)
-SHIFT = 4  # sub-pixel bits of OpenCV's drawing
+SHEET_GROUND: RGB = (18, 20, 24)
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One frame: (rows, columns) uint8, tip and box (x0, y0, x1, y1) in its px, None without a tip."""
+    """One frame of a contact sheet."""
 
     grey: U8
+    """Picture, (rows, columns) grey levels 0 to 255."""
     tip_px: Point | None
+    """Tip in the picture, x and y, px. None: the frame has no tip."""
     box_px: tuple[float, float, float, float] | None
+    """The tip's box in the picture, x0, y0, x1, y1, px. None without a tip."""
     seen: bool
+    """Whether the tip can be seen."""
     name: str
+    """Text below the picture, at the left: video and frame."""
     note: str = ""
+    """Text behind the name, such as the material."""
 
     @property
     def said(self) -> str:
@@ -47,34 +52,34 @@ class Tile:
 
 def write_sheet(path: Path, title: str, note: str, tiles: Sequence[Tile]) -> None:
     """Write the sheet as PNG. InputError if the disk is full."""
-    side = min(COLUMNS, max(len(tiles), 2))  # two, for the title's sake
+    side = min(TILES_A_ROW, max(len(tiles), 2))  # two, for the title's sake
     pictures = [thumbnail(t) for t in tiles]
     height = max(p.shape[0] for p in pictures)
     rows = -(-len(tiles) // side)
-    wide = GAP + side * (THUMB + GAP)
-    high = HEAD + rows * (height + CAPTION + GAP)
+    wide = GAP_PX + side * (THUMB + GAP_PX)
+    high = HEAD_PX + rows * (height + CAPTION_PX + GAP_PX)
     canvas = np.empty((high, wide, 3), np.uint8)
-    canvas[:] = GROUND
-    figure = Figure(figsize=(wide / DOTS_PER_INCH, high / DOTS_PER_INCH), dpi=DOTS_PER_INCH)
+    canvas[:] = SHEET_GROUND
+    figure = Figure(figsize=(wide / SHEET_DPI, high / SHEET_DPI), dpi=SHEET_DPI)
     with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 8.5, "text.parse_math": False}):
 
         def write(x: float, y: float, text: str, colour: str = "#aab0ba", **more: Any) -> None:
             figure.text(x / wide, 1 - y / high, text, color=colour, va="center_baseline", **more)
 
-        write(GAP, HEAD / 2, _fitted(title, letters=12 * side - 2), "#f2f3f5", fontsize=12, weight="bold")
-        write(wide - GAP, HEAD / 2, note, ha="right")
+        write(GAP_PX, HEAD_PX / 2, _fitted(title, letters=12 * side - 2), "#f2f3f5", fontsize=12, weight="bold")
+        write(wide - GAP_PX, HEAD_PX / 2, note, ha="right")
         for i, (tile, picture) in enumerate(zip(tiles, pictures, strict=True)):
-            x = GAP + i % side * (THUMB + GAP)
-            y = HEAD + i // side * (height + CAPTION + GAP)
+            x = GAP_PX + i % side * (THUMB + GAP_PX)
+            y = HEAD_PX + i // side * (height + CAPTION_PX + GAP_PX)
             down, right = (height - picture.shape[0]) // 2, (THUMB - picture.shape[1]) // 2
             canvas[y + down : y + down + picture.shape[0], x + right : x + right + picture.shape[1]] = picture
-            line = y + height + CAPTION / 2 + 2
+            line = y + height + CAPTION_PX / 2 + 2
             write(x + 1, line, _fitted(tile.name, tile.note))
             colour = "#{:02x}{:02x}{:02x}".format(*_colour(tile)) if tile.tip_px else "#aab0ba"
             write(x + THUMB - 1, line, tile.said, colour, ha="right", weight="bold")
         figure.figimage(canvas)
         try:
-            figure.savefig(path, dpi=DOTS_PER_INCH, metadata={"Software": None})
+            figure.savefig(path, dpi=SHEET_DPI, metadata={"Software": None})
         except OSError as e:
             raise writing_failed(path, e, "the videos are kept") from None
 
@@ -134,7 +139,7 @@ def _mark(canvas: U8, at: Point, colour: RGB, reach: float) -> None:
     for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
         a = _fixed((at[0] + 0.45 * reach * dx, at[1] + 0.45 * reach * dy))
         b = _fixed((at[0] + reach * dx, at[1] + reach * dy))
-        cv2.line(canvas, a, b, colour, 1, cv2.LINE_AA, SHIFT)
+        cv2.line(canvas, a, b, colour, thickness=1, lineType=cv2.LINE_AA, shift=SHIFT)
 
 
 def _rectangle(canvas: U8, a: Point, b: Point, colour: RGB) -> None:

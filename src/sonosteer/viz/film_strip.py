@@ -22,22 +22,27 @@ from sonosteer.recording.tables import writing_failed
 
 #: Okabe-Ito, two of them lighter, for a dark ground: told apart by colour-blind readers too, and by shape
 MARKS = (("o", "#56b4e9"), ("s", "#e69f00"), ("^", "#e39ac2"), ("D", "#00d296"))
-GROUND, INK, SOFT = "#121418", "#f2f3f5", "#aab0ba"
-CELL, GAP, CAPTION, LABEL, HEAD = 1.3, 0.07, 0.42, 1.5, 0.62  # inches
-DOTS_PER_INCH = 110
+STRIP_GROUND, INK, SOFT_INK = "#121418", "#f2f3f5", "#aab0ba"
+CELL_IN, GAP_IN, CAPTION_IN, LABEL_IN, HEAD_IN = 1.3, 0.07, 0.42, 1.5, 0.62  # inches
+STRIP_DPI = 110
 #: ours: side of a cut, and size of its pixels
 CUT_PX, CUT_MM_PER_PX = 128, 0.25
 
 
 @dataclass(frozen=True)
 class FilmStripCell:
-    """One frame: grey (n, n) uint8, its truth, tips by tracker (None: it says nothing), all in its px."""
+    """One frame of a case: a cut around the true tip, with what the trackers say."""
 
     grey: U8
+    """The cut, (n, n) grey levels 0 to 255."""
     truth_px: Point
+    """True tip in the cut, x and y, px."""
     tips_px: Mapping[str, Point | None]
+    """Tracker -> its tip in the cut, x and y, px. None: it says nothing."""
     mm_per_px: float
+    """Size of a pixel of the cut, mm."""
     caption: str
+    """Text below the cut, such as the time."""
 
     def error_mm(self, tracker: str) -> float | None:
         """Distance of a tracker's tip from the truth; None where it says nothing."""
@@ -47,10 +52,12 @@ class FilmStripCell:
 
 @dataclass(frozen=True)
 class FilmStripRow:
-    """A row: what it is, line by line, and its frames."""
+    """One case of a film strip."""
 
     label: str
+    """Text at the left, line by line."""
     cells: Sequence[FilmStripCell]
+    """Frames from left to right."""
 
 
 def in_cut(tip_px: Point, centre_px: Point, step: NDArray[np.float64], middle: float) -> Point:
@@ -63,26 +70,26 @@ def write_strip(path: Path, title: str, trackers: Sequence[str], cases: Sequence
     """Write the strip as PNG; returns how many cells it has. InputError if the disk is full."""
     assert len(trackers) <= len(MARKS)
     columns = max((len(case.cells) for case in cases), default=1)
-    wide, high = LABEL + columns * (CELL + GAP), HEAD + max(len(cases), 1) * (CELL + CAPTION + GAP)
-    figure = Figure(figsize=(wide, high), dpi=DOTS_PER_INCH, facecolor=GROUND)
+    wide, high = LABEL_IN + columns * (CELL_IN + GAP_IN), HEAD_IN + max(len(cases), 1) * (CELL_IN + CAPTION_IN + GAP_IN)
+    figure = Figure(figsize=(wide, high), dpi=STRIP_DPI, facecolor=STRIP_GROUND)
     with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 7.5, "text.parse_math": False}):
         _head(figure, wide, high, title, trackers)
         for i, case in enumerate(cases):
-            top = high - HEAD - i * (CELL + CAPTION + GAP)
-            figure.text(GAP / wide, (top - 0.08) / high, case.label, color=INK, va="top", linespacing=1.5)
+            top = high - HEAD_IN - i * (CELL_IN + CAPTION_IN + GAP_IN)
+            figure.text(GAP_IN / wide, (top - 0.08) / high, case.label, color=INK, va="top", linespacing=1.5)
             for j, cell in enumerate(case.cells):
-                left = LABEL + j * (CELL + GAP)
-                axis = figure.add_axes((left / wide, (top - CELL) / high, CELL / wide, CELL / high))
+                left = LABEL_IN + j * (CELL_IN + GAP_IN)
+                axis = figure.add_axes((left / wide, (top - CELL_IN) / high, CELL_IN / wide, CELL_IN / high))
                 _draw(axis, cell, trackers)
         try:
-            figure.savefig(path, facecolor=GROUND, metadata={"Software": None})
+            figure.savefig(path, facecolor=STRIP_GROUND, metadata={"Software": None})
         except OSError as e:
             raise writing_failed(path, e, "the trials are kept") from None
     return sum(len(case.cells) for case in cases)
 
 
 def _head(figure: Figure, wide: float, high: float, title: str, trackers: Sequence[str]) -> None:
-    figure.text(GAP / wide, 1 - 0.2 / high, title, color=INK, fontsize=10, weight="bold", va="center")
+    figure.text(GAP_IN / wide, 1 - 0.2 / high, title, color=INK, fontsize=10, weight="bold", va="center")
     none: Any = {"ls": "", "ms": 6.5, "mfc": "none", "mew": 1.4}
     marks = [mpl.lines.Line2D([], [], marker="+", color="white", label="truth", **none)]
     marks += [
@@ -92,7 +99,7 @@ def _head(figure: Figure, wide: float, high: float, title: str, trackers: Sequen
     figure.legend(
         handles=marks,
         loc="center right",
-        bbox_to_anchor=(1 - GAP / wide, 1 - 0.2 / high),
+        bbox_to_anchor=(1 - GAP_IN / wide, 1 - 0.2 / high),
         ncols=len(marks),
         frameon=False,
         labelcolor=INK,
@@ -119,4 +126,4 @@ def _draw(axis: Any, cell: FilmStripCell, trackers: Sequence[str]) -> None:
         said = "lost" if error is None else f"{error:.1f}"
         place = ((i + 0.5) / len(trackers), -0.19)
         axis.text(*place, said, color=colour, ha="center", va="center", transform=axis.transAxes)
-    axis.text(0.5, -0.07, cell.caption, color=SOFT, ha="center", va="center", transform=axis.transAxes)
+    axis.text(0.5, -0.07, cell.caption, color=SOFT_INK, ha="center", va="center", transform=axis.transAxes)

@@ -9,16 +9,16 @@ import numpy as np
 
 from sonosteer.core.arrays import F64
 from sonosteer.metrics.success import HIT_MM
-from sonosteer.viz.plots import AMBER, BLUE, GREEN, GREY, RED, STYLE, _figure, _svg
+from sonosteer.viz.plots import AMBER, BLUE, GREEN, MID_GREY, PLOT_STYLE, RED, _figure, _svg
 
 
 def speed_and_visibility(rows: F64, error_mm: F64, title: str) -> str:
     """One insertion over time. rows: as `runtime.insertion.ROWS`; error_mm: (n, 2) time, distance of tip and target."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(2, 1, 4.4)
         top, low = axes[:, 0]
         time_s = rows[:, 0]
-        top.plot(time_s, rows[:, 3], color=GREY, lw=0.9, label="ordered")
+        top.plot(time_s, rows[:, 3], color=MID_GREY, lw=0.9, label="ordered")
         top.plot(time_s, rows[:, 2], color=BLUE, lw=1.6, label="insertion speed")
         top.set(ylabel="mm/s", xlim=(0, time_s[-1] if len(time_s) else 1), title=title)
         _shade(top, rows)
@@ -38,7 +38,7 @@ def speed_and_visibility(rows: F64, error_mm: F64, title: str) -> str:
             borderaxespad=0.2,
         )
         low.plot(error_mm[:, 0], error_mm[:, 1], color=GREEN, lw=1.6, label="tip to target, true")
-        low.axhline(HIT_MM, color=GREY, lw=0.8, ls="--")
+        low.axhline(HIT_MM, color=MID_GREY, lw=0.8, ls="--")
         low.set(xlabel="time (s), shaded: held by the gate", ylabel="mm", ylim=(0, None), xlim=top.get_xlim())
         low.legend(fontsize=8, loc="upper right")
         return _svg(figure)
@@ -55,7 +55,7 @@ def _shade(axis: object, rows: F64) -> None:
 
 def success_rates(rates: Mapping[str, tuple[float, float, float]], theirs: Mapping[str, float], title: str) -> str:
     """Share of successes with its interval per method, in percent; theirs: the paper's, where it has one."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 1, 0.9 + 0.34 * len(rates))
         axis = axes[0, 0]
         names = list(rates)
@@ -75,7 +75,7 @@ def success_rates(rates: Mapping[str, tuple[float, float, float]], theirs: Mappi
 
 def times(per_method: Mapping[str, Sequence[float]]) -> str:
     """How long the successes took, a box a method."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 1, 0.9 + 0.34 * len(per_method))
         axis = axes[0, 0]
         axis.boxplot(list(per_method.values()), orientation="horizontal", showfliers=True, widths=0.6)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from sonosteer.recording.tables import writing_failed
-from sonosteer.viz.report import STYLE, Picture, figure, thumb
+from sonosteer.viz.report import PAGE_STYLE, RgbPicture, figure, thumb
 
-CAPTION = "Shaded: held by the gate. Visibility: the tracker's own word; the gate and the policy see no truth."
+SHADE_CAPTION = "Shaded: held by the gate. Visibility: the tracker's own word; the gate and the policy see no truth."
 SHEET = "Green: the tip as tracked; yellow: target and 5 mm around it; blue cross: the true tip."
 
 
 def write_insertion_report(
-    path: Path, title: str, summary: Mapping[str, Any], svg: str, sheet: Sequence[tuple[str, Picture]]
+    path: Path, title: str, summary: Mapping[str, Any], svg: str, sheet: Sequence[tuple[str, RgbPicture]]
 ) -> None:
     """Write the page. InputError if the disk is full."""
     rows = [(k, summary[k]) for k in ("success", "reason", "final_error_mm", "time_s", "tracking_hz", "action_hz")]
@@ -32,7 +32,7 @@ def write_insertion_report(
         '<p class="soft">A simulated insertion. Research software, not a medical device: '
         "not for clinical decisions.</p>",
         f"<table>{cells}</table>",
-        "<h2>Speed and visibility</h2>" + figure(svg, CAPTION) if svg else "",
+        "<h2>Speed and visibility</h2>" + figure(svg, SHADE_CAPTION) if svg else "",
         '<h2 class="film">Overlay</h2><video controls muted loop src="overlay.mp4"></video>' if sheet else "",
         f'<h2>Pictures</h2><p class="soft">{SHEET}</p><div class="sheet">{"".join(map(thumb, sheet))}</div>',
         f"<h2>Settings</h2><details><summary>summary.json</summary><pre>"
@@ -41,7 +41,7 @@ def write_insertion_report(
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head><body>{''.join(body)}</body></html>\n"
+        f"<title>{html.escape(title)}</title><style>{PAGE_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
     try:
         path.write_text(page, encoding="utf-8")

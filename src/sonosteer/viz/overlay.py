@@ -18,7 +18,7 @@ from sonosteer.recording.clips import VideoWriter
 
 RGB = tuple[int, int, int]
 #: Okabe-Ito colours: told apart by colour-blind readers too
-COLOURS: dict[Track, RGB] = {
+STATE_COLOURS: dict[Track, RGB] = {
     Track.TRACKING: (0, 200, 140),
     Track.COASTING: (240, 170, 30),
     Track.LOST: (230, 80, 40),
@@ -27,13 +27,13 @@ TRUTH: RGB = (86, 180, 233)
 SHIFT = 4  # sub-pixel bits of OpenCV's drawing
 
 
-def draw(
+def draw_overlay(
     frame: Frame, estimate: Estimate, truth: Truth | None = None, trail: tuple[Point, ...] = ()
 ) -> NDArray[np.uint8]:
     """(rows, columns, 3) RGB picture of a frame with what is believed of it. A lost frame gets no needle."""
     canvas: NDArray[np.uint8] = cv2.cvtColor(frame.grey(), cv2.COLOR_GRAY2RGB)
     unit = max(canvas.shape[0], canvas.shape[1]) / 512
-    colour = COLOURS[estimate.state]
+    colour = STATE_COLOURS[estimate.state]
     for i, point in enumerate(trail):
         share = (i + 1) / len(trail)
         _dot(canvas, point, max(1.0, 1.3 * unit), _mix(colour, 0.25 + 0.5 * share))
@@ -56,7 +56,7 @@ def _needle(canvas: NDArray[np.uint8], frame: Frame, e: TipEstimate, colour: RGB
     x, y = (np.interp(t, at, shaft[:, k]).tolist() for k in (0, 1))
     for i in range(0, 34, 1 if e.state is Track.TRACKING else 2):
         start, end = _fixed((x[i], y[i])), _fixed((x[i + 1], y[i + 1]))
-        cv2.line(canvas, start, end, colour, thickness, cv2.LINE_AA, SHIFT)
+        cv2.line(canvas, start, end, colour, thickness=thickness, lineType=cv2.LINE_AA, shift=SHIFT)
     _ellipse(canvas, frame, e, colour, thickness)
     _dot(canvas, e.tip_px, max(1.5, 2.2 * unit), (255, 255, 255))
     _dot(canvas, e.tip_px, max(1.0, 1.4 * unit), colour)
@@ -141,7 +141,7 @@ class OverlayVideo:
 
     def saw(self, frame: Frame, estimate: Estimate) -> None:
         """Draw and append one frame. InputError if the disk is full."""
-        picture = draw(frame, estimate, self._truth_of(frame.index), tuple(self._trail))
+        picture = draw_overlay(frame, estimate, self._truth_of(frame.index), tuple(self._trail))
         if isinstance(estimate, TipEstimate):
             self._trail.append(estimate.tip_px)
         else:

@@ -37,7 +37,7 @@ class Story:
     times_ms: Mapping[str, Sequence[float]]
     """Stage -> its time for each frame, ms."""
     sheet: Sequence[tuple[str, NDArray[np.uint8]]]
-    """Captions and RGB pictures (rows, columns, 3) of the contact sheet."""
+    """Captions and RGB pictures of the contact sheet, (rows, columns, 3) levels 0 to 255."""
     video: str | None
     """Name of the video file beside the page. None: there is none."""
     errors: TipErrors | None = None

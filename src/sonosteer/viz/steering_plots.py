@@ -9,23 +9,23 @@ import matplotlib as mpl
 import numpy as np
 
 from sonosteer.core.arrays import F64
-from sonosteer.viz.plots import AMBER, BLUE, GREEN, GREY, RED, STYLE, _figure, _svg
+from sonosteer.viz.plots import AMBER, BLUE, GREEN, MID_GREY, PLOT_STYLE, RED, _figure, _svg
 
-COLOURS = (BLUE, AMBER, GREEN, RED, GREY, "#cc79a7", "#56b4e9")
+CURVE_COLOURS = (BLUE, AMBER, GREEN, RED, MID_GREY, "#cc79a7", "#56b4e9")
 
 
-def insertion(
+def plot_insertion(
     path: F64, seen: F64, ordered: tuple[F64, F64], target_mm: tuple[float, float], depth_mm: float, title: str
 ) -> str:
     """One insertion. path, seen: (n, 3) depth, y, z in mm, true and measured; ordered: (depth, base roll in rad)."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(2, 1, 4.6)
         top, low = axes[:, 0]
         for i, (name, colour) in enumerate((("y", BLUE), ("z", AMBER)), start=1):
             top.plot(seen[:, 0], seen[:, i], ".", ms=2, color=colour, alpha=0.35)
             top.plot(path[:, 0], path[:, i], color=colour, lw=1.6, label=f"{name}, true (dots: as seen)")
             top.plot([depth_mm], [target_mm[i - 1]], "x", ms=8, mew=2, color=colour)
-        top.axhline(0, color=GREY, lw=0.8)
+        top.axhline(0, color=MID_GREY, lw=0.8)
         reach = max(1.5, 1.1 * float(np.abs(path[:, 1:]).max(initial=0.0)), 1.1 * max(map(abs, target_mm)))
         top.set(ylabel="deflection (mm)", ylim=(-reach, reach), xlim=(0, 1.02 * depth_mm), title=title)
         top.legend(ncols=2, loc="lower left", fontsize=8)
@@ -34,9 +34,9 @@ def insertion(
         return _svg(figure)
 
 
-def paths_per_tissue(paths: Mapping[str, Sequence[F64]], rolls: Mapping[str, Sequence[tuple[F64, F64]]]) -> str:
+def plot_paths_per_tissue(paths: Mapping[str, Sequence[F64]], rolls: Mapping[str, Sequence[tuple[F64, F64]]]) -> str:
     """Fig. 9: y and z of every insertion and its control signal, a column a tissue."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(3, len(paths), 6.2)
         for column, tissue in enumerate(paths):
             for path in paths[tissue]:
@@ -53,9 +53,9 @@ def paths_per_tissue(paths: Mapping[str, Sequence[F64]], rolls: Mapping[str, Seq
         return _svg(figure)
 
 
-def fit_score(depth_mm: F64, score: tuple[F64, F64], off: tuple[F64, F64]) -> str:
+def plot_fit_score(depth_mm: F64, score: tuple[F64, F64], off: tuple[F64, F64]) -> str:
     """Fig. 7: (mean, SD) of the fit's score and of the fitted path's distance from the true one, against depth."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 1, 2.8)
         axis = axes[0, 0]
         for (mean, sd), colour, name in (
@@ -70,12 +70,12 @@ def fit_score(depth_mm: F64, score: tuple[F64, F64], off: tuple[F64, F64]) -> st
         return _svg(figure)
 
 
-def regulation(curves: Mapping[str, F64], depth_mm: float) -> str:
+def plot_regulation(curves: Mapping[str, F64], depth_mm: float) -> str:
     """Fig. 2: deflection along the path for several weights. curves: (n, 2) depth, |r|."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 1, 2.8)
         axis = axes[0, 0]
-        for (name, curve), colour in zip(curves.items(), COLOURS, strict=False):
+        for (name, curve), colour in zip(curves.items(), CURVE_COLOURS, strict=False):
             axis.plot(curve[:, 0], curve[:, 1], color=colour, lw=1.6, label=name)
         axis.set(xlabel="inserted length (mm)", ylabel="deflection (mm)", xlim=(0, depth_mm), ylim=(0, None))
         axis.set_title("From weak regulation to regulation")
@@ -83,12 +83,12 @@ def regulation(curves: Mapping[str, F64], depth_mm: float) -> str:
         return _svg(figure)
 
 
-def budget(curves: Mapping[str, tuple[F64, F64, F64]]) -> str:
+def plot_budget(curves: Mapping[str, tuple[F64, F64, F64]]) -> str:
     """Final deflection (mean, and its standard error) against the rotation budget in degrees."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 1, 2.9)
         axis = axes[0, 0]
-        for (name, (deg, mean, error)), colour in zip(curves.items(), COLOURS, strict=False):
+        for (name, (deg, mean, error)), colour in zip(curves.items(), CURVE_COLOURS, strict=False):
             axis.errorbar(deg, mean, yerr=error, color=colour, lw=1.5, capsize=3, marker="o", ms=4, label=name)
         axis.set(xlabel="rotation budget (deg)", ylabel="final deflection (mm)", ylim=(0, None))
         axis.set_title("What rotation buys: mean final deflection and its standard error")
@@ -96,7 +96,7 @@ def budget(curves: Mapping[str, tuple[F64, F64, F64]]) -> str:
         return _svg(figure)
 
 
-def reach(
+def plot_reach(
     corners: F64, free: F64, target_mm: tuple[float, float], plan: F64, clearance: tuple[F64, F64, F64] | None
 ) -> str:
     """Left: what can be reached at the target's depth, and of it what without contact. Right: the plan's path.
@@ -104,13 +104,13 @@ def reach(
     corners: (m, 2) hull; free: (n, 2) ends that touch nothing. plan: (n, 3) depth, y, z. clearance: (depth, y, least
     signed distance over z (depth, y)), for the obstacles' outline.
     """
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 2, 3.3)
         left, right = axes[0]
         if len(free):
             left.plot(free[:, 0], free[:, 1], ".", ms=1.5, color=GREEN, alpha=0.35, label="without contact")
         closed = np.vstack([corners, corners[:1]])
-        left.plot(closed[:, 0], closed[:, 1], color=GREY, lw=1.2, label="reachable")
+        left.plot(closed[:, 0], closed[:, 1], color=MID_GREY, lw=1.2, label="reachable")
         left.plot(*target_mm, "x", ms=9, mew=2, color=RED, label="target")
         left.set(xlabel="y (mm)", ylabel="z (mm)", title="At the target's depth", aspect="equal")
         left.legend(fontsize=8, loc="upper left", bbox_to_anchor=(-0.2, -0.16), ncols=3, markerscale=2)

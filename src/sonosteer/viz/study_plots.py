@@ -9,14 +9,14 @@ import matplotlib as mpl
 import numpy as np
 
 from sonosteer.core.arrays import F64
-from sonosteer.viz.plots import AMBER, BLUE, GREEN, GREY, RED, STYLE, _figure, _svg
+from sonosteer.viz.plots import AMBER, BLUE, GREEN, MID_GREY, PLOT_STYLE, RED, _figure, _svg
 
 PINK, SKY = "#cc79a7", "#56b4e9"
 
 
 def box_plot(e_n: Mapping[str, F64], theirs: Mapping[str, tuple[float, float]]) -> str:
     """Fig. 4: box and whiskers (minimum to maximum) of e_n; theirs: mean and SD of the paper as a grey bar."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 1, 3.6)
         axis = axes[0, 0]
         names = list(e_n)
@@ -33,7 +33,7 @@ def box_plot(e_n: Mapping[str, F64], theirs: Mapping[str, tuple[float, float]]) 
         for i, name in enumerate(names, start=1):
             if name in theirs:
                 mean, sd = theirs[name]
-                axis.plot([i + 0.38] * 2, [mean - sd, mean + sd], color=GREY, lw=3, solid_capstyle="butt")
+                axis.plot([i + 0.38] * 2, [mean - sd, mean + sd], color=MID_GREY, lw=3, solid_capstyle="butt")
                 axis.plot(i + 0.38, mean, "o", ms=3.5, color="#555")
         axis.set_xticks(range(1, len(names) + 1), names, rotation=35, ha="right")
         axis.set(ylabel="e_n (mm)", title="Error along the needle: ours (boxes), the paper's mean and SD (grey)")
@@ -44,10 +44,10 @@ def box_plot(e_n: Mapping[str, F64], theirs: Mapping[str, tuple[float, float]]) 
 
 def density(curves: Mapping[str, tuple[F64, F64]], inside: Mapping[str, float]) -> str:
     """Fig. 5: Parzen densities of e_n between -5 and 5 mm; inside: share of the frames in that range."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 1, 3.0)
         axis = axes[0, 0]
-        for (name, (x, y)), colour in zip(curves.items(), (GREY, AMBER, BLUE, GREEN), strict=False):
+        for (name, (x, y)), colour in zip(curves.items(), (MID_GREY, AMBER, BLUE, GREEN), strict=False):
             axis.plot(x, y, color=colour, lw=1.5, label=f"{name} ({100 * inside[name]:.1f} % shown)")
         axis.set(xlabel="e_n (mm)", ylabel="density (1/mm)", title="Distribution of the error along the needle")
         axis.set_xlim(-5, 5)
@@ -58,7 +58,7 @@ def density(curves: Mapping[str, tuple[F64, F64]], inside: Mapping[str, float]) 
 
 def angle_by_length(length_mm: F64, e_theta: F64, centres: Sequence[float], mean: F64, sd: F64, said: str) -> str:
     """Fig. 6: e_theta against visible length; mean and mean +- SD in bins of 5 mm."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 1, 3.0)
         axis = axes[0, 0]
         axis.plot(length_mm, e_theta, ".", ms=2, color="#b9bec6")
@@ -72,10 +72,10 @@ def angle_by_length(length_mm: F64, e_theta: F64, centres: Sequence[float], mean
 
 def calibration(claimed: Sequence[float], ours: Mapping[str, Sequence[float]]) -> str:
     """How often the truth lies in the ellipse of a claimed probability."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 1, 3.0, width=4.2)
         axis = axes[0, 0]
-        axis.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":")
+        axis.plot([0, 1], [0, 1], color=MID_GREY, lw=1, ls=":")
         for (name, shares), colour in zip(ours.items(), (BLUE, GREEN, AMBER, RED), strict=False):
             axis.plot(claimed, shares, "o-", ms=4, color=colour, label=name)
         axis.set(xlabel="claimed", ylabel="found", title="Truth inside the claimed ellipse")
@@ -88,10 +88,10 @@ def calibration(claimed: Sequence[float], ours: Mapping[str, Sequence[float]]) -
 
 def tracking_curves(curves: Mapping[str, tuple[F64, F64, F64]]) -> str:
     """Success and precision plots. curves: name -> (success at 21 overlaps, distances in mm, share within them)."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 2, 3.4)
         left, right = axes[0, 0], axes[0, 1]
-        styles = {True: _styles((BLUE, "#222222"), 2.4), False: _styles((AMBER, GREEN, RED, PINK, SKY, GREY), 1.3)}
+        styles = {True: _styles((BLUE, "#222222"), 2.4), False: _styles((AMBER, GREEN, RED, PINK, SKY, MID_GREY), 1.3)}
         for name, (success, at_mm, within) in curves.items():
             style = next(styles[name.startswith("vla")])
             left.plot(np.linspace(0, 1, len(success)), success, label=f"{name} ({100 * success.mean():.1f})", **style)

@@ -8,18 +8,18 @@ from typing import Any
 
 import matplotlib as mpl
 
-from sonosteer.viz.plots import AMBER, BLUE, GREEN, GREY, STYLE, _figure, _svg
+from sonosteer.viz.plots import AMBER, BLUE, GREEN, MID_GREY, PLOT_STYLE, _figure, _svg
 
 Curves = Mapping[str, tuple[str, str]]
-LEAST = 1e-6  # of a loss on a logarithmic axis
-TRACKING = {"score": BLUE, "giou": AMBER, "l1": GREEN, "visible": GREY}
-TIP: Curves = {
+MIN_LOSS = 1e-6  # of a loss on a logarithmic axis
+TRACKING_PARTS = {"score": BLUE, "giou": AMBER, "l1": GREEN, "visible": MID_GREY}
+TIP_CURVES: Curves = {
     "mean_mm": (BLUE, "mean"),
     "median_mm": (GREEN, "median"),
     "seen_mean_mm": (AMBER, "mean where the tip is seen"),
 }
-POLICY = {"insertion": BLUE, "probe": GREEN, "turn": AMBER, "stop": GREY, "text": BLUE}
-ACTIONS: Curves = {
+POLICY_PARTS = {"insertion": BLUE, "probe": GREEN, "turn": AMBER, "stop": MID_GREY, "text": BLUE}
+ACTION_CURVES: Curves = {
     "insertion_mm_s": (BLUE, "insertion speed (mm/s)"),
     "probe_mm_s": (GREEN, "probe speed (mm/s)"),
     "turn_deg": (AMBER, "turn (deg)"),
@@ -28,25 +28,25 @@ ACTIONS: Curves = {
 
 def plot_training(log: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Of a tracking network. log: a mapping a look, with samples."""
-    _plot(log, path, TRACKING, TIP, "tip error (mm)", "Validation crops")
+    _plot(log, path, TRACKING_PARTS, TIP_CURVES, "tip error (mm)", "Validation crops")
 
 
 def plot_policy(log: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Of a policy. log: a mapping a look, with samples."""
-    _plot(log, path, POLICY, ACTIONS, "mean error", "Validation moments")
+    _plot(log, path, POLICY_PARTS, ACTION_CURVES, "mean error", "Validation moments")
 
 
 def _plot(
     log: Sequence[Mapping[str, Any]], path: Path, parts: Mapping[str, str], errors: Curves, said: str, title: str
 ) -> None:
     """Left: parts of the loss; right: errors on what was held back."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 2, 3.0)
         left, right = axes[0, 0], axes[0, 1]
         x = [line["samples"] / 1000 for line in log]
         for part, colour in parts.items():
             if log and part in log[0]:
-                left.plot(x, [max(line[part], LEAST) for line in log], color=colour, lw=1.4, label=part)
+                left.plot(x, [max(line[part], MIN_LOSS) for line in log], color=colour, lw=1.4, label=part)
         left.set(xlabel="thousand samples", ylabel="loss", title="Parts of the loss, mean of 100 steps")
         left.set_yscale("log")
         for key, (colour, name) in errors.items():

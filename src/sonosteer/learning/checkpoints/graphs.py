@@ -25,14 +25,19 @@ OUTPUTS = ("score", "visible", "sd", "centre", "size", "features")
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One graph to write: a module that holds the network as `net`, an example of what goes in, names of both ends."""
+class GraphJob:
+    """One graph to write."""
 
     name: str
+    """File name of the graph."""
     module: nn.Module
+    """Module to export. It holds the network as `net`."""
     example: tuple[Any, ...]
+    """Example of what goes in, a value an input."""
     inputs: tuple[str, ...]
+    """Names of the inputs."""
     outputs: tuple[str, ...]
+    """Names of the outputs."""
 
 
 class _Template(nn.Module):
@@ -66,13 +71,13 @@ def export_onnx(net: TipNet, folder: Path) -> None:
         _, told = net.respond_and_tell(search[None].float() / 255, kept)
     outputs = OUTPUTS if told is not None else OUTPUTS[:-1]
     jobs = [
-        Job(TEMPLATE, _Template(net), (template,), ("template",), ("kept",)),
-        Job(SEARCH, _Search(net), (search, kept), ("search", "kept"), outputs),
+        GraphJob(TEMPLATE, _Template(net), (template,), ("template",), ("kept",)),
+        GraphJob(SEARCH, _Search(net), (search, kept), ("search", "kept"), outputs),
     ]
     write_graphs(net, folder, jobs)
 
 
-def write_graphs(net: nn.Module, folder: Path, jobs: Sequence[Job]) -> None:
+def write_graphs(net: nn.Module, folder: Path, jobs: Sequence[GraphJob]) -> None:
     """Write the graphs of a network, and graphs.json. MissingExtraError without onnx and onnxscript."""
     try:
         import onnx

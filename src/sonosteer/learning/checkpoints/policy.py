@@ -13,10 +13,10 @@ from torch import nn
 
 from sonosteer.core.config import from_dict, to_dict
 from sonosteer.core.errors import InputError
-from sonosteer.inference.action_encoding import NUMBERS
+from sonosteer.inference.action_encoding import INPUT_RANGES
 from sonosteer.inference.policy_network import ARCHITECTURE
 from sonosteer.inference.prompt import TOKENIZER
-from sonosteer.learning.checkpoints.graphs import Job, write_graphs
+from sonosteer.learning.checkpoints.graphs import GraphJob, write_graphs
 from sonosteer.learning.checkpoints.tokenizer import Language, checkpoint_language, own_language, write_words
 from sonosteer.learning.checkpoints.tracking import CONFIG, WEIGHTS, read_weights
 from sonosteer.learning.nets.policy import PolicyNet
@@ -97,8 +97,11 @@ def _from_qwen(config: PolicyConfig) -> tuple[PolicyNet, Language]:
     tied = bool(whole.config.tie_word_embeddings)
     time, row, column = rope["mrope_section"]
     shape = LanguageModel(
-        *(text.hidden_size, text.num_hidden_layers, text.num_attention_heads, text.num_key_value_heads),
-        text.intermediate_size,
+        width=text.hidden_size,
+        layers=text.num_hidden_layers,
+        heads=text.num_attention_heads,
+        kv_heads=text.num_key_value_heads,
+        mlp=text.intermediate_size,
         vocabulary=whole.model.language_model.embed_tokens.num_embeddings,
         sections=(time, row, column),
         theta=float(rope["rope_theta"]),
@@ -143,9 +146,9 @@ def export_policy(net: PolicyNet, folder: Path) -> None:
     ids = torch.zeros(1, net.config.text_tokens, dtype=torch.long)
     with torch.no_grad():
         prefix = net.prefix(ids)
-    example = (prefix, torch.zeros(net.config.features.shape), torch.full((len(NUMBERS),), 0.5))
+    example = (prefix, torch.zeros(net.config.features.shape), torch.full((len(INPUT_RANGES),), 0.5))
     jobs = [
-        Job("prefix.onnx", _Prefix(net), (ids,), ("ids",), ("prefix",)),
-        Job("action.onnx", _Action(net), example, ("prefix", "features", "numbers"), ("places", "stop")),
+        GraphJob("prefix.onnx", _Prefix(net), (ids,), ("ids",), ("prefix",)),
+        GraphJob("action.onnx", _Action(net), example, ("prefix", "features", "numbers"), ("places", "stop")),
     ]
     write_graphs(net, folder, jobs)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sonosteer.learning.checkpoints.tracking import CARD
-from sonosteer.learning.checkpoints.tracking_card import NOTICE
+from sonosteer.learning.checkpoints.tracking import MODEL_CARD
+from sonosteer.learning.checkpoints.tracking_card import MODEL_NOTICE
 from sonosteer.learning.nets.policy_presets import PolicyConfig
 
 
@@ -24,7 +24,7 @@ def write_policy_card(folder: Path, config: PolicyConfig, about: Mapping[str, An
         f"(weights {about['tracker']['fingerprint']})",
         "trained": f"{how}: {about['trained_parameters'] / 1e6:.2f} M parameters, {about['samples']} samples "
         f"({about['steps']} steps), seed {about['seed']}",
-        "data": f"{sets}: {data['episodes']} episodes, {data['samples']} moments of the training split",
+        "data": f"{sets}: {data['episodes']} episodes, {data['moments']} moments of the training split",
         "time": f"{about['seconds'] / 60:.1f} min on {about['machine']}, {about['device']}, {about['threads']} threads",
         "validation moments": f"mean error: insertion {held['insertion_mm_s']:.2f} mm/s, probe "
         f"{held['probe_mm_s']:.2f} mm/s, turn {held['turn_deg']:.2f} deg; {100 * held['stops_found']:.0f} % of the "
@@ -38,8 +38,9 @@ def write_policy_card(folder: Path, config: PolicyConfig, about: Mapping[str, An
         )
     table = "\n".join(f"| {k} | {v} |" for k, v in rows.items())
     quick = "\n**Trained for a few steps only, to see that it works: of no use.**\n" if about["quick"] else ""
-    (folder / CARD).write_text(
-        f"# Insertion policy, preset {config.preset}\n\n{NOTICE} A policy proposes; the gate decides what moves.\n"
+    (folder / MODEL_CARD).write_text(
+        f"# Insertion policy, preset {config.preset}\n\n{MODEL_NOTICE} "
+        "A policy proposes; the gate decides what moves.\n"
         f"{quick}\n| what | |\n| --- | --- |\n{table}\n\n"
         "Learning curves: `curves.svg`. It learnt from simulated demonstrations by models of operators. Errors on "
         "moments of demonstrations say little of what happens once its own actions lead elsewhere: see the insertion "

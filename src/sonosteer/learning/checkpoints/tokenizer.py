@@ -14,8 +14,8 @@ from typing import Any
 
 from sonosteer.core.errors import InputError
 from sonosteer.inference.action_encoding import BINS
-from sonosteer.inference.prompt import INSTRUCTION, TECHNIQUES, TOKENIZER, read_words
-from sonosteer.learning.nets.action_tokens import CHARACTERS, ROWS, SLOTS
+from sonosteer.inference.prompt import INSTRUCTION, TECHNIQUES, TOKENIZER, read_vocabulary
+from sonosteer.learning.nets.action_tokens import CHARACTERS, SLOTS, TOKEN_ROWS
 from sonosteer.learning.nets.policy_presets import PolicyConfig
 
 UNKNOWN, VISION = "<|unknown|>", ("<|vision_start|>", "<|vision_end|>")
@@ -31,17 +31,20 @@ SAMPLE = INSTRUCTION.format(target="(0000, 0000)", technique=TECHNIQUES[0])
 
 @dataclass(frozen=True)
 class Language:
-    """Instruction -> ids; what else the network must know of a vocabulary (`PolicyConfig` says what each is).
-
-    keep: writes the tokenizer into a folder.
-    """
+    """The words of a policy: turns an instruction into token ids, and knows the special tokens."""
 
     encode: Callable[[str], list[int]]
+    """Turns an instruction into token ids."""
     vision: tuple[int, int]
+    """Token ids before and after a picture."""
     turn: tuple[int, ...]
+    """Token ids between the numbers and the answer."""
     answer: tuple[int, ...]
+    """Token ids of the characters that a text answer is made of."""
     first_row: int
+    """Row of the vocabulary where the action tokens begin, an index."""
     keep: Callable[[Path], None]
+    """Writes the tokenizer into a folder."""
 
     def fit(self, config: PolicyConfig) -> PolicyConfig:
         """The configuration with this language in it; an own vocabulary has as many rows as words."""
@@ -69,13 +72,13 @@ def write_words(path: Path) -> None:
 
 def own_language(folder: Path) -> Language:
     """The own vocabulary from a policy's folder."""
-    words = read_words(folder / TOKENIZER)
+    words = read_vocabulary(folder / TOKENIZER)
     said = words.vocabulary
     try:
         first = said[ACTION_WORDS[0]]
         vision = (said[VISION[0]], said[VISION[1]])
         answer = tuple(said[c] for c in CHARACTERS)
-        if [said[w] for w in ACTION_WORDS] != list(range(first, first + ROWS)):
+        if [said[w] for w in ACTION_WORDS] != list(range(first, first + TOKEN_ROWS)):
             raise KeyError("action tokens in another order")
     except KeyError as e:
         raise InputError(f"{folder / TOKENIZER} lacks {e}; copy or train the policy again") from None
@@ -99,8 +102,10 @@ def checkpoint_language(folder: str, vocabulary: int) -> Language:
     except (OSError, ValueError, KeyError) as e:
         raise InputError(f"the tokenizer of {folder} cannot be loaded: {str(e).splitlines()[0]}") from None
     first = max(tokenizer.get_vocab().values()) + 1
-    if vocabulary - first < ROWS:
-        raise InputError(f"{folder}: {vocabulary - first} rows of the embedding are free, but actions need {ROWS}")
+    if vocabulary - first < TOKEN_ROWS:
+        raise InputError(
+            f"{folder}: {vocabulary - first} rows of the embedding are free, but actions need {TOKEN_ROWS}"
+        )
 
     def ids(text: str) -> list[int]:
         out: list[int] = tokenizer.encode(text, add_special_tokens=False)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sonosteer.core.arrays import F32
-from sonosteer.inference.policy_network import Reply
+from sonosteer.inference.policy_network import PolicyReply
 from sonosteer.learning.checkpoints.policy import load_policy
 from sonosteer.learning.checkpoints.tokenizer import Language
 from sonosteer.learning.nets.policy import PolicyNet
@@ -31,16 +31,16 @@ class TorchPolicyNetwork:
         return kept
 
     @torch.inference_mode()
-    def act(self, prefix: F32, features: F32, numbers: F32) -> Reply:
+    def act(self, prefix: F32, features: F32, numbers: F32) -> PolicyReply:
         """One action."""
         kept = torch.from_numpy(np.array(prefix)).to(self._device, self._kind)
         seen, said = (torch.from_numpy(np.array(v)).to(self._device)[None] for v in (features, numbers))
         answer = self.net.act(kept, seen, said)
         angle, insertion, probe = answer.places[0].tolist()
-        return Reply((angle, insertion, probe), float(answer.stop[0]))
+        return PolicyReply((angle, insertion, probe), float(answer.stop[0]))
 
 
-def load(folder: Path, threads: int = 1) -> TorchPolicyNetwork:
+def load_torch_policy(folder: Path, threads: int = 1) -> TorchPolicyNetwork:
     """The policy in a folder, on the GPU where there is one."""
     net, language, _ = load_policy(folder)
     if torch.cuda.is_available():

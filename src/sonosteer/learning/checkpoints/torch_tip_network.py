@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sonosteer.core.arrays import F32, U8
-from sonosteer.inference.tip_network import Answer
+from sonosteer.inference.tip_network import TipReply
 from sonosteer.learning.checkpoints.tracking import from_pretrained
 from sonosteer.learning.nets.face import TipNet
 
@@ -28,17 +28,17 @@ class TorchNetwork:
         return kept
 
     @torch.inference_mode()
-    def respond(self, search: U8, kept: F32) -> Answer:
+    def respond(self, search: U8, kept: F32) -> TipReply:
         """(2, S, S) uint8 -> candidates."""
         raw, told = self.net.respond_and_tell(self._grey(search), torch.from_numpy(np.array(kept)).to(self._device))
         score, centre, size, visible, sd = (v[0].float().cpu().numpy() for v in self.net.candidates(raw))
-        return Answer(score, visible, sd, centre, size, None if told is None else told[0].cpu().numpy())
+        return TipReply(score, visible, sd, centre, size, None if told is None else told[0].cpu().numpy())
 
     def _grey(self, crops: U8) -> torch.Tensor:
         return torch.from_numpy(np.array(crops)).to(self._device)[None].float() / 255
 
 
-def load(folder: Path, threads: int = 1) -> TorchNetwork:
+def load_torch_tip_network(folder: Path, threads: int = 1) -> TorchNetwork:
     """The network in a folder, on the GPU where there is one."""
     net = from_pretrained(folder)
     if torch.cuda.is_available():

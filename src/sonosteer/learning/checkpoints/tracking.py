@@ -16,7 +16,7 @@ from sonosteer.learning.nets.face import TipNet
 from sonosteer.learning.nets.presets import Tower, TrackingConfig
 from sonosteer.learning.nets.vla import VlaTracker
 
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+CONFIG, WEIGHTS, MODEL_CARD = "config.json", "model.safetensors", "README.md"
 
 
 def save_pretrained(net: VlaTracker, folder: Path, about: dict[str, Any], *, half: bool = False) -> None:
@@ -98,15 +98,15 @@ def tower_of(checkpoint: str) -> Tower:
         raise InputError(f"{checkpoint} is a {library.model_type}, but a qwen2_5_vl is needed")
     v = library.vision_config
     return Tower(
-        v.hidden_size,
-        v.depth,
-        v.num_heads,
-        v.intermediate_size,
-        v.patch_size,
-        v.spatial_merge_size,
-        v.window_size,
-        tuple(v.fullatt_block_indexes),
-        v.out_hidden_size,
+        width=v.hidden_size,
+        depth=v.depth,
+        heads=v.num_heads,
+        mlp=v.intermediate_size,
+        patch=v.patch_size,
+        merge=v.spatial_merge_size,
+        window_px=v.window_size,
+        full_blocks=tuple(v.fullatt_block_indexes),
+        out=v.out_hidden_size,
         stem="linear",
     )
 

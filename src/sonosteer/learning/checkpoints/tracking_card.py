@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sonosteer.learning.checkpoints.tracking import CARD
+from sonosteer.learning.checkpoints.tracking import MODEL_CARD
 from sonosteer.learning.nets.presets import TrackingConfig
 
-NOTICE = "Research software, not a medical device: not for clinical decisions."
+MODEL_NOTICE = "Research software, not a medical device: not for clinical decisions."
 
 
 def command_of(about: Mapping[str, Any], preset: str) -> str:
@@ -58,8 +58,8 @@ def write_card(folder: Path, config: TrackingConfig, about: Mapping[str, Any], p
         rows["encoder"] = frozen + "; before that ".join(_encoders(about))
     table = "\n".join(f"| {k} | {v} |" for k, v in rows.items())
     quick = "\n**Trained for a few steps only, to see that it works: of no use.**\n" if about["quick"] else ""
-    (folder / CARD).write_text(
-        f"# Needle tip network, preset {config.preset}, stage {about['stage']}\n\n{NOTICE}\n{quick}\n"
+    (folder / MODEL_CARD).write_text(
+        f"# Needle tip network, preset {config.preset}, stage {about['stage']}\n\n{MODEL_NOTICE}\n{quick}\n"
         f"| what | |\n| --- | --- |\n{table}\n\n"
         "Learning curves: `curves.svg`. Trained on simulated ultrasound only; on your scanner its errors may be other "
         "than these. Validation crops were used to look at the training; no test video was.\n"

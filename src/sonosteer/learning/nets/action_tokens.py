@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sonosteer.inference.action_encoding import ACTIONS, BINS
+from sonosteer.inference.action_encoding import ACTION_RANGES, BINS
 
 Decode = Literal["parallel", "ar", "text"]
-STOP, SLOT, END = BINS, BINS + 1, BINS + 5
-SLOTS, ROWS = 4, BINS + 6
+STOP_ROW, SLOT_ROW, END_ROW = BINS, BINS + 1, BINS + 5
+SLOTS, TOKEN_ROWS = 4, BINS + 6
 SIGMA = 2.0  # bins
 #: text answers: these characters, then STOP and END as classes of their own; at most LONGEST of them
 CHARACTERS = "0123456789.- "
@@ -55,7 +55,7 @@ def read_out(logits: Tensor) -> Tensor:
 
 def stop_logit(logits: Tensor) -> Tensor:
     """Logits of bins and [STOP] (..., 257) -> log-odds of [STOP] against all bins together."""
-    return logits[..., STOP] - torch.logsumexp(logits[..., :BINS], -1)
+    return logits[..., STOP_ROW] - torch.logsumexp(logits[..., :BINS], -1)
 
 
 def bin_of(place: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def losses(numbers: Tensor, stop: Tensor, places: Tensor, stopped: Tensor, stop_
     """
     label = soft_labels(places)
     divergence = F.kl_div(numbers.log_softmax(-1), label, reduction="none").sum(-1).mean(0)
-    parts = {r.name.split("_")[0]: d for r, d in zip(ACTIONS, divergence, strict=True)}
+    parts = {r.name.split("_")[0]: d for r, d in zip(ACTION_RANGES, divergence, strict=True)}
     weight = stop.new_tensor(stop_weight)
     return parts | {"stop": F.binary_cross_entropy_with_logits(stop, stopped, pos_weight=weight)}
 
@@ -79,7 +79,9 @@ def as_text(places: tuple[float, ...], *, stop: bool) -> list[int]:
     """An answer as classes: "35.0 12.4 0.0" and its end, or STOP and the end."""
     if stop:
         return [STOP_CLASS, END_CLASS]
-    said = " ".join(f"{r.value(p) + 0.0:.1f}" for r, p in zip(ACTIONS, places, strict=True)).replace("-0.0", "0.0")
+    said = " ".join(f"{r.value(p) + 0.0:.1f}" for r, p in zip(ACTION_RANGES, places, strict=True)).replace(
+        "-0.0", "0.0"
+    )
     return [*(CHARACTERS.index(c) for c in said), END_CLASS]
 
 
@@ -89,5 +91,5 @@ def from_text(classes: list[int]) -> tuple[float, ...]:
     number = r"(-?\d{1,3}\.\d)"
     found = re.fullmatch(rf"{number} {number} {number}", text)
     if found is None:
-        return (math.nan,) * len(ACTIONS)
-    return tuple(r.place(float(v)) for r, v in zip(ACTIONS, found.groups(), strict=True))
+        return (math.nan,) * len(ACTION_RANGES)
+    return tuple(r.place(float(v)) for r, v in zip(ACTION_RANGES, found.groups(), strict=True))

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from sonosteer.core.errors import InputError
 from sonosteer.learning.nets import face
-from sonosteer.learning.nets.face import Candidates, Raw, Target
+from sonosteer.learning.nets.face import Candidates, Raw, TipTarget
 
 Net = TypeVar("Net")
 Widths = tuple[int, int, int, int, int]
@@ -24,11 +24,13 @@ Widths = tuple[int, int, int, int, int]
 WIDTHS: Widths = (24, 48, 96, 128, 192)
 #: ours: of the template's side; the tip's box of 10 mm in the edge preset's template of 64 px of 0.25 mm
 BOX_SHARE = 0.625
+#: chosen: distances to the edges begin at half a box of typical size, in crop units
+HALF_BOX = 0.1
 #: ours: a standard deviation to begin with, in crop units
 FIRST_SD = 0.1
 
 
-def build(kind: Callable[..., Net], search_px: int, template_px: int, settings: Mapping[str, Any]) -> Net:
+def build_net(kind: Callable[..., Net], search_px: int, template_px: int, settings: Mapping[str, Any]) -> Net:
     """A network of a class. InputError for a size that is no multiple of 32 px, or a setting that it does not have."""
     for name, value in (("search_px", search_px), ("template_px", template_px)):
         if value <= 0 or value % 32:
@@ -41,8 +43,8 @@ def build(kind: Callable[..., Net], search_px: int, template_px: int, settings: 
 
 
 def two_frames(template: Tensor) -> Tensor:
-    """(B, 1, T, T) -> (B, 2, T, T), normalised: a template stands still."""
-    return face.normalised(template).expand(-1, 2, -1, -1)
+    """(B, 1, T, T) -> (B, 2, T, T), normalised_grey: a template stands still."""
+    return face.normalised_grey(template).expand(-1, 2, -1, -1)
 
 
 def centre_mask(side: int, share: float, like: Tensor) -> Tensor:
@@ -251,7 +253,7 @@ def cells(per_cell: Tensor) -> Tensor:
     return face.cell_centres(side, side, per_cell)
 
 
-def nearest_cell(at: Tensor, target: Target) -> Tensor:
+def nearest_cell(at: Tensor, target: TipTarget) -> Tensor:
     """(B,) number of the cell nearest the target's centre."""
     return ((at - target.centre[:, None]) ** 2).sum(-1).argmin(1)
 
@@ -262,23 +264,23 @@ def cell_candidates(raw: Raw) -> Candidates:
     return Candidates(raw["score"].sigmoid(), centre, size, raw["visible"].sigmoid(), raw["log_sd"].exp())
 
 
-def inside_box(at: Tensor, target: Target) -> Tensor:
+def inside_box(at: Tensor, target: TipTarget) -> Tensor:
     """(B, K): cells within the box, and the one nearest its centre; none without a tip."""
     off = (at - target.centre[:, None]).abs() / (target.size[:, None] / 2)
     return _with_nearest(at, target, (off < 1).all(-1))
 
 
-def inside_ellipse(at: Tensor, target: Target, share: float) -> Tensor:
+def inside_ellipse(at: Tensor, target: TipTarget, share: float) -> Tensor:
     """(B, K): cells within the ellipse whose axes are the box's sides times `share`; the rest as above."""
     off = (at - target.centre[:, None]) / (target.size[:, None] * share / 2)
     return _with_nearest(at, target, (off**2).sum(-1) < 1)
 
 
-def _with_nearest(at: Tensor, target: Target, inside: Tensor) -> Tensor:
+def _with_nearest(at: Tensor, target: TipTarget, inside: Tensor) -> Tensor:
     return (inside | F.one_hot(nearest_cell(at, target), len(at)).bool()) & (target.present[:, None] > 0)
 
 
-def centerness(at: Tensor, target: Target) -> Tensor:
+def centerness(at: Tensor, target: TipTarget) -> Tensor:
     """(B, K) of the target's own box: 1 in its middle, 0 at its edges (FCOS)."""
     to_edge = face.as_corners(target.centre, target.size)[:, None] - torch.cat([at, at], -1)
     before, behind = (-to_edge[..., :2]).clamp(min=0), to_edge[..., 2:].clamp(min=0)
@@ -304,13 +306,13 @@ def two_class(logits: Tensor, positive: Tensor, negative: Tensor, weight: Tensor
     return (mean_of(-log_p[..., 1], positive, weight) + mean_of(-log_p[..., 0], negative)) / 2
 
 
-def overlaps(centre: Tensor, size: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+def overlaps(centre: Tensor, size: Tensor, target: TipTarget) -> tuple[Tensor, Tensor]:
     """(generalised IoU, IoU) of every cell's box (B, K) with the target's."""
     truth = face.as_corners(target.centre, target.size)[:, None]
     return face.giou(face.as_corners(centre, size), truth)
 
 
-def beside_the_class(raw: Raw, cands: Candidates, target: Target) -> tuple[Tensor, Tensor, Tensor]:
+def beside_the_class(raw: Raw, cands: Candidates, target: TipTarget) -> tuple[Tensor, Tensor, Tensor]:
     """What an anchor-free head learns beside its class: (cells within the box, centerness loss, IoU loss)."""
     at = cells(raw["ltrb"])
     positive = inside_box(at, target)

@@ -24,6 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sonosteer.learning.nets.blocks import conv
+
 Fusion = Literal["channel", "position"]
 Taps = Literal["both", "shallow", "deep"]
 
@@ -108,11 +110,6 @@ def position_code(rows: int, columns: int, c: int, like: Tensor) -> Tensor:
     )
     y, x = y.reshape(-1, 1) * rates, x.reshape(-1, 1) * rates
     return torch.cat([y.sin(), y.cos(), x.sin(), x.cos()], 1)[None]
-
-
-def conv(c_in: int, c_out: int) -> nn.Module:
-    """3 x 3, normalised in groups of channels (small batches), ReLU."""
-    return nn.Sequential(nn.Conv2d(c_in, c_out, 3, padding=1, bias=False), nn.GroupNorm(8, c_out), nn.ReLU())
 
 
 class CrossDepthFusionHead(nn.Module):

@@ -23,36 +23,43 @@ GREY_MEAN, GREY_SD = 0.25, 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """What a network should have said of a batch. centre, size: (B, 2) in crop units; size of the box.
-
-    visible: (B,) 0 or 1. present: (B,) 1 where the crop holds a tip at all. weight: (B,) of the place's loss.
-    """
+class TipTarget:
+    """What a network should have said of a batch. Lengths are in crop units."""
 
     centre: Tensor
+    """Tip in the search crop, (B, 2), in crop units."""
     size: Tensor
+    """Sides of the tip's box, (B, 2), in crop units."""
     visible: Tensor
+    """1 where the tip can be seen, else 0, (B,)."""
     present: Tensor
+    """1 where the crop holds a tip, else 0, (B,)."""
     weight: Tensor
+    """Weight of the place's loss, (B,), 0 to 1."""
 
 
 class Candidates(NamedTuple):
-    """K candidates for each of B crops: score (B, K) in 0..1, centre and size (B, K, 2), visible (B, K) in 0..1,
-    sd (B, K), all lengths in crop units.
-    """
+    """K candidates for the tip in each of B search crops. Lengths are in crop units."""
 
     score: Tensor
+    """How likely each is the tip, (B, K), 0 to 1."""
     centre: Tensor
+    """Places, (B, K, 2), in crop units."""
     size: Tensor
+    """Sides of the boxes, (B, K, 2), in crop units."""
     visible: Tensor
+    """How likely the tip can be seen there, (B, K), 0 to 1."""
     sd: Tensor
+    """Standard deviation of the place, (B, K), in crop units."""
 
 
 class TipNet(nn.Module, ABC):
     """A network that finds the tip in a search crop, given a template."""
 
     search_px: int
+    """Side of the search crops, px."""
     template_px: int
+    """Side of the template crops, px."""
 
     @abstractmethod
     def embed(self, template: Tensor) -> Tensor:
@@ -67,7 +74,7 @@ class TipNet(nn.Module, ABC):
         return self.respond(search, kept), None
 
     @abstractmethod
-    def loss(self, raw: Raw, target: Target) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, raw: Raw, target: TipTarget) -> tuple[Tensor, dict[str, Tensor]]:
         """(loss, its parts by name) of a batch."""
 
     @abstractmethod
@@ -93,7 +100,7 @@ class TipNet(nn.Module, ABC):
         ]
 
 
-def normalised(grey: Tensor) -> Tensor:
+def normalised_grey(grey: Tensor) -> Tensor:
     """Grey levels 0..1 -> mean 0, deviation 1 or so."""
     return (grey - GREY_MEAN) / GREY_SD
 
@@ -135,7 +142,7 @@ def giou(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return iou - (hull - union) / hull.clamp(min=1e-9), iou
 
 
-def seen_and_sure(raw: Raw, cands: Candidates, target: Target, cell: Tensor) -> dict[str, Tensor]:
+def seen_and_sure(raw: Raw, cands: Candidates, target: TipTarget, cell: Tensor) -> dict[str, Tensor]:
     """The two parts of the loss that all networks share: visibility at `cell`, and the deviation at the best candidate.
 
     The deviation is learnt where the network would look, by a Laplace likelihood of its error there, so that a wrong

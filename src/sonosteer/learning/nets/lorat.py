@@ -28,8 +28,8 @@ from torch.nn import functional as F
 from sonosteer.core.errors import InputError
 from sonosteer.learning.checkpoints.tracking import WEIGHTS, load_into, read_config, read_weights
 from sonosteer.learning.nets import blocks, face
-from sonosteer.learning.nets.face import Candidates, Raw, Target, TipNet
-from sonosteer.learning.nets.presets import TrackingConfig, preset
+from sonosteer.learning.nets.face import Candidates, Raw, TipNet, TipTarget
+from sonosteer.learning.nets.presets import TrackingConfig, tracking_preset
 from sonosteer.learning.nets.qwen_vision import Geometry, RegisterVisionEncoder
 from sonosteer.learning.nets.vla import VlaTracker
 
@@ -85,7 +85,7 @@ class Lorat(TipNet):
 
     def respond(self, search: Tensor, kept: Tensor) -> Raw:
         """Maps score, visible and log_sd (B, K), ltrb (B, K, 4)."""
-        x = self.encoder.embed(face.normalised(search))
+        x = self.encoder.embed(face.normalised_grey(search))
         side, side_z = int(x.shape[-1]), round(kept.shape[1] ** 0.5)
         g, g_z = (self.encoder.geometry(s, s, x.device) for s in (side, side_z))
         x = torch.cat([kept.to(x.dtype)[:, g_z.order], (blocks.per_cell(x) + self.kind[2])[:, g.order]], 1)
@@ -105,7 +105,7 @@ class Lorat(TipNet):
         """Every cell is one."""
         return blocks.cell_candidates(raw)
 
-    def loss(self, raw: Raw, target: Target) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, raw: Raw, target: TipTarget) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy with the box's IoU, GIoU loss within the box, visibility, deviation."""
         at, cands = blocks.cells(raw["ltrb"]), self.candidates(raw)
         inside = blocks.inside_box(at, target)
@@ -124,7 +124,7 @@ def stage0_encoder(
     search_px: int, template_px: int, folder: Path | str | None, preset_name: str
 ) -> RegisterVisionEncoder:
     """The encoder of a saved network, or one of a preset with random weights. InputError if it cannot serve here."""
-    config: TrackingConfig = preset(preset_name) if folder is None else read_config(Path(folder))[0]
+    config: TrackingConfig = tracking_preset(preset_name) if folder is None else read_config(Path(folder))[0]
     tower = config.tower
     if tower.stem != "conv" or not config.pair or len(tower.full_blocks) != tower.depth:
         raise InputError(
@@ -146,6 +146,6 @@ def add_lora(layers: nn.Module, rank: int) -> None:
                 setattr(module, name, LoraLinear(child, rank))
 
 
-def make(search_px: int = 160, template_px: int = 64, **settings: Any) -> Lorat:
+def make_lorat(search_px: int = 160, template_px: int = 64, **settings: Any) -> Lorat:
     """settings: as `Lorat` takes them; encoder: a folder to start from."""
-    return blocks.build(Lorat, search_px, template_px, settings)
+    return blocks.build_net(Lorat, search_px, template_px, settings)

@@ -30,7 +30,7 @@ from torch.nn import functional as F
 from sonosteer.learning.nets import blocks, face
 from sonosteer.learning.nets.blocks import VitBlock
 from sonosteer.learning.nets.cdf_head import position_code
-from sonosteer.learning.nets.face import Candidates, Raw, Target, TipNet
+from sonosteer.learning.nets.face import Candidates, Raw, TipNet, TipTarget
 from sonosteer.learning.nets.qwen_vision import ConvStem
 
 L1_WEIGHT, GIOU_WEIGHT = 5.0, 2.0
@@ -114,7 +114,7 @@ class MixFormer(TipNet):
 
     def respond(self, search: Tensor, kept: Tensor) -> Raw:
         """box (B, 1, 4): corners; score, visible, log_sd (B, 1)."""
-        x = self._search(self._tokens(face.normalised(search)), kept)
+        x = self._search(self._tokens(face.normalised_grey(search)), kept)
         at = blocks.cells(x)
         side = round(x.shape[1] ** 0.5)
         box = self.corners(x.transpose(1, 2).reshape(len(x), -1, side, side))
@@ -138,7 +138,7 @@ class MixFormer(TipNet):
         centre = (first + last) / 2
         return Candidates(raw["score"].sigmoid(), centre, size, raw["visible"].sigmoid(), raw["log_sd"].exp())
 
-    def loss(self, raw: Raw, target: Target) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, raw: Raw, target: TipTarget) -> tuple[Tensor, dict[str, Tensor]]:
         """5 L1 of the corners, 2 GIoU, cross-entropy of the score, visibility, deviation."""
         cands = self.candidates(raw)
         here, one = target.present[:, None] > 0, torch.zeros_like(target.present).long()
@@ -165,6 +165,6 @@ def _split(x: Tensor, heads: int) -> Tensor:
     return x.view(b, n, heads, c // heads).transpose(1, 2)
 
 
-def make(search_px: int = 160, template_px: int = 64, **settings: Any) -> MixFormer:
+def make_mixformer(search_px: int = 160, template_px: int = 64, **settings: Any) -> MixFormer:
     """With random weights. settings: as `MixFormer` takes them."""
-    return blocks.build(MixFormer, search_px, template_px, settings)
+    return blocks.build_net(MixFormer, search_px, template_px, settings)

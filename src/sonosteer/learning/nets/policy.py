@@ -25,18 +25,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sonosteer.inference.action_encoding import ACTIONS, BINS, NUMBERS
+from sonosteer.inference.action_encoding import ACTION_RANGES, BINS, INPUT_RANGES
 from sonosteer.learning.nets import action_tokens as tokens
 from sonosteer.learning.nets.policy_presets import PolicyConfig
-from sonosteer.learning.nets.qwen_text import decode, image_places, rotation, text_places
+from sonosteer.learning.nets.qwen_text import decode_tokens, image_places, rotation, text_places
 from sonosteer.learning.nets.qwen_vision import in_groups
 
 
-class Answer(NamedTuple):
-    """places (B, 3) in 0..1 of the ranges of ACTIONS, NaN where a text was none; stop (B,), a probability."""
+class PolicyAnswer(NamedTuple):
+    """What a policy says in a batch of moments."""
 
     places: Tensor
+    """Angle, insertion and probe speed, (B, 3), each 0 to 1 of its range in ACTIONS. NaN: the text was no answer."""
     stop: Tensor
+    """How surely it is to stop, (B,), 0 to 1."""
 
 
 class PolicyNet(nn.Module):
@@ -52,9 +54,9 @@ class PolicyNet(nn.Module):
         self.head = (
             (nn.Linear(shape.width, shape.vocabulary, bias=False) if head is None else head) if not shape.tied else None
         )
-        self.actions = nn.Embedding(tokens.ROWS, shape.width)
-        self.action_head = None if shape.tied else nn.Linear(shape.width, tokens.ROWS, bias=False)
-        self.names = nn.Embedding(len(NUMBERS), shape.width)
+        self.actions = nn.Embedding(tokens.TOKEN_ROWS, shape.width)
+        self.action_head = None if shape.tied else nn.Linear(shape.width, tokens.TOKEN_ROWS, bias=False)
+        self.names = nn.Embedding(len(INPUT_RANGES), shape.width)
         self.number = nn.Linear(1 + 2 * config.waves, shape.width)
         nn.init.normal_(self.names.weight, 0.0, 0.02)
         nn.init.normal_(self.number.weight, 0.0, 0.02)
@@ -69,9 +71,9 @@ class PolicyNet(nn.Module):
             rows = self.actions.weight
             if self.config.checkpoint:
                 first = self.config.first_row
-                rows.copy_(self.llm.embed_tokens.weight[first : first + tokens.ROWS])
+                rows.copy_(self.llm.embed_tokens.weight[first : first + tokens.TOKEN_ROWS])
                 if self.action_head is not None and self.head is not None:
-                    self.action_head.weight.copy_(self.head.weight[first : first + tokens.ROWS])
+                    self.action_head.weight.copy_(self.head.weight[first : first + tokens.TOKEN_ROWS])
                 return
             rows.normal_(0.0, 0.02)
             cycles = torch.exp(torch.linspace(math.log(0.25), math.log(40.0), rows.shape[1]))
@@ -83,7 +85,7 @@ class PolicyNet(nn.Module):
         """Of the whole sequence, an answer's longest included; its places are the same in every episode."""
         config, seen = self.config, self.config.features
         parts, at = [text_places(0, config.text_tokens + 1)], config.text_tokens + 1
-        for grid, after in ((seen.merged, 2), (seen.merged_register, 1 + len(NUMBERS) + len(config.turn))):
+        for grid, after in ((seen.merged, 2), (seen.merged_register, 1 + len(INPUT_RANGES) + len(config.turn))):
             if grid[0] * grid[1]:
                 parts.append(image_places(at, grid))
                 at += max(grid)
@@ -102,7 +104,7 @@ class PolicyNet(nn.Module):
     def _run(self, x: Tensor, first: int, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
         cos, sin = self._turn
         part = slice(first, first + x.shape[1])
-        return decode(self.llm, x, (cos[part].to(x.device), sin[part].to(x.device)), past)
+        return decode_tokens(self.llm, x, (cos[part].to(x.device), sin[part].to(x.device)), past)
 
     def prefix(self, ids: Tensor) -> Tensor:
         """Instruction (B, T) -> its keys and values (layers, 2, B, heads, T, head); computed once an episode."""
@@ -155,16 +157,16 @@ class PolicyNet(nn.Module):
     def _classes(self, h: Tensor) -> Tensor:
         """Logits of a text answer's classes: its characters, STOP, END."""
         vocabulary = self.llm.embed_tokens.weight if self.head is None else self.head.weight
-        own = self._rows(tokens.ROWS)
-        return h @ torch.cat([vocabulary[list(self.config.answer)], own[[tokens.STOP, tokens.END]]]).T
+        own = self._rows(tokens.TOKEN_ROWS)
+        return h @ torch.cat([vocabulary[list(self.config.answer)], own[[tokens.STOP_ROW, tokens.END_ROW]]]).T
 
     def _class_tokens(self, classes: Tensor) -> Tensor:
         """What the classes of a text answer are as tokens that are read."""
-        own = self.actions.weight[[tokens.STOP, tokens.END]]
+        own = self.actions.weight[[tokens.STOP_ROW, tokens.END_ROW]]
         return torch.cat([self.llm.embed_tokens.weight[list(self.config.answer)], own])[classes]
 
     def _slots(self, count: int, like: Tensor) -> Tensor:
-        return self.actions.weight[tokens.SLOT : tokens.SLOT + count].to(like.dtype).expand(len(like), -1, -1)
+        return self.actions.weight[tokens.SLOT_ROW : tokens.SLOT_ROW + count].to(like.dtype).expand(len(like), -1, -1)
 
     # -- learning ----------------------------------------------------------------------------------------------
 
@@ -226,31 +228,31 @@ class PolicyNet(nn.Module):
 
     # -- acting ------------------------------------------------------------------------------------------------
 
-    def act(self, prefix: Tensor, features: Tensor, numbers: Tensor) -> Answer:
+    def act(self, prefix: Tensor, features: Tensor, numbers: Tensor) -> PolicyAnswer:
         """What is kept of an instruction, features (B, N + L, width), numbers (B, K) -> an answer."""
         before = self.suffix(features, numbers)
         how = {"parallel": self._act_parallel, "ar": self._act_in_turn, "text": self._act_in_words}
         return how[self.config.decode](before, prefix)
 
-    def _act_parallel(self, before: Tensor, prefix: Tensor) -> Answer:
+    def _act_parallel(self, before: Tensor, prefix: Tensor) -> PolicyAnswer:
         x = torch.cat([before, self._slots(tokens.SLOTS, before)], 1)
         raw = self._read(self._run(x, self.config.text_tokens, prefix)[0][:, before.shape[1] :])
-        return Answer(tokens.read_out(raw["bins"].float()), raw["stop"].float().sigmoid())
+        return PolicyAnswer(tokens.read_out(raw["bins"].float()), raw["stop"].float().sigmoid())
 
-    def _act_in_turn(self, before: Tensor, prefix: Tensor) -> Answer:
+    def _act_in_turn(self, before: Tensor, prefix: Tensor) -> PolicyAnswer:
         slots = self._slots(tokens.SLOTS, before)
         h, past = self._run(torch.cat([before, slots[:, -1:]], 1), self.config.text_tokens, prefix)
         stop = tokens.stop_logit((h[:, -1] @ self._rows(BINS + 1).T).float())
         x, first, places = slots[:, :1], self.config.text_tokens + before.shape[1] + 1, []
-        for _ in ACTIONS:
+        for _ in ACTION_RANGES:
             h, past = self._run(x, first, past)
             place = tokens.read_out((h[:, -1] @ self._rows(BINS).T).float())
             places.append(place)
             first += 1
             x = self.actions(tokens.bin_of(place)).to(before.dtype)[:, None]
-        return Answer(torch.stack(places, 1), stop.sigmoid())
+        return PolicyAnswer(torch.stack(places, 1), stop.sigmoid())
 
-    def _act_in_words(self, before: Tensor, prefix: Tensor) -> Answer:
+    def _act_in_words(self, before: Tensor, prefix: Tensor) -> PolicyAnswer:
         x, first, past = torch.cat([before, self._slots(1, before)], 1), self.config.text_tokens, prefix
         said: list[Tensor] = []
         stop = before.new_zeros(len(before))
@@ -269,4 +271,4 @@ class PolicyNet(nn.Module):
             each[: each.index(tokens.END_CLASS)] if tokens.END_CLASS in each else []
             for each in torch.stack(said, 1).tolist()
         ]
-        return Answer(before.new_tensor([tokens.from_text(a) for a in answers]), stop)
+        return PolicyAnswer(before.new_tensor([tokens.from_text(a) for a in answers]), stop)

@@ -17,20 +17,28 @@ QWEN = {
 
 @dataclass(frozen=True, slots=True)
 class Tower:
-    """Shape of a Qwen2.5-VL vision tower. full_blocks: with attention over the whole image. out: width behind the
-    merger. stem: "conv" (ours, one grey channel a frame) or "linear" (the published patch embedding, three channels).
-    """
+    """Shape of a Qwen2.5-VL vision tower."""
 
     width: int
+    """Width of a token: number of channels."""
     depth: int
+    """Number of blocks."""
     heads: int
+    """Number of attention heads."""
     mlp: int
+    """Width of the hidden layer in a block's MLP: number of channels."""
     patch: int = 14
+    """Side of a patch, px."""
     merge: int = 2
+    """Number of neighbours along each axis that the merger joins to one."""
     window_px: int = 112
+    """Side of an attention window, px."""
     full_blocks: tuple[int, ...] = ()
+    """Each index of a block with attention over the whole image."""
     out: int = 256
+    """Width of a token behind the merger: number of channels."""
     stem: Literal["conv", "linear"] = "conv"
+    """conv: chosen here, one grey channel a frame. linear: the published patch embedding, three channels."""
 
     def library_config(self) -> Any:
         """The library's configuration of the same shape."""
@@ -53,28 +61,38 @@ class Tower:
 
 @dataclass(frozen=True, slots=True)
 class TrackingConfig:
-    """Everything that decides the tracking network's shape.
-
-    register: tokens, 0 for none. shallow_block: whose output is F_s. space: tokens for the head before ("patch") or
-    behind the merger ("merged"). c, heads: of the head. search_px, template_px: of the crops, scale_mm: a pixel of
-    theirs. pair: previous and present frame go in together; else the present one only.
-    """
+    """Everything that decides the tracking network's shape."""
 
     preset: str
+    """Name of the preset that it began as."""
     tower: Tower
+    """Shape of the vision tower."""
     register: int
+    """Number of register tokens. 0: none."""
     register_mode: RegisterMode = "own_window"
+    """own_window: the register sees only itself in windowed blocks. shared: every window reads it."""
     shallow_block: int = 2
+    """Number of the block whose output is F_s, an index."""
     space: Literal["patch", "merged"] = "patch"
+    """patch: the head reads tokens before the merger. merged: behind it."""
     c: int = 128
+    """Width of a token in the head: number of channels."""
     heads: int = 4
+    """Number of attention heads in the head."""
     fusion: Fusion = "channel"
+    """channel or position: what the semantic fusion attends over."""
     taps: Taps = "both"
+    """both, shallow or deep: which tokens the head reads."""
     search_px: int = 160
+    """Side of the search crop, px."""
     template_px: int = 64
+    """Side of the template crop, px."""
     scale_mm: float = 0.25
+    """Size of a pixel of the crops, mm."""
     pair: bool = True
+    """Whether previous and present frame go in together. Otherwise only the present one does."""
     checkpoint: str = ""
+    """Checkpoint whose weights it began with. Empty: random weights."""
 
     def __post_init__(self) -> None:
         cell = self.tower.patch * self.tower.merge
@@ -97,9 +115,9 @@ def _all(depth: int) -> tuple[int, ...]:
     return tuple(range(depth))
 
 
-TINY = TrackingConfig(
+TRACKING_TINY = TrackingConfig(
     "tiny",
-    Tower(32, 3, 2, 64, patch=16, full_blocks=_all(3), out=32),
+    Tower(width=32, depth=3, heads=2, mlp=64, patch=16, full_blocks=_all(3), out=32),
     register=4,
     shallow_block=1,
     c=32,
@@ -108,18 +126,20 @@ TINY = TrackingConfig(
     template_px=32,
     scale_mm=0.4,
 )
-EDGE = TrackingConfig("edge", Tower(192, 6, 3, 512, patch=16, full_blocks=_all(6)), register=8)
-BASE = TrackingConfig(
+TRACKING_EDGE = TrackingConfig(
+    "edge", Tower(width=192, depth=6, heads=3, mlp=512, patch=16, full_blocks=_all(6)), register=8
+)
+TRACKING_BASE = TrackingConfig(
     "base",
-    Tower(384, 12, 6, 1024, patch=16, full_blocks=(2, 5, 8, 11), out=512),
+    Tower(width=384, depth=12, heads=6, mlp=1024, patch=16, full_blocks=(2, 5, 8, 11), out=512),
     register=64,
     c=192,
     search_px=224,
     template_px=96,
 )
-QWEN_3B = TrackingConfig(
+TRACKING_QWEN_3B = TrackingConfig(
     "qwen3b",
-    Tower(1280, 32, 16, 3420, full_blocks=(7, 15, 23, 31), out=2048, stem="linear"),
+    Tower(width=1280, depth=32, heads=16, mlp=3420, full_blocks=(7, 15, 23, 31), out=2048, stem="linear"),
     register=384,
     shallow_block=7,
     space="merged",
@@ -131,13 +151,17 @@ QWEN_3B = TrackingConfig(
     pair=False,
     checkpoint=QWEN["qwen3b"],
 )
-QWEN_7B = replace(QWEN_3B, preset="qwen7b", tower=replace(QWEN_3B.tower, out=3584), checkpoint=QWEN["qwen7b"])
+TRACKING_QWEN_7B = replace(
+    TRACKING_QWEN_3B, preset="qwen7b", tower=replace(TRACKING_QWEN_3B.tower, out=3584), checkpoint=QWEN["qwen7b"]
+)
 
-PRESETS = {c.preset: c for c in (TINY, EDGE, BASE, QWEN_3B, QWEN_7B)}
+TRACKING_PRESETS = {
+    c.preset: c for c in (TRACKING_TINY, TRACKING_EDGE, TRACKING_BASE, TRACKING_QWEN_3B, TRACKING_QWEN_7B)
+}
 
 
-def preset(name: str) -> TrackingConfig:
+def tracking_preset(name: str) -> TrackingConfig:
     """A preset by name. InputError if there is none."""
-    if name not in PRESETS:
-        raise InputError(f"there is no preset {name!r}; there are: {', '.join(PRESETS)}")
-    return PRESETS[name]
+    if name not in TRACKING_PRESETS:
+        raise InputError(f"there is no preset {name!r}; there are: {', '.join(TRACKING_PRESETS)}")
+    return TRACKING_PRESETS[name]

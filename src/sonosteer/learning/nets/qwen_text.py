@@ -36,7 +36,9 @@ def rotation(places: Tensor, head: int, sections: tuple[int, ...], theta: float)
     return angle.cos().float(), angle.sin().float()
 
 
-def decode(llm: Any, x: Tensor, turn: tuple[Tensor, Tensor], past: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def decode_tokens(
+    llm: Any, x: Tensor, turn: tuple[Tensor, Tensor], past: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Tokens (B, S, width) after a past (layers, 2, B, heads, P, head) -> (B, S, width), and the past with them in it.
 
     turn: `rotation` of their places. Each token reads itself and all before it.

@@ -30,23 +30,32 @@ RegisterMode = Literal["own_window", "shared"]
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What the tower says of an image: tokens in raster order, and the grid (rows, columns) they stand on."""
+    """What the tower says of an image. Tokens are in raster order."""
 
     shallow: Tensor
+    """Patch tokens behind the shallow block, (B, N, D)."""
     deep: Tensor
+    """Patch tokens behind the last block, (B, N, D)."""
     register: Tensor
+    """Encoded register, (B, L, D)."""
     grid: tuple[int, int]
+    """Number of rows and columns that the patch tokens stand in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Of one image size: raster -> window order and back, rotary tables, patches in a window (0: ragged)."""
+    """What depends on the size of an image only."""
 
     order: Tensor
+    """For each place in window order, its index in raster order, (N,)."""
     back: Tensor
+    """For each place in raster order, its index in window order, (N,)."""
     cos: Tensor
+    """Cosines of the rotary embedding, in window order, (N + L, head / 2)."""
     sin: Tensor
+    """Sines of the rotary embedding, in window order, (N + L, head / 2)."""
     windows: tuple[int, ...]
+    """Number of patches in each window."""
 
 
 class ConvStem(nn.Module):

@@ -23,12 +23,10 @@ from torch import Tensor
 
 from sonosteer.learning.nets import blocks, face
 from sonosteer.learning.nets.blocks import LevelHeads, Levels
-from sonosteer.learning.nets.face import Candidates, Raw, Target, TipNet
+from sonosteer.learning.nets.face import Candidates, Raw, TipNet, TipTarget
 
 OUTER, INNER = 1.0, 0.5
-MOST_POSITIVE, MOST_NEGATIVE = 16, 48
-#: ours: distances begin at half a box of typical size, in crop units
-HALF_BOX = 0.1
+MAX_POSITIVE_CELLS, MAX_NEGATIVE_CELLS = 16, 48
 
 
 class SiamBan(TipNet):
@@ -47,7 +45,7 @@ class SiamBan(TipNet):
 
     def respond(self, search: Tensor, kept: Tensor) -> Raw:
         """Maps class (B, K, 2), ltrb (B, K, 4) as logarithms, visible and log_sd (B, K)."""
-        x = self.levels(face.normalised(search))
+        x = self.levels(face.normalised_grey(search))
         said = blocks.per_cell(self.classes(x, kept[:, :3]))
         return {
             "class": said[..., :2],
@@ -58,15 +56,15 @@ class SiamBan(TipNet):
 
     def candidates(self, raw: Raw) -> Candidates:
         """Every cell is one."""
-        centre, size = blocks.from_ltrb(blocks.cells(raw["ltrb"]), HALF_BOX * raw["ltrb"].clamp(-3, 2).exp())
+        centre, size = blocks.from_ltrb(blocks.cells(raw["ltrb"]), blocks.HALF_BOX * raw["ltrb"].clamp(-3, 2).exp())
         score = raw["class"].softmax(-1)[..., 1]
         return Candidates(score, centre, size, raw["visible"].sigmoid(), raw["log_sd"].exp())
 
-    def loss(self, raw: Raw, target: Target) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, raw: Raw, target: TipTarget) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of sampled cells, IoU loss of the positive ones, visibility, deviation."""
         at, cands = blocks.cells(raw["ltrb"]), self.candidates(raw)
-        positive, negative = labels(at, target)
-        positive, negative = blocks.drawn(positive, MOST_POSITIVE), blocks.drawn(negative, MOST_NEGATIVE)
+        positive, negative = cell_labels(at, target)
+        positive, negative = blocks.drawn(positive, MAX_POSITIVE_CELLS), blocks.drawn(negative, MAX_NEGATIVE_CELLS)
         _, iou = blocks.overlaps(cands.centre, cands.size, target)
         parts = {
             "score": blocks.two_class(raw["class"], positive, negative, target.weight),
@@ -76,11 +74,11 @@ class SiamBan(TipNet):
         return torch.stack(list(parts.values())).sum(), parts
 
 
-def labels(at: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+def cell_labels(at: Tensor, target: TipTarget) -> tuple[Tensor, Tensor]:
     """(positive, negative) cells (B, K) by the two ellipses. Without a tip, all are negative."""
     return blocks.inside_ellipse(at, target, INNER), ~blocks.inside_ellipse(at, target, OUTER)
 
 
-def make(search_px: int = 160, template_px: int = 64, **settings: Any) -> SiamBan:
+def make_siamban(search_px: int = 160, template_px: int = 64, **settings: Any) -> SiamBan:
     """With random weights. settings: as `SiamBan` takes them."""
-    return blocks.build(SiamBan, search_px, template_px, settings)
+    return blocks.build_net(SiamBan, search_px, template_px, settings)

@@ -22,11 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from sonosteer.learning.nets import blocks, face
-from sonosteer.learning.nets.face import Candidates, Raw, Target, TipNet
+from sonosteer.learning.nets.face import Candidates, Raw, TipNet, TipTarget
 
 CENTERNESS_WEIGHT, BOX_WEIGHT = 1.0, 3.0
-#: ours: distances begin at half a box of typical size, in crop units
-HALF_BOX = 0.1
 
 
 class SiamCar(TipNet):
@@ -49,7 +47,7 @@ class SiamCar(TipNet):
 
     def respond(self, search: Tensor, kept: Tensor) -> Raw:
         """Maps class (B, K, 2), ltrb (B, K, 4) as logarithms, centerness, visible and log_sd (B, K)."""
-        x = self.levels(face.normalised(search))
+        x = self.levels(face.normalised_grey(search))
         responses = [blocks.correlate(level, kept[:, i]) for i, level in enumerate(x)]
         r = self.reduce(torch.cat(responses, 1))
         said = blocks.per_cell(self.classes(self.class_tower(r)))
@@ -63,11 +61,11 @@ class SiamCar(TipNet):
 
     def candidates(self, raw: Raw) -> Candidates:
         """Every cell is one; its score is the class's times the centerness."""
-        centre, size = blocks.from_ltrb(blocks.cells(raw["ltrb"]), HALF_BOX * raw["ltrb"].clamp(-3, 2).exp())
+        centre, size = blocks.from_ltrb(blocks.cells(raw["ltrb"]), blocks.HALF_BOX * raw["ltrb"].clamp(-3, 2).exp())
         score = raw["class"].softmax(-1)[..., 1] * raw["centerness"].sigmoid()
         return Candidates(score, centre, size, raw["visible"].sigmoid(), raw["log_sd"].exp())
 
-    def loss(self, raw: Raw, target: Target) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, raw: Raw, target: TipTarget) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy, centerness and IoU loss within the box, visibility, deviation."""
         cells, cands = blocks.cells(raw["ltrb"]), self.candidates(raw)
         positive, central, misfit = blocks.beside_the_class(raw, cands, target)
@@ -80,6 +78,6 @@ class SiamCar(TipNet):
         return torch.stack(list(parts.values())).sum(), parts
 
 
-def make(search_px: int = 160, template_px: int = 64, **settings: Any) -> SiamCar:
+def make_siamcar(search_px: int = 160, template_px: int = 64, **settings: Any) -> SiamCar:
     """With random weights. settings: as `SiamCar` takes them."""
-    return blocks.build(SiamCar, search_px, template_px, settings)
+    return blocks.build_net(SiamCar, search_px, template_px, settings)

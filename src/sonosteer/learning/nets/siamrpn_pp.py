@@ -27,12 +27,12 @@ from torch.nn import functional as F
 
 from sonosteer.learning.nets import blocks, face
 from sonosteer.learning.nets.blocks import LevelHeads, Levels
-from sonosteer.learning.nets.face import Candidates, Raw, Target, TipNet
+from sonosteer.learning.nets.face import Candidates, Raw, TipNet, TipTarget
 
 #: ours: sides in crop units; the training crops' boxes lie between 0.11 and 0.29
-SIDES = (0.13, 0.19, 0.27)
+ANCHOR_SIDES = (0.13, 0.19, 0.27)
 POSITIVE, NEGATIVE = 0.6, 0.3
-MOST_POSITIVE, MOST = 16, 64
+MAX_POSITIVE_ANCHORS, MAX_ANCHORS = 16, 64
 PLACE_WEIGHT = 1.2
 
 
@@ -45,7 +45,7 @@ class SiamRpnPp(TipNet):
         template_px: int,
         c: int = 96,
         widths: blocks.Widths = blocks.WIDTHS,
-        sides: tuple[float, ...] = SIDES,
+        sides: tuple[float, ...] = ANCHOR_SIDES,
     ) -> None:
         super().__init__()
         self.search_px, self.template_px, self.sides = search_px, template_px, sides
@@ -60,7 +60,7 @@ class SiamRpnPp(TipNet):
 
     def respond(self, search: Tensor, kept: Tensor) -> Raw:
         """Maps class (B, K, 2), delta (B, K, 4), visible and log_sd (B, K); K = cells x anchors, a cell's together."""
-        x = self.levels(face.normalised(search))
+        x = self.levels(face.normalised_grey(search))
         said = blocks.per_cell(self.classes(x, kept[:, :3]))
         delta = blocks.per_cell(self.places(x, kept[:, 3:]))
         b, a = len(said), len(self.sides)
@@ -80,14 +80,14 @@ class SiamRpnPp(TipNet):
         score = raw["class"].softmax(-1)[..., 1]
         return Candidates(score, centre, size, raw["visible"].sigmoid(), raw["log_sd"].exp())
 
-    def loss(self, raw: Raw, target: Target) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, raw: Raw, target: TipTarget) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of sampled anchors, smooth L1 of the positive ones' deltas, visibility, deviation."""
         delta = raw["delta"]
         at, side = anchors(delta.shape[1], self.sides, delta)
         overlap = anchor_overlap(at, side, target)
-        positive, negative = labels(overlap, target)
-        positive = blocks.drawn(positive, MOST_POSITIVE)
-        negative = blocks.drawn(negative, MOST - MOST_POSITIVE)
+        positive, negative = anchor_labels(overlap, target)
+        positive = blocks.drawn(positive, MAX_POSITIVE_ANCHORS)
+        negative = blocks.drawn(negative, MAX_ANCHORS - MAX_POSITIVE_ANCHORS)
         wanted = torch.cat([(target.centre[:, None] - at) / side, (target.size[:, None] / side).log()], -1)
         off = F.smooth_l1_loss(delta, wanted, reduction="none").sum(-1)
         parts = {
@@ -105,14 +105,14 @@ def anchors(count: int, sides: tuple[float, ...], like: Tensor) -> tuple[Tensor,
     return at, like.new_tensor(sides).repeat(cells * cells)[:, None]
 
 
-def anchor_overlap(at: Tensor, side: Tensor, target: Target) -> Tensor:
+def anchor_overlap(at: Tensor, side: Tensor, target: TipTarget) -> Tensor:
     """(B, K) IoU of anchors and the target's box."""
     boxes = face.as_corners(at, side.expand(-1, 2))
     _, iou = face.giou(boxes[None], face.as_corners(target.centre, target.size)[:, None])
     return iou
 
 
-def labels(overlap: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+def anchor_labels(overlap: Tensor, target: TipTarget) -> tuple[Tensor, Tensor]:
     """(positive, negative) anchors (B, K); those between are neither. Without a tip, none is positive."""
     best = F.one_hot(overlap.argmax(1), overlap.shape[1]).bool()
     here = target.present[:, None] > 0
@@ -120,6 +120,6 @@ def labels(overlap: Tensor, target: Target) -> tuple[Tensor, Tensor]:
     return positive, (overlap < NEGATIVE) & ~positive
 
 
-def make(search_px: int = 160, template_px: int = 64, **settings: Any) -> SiamRpnPp:
+def make_siamrpn_pp(search_px: int = 160, template_px: int = 64, **settings: Any) -> SiamRpnPp:
     """With random weights. settings: as `SiamRpnPp` takes them."""
-    return blocks.build(SiamRpnPp, search_px, template_px, settings)
+    return blocks.build_net(SiamRpnPp, search_px, template_px, settings)

@@ -28,12 +28,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sonosteer.learning.nets import blocks, face
-from sonosteer.learning.nets.face import Candidates, Raw, Target, TipNet
+from sonosteer.learning.nets.face import Candidates, Raw, TipNet, TipTarget
 
-#: ours: distances begin at half a box of typical size, in crop units
-HALF_BOX = 0.1
 #: the authors': of the focal loss, and of the IoU loss beside it and centerness
-ALPHA, GAMMA, IOU_WEIGHT = 0.75, 2.0, 3.0
+FOCAL_ALPHA, FOCAL_GAMMA, IOU_WEIGHT = 0.75, 2.0, 3.0
 
 
 class StmTrack(TipNet):
@@ -65,7 +63,7 @@ class StmTrack(TipNet):
 
     def respond(self, search: Tensor, kept: Tensor) -> Raw:
         """Maps score, centerness, visible, log_sd (B, K), ltrb (B, K, 4) as logarithms."""
-        y = self.reduce(read(self.query_neck(self.query_net(face.normalised(search))[-1]), kept))
+        y = self.reduce(read(self.query_neck(self.query_net(face.normalised_grey(search))[-1]), kept))
         said = blocks.per_cell(self.classes(self.class_tower(y)))
         edges = blocks.per_cell(self.edges(self.box_tower(y)))
         return {
@@ -78,11 +76,11 @@ class StmTrack(TipNet):
 
     def candidates(self, raw: Raw) -> Candidates:
         """Every cell is one; its score is the class's times the centerness."""
-        centre, size = blocks.from_ltrb(blocks.cells(raw["ltrb"]), HALF_BOX * raw["ltrb"].clamp(-3, 2).exp())
+        centre, size = blocks.from_ltrb(blocks.cells(raw["ltrb"]), blocks.HALF_BOX * raw["ltrb"].clamp(-3, 2).exp())
         score = raw["score"].sigmoid() * raw["centerness"].sigmoid()
         return Candidates(score, centre, size, raw["visible"].sigmoid(), raw["log_sd"].exp())
 
-    def loss(self, raw: Raw, target: Target) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, raw: Raw, target: TipTarget) -> tuple[Tensor, dict[str, Tensor]]:
         """Focal loss, centerness and IoU loss within the box, visibility, deviation."""
         cells, cands = blocks.cells(raw["ltrb"]), self.candidates(raw)
         positive, central, misfit = blocks.beside_the_class(raw, cands, target)
@@ -105,11 +103,11 @@ def read(query: Tensor, memory: Tensor) -> Tensor:
 def focal(logit: Tensor, positive: Tensor, weight: Tensor) -> Tensor:
     """Focal loss (B, K), summed, over the number of positive cells."""
     p = logit.sigmoid()
-    hit = -ALPHA * (1 - p) ** GAMMA * F.logsigmoid(logit) * weight[:, None]
-    miss = -(1 - ALPHA) * p**GAMMA * F.logsigmoid(-logit)
+    hit = -FOCAL_ALPHA * (1 - p) ** FOCAL_GAMMA * F.logsigmoid(logit) * weight[:, None]
+    miss = -(1 - FOCAL_ALPHA) * p**FOCAL_GAMMA * F.logsigmoid(-logit)
     return torch.where(positive, hit, miss).sum() / positive.sum().clamp(min=1)
 
 
-def make(search_px: int = 160, template_px: int = 64, **settings: Any) -> StmTrack:
+def make_stmtrack(search_px: int = 160, template_px: int = 64, **settings: Any) -> StmTrack:
     """With random weights. settings: as `StmTrack` takes them."""
-    return blocks.build(StmTrack, search_px, template_px, settings)
+    return blocks.build_net(StmTrack, search_px, template_px, settings)

@@ -31,11 +31,14 @@ from torch.nn import functional as F
 from sonosteer.learning.nets import blocks, face
 from sonosteer.learning.nets.blocks import VitBlock
 from sonosteer.learning.nets.cdf_head import position_code
-from sonosteer.learning.nets.face import Candidates, Raw, Target, TipNet
+from sonosteer.learning.nets.face import Candidates, Raw, TipNet, TipTarget
 from sonosteer.learning.nets.qwen_vision import ConvStem
 
-WINDOW = 7  # cells at most, Swin's
-ALPHA, GAMMA = 0.75, 2.0  # of the varifocal loss (Zhang et al., CVPR 2021), as in the authors' configuration
+MAX_WINDOW = 7  # cells at most, Swin's
+VARIFOCAL_ALPHA, VARIFOCAL_GAMMA = (
+    0.75,
+    2.0,
+)  # of the varifocal loss (Zhang et al., CVPR 2021), as in the authors' configuration
 
 
 class WindowBlock(nn.Module):
@@ -44,11 +47,11 @@ class WindowBlock(nn.Module):
     def __init__(self, c: int, heads: int, mlp: int, *, shifted: bool) -> None:
         super().__init__()
         self.block, self.shifted = VitBlock(c, heads, mlp), shifted
-        self.table = nn.Parameter(torch.zeros(heads, 2 * WINDOW - 1, 2 * WINDOW - 1))
+        self.table = nn.Parameter(torch.zeros(heads, 2 * MAX_WINDOW - 1, 2 * MAX_WINDOW - 1))
 
     def forward(self, x: Tensor, side: int) -> Tensor:
         """(B, side^2, c) -> (B, side^2, c)."""
-        w = window(side)
+        w = window_side(side)
         shift = w // 2 if self.shifted and w < side else 0
         b, c = len(x), x.shape[-1]
         rolled = x.view(b, side, side, c).roll((-shift, -shift), (1, 2))
@@ -59,7 +62,7 @@ class WindowBlock(nn.Module):
         """(windows, heads, w^2, w^2)."""
         at = torch.arange(w, device=like.device)
         y, x = at.repeat_interleave(w), at.repeat(w)
-        offset = y[:, None] - y + WINDOW - 1, x[:, None] - x + WINDOW - 1
+        offset = y[:, None] - y + MAX_WINDOW - 1, x[:, None] - x + MAX_WINDOW - 1
         by_place = self.table[:, offset[0], offset[1]].to(like.dtype)[None]
         row = torch.arange(side, device=like.device)
         part = (row >= side - w).int() + (row >= side - shift).int()  # rolled together, but not neighbours
@@ -132,7 +135,7 @@ class SwinTrack(TipNet):
 
     def respond(self, search: Tensor, kept: Tensor) -> Raw:
         """Maps score, visible and log_sd (B, K), ltrb (B, K, 4)."""
-        x = self.backbone(face.normalised(search))
+        x = self.backbone(face.normalised_grey(search))
         first = kept.shape[1]
         bias = self.position(round(first**0.5), round(x.shape[1] ** 0.5), x)
         x = torch.cat([kept.to(x.dtype), x], 1)
@@ -146,7 +149,7 @@ class SwinTrack(TipNet):
         """Every cell is one; its score is the IoU that it expects of its box."""
         return blocks.cell_candidates(raw)
 
-    def loss(self, raw: Raw, target: Target) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, raw: Raw, target: TipTarget) -> tuple[Tensor, dict[str, Tensor]]:
         """Varifocal loss and GIoU loss within the box, visibility, deviation."""
         at, cands = blocks.cells(raw["ltrb"]), self.candidates(raw)
         inside = blocks.inside_box(at, target)
@@ -159,9 +162,9 @@ class SwinTrack(TipNet):
         return torch.stack(list(parts.values())).sum(), parts
 
 
-def window(side: int) -> int:
+def window_side(side: int) -> int:
     """The widest window that divides a map, at most Swin's 7."""
-    return next(w for w in range(min(side, WINDOW), 0, -1) if side % w == 0)
+    return next(w for w in range(min(side, MAX_WINDOW), 0, -1) if side % w == 0)
 
 
 def in_windows(x: Tensor, w: int) -> Tensor:
@@ -179,11 +182,13 @@ def out_of_windows(x: Tensor, side: int) -> Tensor:
 
 def varifocal(logit: Tensor, quality: Tensor, inside: Tensor, weight: Tensor) -> Tensor:
     """Inside, cross-entropy with the box's IoU, weighted by it; outside, focal; over the number of cells inside."""
-    worth = torch.where(inside, quality * weight[:, None], ALPHA * logit.detach().sigmoid() ** GAMMA)
+    worth = torch.where(
+        inside, quality * weight[:, None], VARIFOCAL_ALPHA * logit.detach().sigmoid() ** VARIFOCAL_GAMMA
+    )
     each = F.binary_cross_entropy_with_logits(logit, quality, reduction="none")
     return (worth * each).sum() / inside.sum().clamp(min=1)
 
 
-def make(search_px: int = 160, template_px: int = 64, **settings: Any) -> SwinTrack:
+def make_swintrack(search_px: int = 160, template_px: int = 64, **settings: Any) -> SwinTrack:
     """With random weights. settings: as `SwinTrack` takes them."""
-    return blocks.build(SwinTrack, search_px, template_px, settings)
+    return blocks.build_net(SwinTrack, search_px, template_px, settings)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from sonosteer.core.config import from_dict
 from sonosteer.learning.nets import face, presets
 from sonosteer.learning.nets.cdf_head import CrossDepthFusionHead
-from sonosteer.learning.nets.face import Candidates, Raw, Target, TipNet
+from sonosteer.learning.nets.face import Candidates, Raw, TipNet, TipTarget
 from sonosteer.learning.nets.presets import TrackingConfig
 from sonosteer.learning.nets.qwen_vision import ConvStem, Encoded, RegisterVisionEncoder
 
@@ -85,7 +85,7 @@ class VlaTracker(TipNet):
         config = self.config
         frames = [before, now] if config.pair else [now]
         if config.tower.stem == "conv":
-            image = torch.cat([face.normalised(f) for f in frames], 1)
+            image = torch.cat([face.normalised_grey(f) for f in frames], 1)
         else:
             mean = now.new_tensor(QWEN_MEAN)[None, :, None, None]
             sd = now.new_tensor(QWEN_SD)[None, :, None, None]
@@ -114,7 +114,7 @@ class VlaTracker(TipNet):
         centre, size = self._centres_and_sizes(raw["box"])
         return Candidates(raw["score"].sigmoid(), centre, size, raw["visible"].sigmoid(), raw["log_sd"].exp())
 
-    def loss(self, raw: Raw, target: Target) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, raw: Raw, target: TipTarget) -> tuple[Tensor, dict[str, Tensor]]:
         """Focal loss on a Gaussian around the tip's cell, 2 GIoU, 5 L1, visibility, deviation."""
         side = round(raw["score"].shape[1] ** 0.5)
         cell = face.cell_of(target.centre, side, side)
@@ -133,7 +133,7 @@ def _told(seen: Encoded) -> Tensor:
     return torch.cat([seen.deep, seen.register], 1).float()
 
 
-def focal_on_centre(logit: Tensor, target: Target, side: int) -> Tensor:
+def focal_on_centre(logit: Tensor, target: TipTarget, side: int) -> Tensor:
     """Penalty-reduced focal loss (Law and Deng, CornerNet, 2018): the tip's cell is 1, its neighbours are forgiven."""
     cell = face.cell_of(target.centre, side, side)
     at = face.cell_centres(side, side, logit)
@@ -147,9 +147,11 @@ def focal_on_centre(logit: Tensor, target: Target, side: int) -> Tensor:
     return -each.sum(1).mean()
 
 
-def make(search_px: int = 160, template_px: int = 64, *, preset: str = "edge", **settings: Any) -> VlaTracker:
+def make_vla_tracker(
+    search_px: int = 160, template_px: int = 64, *, preset: str = "edge", **settings: Any
+) -> VlaTracker:
     """A preset with random weights. settings: fields of its configuration. InputError for one that it does not have."""
-    config = presets.preset(preset)
+    config = presets.tracking_preset(preset)
     fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     changes = {**settings, "search_px": search_px, "template_px": template_px}
     return VlaTracker(from_dict(TrackingConfig, fields | changes, "model"))

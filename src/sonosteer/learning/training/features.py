@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from sonosteer.core.arrays import F16
 from sonosteer.core.errors import InputError
-from sonosteer.datasets.demonstrations import Place, pair_at
+from sonosteer.datasets.demonstrations import SampleRef, pair_at
 from sonosteer.learning.checkpoints.tracking import WEIGHTS, from_pretrained
 from sonosteer.learning.nets.policy_presets import TrackerTokens
 from sonosteer.learning.nets.vla import VlaTracker
 from sonosteer.recording.tables import writing_failed
 
-BATCH = 32
+ENCODER_BATCH = 32
 
 
 def seen_by(net: VlaTracker) -> TrackerTokens:
@@ -29,13 +29,13 @@ def seen_by(net: VlaTracker) -> TrackerTokens:
     return TrackerTokens((side, side), net.config.register, tower.width, tower.merge)
 
 
-def fingerprint(folder: Path) -> str:
+def weights_fingerprint(folder: Path) -> str:
     """Of a tracker's weights: features of other weights are another language."""
     return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:16]
 
 
 def kept_features(
-    tracker: Path, places: Sequence[Place], path: Path, progress: Callable[[str, int, int], None]
+    tracker: Path, places: Sequence[SampleRef], path: Path, progress: Callable[[str, int, int], None]
 ) -> tuple[F16, TrackerTokens]:
     """(moments, N + L, width), mapped from `path`, where they are computed unless they are there already.
 
@@ -45,7 +45,7 @@ def kept_features(
     net = from_pretrained(tracker)
     shape = seen_by(net)
     names = [f"{p.episode.folder}:{p.k}" for p in places]
-    made_of = hashlib.sha256("\n".join([fingerprint(tracker), *names]).encode()).hexdigest()
+    made_of = hashlib.sha256("\n".join([weights_fingerprint(tracker), *names]).encode()).hexdigest()
     note = path.with_suffix(".json")
     if note.exists() and path.exists() and json.loads(note.read_text()).get("made_of") == made_of:
         whole: F16 = np.load(path, mmap_mode="r")
@@ -56,10 +56,10 @@ def kept_features(
         out = np.lib.format.open_memmap(path, "w+", np.float16, (len(places), *shape.shape))
         device = "cuda" if torch.cuda.is_available() else "cpu"
         net = net.to(device)
-        for first in range(0, len(places), BATCH):
-            some = places[first : first + BATCH]
+        for first in range(0, len(places), ENCODER_BATCH):
+            some = places[first : first + ENCODER_BATCH]
             out[first : first + len(some)] = _of(net, some, shape, device)
-            progress("moments seen by the encoder", min(first + BATCH, len(places)), len(places))
+            progress("moments seen by the encoder", min(first + ENCODER_BATCH, len(places)), len(places))
         out.flush()
         note.write_text(json.dumps({"made_of": made_of, "tracker": tracker.name}) + "\n")
     except OSError as e:
@@ -67,7 +67,7 @@ def kept_features(
     return np.load(path, mmap_mode="r"), shape
 
 
-def _of(net: VlaTracker, places: Sequence[Place], shape: TrackerTokens, device: str) -> NDArray[np.floating]:
+def _of(net: VlaTracker, places: Sequence[SampleRef], shape: TrackerTokens, device: str) -> NDArray[np.floating]:
     out = np.empty((len(places), *shape.shape), np.float16)
     pairs = [k for k, p in enumerate(places) if p.episode.frames is not None]
     if pairs:

@@ -27,7 +27,7 @@ from sonosteer.core.config import to_dict
 from sonosteer.core.errors import InputError
 from sonosteer.datasets.crops import Batch, Sampler
 from sonosteer.datasets.videos import BOX_MM
-from sonosteer.learning.nets.face import Target, TipNet, pick
+from sonosteer.learning.nets.face import TipNet, TipTarget, pick
 from sonosteer.learning.training.options import Device, Precision
 
 CHECKPOINT, LOG = "checkpoint", "log.jsonl"
@@ -35,24 +35,32 @@ CHECKPOINT, LOG = "checkpoint", "log.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """steps of `batch` samples each. shape: "drop" (a tenth of lr after drop_after of the steps, Paper V) or "cosine".
-
-    average: decay of the running mean of the weights that is kept, 0: the last weights are. save_every,
-    look_every: steps between checkpoints and between looks at the validation crops.
-    """
+    """How long and how fast a network learns."""
 
     steps: int
+    """Number of steps."""
     batch: int = 48
+    """Number of samples in a step."""
     lr: float = 1e-4
+    """Largest learning rate of AdamW, no unit."""
     shape: Literal["drop", "cosine"] = "drop"
+    """drop: a tenth of lr after `drop_after`, as Zhang et al. 2026. cosine: falls to a fiftieth."""
     drop_after: float = 100 / 350
+    """Fraction of the steps after which `drop` drops, 0 to 1."""
     warmup: int = 0
+    """Number of steps in which the learning rate rises from 0."""
     weight_decay: float = 0.05
+    """Weight decay of AdamW, no unit."""
     clip: float = 1.0
+    """Largest norm of the gradient, no unit."""
     average: float = 0.0
+    """Decay of the running mean of the weights that is kept, 0 to 1. 0: the last weights are kept."""
     save_every: int = 500
+    """Number of steps between checkpoints."""
     look_every: int = 500
+    """Number of steps between looks at the validation samples."""
     look_samples: int = 256
+    """Number of validation samples in a look."""
 
     def factor(self, step: int) -> float:
         """Of the learning rate."""
@@ -61,6 +69,10 @@ class Schedule:
         if self.shape == "drop":
             return warm * (0.1 if done >= self.drop_after else 1.0)
         return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+
+
+#: chosen: a few steps of a small batch, to see that a training works
+QUICK_SCHEDULE = Schedule(steps=6, batch=4, lr=6e-4, shape="cosine", save_every=3, look_every=3, look_samples=16)
 
 
 def check_device(device: Device) -> str:
@@ -72,7 +84,7 @@ def check_device(device: Device) -> str:
     return device
 
 
-def as_tensors(batch: Batch, device: Any) -> tuple[torch.Tensor, torch.Tensor, Target]:
+def as_tensors(batch: Batch, device: Any) -> tuple[torch.Tensor, torch.Tensor, TipTarget]:
     """(template, search, target) with grey levels 0..1."""
 
     def grey(pixels: Any) -> torch.Tensor:
@@ -81,10 +93,10 @@ def as_tensors(batch: Batch, device: Any) -> tuple[torch.Tensor, torch.Tensor, T
     return grey(batch.template), grey(batch.search), target_of(batch, device)
 
 
-def target_of(batch: Batch, device: Any) -> Target:
+def target_of(batch: Batch, device: Any) -> TipTarget:
     """What a network should say of a batch."""
     named = (batch.centre, batch.size, batch.visible, batch.present, batch.weight)
-    return Target(*(torch.from_numpy(v).to(device, non_blocking=True) for v in named))
+    return TipTarget(*(torch.from_numpy(v).to(device, non_blocking=True) for v in named))
 
 
 @torch.no_grad()
@@ -141,12 +153,15 @@ class Objective(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class TipLesson:
+class TipObjective:
     """Finding a tip in crops."""
 
     sampler: Sampler
+    """Draws the training samples."""
     validation: Sampler
+    """Draws the validation samples."""
     look_samples: int
+    """Number of validation samples in a look."""
 
     def batch(self, first: int, count: int) -> Batch:
         """Crops, as drawn."""
@@ -172,17 +187,17 @@ class TipLesson:
 class _Ahead:
     """Draws batches in a thread of its own, two ahead."""
 
-    def __init__(self, lesson: Objective, numbers: Iterator[tuple[int, int]]) -> None:
+    def __init__(self, objective: Objective, numbers: Iterator[tuple[int, int]]) -> None:
         self._queue: queue.Queue[Any] = queue.Queue(2)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(lesson, numbers), daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(objective, numbers), daemon=True)
         self._thread.start()
 
-    def _run(self, lesson: Objective, numbers: Iterator[tuple[int, int]]) -> None:
+    def _run(self, objective: Objective, numbers: Iterator[tuple[int, int]]) -> None:
         item: BaseException = StopIteration()
         try:
             for first, count in numbers:
-                self._put(lesson.batch(first, count))
+                self._put(objective.batch(first, count))
                 if self._stop.is_set():
                     return
         except Exception as e:  # noqa: BLE001  raised again in the loop's own thread
@@ -208,7 +223,7 @@ class _Ahead:
         self._thread.join()
 
 
-def fit(
+def train_tip_network(
     net: TipNet,
     sampler: Sampler,
     validation: Sampler,
@@ -220,14 +235,14 @@ def fit(
     precision: Precision = "no",
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> dict[str, Any]:
-    """Train a tip network in place; `learn` says what it does and returns."""
-    lesson = TipLesson(sampler, validation, schedule.look_samples)
-    return learn(net, lesson, schedule, out, seed=seed, device=device, precision=precision, progress=progress)
+    """Train a tip network in place; `train_loop` says what it does and returns."""
+    objective = TipObjective(sampler, validation, schedule.look_samples)
+    return train_loop(net, objective, schedule, out, seed=seed, device=device, precision=precision, progress=progress)
 
 
-def learn(
+def train_loop(
     net: nn.Module,
-    lesson: Objective,
+    objective: Objective,
     schedule: Schedule,
     out: Path,
     *,
@@ -260,7 +275,7 @@ def learn(
     share = -(-schedule.batch // accelerator.num_processes)
     lot = share * accelerator.num_processes
     numbers = ((k * lot + accelerator.process_index * share, share) for k in range(state.step, schedule.steps))
-    ahead = _Ahead(lesson, numbers)
+    ahead = _Ahead(objective, numbers)
     out.mkdir(parents=True, exist_ok=True)
     log = out / LOG
     log.write_text("".join(json.dumps(line) + "\n" for line in state.log))
@@ -272,8 +287,8 @@ def learn(
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * schedule.factor(state.step)
             with accelerator.autocast():
-                raw = lesson.respond(model, batch, accelerator.device)
-            loss, parts = lesson.loss(net, raw, batch, accelerator.device)
+                raw = objective.respond(model, batch, accelerator.device)
+            loss, parts = objective.loss(net, raw, batch, accelerator.device)
             if not torch.isfinite(loss):
                 raise InputError(f"the loss is not finite at step {state.step}: lower the learning rate (--set lr=...)")
             optimizer.zero_grad(set_to_none=True)
@@ -288,7 +303,7 @@ def learn(
             if (state.step % schedule.look_every == 0 or last) and accelerator.is_main_process:
                 averaged = mean is not None and state.step > 200
                 looked = mean.module if mean is not None and averaged else net
-                line = state.line(lot) | lesson.assess(looked, accelerator.device)
+                line = state.line(lot) | objective.assess(looked, accelerator.device)
                 state.seconds = time.perf_counter() - began_s
                 line["seconds"] = round(state.seconds, 1)
                 state.log.append(line)

@@ -11,29 +11,35 @@ from sonosteer.core.errors import InputError
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["no", "bf16", "fp16"]
-PARTS = ("schedule", "augmentation", "model")
+SETTING_PARTS = ("schedule", "augmentation", "model")
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """data: folders of sets, learnt from together. start: a folder to take weights from. settings: of schedule,
-    augmentation and model, by --set.
+    """What the user asked of a network's training.
 
-    InputError for a device, a precision or a part of the settings that there is not.
+    Raises InputError for a device, a precision or a part of the settings that does not exist.
     """
 
     data: tuple[Path, ...] = ()
+    """Folders of data sets. All are learnt from together."""
     preset: str = "edge"
+    """Name of the preset that gives the shape."""
     recipe: str = "paper"
+    """Name of the schedule: paper or cpu."""
     start: Path | None = None
+    """Folder of a network whose weights are taken. None: random weights."""
     device: Device = "auto"
+    """Where it is trained. auto: on a GPU if PyTorch sees one."""
     precision: Precision = "no"
+    """no: 32 bit. bf16, fp16: mixed with 16 bit."""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    """Changes by --set, nested: schedule, augmentation, model."""
 
     def __post_init__(self) -> None:
         for name, known in (("device", get_args(Device)), ("precision", get_args(Precision))):
             if getattr(self, name) not in known:
                 raise InputError(f"--{name} {getattr(self, name)!r}: {', '.join(known)} are possible")
-        wrong = [k for k in self.settings if k not in PARTS]
+        wrong = [k for k in self.settings if k not in SETTING_PARTS]
         if wrong:
             raise InputError(f"--set {wrong[0]}: give schedule.NAME, augmentation.NAME or model.NAME")

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sonosteer.datasets.demonstrations import Demonstrations, Lot
-from sonosteer.inference.action_encoding import ACTIONS
+from sonosteer.datasets.demonstrations import DemonstrationBatch, Demonstrations
+from sonosteer.inference.action_encoding import ACTION_RANGES
 from sonosteer.learning.nets.action_tokens import LONGEST, as_text
 from sonosteer.learning.nets.policy import PolicyNet
 
@@ -19,24 +19,29 @@ LOOKED_AT = 512  # moments of a look at validation
 
 @dataclass(frozen=True, slots=True)
 class PolicyObjective:
-    """Saying what an expert did. stop_weight: of a moment that stops, in its loss."""
+    """Saying what an expert did."""
 
     demonstrations: Demonstrations
+    """Samples to learn from."""
     held: Demonstrations
+    """Samples to validate on."""
     stop_weight: float
+    """Weight of a sample that stops in the loss of [STOP], no unit."""
 
-    def batch(self, first: int, count: int) -> Lot:
+    def batch(self, first: int, count: int) -> DemonstrationBatch:
         """Moments, as drawn."""
         return self.demonstrations.batch(first, count)
 
-    def respond(self, model: Any, batch: Lot, device: Any) -> dict[str, Tensor]:
+    def respond(self, model: Any, batch: DemonstrationBatch, device: Any) -> dict[str, Tensor]:
         """Logits."""
         places = _on(batch.places, device)
         given = (_on(batch.ids, device), _on(batch.features, device).float(), _on(batch.numbers, device))
         raw: dict[str, Tensor] = model(*given, places, _texts(batch).to(device))
         return raw
 
-    def loss(self, net: PolicyNet, raw: dict[str, Tensor], batch: Lot, device: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, net: PolicyNet, raw: dict[str, Tensor], batch: DemonstrationBatch, device: Any
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Divergence from the expert's action, and of [STOP]."""
         said = {k: v.float() for k, v in raw.items()}
         stop = _on(batch.stop, device)
@@ -69,7 +74,7 @@ def assess_policy(net: PolicyNet, held: Demonstrations, device: Any, batch: int 
     net.train(was_training)
     each, said_stop, is_stop = np.concatenate(errors), np.concatenate(stops), np.concatenate(truths)
     moving = ~is_stop if (~is_stop).any() else is_stop
-    out = {r.name: float(each[moving, k].mean()) * (r.high - r.low) for k, r in enumerate(ACTIONS)}
+    out = {r.name: float(each[moving, k].mean()) * (r.high - r.low) for k, r in enumerate(ACTION_RANGES)}
     return out | {
         "stops_found": float(said_stop[is_stop].mean()) if is_stop.any() else 1.0,
         "stops_early": float(said_stop[~is_stop].mean()) if (~is_stop).any() else 0.0,
@@ -80,7 +85,7 @@ def _on(values: Any, device: Any) -> Tensor:
     return torch.from_numpy(values).to(device, non_blocking=True)
 
 
-def _texts(batch: Lot) -> Tensor:
+def _texts(batch: DemonstrationBatch) -> Tensor:
     """(B, LONGEST) classes of the answers as text, -1 behind their end."""
     out = torch.full((len(batch.stop), LONGEST), -1, dtype=torch.long)
     for row, places, stop in zip(out, batch.places, batch.stop, strict=True):

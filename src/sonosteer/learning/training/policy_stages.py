@@ -25,43 +25,45 @@ try:
 except ImportError:
     raise MissingExtraError("training a network", "torch", "vla") from None
 
-from sonosteer.datasets.demonstrations import SOME_DOUBT, Demonstrations, Doubt, told
+from sonosteer.datasets.demonstrations import SOME_DOUBT, Demonstrations, Doubt, samples_with_tip
 from sonosteer.datasets.insertions import InsertionSet, RecordedEpisode
-from sonosteer.inference.graphs import model_folder
+from sonosteer.inference.onnx_graphs import model_folder
 from sonosteer.learning.checkpoints.policy import export_policy, fresh_policy, load_policy, save_policy
 from sonosteer.learning.checkpoints.tokenizer import Language
 from sonosteer.learning.nets.action_tokens import Decode
 from sonosteer.learning.nets.policy import PolicyNet
 from sonosteer.learning.nets.policy_presets import policy_preset
 from sonosteer.learning.training import lora
-from sonosteer.learning.training.features import fingerprint, kept_features, seen_by
-from sonosteer.learning.training.fit import Schedule, learn
+from sonosteer.learning.training.features import kept_features, seen_by, weights_fingerprint
+from sonosteer.learning.training.fit import QUICK_SCHEDULE, Schedule, train_loop
 from sonosteer.learning.training.options import TrainOptions
 from sonosteer.learning.training.policy_objective import PolicyObjective, assess_policy
 from sonosteer.recording.summary import versions
 
-BATCH, LR = 16, 1e-4  # Paper V, stage 2
+LORA_BATCH, LORA_LR = 16, 1e-4  # Paper V, stage 2
 #: ours: whole training from random weights, so many epochs over the demonstrations
-WHOLE = Schedule(steps=0, batch=32, lr=1e-3, shape="cosine", warmup=100, save_every=300, look_every=300)
+WHOLE_SCHEDULE = Schedule(steps=0, batch=32, lr=1e-3, shape="cosine", warmup=100, save_every=300, look_every=300)
 WHOLE_EPOCHS = 12
-QUICK = Schedule(steps=6, batch=4, lr=6e-4, shape="cosine", save_every=3, look_every=3, look_samples=16)
 
 
 @dataclass(frozen=True, slots=True)
 class PolicySettings:
-    """What --set model.NAME can say. tracker: whose features are read. rank: of the adapters.
-
-    method: "whole" or "lora"; "" is lora from a trained policy or a published model, else whole. stop_weight: of a
-    moment that stops, in its loss (ours: one in some two hundred does). doubt: see `Doubt`.
-    """
+    """What --set model.NAME can say of a policy."""
 
     tracker: str = "edge"
+    """Shipped model or folder of the tracker whose features are read."""
     decode: Decode = "parallel"
+    """parallel: all numbers at once. ar: one after the other. text: as characters."""
     method: str = ""
+    """whole or lora. Empty: lora from a trained policy or a published model, else whole."""
     rank: int = 16
+    """Rank of the adapters: number of columns."""
     stop_weight: float = 8.0
+    """Weight of a sample that stops in the loss of [STOP], no unit. Chosen: one in some two hundred stops."""
     doubt: Doubt = SOME_DOUBT
+    """What is hidden from the learner or blurred."""
     checkpoint: str = ""
+    """Qwen2.5-VL checkpoint to begin with. Empty: the preset's."""
 
     def __post_init__(self) -> None:
         if self.method not in ("", "whole", "lora"):
@@ -84,7 +86,7 @@ def train_policy(
     train, held = split(sets)
     tracker = model_folder(settings.tracker)
     torch.manual_seed(seed)
-    places, looked_at = told(train), told(held)
+    places, looked_at = samples_with_tip(train), samples_with_tip(held)
     features, shape = kept_features(tracker, [*places, *looked_at], out / "features.npy", progress)
     net, language, begun = _begin(options, settings, tracker)
     if net.config.features != shape:
@@ -92,17 +94,17 @@ def train_policy(
     method = settings.method or ("lora" if begun or net.config.checkpoint else "whole")
     if method == "lora":
         lora.adapt(net, settings.rank, new=not begun)
-    lesson = PolicyObjective(
+    objective = PolicyObjective(
         Demonstrations(places, features[: len(places)], language.encode, seed, settings.doubt),
         Demonstrations(looked_at, features[len(places) :], language.encode, seed),
         settings.stop_weight,
     )
-    schedule = schedule_of(options, len(places), method=method, quick=quick)
+    schedule = policy_schedule(options, len(places), method=method, quick=quick)
     if begun:
-        begun["validation_here"] = _rounded(assess_policy(net, lesson.held, _device(net)))
-    done = learn(
+        begun["validation_here"] = _rounded(assess_policy(net, objective.held, _device(net)))
+    done = train_loop(
         net,
-        lesson,
+        objective,
         schedule,
         out,
         seed=seed,
@@ -118,9 +120,9 @@ def train_policy(
         "method": method,
         "recipe": "quick" if quick else options.recipe,
         "settings": dataclasses.asdict(settings),
-        "tracker": {"name": tracker.name, "fingerprint": fingerprint(tracker)},
+        "tracker": {"name": tracker.name, "fingerprint": weights_fingerprint(tracker)},
         "data": {"sets": [s.about for s in sets], "episodes": len(train), "moments": len(places)},
-        "validation": _rounded(assess_policy(net, lesson.held, _device(net))),
+        "validation": _rounded(assess_policy(net, objective.held, _device(net))),
         "adapter_parameters": sum(v.numel() for v in adapter.values()),
         **{k: v for k, v in done.items() if k != "log"},
         **({"from": begun} if begun else {}),
@@ -153,21 +155,21 @@ def split(sets: Sequence[InsertionSet]) -> tuple[list[RecordedEpisode], list[Rec
     return train, held
 
 
-def schedule_of(options: TrainOptions, samples: int, *, method: str, quick: bool) -> Schedule:
+def policy_schedule(options: TrainOptions, samples: int, *, method: str, quick: bool) -> Schedule:
     """The paper's stage 2 for adapters; ours for a whole policy, `--recipe cpu` or not. `samples` make an epoch."""
     if options.recipe not in ("paper", "cpu"):
         raise InputError(f"there is no recipe {options.recipe!r}; there are: paper, cpu")
     asked = dict(options.settings.get("schedule", {}))
-    batch = int(asked.get("batch", WHOLE.batch if method == "whole" else BATCH))
+    batch = int(asked.get("batch", WHOLE_SCHEDULE.batch if method == "whole" else LORA_BATCH))
     epochs = WHOLE_EPOCHS if method == "whole" else 1
     steps = max(epochs * samples // max(batch, 1), 1)
     if quick:
-        base = QUICK
+        base = QUICK_SCHEDULE
     elif method == "whole":
         # a running mean over weights that are still random would be worse than the last ones
-        base = dataclasses.replace(WHOLE, steps=steps, average=0.995 if steps >= 2000 else 0.0)
+        base = dataclasses.replace(WHOLE_SCHEDULE, steps=steps, average=0.995 if steps >= 2000 else 0.0)
     else:
-        base = Schedule(steps=steps, batch=BATCH, lr=LR, shape="cosine", save_every=300, look_every=100)
+        base = Schedule(steps=steps, batch=LORA_BATCH, lr=LORA_LR, shape="cosine", save_every=300, look_every=100)
     known = {f.name: getattr(base, f.name) for f in dataclasses.fields(base)}
     return from_dict(Schedule, known | asked, "schedule")
 
@@ -179,7 +181,7 @@ def _begin(
     if options.start is not None:
         net, language, about = load_policy(options.start)
         before = about.get("tracker", {}).get("fingerprint")
-        if before != fingerprint(tracker):
+        if before != weights_fingerprint(tracker):
             raise InputError(
                 f"{options.start} was trained on the features of another tracker than {tracker}: name that one with "
                 "--set model.tracker=FOLDER"

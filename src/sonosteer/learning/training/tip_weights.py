@@ -37,23 +37,29 @@ from sonosteer.trackers.working_image import SCALE_MM
 
 FIRST_PX, LAST_PX, DELAY = 20, 10, 10
 AXIS_MM = 3.0
-ANGLES_DEG, SPEEDS_MM_S = (35.0, 45.0), (5.0, 10.0, 15.0)
+TRAINING_ANGLES_DEG, TRAINING_SPEEDS_MM_S = (35.0, 45.0), (5.0, 10.0, 15.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What one insertion teaches: features (5, n) of each frame, place of the tip there in px, frames left out."""
+    """What one insertion teaches."""
 
     features: list[F32]
+    """E_1 to E_5 along the axis in each frame, (5, n), no unit."""
     tips: list[float]
+    """Place of the tip along the axis in each frame, px."""
     left_out: int
+    """Number of frames whose axis was too far off."""
 
 
 def insertions(seed: int, repeats: int) -> list[Scene]:
     """Scenes of the training split: 2 angles x 3 speeds, `repeats` times."""
     return [
         make_scene(
-            "in-plane-linear/train", 1000 * seed + k, angle_deg=ANGLES_DEG[k % 2], speed_mm_s=SPEEDS_MM_S[k // 2 % 3]
+            "in-plane-linear/train",
+            1000 * seed + k,
+            angle_deg=TRAINING_ANGLES_DEG[k % 2],
+            speed_mm_s=TRAINING_SPEEDS_MM_S[k // 2 % 3],
         )
         for k in range(6 * repeats)
     ]
@@ -88,15 +94,18 @@ def collect(scene: Scene) -> Samples:
 
 
 @dataclass(frozen=True)
-class Objective:
+class TipWeightsObjective:
     """Eq. (24): mean |p_i - p_hat_i| in mm for weights on features of unit deviation."""
 
     features: F32
+    """E_1 to E_5 of all frames, of unit deviation, (frames, 5, n), no unit."""
     tips: F64
+    """Place of the tip along the axis, (frames,), px."""
     deviation: F64
+    """Standard deviation of each feature before it was made 1, (5,), no unit."""
 
     @classmethod
-    def of(cls, samples: list[Samples]) -> Objective:
+    def of(cls, samples: list[Samples]) -> TipWeightsObjective:
         """Stack the frames; beyond an axis' end h counts as impossible."""
         E = [f for s in samples for f in s.features]
         deviation = np.mean([e.std(1) for e in E], axis=0).astype(np.float64)
@@ -121,7 +130,7 @@ class Objective:
         return out
 
 
-def train(
+def train_tip_weights(
     *, out: Path, seed: int, quick: bool, executor: str, progress: Callable[[str, int, int], None]
 ) -> dict[str, Any]:
     """`sonosteer train tip-weights`: writes tip-weights.json, and tip-weights.toml for `track --config`."""
@@ -135,7 +144,7 @@ def train(
         progress("insertions", done, len(scenes))
     if not any(s.tips for s in samples):
         raise InputError("no training frame has an axis within 3 mm: nothing can be learnt")
-    objective = Objective.of(samples)
+    objective = TipWeightsObjective.of(samples)
     history: list[float] = []
 
     def tell(intermediate_result: Any) -> None:

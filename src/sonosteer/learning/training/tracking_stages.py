@@ -35,34 +35,35 @@ from sonosteer.learning.checkpoints.tracking import (
     tower_of,
 )
 from sonosteer.learning.nets.face import TipNet
-from sonosteer.learning.nets.presets import TrackingConfig, preset
+from sonosteer.learning.nets.presets import TrackingConfig, tracking_preset
 from sonosteer.learning.nets.vla import VlaTracker
-from sonosteer.learning.training.fit import Schedule, assess, fit
+from sonosteer.learning.training.fit import QUICK_SCHEDULE, Schedule, assess, train_tip_network
 from sonosteer.learning.training.options import TrainOptions
 from sonosteer.recording.summary import versions
 
-Config = TypeVar("Config")
-EPOCHS, BATCH = 350, 48  # Paper V, stage 1
+Settings = TypeVar("Settings")
+PAPER_EPOCHS, PAPER_BATCH = 350, 48  # Paper V, stage 1
 PUBLISHED = Augmentation()
 #: ours: what a laptop or a CI machine trains in about half an hour, from scratch or from an encoder
-CPU = Schedule(steps=2400, batch=24, lr=6e-4, shape="cosine", warmup=100, average=0.998, save_every=300, look_every=300)
-QUICK = Schedule(steps=6, batch=4, lr=6e-4, shape="cosine", save_every=3, look_every=3, look_samples=16)
+CPU_SCHEDULE = Schedule(
+    steps=2400, batch=24, lr=6e-4, shape="cosine", warmup=100, average=0.998, save_every=300, look_every=300
+)
 
 
-def schedule_of(options: TrainOptions, frames: int, *, quick: bool) -> Schedule:
+def tracking_schedule(options: TrainOptions, frames: int, *, quick: bool) -> Schedule:
     """By recipe; `frames` of the training split make an epoch."""
     if quick:
-        base = QUICK
+        base = QUICK_SCHEDULE
     elif options.recipe == "paper":
-        base = Schedule(steps=EPOCHS * max(frames // BATCH, 1), batch=BATCH)
+        base = Schedule(steps=PAPER_EPOCHS * max(frames // PAPER_BATCH, 1), batch=PAPER_BATCH)
     elif options.recipe == "cpu":
-        base = CPU
+        base = CPU_SCHEDULE
     else:
         raise InputError(f"there is no recipe {options.recipe!r}; there are: paper, cpu")
     return _changed(base, options.settings.get("schedule", {}), "schedule")
 
 
-def _changed(base: Config, settings: Mapping[str, Any], what: str) -> Config:
+def _changed(base: Settings, settings: Mapping[str, Any], what: str) -> Settings:
     known = {f.name: getattr(base, f.name) for f in dataclasses.fields(base)}  # type: ignore[arg-type]
     return from_dict(type(base), known | dict(settings), what)
 
@@ -90,7 +91,7 @@ def samplers_for(
 
 def model_config(options: TrainOptions, **changes: Any) -> TrackingConfig:
     """The preset with --set model.* and what a stage demands; the tower's shape is its checkpoint's, if it has one."""
-    base, asked = preset(options.preset), {**options.settings.get("model", {}), **changes}
+    base, asked = tracking_preset(options.preset), {**options.settings.get("model", {}), **changes}
     checkpoint = str(asked.get("checkpoint", base.checkpoint))
     if checkpoint:
         asked["tower"] = tower_of(checkpoint)
@@ -101,7 +102,7 @@ def train_encoder(
     *, out: Path, seed: int, quick: bool, progress: StageProgress, options: TrainOptions
 ) -> dict[str, Any]:
     """Stage 0: the whole network without a register; from the weights of another one, if one is named."""
-    if preset(options.preset).checkpoint:
+    if tracking_preset(options.preset).checkpoint:
         raise InputError(
             f"{options.preset} has a pretrained encoder: train its register and head: sonosteer train tracking"
         )
@@ -111,7 +112,9 @@ def train_encoder(
     begun: dict[str, Any] = {}
     if options.start is not None:
         begun = take_encoder(net, options.start)
-    return _train("encoder", net, config, out, seed, quick, progress, options, begun)
+    return _train(
+        net, config, stage="encoder", out=out, seed=seed, quick=quick, progress=progress, options=options, begun=begun
+    )
 
 
 def train_tracking(
@@ -133,7 +136,17 @@ def train_tracking(
                 "folder with --from"
             )
     net.freeze_encoder()
-    return _train("tracking", net, net.config, out, seed, quick, progress, options, begun)
+    return _train(
+        net,
+        net.config,
+        stage="tracking",
+        out=out,
+        seed=seed,
+        quick=quick,
+        progress=progress,
+        options=options,
+        begun=begun,
+    )
 
 
 def take_encoder(net: VlaTracker, folder: Path) -> dict[str, Any]:
@@ -150,9 +163,10 @@ def take_encoder(net: VlaTracker, folder: Path) -> dict[str, Any]:
 
 
 def _train(
-    stage: str,
     net: TipNet,
     config: TrackingConfig,
+    *,
+    stage: str,
     out: Path,
     seed: int,
     quick: bool,
@@ -168,8 +182,8 @@ def _train(
     data = [DataSet(folder) for folder in options.data]
     augmentation = _changed(Augmentation(), options.settings.get("augmentation", {}), "augmentation")
     train, held = samplers_for(data, net.search_px, net.template_px, config.scale_mm, seed, augmentation)
-    schedule = schedule_of(options, sum(v.entry.frames for v in train.videos), quick=quick)
-    done = fit(
+    schedule = tracking_schedule(options, sum(v.entry.frames for v in train.videos), quick=quick)
+    done = train_tip_network(
         net,
         train,
         held,

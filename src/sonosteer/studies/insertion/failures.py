@@ -16,12 +16,14 @@ from sonosteer.episodes.insertion import InsertionConfig, build_episode, run_epi
 from sonosteer.imaging.crops import crop, step_of
 from sonosteer.viz.film_strip import CUT_MM_PER_PX, CUT_PX, FilmStripCell, FilmStripRow, in_cut, write_strip
 
-CASES, COLUMNS = 6, 8
+MAX_FAILURES, FAILURE_COLUMNS = 6, 8
 BEFORE_S = 4.0  # ours: so much of the end is shown
-TRACKED, TARGET = "tip as tracked", "target"
+TRACKED, TARGET_MARK = "tip as tracked", "target"
 
 
-def choose(trials: Sequence[tuple[InsertionConfig, Mapping[str, Any]]], most: int = CASES) -> list[InsertionConfig]:
+def choose_failures(
+    trials: Sequence[tuple[InsertionConfig, Mapping[str, Any]]], most: int = MAX_FAILURES
+) -> list[InsertionConfig]:
     """Failures to look at: one of each reason, then further ones, in the order of the targets."""
     failed = [(s, str(r["judged"])) for s, r in trials if not r["success"]]
     first = {why: i for i, (_, why) in reversed(list(enumerate(failed)))}
@@ -37,14 +39,16 @@ def case_of(setup: InsertionConfig) -> FilmStripRow:
     truths = {t.frame_index: t for t in done.truths}
     last_s = shown[-1][0].time_s if shown else 0.0
     late = [(f, o) for f, o in shown if f.time_s >= last_s - BEFORE_S and truths[f.index].tip_px is not None]
-    picked = [late[i] for i in np.unique(np.linspace(0, len(late) - 1, COLUMNS).round().astype(int))] if late else []
+    picked = (
+        [late[i] for i in np.unique(np.linspace(0, len(late) - 1, FAILURE_COLUMNS).round().astype(int))] if late else []
+    )
     step, middle = np.array(step_of(episode.world.spacing, CUT_MM_PER_PX)), (CUT_PX - 1) / 2
     cells = []
     for frame, seen in picked:
         truth = truths[frame.index]
         assert truth.tip_px is not None
         tip = None if seen is None or isinstance(seen.estimate, Lost) else seen.estimate.tip_px
-        marks = {TRACKED: tip, TARGET: done.task.target_at(truth.probe_mm)}
+        marks = {TRACKED: tip, TARGET_MARK: done.task.target_at(truth.probe_mm)}
         cells.append(
             FilmStripCell(
                 crop(frame.grey(), truth.tip_px, CUT_PX, (float(step[0]), float(step[1]))),
@@ -58,6 +62,6 @@ def case_of(setup: InsertionConfig) -> FilmStripRow:
     return FilmStripRow(label, cells)
 
 
-def write(path: Path, title: str, setups: Sequence[InsertionConfig]) -> int:
+def write_failures(path: Path, title: str, setups: Sequence[InsertionConfig]) -> int:
     """Draw them; returns the number of cells."""
-    return write_strip(path, title, (TRACKED, TARGET), [case_of(s) for s in setups])
+    return write_strip(path, title, (TRACKED, TARGET_MARK), [case_of(s) for s in setups])

@@ -14,15 +14,24 @@ import numpy as np
 from sonosteer.metrics.proportions import mcnemar, wilson
 from sonosteer.metrics.success import paired
 from sonosteer.studies.insertion.published import PAPER
-from sonosteer.studies.insertion.trials import AS_THEY_COME, OURS
-from sonosteer.studies.pages import html_page, html_table, markdown_table, write_csv
+from sonosteer.studies.insertion.trials import AS_THEY_COME, OUR_METHOD
+from sonosteer.studies.pages import (
+    TableRow,
+    caption,
+    html_page,
+    html_table,
+    markdown_head,
+    markdown_table,
+    quick_words,
+    write_csv,
+)
 from sonosteer.viz import insertion_plots as plots
 from sonosteer.viz.plots import standalone
 
-Row = dict[str, Any]
 #: method -> mode -> what came of each target, in the order of the targets
-Results = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
-NOTE = (
+InsertionResults = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
+INSERTION_TITLE = "Robotic insertions on the simulated rig"
+INSERTION_NOTE = (
     "Success: a stop within 5 mm of the target, by the truth. T: mean time of the successes. Intervals: 95 % Wilson. "
     "p: exact McNemar test against ours on the same targets. The operator is simulated. Grey: the paper's own figures, "
     "on its phantoms. Scenes as they come have bones and lost contact, which hide the tip whoever inserts; those with "
@@ -30,17 +39,42 @@ NOTE = (
 )
 
 
-def write(out: Path, found: Mapping[str, Results], papers: Mapping[str, str], about: Row) -> dict[str, list[Row]]:
-    """Write tables, figures, report.html and README.md into `out`; returns the tables. found: by condition."""
-    tables: dict[str, list[Row]] = {}
+def write_insertion_study(
+    out: Path, found: Mapping[str, InsertionResults], papers: Mapping[str, str], about: TableRow
+) -> dict[str, list[TableRow]]:
+    """Write tables, figures, report.html and README.md into `out`. Returns the tables.
+
+    found: by condition. papers: method -> its row in the paper's table. about: the study's summary, without tables.
+    """
+    tables = _tables(found, papers)
+    figures = {name: svg for name, svg in _figures(found, papers).items() if svg}
+    for title, rows in tables.items():
+        write_csv(out / (re.sub(r"[^a-z0-9]+", "-", title.lower()) + ".csv"), rows)
+    for name, svg in figures.items():
+        (out / f"{name}.svg").write_text(standalone(svg))
+    missing = [f"Not run: {line}" for line in about["missing"]]
+    quick = quick_words(about["trials"]) if about["quick"] else ""
+    strip = (out / "failures.png").exists()
+    page = _page(tables, figures, missing, quick=quick, strip=strip)
+    (out / "report.html").write_text(page, encoding="utf-8")
+    (out / "README.md").write_text(_markdown(tables, missing, quick=quick, strip=strip), encoding="utf-8")
+    return tables
+
+
+def _tables(found: Mapping[str, InsertionResults], papers: Mapping[str, str]) -> dict[str, list[TableRow]]:
+    tables: dict[str, list[TableRow]] = {}
     for condition, results in found.items():
         tables[f"Table II, {condition}"] = table_2(results, papers)
     if AS_THEY_COME in found:
-        tables["Table II, targets that some method reached"] = table_2(reachable(found[AS_THEY_COME]), papers)
+        tables["Table II, targets that some method reached"] = table_2(reachable_targets(found[AS_THEY_COME]), papers)
     for condition, results in found.items():
         tables[f"Why insertions failed, {condition}"] = failures(results)
     for condition, results in found.items():
         tables[f"Distance from the target and what the gate did, {condition}"] = details(results)
+    return tables
+
+
+def _figures(found: Mapping[str, InsertionResults], papers: Mapping[str, str]) -> dict[str, str]:
     figures: dict[str, str] = {}
     for condition, results in found.items():
         word = condition.rpartition(" ")[2]
@@ -48,41 +82,47 @@ def write(out: Path, found: Mapping[str, Results], papers: Mapping[str, str], ab
         figures[f"times-{word}"] = times_figure(results)
         for mode in ("ips", "ipm"):
             figures[f"example-{mode}-{word}"] = example(results, mode)
-    for title, rows in tables.items():
-        write_csv(out / (re.sub(r"[^a-z0-9]+", "-", title.lower()) + ".csv"), rows)
-    for name, svg in figures.items():
-        if svg:
-            (out / f"{name}.svg").write_text(standalone(svg))
-    missing = [f"Not run: {line}" for line in about["missing"]]
-    body = ["<h1>Robotic insertions on the simulated rig</h1>", f"<p>{html.escape(NOTE)}</p>"]
+    return figures
+
+
+def _page(
+    tables: Mapping[str, list[TableRow]],
+    figures: Mapping[str, str],
+    missing: Sequence[str],
+    *,
+    quick: str,
+    strip: bool,
+) -> str:
+    body = [f"<h1>{INSERTION_TITLE}</h1>", f"<p>{html.escape(INSERTION_NOTE)}</p>"]
     body += [f"<p>{html.escape(line)}</p>" for line in missing]
     body += [f"<h2>{html.escape(title)}</h2>{html_table(rows)}" for title, rows in tables.items()]
-    body += [f"<figure>{svg}</figure>" for svg in figures.values() if svg]
-    strip = (out / "failures.png").exists()
-    body += [
-        '<h2>Failures</h2><figure><img src="failures.png" alt="failed insertions frame by frame"></figure>'
-    ] * strip
-    (out / "report.html").write_text(html_page("Insertions", body), encoding="utf-8")
-    lines = ["# Robotic insertions on the simulated rig", "", NOTE, "", *missing]
+    said = f"<figcaption>{caption('', quick)}</figcaption>" if quick else ""
+    body += [f"<figure>{svg}{said}</figure>" for svg in figures.values()]
+    picture = '<img src="failures.png" alt="failed insertions frame by frame">'
+    body += [f"<h2>Failures</h2><figure>{picture}{said}</figure>"] * strip
+    return html_page("Insertions", body, quick)
+
+
+def _markdown(tables: Mapping[str, list[TableRow]], missing: Sequence[str], *, quick: str, strip: bool) -> str:
+    lines = [*markdown_head(INSERTION_TITLE, quick), INSERTION_NOTE, "", *missing]
     for title, rows in tables.items():
         lines += ["", f"## {title}", "", *markdown_table(rows)]
-    lines += ["", "![Failed insertions frame by frame](failures.png)"] * strip
-    (out / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return tables
+    lines += ["", f"![{caption('Failed insertions frame by frame', quick)}](failures.png)"] * strip
+    return "\n".join(lines) + "\n"
 
 
-def table_2(results: Results, papers: Mapping[str, str]) -> list[Row]:
+def table_2(results: InsertionResults, papers: Mapping[str, str]) -> list[TableRow]:
     """Success, interval and time of every method: IPS, IPM and both; the paper's row below those it has."""
-    rows: list[Row] = []
-    ours = results.get(OURS)
+    rows: list[TableRow] = []
+    ours = results.get(OUR_METHOD)
     for name, modes in results.items():
-        row: Row = {"method": name}
+        row: TableRow = {"method": name}
         both: list[Mapping[str, Any]] = []
         for mode, trials in modes.items():
             both += trials
             row |= _share(mode.upper(), trials)
         row |= _share("both", both)
-        row["p"] = _against(ours, modes) if ours is not None and name != OURS else None
+        row["p"] = _against(ours, modes) if ours is not None and name != OUR_METHOD else None
         rows.append(row)
         theirs = PAPER.get(papers.get(name, ""))
         if theirs is not None:
@@ -90,7 +130,7 @@ def table_2(results: Results, papers: Mapping[str, str]) -> list[Row]:
     return rows
 
 
-def reachable(results: Results) -> Results:
+def reachable_targets(results: InsertionResults) -> InsertionResults:
     """Without the targets that no method reached: there the tip was mostly never to be seen, whoever inserted."""
     out: dict[str, dict[str, list[Mapping[str, Any]]]] = {name: {} for name in results}
     for mode in {m for modes in results.values() for m in modes}:
@@ -101,7 +141,7 @@ def reachable(results: Results) -> Results:
     return out
 
 
-def _share(title: str, trials: Sequence[Mapping[str, Any]]) -> Row:
+def _share(title: str, trials: Sequence[Mapping[str, Any]]) -> TableRow:
     hits = [t for t in trials if t["success"]]
     low, high = wilson(len(hits), len(trials))
     time_s = [t["time_s"] for t in hits]
@@ -122,8 +162,8 @@ def _side_by_side(ours: Any, modes: Any) -> list[tuple[Any, Any]]:
     return [pair for mode in modes for pair in zip(ours[mode], modes[mode], strict=False)]
 
 
-def _paper(like: Row, theirs: Sequence[tuple[float, float] | None]) -> Row:
-    row: Row = dict.fromkeys(like)
+def _paper(like: TableRow, theirs: Sequence[tuple[float, float] | None]) -> TableRow:
+    row: TableRow = dict.fromkeys(like)
     row["method"] = "paper"
     for title, pair in zip(("IPS", "IPM", "both"), theirs, strict=True):
         if pair is not None:
@@ -131,7 +171,7 @@ def _paper(like: Row, theirs: Sequence[tuple[float, float] | None]) -> Row:
     return row
 
 
-def failures(results: Results) -> list[Row]:
+def failures(results: InsertionResults) -> list[TableRow]:
     """How often each method failed, and why."""
     counts = {name: Counter(_why(t) for t in _all(modes) if not t["success"]) for name, modes in results.items()}
     reasons = sorted({r for c in counts.values() for r in c})
@@ -142,16 +182,16 @@ def _why(trial: Mapping[str, Any]) -> str:
     return str(trial["judged"]) if trial["judged"] != "gave up" else "gave up: held too long"
 
 
-def details(results: Results) -> list[Row]:
+def details(results: InsertionResults) -> list[TableRow]:
     """Final error, rates, refusals, and time beside ours on targets that both reached."""
     rows = []
-    ours = results.get(OURS)
+    ours = results.get(OUR_METHOD)
     for name, modes in results.items():
         trials = _all(modes)
         error = [t["final_error_mm"] for t in trials if t["success"]]
         pairs = _side_by_side(ours, modes) if ours is not None else []
         both = [(t["time_s"], o["time_s"]) for o, t in pairs if t["success"] and o["success"]]
-        p = paired(*zip(*both, strict=True)) if name != OURS and len(both) > 5 else None
+        p = paired(*zip(*both, strict=True)) if name != OUR_METHOD and len(both) > 5 else None
         rows.append(
             {
                 "method": name,
@@ -170,7 +210,7 @@ def _all(modes: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Mapping[str, 
     return [t for trials in modes.values() for t in trials]
 
 
-def success_figure(results: Results, papers: Mapping[str, str], condition: str) -> str:
+def success_figure(results: InsertionResults, papers: Mapping[str, str], condition: str) -> str:
     """Success of every method with its interval."""
     rates, theirs = {}, {}
     for name, modes in results.items():
@@ -184,16 +224,16 @@ def success_figure(results: Results, papers: Mapping[str, str], condition: str) 
     return plots.success_rates(rates, theirs, f"Success, IPS and IPM together, {condition}")
 
 
-def times_figure(results: Results) -> str:
+def times_figure(results: InsertionResults) -> str:
     """Times of the successes."""
     found = {name: [t["time_s"] for t in _all(modes) if t["success"]] for name, modes in results.items()}
     found = {name: times for name, times in found.items() if times}
     return plots.times(found) if found else ""
 
 
-def example(results: Results, mode: str) -> str:
+def example(results: InsertionResults, mode: str) -> str:
     """Fig. 5: the success of ours during which the tip was unseen longest."""
-    hits = [t for t in results.get(OURS, {}).get(mode, ()) if t["success"] and len(t["rows"]) > 5]
+    hits = [t for t in results.get(OUR_METHOD, {}).get(mode, ()) if t["success"] and len(t["rows"]) > 5]
     if not hits:
         return ""
     shown = max(hits, key=lambda t: t["unseen"])

@@ -13,6 +13,7 @@ Ablations need networks of their own: `sonosteer train tracking` and `train poli
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +22,35 @@ from sonosteer.core.errors import InputError
 from sonosteer.core.progress import StageProgress
 from sonosteer.recording.summary import versions
 from sonosteer.runtime.insertion import Pace
+from sonosteer.studies.insertion.failures import choose_failures, write_failures
+from sonosteer.studies.insertion.report import write_insertion_study
 from sonosteer.studies.insertion.trials import (
     METHODS,
     MODES,
-    OURS,
-    WINDOW,
-    Method,
-    Trial,
+    OUR_METHOD,
+    WITH_WINDOW,
+    InsertionMethod,
+    InsertionTrial,
     found_settings,
-    run_trial,
+    run_insertion_trial,
 )
 from sonosteer.studies.journal import Journal, run_missing
+from sonosteer.studies.pages import quick_facts, writing
 
 PAPER_EACH = 20
 #: targets of each mode with an acoustic window: of ours, and of those it is compared with, which get the first ones
 OURS_EACH, OTHERS_EACH = 100, 60
 WINDOW_SEEDS = 1_000  # further on than those as they come
-QUICK = (OURS, "constant speed", "visibility rule")
+QUICK_METHODS = (OUR_METHOD, "constant speed", "visibility rule")
 
 
-def methods(models: Path, *, quick: bool) -> tuple[list[Method], list[str]]:
+def methods(models: Path, *, quick: bool) -> tuple[list[InsertionMethod], list[str]]:
     """(those that can be carried out, why others cannot)."""
-    from sonosteer.inference.graphs import model_folder
+    from sonosteer.inference.onnx_graphs import model_folder
     from sonosteer.inference.policy_network import policy_folder
     from sonosteer.policies.vla import Vla
 
-    wanted = [m for m in METHODS if not quick or m.name in QUICK]
+    wanted = [m for m in METHODS if not quick or m.name in QUICK_METHODS]
     able, missing = [], []
     for m in wanted:
         try:
@@ -61,47 +65,71 @@ def methods(models: Path, *, quick: bool) -> tuple[list[Method], list[str]]:
     return able, missing
 
 
-def run(*, out: Path, quick: bool, seed: int, executor: str, progress: StageProgress) -> dict[str, Any]:
-    """`sonosteer study insertion`: every method on the same targets, tables, figures; goes on where it stopped."""
-    from sonosteer.studies.insertion import failures
-    from sonosteer.studies.insertion.report import write
-
+def run_insertion_study(*, out: Path, quick: bool, seed: int, executor: str, progress: StageProgress) -> dict[str, Any]:
+    """`sonosteer study insertion`: every method on the same targets, tables, figures. Goes on where it stopped."""
     models = out / "models"
     able, missing = methods(models, quick=quick)
-    todo = trials(able, models, 10_000 * seed, *((1, 0, 0) if quick else (PAPER_EACH, OURS_EACH, OTHERS_EACH)))
+    each, ours, others = (1, 0, 0) if quick else (PAPER_EACH, OURS_EACH, OTHERS_EACH)
+    todo = insertion_trials(able, models, 10_000 * seed, each=each, ours=ours, others=others)
     question = {"study": "insertion", "seed": seed, "quick": quick}
     journal = Journal(out / "trials.jsonl", question)
     try:
-        for done in run_missing(run_trial, todo, journal, executor):
+        for done in run_missing(run_insertion_trial, todo, journal, executor):
             progress("insertions", done, len(todo))
     finally:
         journal.close()
-    results: dict[str, dict[str, dict[str, list[Any]]]] = {}
-    for t in todo:
-        modes = results.setdefault(t.condition, {}).setdefault(t.method.name, {mode: [] for mode in MODES})
-        modes[t.mode].append(journal.done[t.name])
-    looked_at = OURS if OURS in {m.name for m in able} else able[0].name
-    setups = [(t.setup(), journal.done[t.name]) for t in todo if t.method.name == looked_at]
-    failed = failures.choose(setups)
-    if failed:
-        progress("failures shown", 0, len(failed))
-        failures.write(out / "failures.png", f"Failed insertions, {looked_at}: the last seconds", failed)
-    summary: dict[str, Any] = {**question, "missing": missing, "versions": versions()}
-    summary["pace"] = dataclasses.asdict(Pace())
-    summary["tables"] = write(out, results, {m.name: m.paper for m in able}, summary)
-    save_json(summary, out / "summary.json")
+    _show_failures(todo, journal.done, able, out / "failures.png", progress)
+    about = {**question, "missing": missing, "versions": versions(), "pace": dataclasses.asdict(Pace())}
+    with writing(progress):
+        results = _by_condition(todo, journal.done)
+        papers = {m.name: m.paper for m in able}
+        tables = write_insertion_study(out, results, papers, {**about, "trials": len(todo)})
+        summary: dict[str, Any] = {**about, "tables": tables, **quick_facts(len(todo), quick=quick)}
+        save_json(summary, out / "summary.json")
     return summary
 
 
-def trials(able: list[Method], models: Path, first: int, each: int, ours: int, others: int) -> list[Trial]:
-    """What is to be carried out: all methods on a target, then the next one."""
-    out = [Trial(m, mode, first + k, models) for k in range(each) for m in able for mode in MODES]
+def _by_condition(
+    todo: Sequence[InsertionTrial], done: Mapping[str, Any]
+) -> dict[str, dict[str, dict[str, list[Any]]]]:
+    """condition -> method -> mode -> outcomes, in the order of the targets."""
+    results: dict[str, dict[str, dict[str, list[Any]]]] = {}
+    for t in todo:
+        modes = results.setdefault(t.condition, {}).setdefault(t.method.name, {mode: [] for mode in MODES})
+        modes[t.mode].append(done[t.name])
+    return results
+
+
+def _show_failures(
+    todo: Sequence[InsertionTrial],
+    done: Mapping[str, Any],
+    able: Sequence[InsertionMethod],
+    path: Path,
+    progress: StageProgress,
+) -> None:
+    """Draw failed insertions of our method, or of the first one that can be carried out."""
+    method = OUR_METHOD if OUR_METHOD in {m.name for m in able} else able[0].name
+    failed = choose_failures([(t.setup(), done[t.name]) for t in todo if t.method.name == method])
+    if failed:
+        progress("failures shown", 0, len(failed))
+        write_failures(path, f"Failed insertions, {method}: the last seconds", failed)
+
+
+def insertion_trials(
+    able: Sequence[InsertionMethod], models: Path, first: int, *, each: int, ours: int, others: int
+) -> list[InsertionTrial]:
+    """What is to be carried out: all methods on a target, then the next one.
+
+    first: seed of the first target. each: number of targets of each mode as they come. ours, others: number of targets
+    of each mode with an acoustic window, for our method and for those it is compared with.
+    """
+    out = [InsertionTrial(m, mode, first + k, models) for k in range(each) for m in able for mode in MODES]
     many = [m for m in able if m.large]
     further = first + WINDOW_SEEDS
     return out + [
-        Trial(m, mode, further + k, models, WINDOW)
+        InsertionTrial(m, mode, further + k, models, WITH_WINDOW)
         for k in range(max(ours, others))
         for m in many
-        if k < (ours if m.name == OURS else others)
+        if k < (ours if m.name == OUR_METHOD else others)
         for mode in MODES
     ]

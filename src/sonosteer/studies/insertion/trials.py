@@ -12,59 +12,69 @@ from sonosteer.runtime.insertion import Pace
 
 MODES = ("ips", "ipm")
 #: names of the conditions, and what they change in a scene
-AS_THEY_COME, WINDOW = "scenes as they come", "scenes with an acoustic window"
+AS_THEY_COME, WITH_WINDOW = "scenes as they come", "scenes with an acoustic window"
 CONDITIONS: dict[str, dict[str, Any]] = {
     AS_THEY_COME: {},
-    WINDOW: {"artefacts.occluders": 0, "artefacts.contact_loss": 0.0},
+    WITH_WINDOW: {"artefacts.occluders": 0, "artefacts.contact_loss": 0.0},
 }
-OURS = "vla"
+OUR_METHOD = "vla"
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
-    """policy, tracker and their settings; asynchronous: or in turn; paper: row of Table II it stands for.
-
-    large: also in scenes with an acoustic window, for comparisons.
-    """
+class InsertionMethod:
+    """A way to insert: who decides, who tracks, with which settings."""
 
     name: str
+    """Name in the tables."""
     policy: str
+    """Policy, by its name in the table of policies."""
     tracker: str = "vla"
+    """Tracker, by its name in the table of trackers."""
     policy_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the policy, by name."""
     tracker_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the tracker, by name."""
     asynchronous: bool = True
+    """Whether tracker and policy run beside each other. Otherwise they take turns."""
     paper: str = ""
+    """Row of the paper's Table II that it stands for. Empty: none."""
     large: bool = False
+    """Whether it also inserts in scenes with an acoustic window."""
 
 
 METHODS = (
-    Method(OURS, "vla", paper="ours", large=True),
-    Method("simulated operator", "operator", paper="manual", large=True),
-    Method(
+    InsertionMethod(OUR_METHOD, "vla", paper="ours", large=True),
+    InsertionMethod("simulated operator", "operator", paper="manual", large=True),
+    InsertionMethod(
         "weaker tracker", "vla", policy_settings={"model": "weak"}, tracker_settings={"model": "weak"}, paper="weaker"
     ),
-    Method(
+    InsertionMethod(
         "no register", "vla", policy_settings={"model": "bare"}, tracker_settings={"model": "bare"}, paper="no register"
     ),
-    Method("synchronous", "vla", asynchronous=False, paper="no async", large=True),
-    Method("constant speed", "constant", paper="constant", large=True),
-    Method("visibility rule", "visibility"),
-    Method("visibility rule, tracker auto", "visibility", tracker="auto"),
-    Method("bevel steering", "steer"),
-    Method("seek", "seek"),
-    Method("expert", "expert"),
+    InsertionMethod("synchronous", "vla", asynchronous=False, paper="no async", large=True),
+    InsertionMethod("constant speed", "constant", paper="constant", large=True),
+    InsertionMethod("visibility rule", "visibility"),
+    InsertionMethod("visibility rule, tracker auto", "visibility", tracker="auto"),
+    InsertionMethod("bevel steering", "steer"),
+    InsertionMethod("seek", "seek"),
+    InsertionMethod("expert", "expert"),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """One method on one target. models: folder of the ablations' networks."""
+class InsertionTrial:
+    """One method on one target."""
 
-    method: Method
+    method: InsertionMethod
+    """Who inserts, and how."""
     mode: str
+    """ips: the probe stands still. ipm: it moves."""
     seed: int
+    """Seed of the scene and its target."""
     models: Path
+    """Folder of the ablations' networks."""
     condition: str = AS_THEY_COME
+    """Key of CONDITIONS: what is changed in the scene."""
 
     @property
     def name(self) -> str:
@@ -76,14 +86,14 @@ class Trial:
         """What is carried out."""
         m = self.method
         return InsertionConfig(
-            m.policy,
-            "ips" if self.mode == "ips" else "ipm",
-            self.seed,
-            "in-plane-convex/test",
-            m.tracker,
-            found_settings(m.policy_settings, self.models, "policy"),
-            found_settings(m.tracker_settings, self.models, "tracking"),
-            CONDITIONS[self.condition],
+            policy=m.policy,
+            mode="ips" if self.mode == "ips" else "ipm",
+            seed=self.seed,
+            scene="in-plane-convex/test",
+            tracker=m.tracker,
+            policy_settings=found_settings(m.policy_settings, self.models, "policy"),
+            tracker_settings=found_settings(m.tracker_settings, self.models, "tracking"),
+            fields=CONDITIONS[self.condition],
             pace=Pace(asynchronous=m.asynchronous),
         )
 
@@ -94,7 +104,7 @@ def found_settings(settings: Mapping[str, Any], models: Path, kind: str) -> dict
     return {**settings, "model": str(models / str(named) / kind)} if named else dict(settings)
 
 
-def run_trial(trial: Trial) -> dict[str, Any]:
+def run_insertion_trial(trial: InsertionTrial) -> dict[str, Any]:
     """Carry it out; what came of it, and speed and visibility every tenth of a second."""
     done = run_episode(build_episode(trial.setup()))
     error = done.outcome.final_error_mm

@@ -16,18 +16,28 @@ from sonosteer.needle.bicycle import Bicycle, Plan, ends, stepwise_ends
 from sonosteer.sim.steering_scenes import TISSUES
 from sonosteer.steering.optimise import STARTS, optimise
 from sonosteer.steering.simulated_fits import DEPTHS
-from sonosteer.studies.pages import html_page, html_table, markdown_table, write_csv
+from sonosteer.studies.pages import (
+    TableRow,
+    caption,
+    html_page,
+    html_table,
+    markdown_head,
+    markdown_table,
+    quick_facts,
+    write_csv,
+)
 from sonosteer.studies.steering.published import TABLE_1, TABLE_2, TABLE_3
 from sonosteer.viz import steering_plots as plots
 from sonosteer.viz.plots import standalone
 
-Row = dict[str, Any]
 Pair = tuple[Any, dict[str, Any]]
 SOLVED_MM = 1.0
 
 
-def write(todo: Sequence[Any], results: Sequence[dict[str, Any]], out: Path, *, quick: bool, seed: int) -> Row:
-    """Write everything into `out`; returns the summary."""
+def write_steering_study(
+    todo: Sequence[Any], results: Sequence[dict[str, Any]], out: Path, *, quick: bool, seed: int
+) -> TableRow:
+    """Write tables, figures, report.html and README.md into `out`. Returns the summary."""
     pairs = list(zip(todo, results, strict=True))
     paper = [p for p in pairs if p[0].group == "paper"]
     tables = {
@@ -53,7 +63,10 @@ def write(todo: Sequence[Any], results: Sequence[dict[str, Any]], out: Path, *, 
         (out / f"{name}.svg").write_text(standalone(svg))
     for title, rows in tables.items():
         write_csv(out / (_slug(title) + ".csv"), rows)
-    summary: Row = {"study": "steering", "quick": quick, "seed": seed, "tables": tables}
+    summary: TableRow = {
+        **{"study": "steering", "quick": quick, "seed": seed, "tables": tables},
+        **quick_facts(len(pairs), quick=quick),
+    }
     (out / "report.html").write_text(_page(summary, figures), encoding="utf-8")
     (out / "README.md").write_text(_markdown(summary), encoding="utf-8")
     return summary
@@ -66,7 +79,7 @@ def _slug(title: str) -> str:
 # -- numbers ---------------------------------------------------------------------------------------------------
 
 
-def _numbers(rows: Sequence[dict[str, Any]]) -> Row:
+def _numbers(rows: Sequence[dict[str, Any]]) -> TableRow:
     final, mean, rotation = (np.array([r[k] for r in rows]) for k in ("final_mm", "mean_mm", "rotation_deg"))
     there = sum(r["ended"] == "target depth reached" for r in rows)
     return {
@@ -81,8 +94,8 @@ def _numbers(rows: Sequence[dict[str, Any]]) -> Row:
     }
 
 
-def _controllers(paper: Sequence[Pair]) -> list[Row]:
-    rows: list[Row] = []
+def _controllers(paper: Sequence[Pair]) -> list[TableRow]:
+    rows: list[TableRow] = []
     for controller in dict.fromkeys(t.controller for t, _ in paper):
         for recipe in dict.fromkeys(t.recipe for t, _ in paper):
             found = [r for t, r in paper if t.controller == controller and t.recipe == recipe]
@@ -112,8 +125,8 @@ def _of(paper: Sequence[Pair], tissue: str, recipe: str = "middle") -> list[dict
     return [r for t, r in paper if (t.controller, t.recipe, t.tissue) == ("moves", recipe, tissue)]
 
 
-def _table_1(paper: Sequence[Pair]) -> list[Row]:
-    rows: list[Row] = []
+def _table_1(paper: Sequence[Pair]) -> list[TableRow]:
+    rows: list[TableRow] = []
     for tissue in TISSUES:
         n = _numbers(_of(paper, tissue))
         ours = (n["final mm"], n["path mean mm"], n["rotation deg"])
@@ -122,8 +135,8 @@ def _table_1(paper: Sequence[Pair]) -> list[Row]:
     return rows
 
 
-def _table_2(paper: Sequence[Pair]) -> list[Row]:
-    rows: list[Row] = []
+def _table_2(paper: Sequence[Pair]) -> list[TableRow]:
+    rows: list[TableRow] = []
     for tissue in TISSUES:
         n = _numbers(_of(paper, tissue))
         rows.append({"tissue": tissue, "what": "max final mm", "ours": n["max"], "paper": TABLE_2[tissue][0]})
@@ -131,8 +144,8 @@ def _table_2(paper: Sequence[Pair]) -> list[Row]:
     return rows
 
 
-def _table_3(paper: Sequence[Pair]) -> list[Row]:
-    rows: list[Row] = []
+def _table_3(paper: Sequence[Pair]) -> list[TableRow]:
+    rows: list[TableRow] = []
     for controller in ("moves", "paper-s"):
         found = [r["times_ms"] for t, r in paper if t.controller == controller and t.images and "times_ms" in r]
         for stage, (name, theirs, largest) in TABLE_3.items():
@@ -152,8 +165,8 @@ def _table_3(paper: Sequence[Pair]) -> list[Row]:
     return rows
 
 
-def _by(pairs: Sequence[Pair], group: str, key: Callable[[Any], Any]) -> list[Row]:
-    rows: list[Row] = []
+def _by(pairs: Sequence[Pair], group: str, key: Callable[[Any], Any]) -> list[TableRow]:
+    rows: list[TableRow] = []
     found = [p for p in pairs if p[0].group == group]
     for value in dict.fromkeys(key(t) for t, _ in found):
         name = (
@@ -163,13 +176,13 @@ def _by(pairs: Sequence[Pair], group: str, key: Callable[[Any], Any]) -> list[Ro
     return rows
 
 
-def _cost() -> list[Row]:
-    """The paper's operation counts (49 a section, 17 a step) and times of both, compiled, per needle of 2,000."""
+def _cost() -> list[TableRow]:
+    """Operation counts of the paper (49 a section, 17 a step), and times of both ways, compiled, for each of 2,000."""
     needles, depth = 2000, 120.0
     rng = np.random.default_rng(0)
     k, theta0, phi0 = rng.uniform(1e-4, 2e-3, needles), rng.uniform(0, 0.17, needles), np.zeros(needles)
     out = np.empty((needles, 5))
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for points in (3, 4):
         middle = np.sort(rng.uniform(5, 115, (needles, points)), axis=1)
         starts = np.concatenate([np.zeros((needles, 1)), middle], axis=1)
@@ -202,7 +215,7 @@ def _cost() -> list[Row]:
     return rows
 
 
-def _obstacles(pairs: Sequence[Pair]) -> Row:
+def _obstacles(pairs: Sequence[Pair]) -> TableRow:
     found = [r for t, r in pairs if t.group == "obstacles"]
     reached = [r for r in found if r["ended"] == "target depth reached"]
     solved = [r for r in reached if r["clearance_mm"] > 0 and r["final_mm"] <= SOLVED_MM]
@@ -222,7 +235,7 @@ def _obstacles(pairs: Sequence[Pair]) -> Row:
     }
 
 
-def _coverage(pairs: Sequence[Pair]) -> Row:
+def _coverage(pairs: Sequence[Pair]) -> TableRow:
     (found,) = [r for t, r in pairs if t.kind == "coverage"]
     return {
         "insertions": found["insertions"],
@@ -238,7 +251,7 @@ def _coverage(pairs: Sequence[Pair]) -> Row:
 def _figure_9(paper: Sequence[Pair]) -> str:
     paths = {t: [np.array(r["path"]) for r in _of(paper, t)] for t in TISSUES}
     rolls = {t: [(np.array(r["roll"])[:, 0], np.array(r["roll"])[:, 1]) for r in _of(paper, t)] for t in TISSUES}
-    return plots.paths_per_tissue(paths, rolls)
+    return plots.plot_paths_per_tissue(paths, rolls)
 
 
 def _figure_2() -> str:
@@ -257,7 +270,7 @@ def _figure_2() -> str:
         curves[name] = np.stack([at, np.hypot(path[:, 1], path[:, 2])], 1)
     straight = Bicycle(k, theta0).path(Plan((0.0,), (0.0,)), at)
     curves["no rotation"] = np.stack([at, np.hypot(straight[:, 1], straight[:, 2])], 1)
-    return plots.regulation(curves, depth)
+    return plots.plot_regulation(curves, depth)
 
 
 def _figure_7(pairs: Sequence[Pair]) -> str:
@@ -265,7 +278,7 @@ def _figure_7(pairs: Sequence[Pair]) -> str:
     n = sum(r["insertions"] for r in found)
     s = np.sum([r["sums"] for r in found], axis=0) / n
     sd = [np.sqrt(np.maximum(s[i + 1] - s[i] ** 2, 0.0)) for i in (0, 2)]
-    return plots.fit_score(np.arange(1.0, DEPTHS + 1.0), (s[0], sd[0]), (s[2], sd[1]))
+    return plots.plot_fit_score(np.arange(1.0, DEPTHS + 1.0), (s[0], sd[0]), (s[2], sd[1]))
 
 
 def _budget(pairs: Sequence[Pair]) -> str:
@@ -279,12 +292,13 @@ def _budget(pairs: Sequence[Pair]) -> str:
             np.array([g.mean() for g in groups]),
             np.array([g.std() / math.sqrt(len(g)) for g in groups]),
         )
-    return plots.budget(curves)
+    return plots.plot_budget(curves)
 
 
 # -- pages -----------------------------------------------------------------------------------------------------
 
-CAPTIONS = {
+STEERING_TITLE = "Steering study after Carriere et al. 2019"
+STEERING_CAPTIONS = {
     "fig-9": "Fig. 9. Every insertion of the middle recipe, controller moves, seen through images: true deflection and "
     "the base's roll as ordered.",
     "fig-2": "Fig. 2. The bicycle itself, kappa 1/1500 per mm, theta_0 2 degrees, three event points, our search.",
@@ -301,33 +315,33 @@ INTRO = (
 )
 
 
-def _page(summary: Row, figures: dict[str, str]) -> str:
-    quick = " <b>Quick run: too few trials to conclude from.</b>" if summary["quick"] else ""
+def _page(summary: TableRow, figures: dict[str, str]) -> str:
+    quick = summary.get("quick_run", "")
     body = [
-        "<h1>Steering study after Paper S</h1>",
-        f"<p>Seed {summary['seed']}. {INTRO}{quick}</p>",
+        f"<h1>{STEERING_TITLE}</h1>",
+        f"<p>Seed {summary['seed']}. {INTRO}</p>",
         '<p class="soft">Research software, not a medical device: not for clinical decisions.</p>',
     ]
     for title, rows in summary["tables"].items():
         body.append(f"<h2>{html.escape(title)}</h2>{html_table(rows)}")
         if title.startswith("Controllers"):
             body += [
-                f"<figure>{svg}<figcaption>{CAPTIONS[name]}</figcaption></figure>" for name, svg in figures.items()
+                f"<figure>{svg}<figcaption>{caption(STEERING_CAPTIONS[name], quick)}</figcaption></figure>"
+                for name, svg in figures.items()
             ]
-    return html_page("Steering study", body)
+    return html_page("Steering study", body, quick)
 
 
-def _markdown(summary: Row) -> str:
-    quick = " Quick run: too few trials to conclude from." if summary["quick"] else ""
+def _markdown(summary: TableRow) -> str:
+    quick = summary.get("quick_run", "")
     parts = [
-        "# Steering study after Paper S",
-        "",
-        f"`sonosteer study steering --seed {summary['seed']}`. {INTRO}{quick}",
+        *markdown_head(STEERING_TITLE, quick),
+        f"`sonosteer study steering --seed {summary['seed']}`. {INTRO}",
         "",
     ]
     for title, rows in summary["tables"].items():
         parts += [f"## {title}", "", *markdown_table(rows), ""]
         if title.startswith("Controllers"):
-            for name, caption in CAPTIONS.items():
-                parts += [f"![{name}]({name}.svg)", "", caption, ""]
+            for name, text in STEERING_CAPTIONS.items():
+                parts += [f"![{name}]({name}.svg)", "", caption(text, quick), ""]
     return "\n".join(parts)

@@ -35,5 +35,5 @@ TABLE_VI: dict[str, tuple[float, float]] = {
 }
 #: orders in the SD of e_n that the paper found significant at 0.001: (smaller, larger)
 ORDER = (("kfv+f", "kf+f"), ("kf+f", "pf+f"), ("pf+f", "om"), ("om", "df"))
-FRAMES = 1390
+PAPER_FRAMES = 1390
 PEARSON_R = -0.94

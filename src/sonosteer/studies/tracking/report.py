@@ -19,18 +19,26 @@ from sonosteer.metrics.significance import (
     parzen,
     pearson,
 )
-from sonosteer.studies.pages import html_page, html_table, markdown_table, write_csv
-from sonosteer.studies.tracking.published import FRAMES, ORDER, PEARSON_R, TABLE_III, TABLE_VI
+from sonosteer.studies.pages import (
+    caption,
+    html_page,
+    html_table,
+    markdown_head,
+    markdown_table,
+    quick_facts,
+    write_csv,
+)
+from sonosteer.studies.tracking.published import ORDER, PAPER_FRAMES, PEARSON_R, TABLE_III, TABLE_VI
 from sonosteer.viz import study_plots
 from sonosteer.viz.plots import standalone
 
-Result = dict[str, Any]
-SHARES = (0.5, 0.9, 0.95)
+TrackingResult = dict[str, Any]
+ELLIPSE_FRACTIONS = (0.5, 0.9, 0.95)
 DAGGER = "†"
 
 
-def write(results: Sequence[Result], out: Path, *, quick: bool, seed: int) -> dict[str, Any]:
-    """Write everything into `out`; returns the summary."""
+def write_tracking_study(results: Sequence[TrackingResult], out: Path, *, quick: bool, seed: int) -> dict[str, Any]:
+    """Write tables, figures, report.html and README.md into `out`. Returns the summary."""
     paper = [r for r in results if r["kind"] == "paper"]
     methods = list(paper[0]["methods"])
     frames = sum(r["frames"] for r in paper)
@@ -57,7 +65,7 @@ def write(results: Sequence[Result], out: Path, *, quick: bool, seed: int) -> di
         "seed": seed,
         "insertions": len(paper),
         "frames": frames,
-        "paper_frames": FRAMES,
+        "paper_frames": PAPER_FRAMES,
         "order_of_sd_en": order,
         "pearson": _pearson_said(paper)[1],
         "needle_free_frames": sum(r["frames"] for r in free),
@@ -66,6 +74,7 @@ def write(results: Sequence[Result], out: Path, *, quick: bool, seed: int) -> di
         "table_3": rows,
         "harder": hard,
         "calibration": honesty,
+        **quick_facts(len(results), quick=quick),
     }
     tables = {
         "Table III: errors, ours and the paper's": _merged(rows),
@@ -86,7 +95,7 @@ def write(results: Sequence[Result], out: Path, *, quick: bool, seed: int) -> di
 # -- numbers ---------------------------------------------------------------------------------------------------
 
 
-def _columns(method: str, results: Sequence[Result], run: int = 0) -> dict[str, F64]:
+def _columns(method: str, results: Sequence[TrackingResult], run: int = 0) -> dict[str, F64]:
     """All frames of one run with an estimate, over the insertions."""
     runs = [r["methods"][method]["runs"] for r in results if method in r["methods"]]
     chosen = [some[min(run, len(some) - 1)] for some in runs]
@@ -94,12 +103,12 @@ def _columns(method: str, results: Sequence[Result], run: int = 0) -> dict[str, 
     return {k: np.concatenate([np.asarray(c[k], float) for c in chosen]) for k in names}
 
 
-def _runs(method: str, results: Sequence[Result]) -> list[dict[str, F64]]:
+def _runs(method: str, results: Sequence[TrackingResult]) -> list[dict[str, F64]]:
     n = max(len(r["methods"][method]["runs"]) for r in results if method in r["methods"])
     return [_columns(method, results, k) for k in range(n)]
 
 
-def _row(method: str, paper: Sequence[Result]) -> dict[str, Any]:
+def _row(method: str, paper: Sequence[TrackingResult]) -> dict[str, Any]:
     """A row of Table III; for the particle filters the mean over the runs."""
     runs = _runs(method, paper)
     several = len(runs) > 1
@@ -133,7 +142,7 @@ def _row(method: str, paper: Sequence[Result]) -> dict[str, Any]:
     return out
 
 
-def _spread(method: str, paper: Sequence[Result]) -> dict[str, float]:
+def _spread(method: str, paper: Sequence[TrackingResult]) -> dict[str, float]:
     runs = _runs(method, paper)
     return {
         "n": len(runs[0]["en"]),
@@ -163,7 +172,7 @@ def _order(smaller: str, larger: str, spread: dict[str, dict[str, float]]) -> di
     }
 
 
-def _time_row(method: str, paper: Sequence[Result]) -> dict[str, Any]:
+def _time_row(method: str, paper: Sequence[TrackingResult]) -> dict[str, Any]:
     ms = np.concatenate([r["methods"][method]["ms"] for r in paper])
     theirs = TABLE_VI.get(method)
     return {
@@ -177,7 +186,7 @@ def _time_row(method: str, paper: Sequence[Result]) -> dict[str, Any]:
     }
 
 
-def _hard(results: Sequence[Result]) -> list[dict[str, Any]]:
+def _hard(results: Sequence[TrackingResult]) -> list[dict[str, Any]]:
     out = []
     kinds = [k for k in dict.fromkeys(r["kind"] for r in results) if k not in ("paper", "needle-free")]
     for kind in kinds:
@@ -213,7 +222,7 @@ def _stat(values: F64, what: Any) -> float | None:
     return round(float(what(values)), 3) if len(values) else None
 
 
-def _honesty(results: Sequence[Result]) -> list[dict[str, Any]]:
+def _honesty(results: Sequence[TrackingResult]) -> list[dict[str, Any]]:
     out = []
     for kind in dict.fromkeys(r["kind"] for r in results):
         some = [r for r in results if r["kind"] == kind]
@@ -223,7 +232,7 @@ def _honesty(results: Sequence[Result]) -> list[dict[str, Any]]:
             c = _columns(method, some)
             args = (c["en"], c["ep"], c["sd_along"], c["sd_across"])
             row: dict[str, Any] = {"scenes": kind, "method": method, "frames": len(c["en"])}
-            for share in SHARES:
+            for share in ELLIPSE_FRACTIONS:
                 row[f"inside_{round(100 * share)}"] = round(ellipse_coverage(*args, share), 3)
             row["mean_nees"] = round(mean_nees(*args), 2)
             d = np.hypot(c["en"], c["ep"])
@@ -234,7 +243,7 @@ def _honesty(results: Sequence[Result]) -> list[dict[str, Any]]:
     return out
 
 
-def _reacquired(results: Sequence[Result]) -> dict[str, Any]:
+def _reacquired(results: Sequence[TrackingResult]) -> dict[str, Any]:
     """After at least 5 hidden frames the tip is visible for 10: does auto have it within 10 frames, to 2 mm?"""
     returns = again = 0
     for r in results:
@@ -250,7 +259,7 @@ def _reacquired(results: Sequence[Result]) -> dict[str, Any]:
     return {"returns of the tip": returns, "found again within 10 frames": again}
 
 
-def _figures(paper: Sequence[Result], methods: Sequence[str]) -> dict[str, str]:
+def _figures(paper: Sequence[TrackingResult], methods: Sequence[str]) -> dict[str, str]:
     shown = [m for m in methods if m in TABLE_III or m.startswith("auto")]
     every = {m: np.concatenate([c["en"] for c in _runs(m, paper)]) for m in shown}
     theirs = {m: (v[6], v[7]) for m, v in TABLE_III.items()}
@@ -262,7 +271,7 @@ def _figures(paper: Sequence[Result], methods: Sequence[str]) -> dict[str, str]:
     length, e_theta, centres, mean, sd = _by_length(paper)
     said, _ = _pearson_said(paper)
     shares = {
-        m: [ellipse_coverage(c["en"], c["ep"], c["sd_along"], c["sd_across"], s) for s in SHARES]
+        m: [ellipse_coverage(c["en"], c["ep"], c["sd_along"], c["sd_across"], s) for s in ELLIPSE_FRACTIONS]
         for m in ("kf+f", "kfv+f", "auto", "auto, angle given")
         if (c := _columns(m, paper))
     }
@@ -270,11 +279,11 @@ def _figures(paper: Sequence[Result], methods: Sequence[str]) -> dict[str, str]:
         "fig-4": study_plots.box_plot(every, theirs),
         "fig-5": study_plots.density(curves, inside),
         "fig-6": study_plots.angle_by_length(length, e_theta, centres, mean, sd, said),
-        "calibration": study_plots.calibration(SHARES, shares),
+        "calibration": study_plots.calibration(ELLIPSE_FRACTIONS, shares),
     }
 
 
-def _by_length(paper: Sequence[Result]) -> tuple[F64, F64, list[float], F64, F64]:
+def _by_length(paper: Sequence[TrackingResult]) -> tuple[F64, F64, list[float], F64, F64]:
     """e_theta of kf+f by visible length, in bins of 5 mm: up to 15, 15 to 20, ... over 45 mm."""
     length = np.concatenate(
         [np.asarray(r["length_mm"])[np.asarray(r["methods"]["kf+f"]["runs"][0]["frame"], int)] for r in paper]
@@ -291,7 +300,7 @@ def _by_length(paper: Sequence[Result]) -> tuple[F64, F64, list[float], F64, F64
     return length, e, centres, np.array(mean), np.array(sd)
 
 
-def _pearson_said(paper: Sequence[Result]) -> tuple[str, dict[str, Any]]:
+def _pearson_said(paper: Sequence[TrackingResult]) -> tuple[str, dict[str, Any]]:
     _, _, centres, _, sd = _by_length(paper)
     if len(centres) < 3:
         return "", {"r": None, "p": None, "paper_r": PEARSON_R}
@@ -304,7 +313,7 @@ def _pearson_said(paper: Sequence[Result]) -> tuple[str, dict[str, Any]]:
 
 
 def _merged(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Table III for robot_state: ours, and the paper's below it in grey."""
+    """Table III to read: ours, and the paper's below it in grey."""
     out = []
     for r in rows:
         name = r["method"].rstrip(DAGGER)
@@ -331,15 +340,16 @@ def _merged(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                     "‖e‖ (mm)": f"{p[3]:.2f} ± {p[4]:.2f} [{p[5]:.2f}]",
                     "e_n (mm)": f"{p[6]:.2f} ± {p[7]:.2f} [{p[8]:.2f} to {p[9]:.2f}]",
                     "e_p (mm)": f"{p[10]:.2f} ± {p[11]:.2f}",
-                    "frames": FRAMES,
+                    "frames": PAPER_FRAMES,
                     "lost": "",
                 }
             )
     return out
 
 
-CAPTIONS = {
-    "fig-4": "Fig. 4. Boxes: quartiles; whiskers: least and largest; all runs of the particle filters.",
+TRACKING_TITLE = "Tracking study after Mathiassen et al. 2017"
+TRACKING_CAPTIONS = {
+    "fig-4": "Fig. 4. Boxes: quartiles; whiskers: smallest and largest; all runs of the particle filters.",
     "fig-5": "Fig. 5. Parzen window of 0.1 mm. The paper's three methods, and auto.",
     "fig-6": "Fig. 6. One dot a frame; bins of 5 mm, the first up to 15 mm.",
     "calibration": "Honest covariances lie on the dotted line; above it they are too wide, below too narrow.",
@@ -347,14 +357,14 @@ CAPTIONS = {
 
 
 def _page(summary: dict[str, Any], figures: dict[str, str], tables: dict[str, list[dict[str, Any]]]) -> str:
+    quick = summary.get("quick_run", "")
     body = [
-        "<h1>Tracking study after Paper T</h1>",
+        f"<h1>{TRACKING_TITLE}</h1>",
         f"<p>{summary['insertions']} simulated insertions of the test split, {summary['frames']} frames "
-        f"(the paper: 18 and {FRAMES}), seed {summary['seed']}"
-        + (", <b>quick run: too few trials to conclude from</b>" if summary["quick"] else "")
-        + ". * mean significantly different from 0 at 0.001; † mean over the runs. Positive e_n: inserted farther than "
-        "estimated. Brackets: 95th percentile, or 2.5th to 97.5th. Simulation, not beef: orders can be compared, "
-        "single figures only with care. Tests take frames as independent, as the paper does.</p>",
+        f"(the paper: 18 and {PAPER_FRAMES}), seed {summary['seed']}. * mean significantly different from 0 at 0.001. "
+        "† mean over the runs. Positive e_n: inserted farther than estimated. Brackets: 95th percentile, or 2.5th to "
+        "97.5th. Simulation, not beef: orders can be compared, single figures only with care. Tests take frames as "
+        "independent, as the paper does.</p>",
         '<p class="soft">Research software, not a medical device: not for clinical decisions.</p>',
     ]
     for title, rows in tables.items():
@@ -362,13 +372,15 @@ def _page(summary: dict[str, Any], figures: dict[str, str], tables: dict[str, li
         if title.startswith("Table III"):
             for name, svg in figures.items():
                 narrow = ' style="max-width: 430px"' if name == "calibration" else ""
-                body.append(f"<figure{narrow}>{svg}<figcaption>{CAPTIONS[name]}</figcaption></figure>")
+                body.append(
+                    f"<figure{narrow}>{svg}<figcaption>{caption(TRACKING_CAPTIONS[name], quick)}</figcaption></figure>"
+                )
     free = summary["needle_free_claims"]
     body.append(
         f"<h2>Without a needle</h2><p>{summary['needle_free_frames']} simulated frames without a needle: auto claimed "
         f"one in {free['auto']} with nothing given, in {free['auto, side given']} with the side given.</p>"
     )
-    return html_page("Tracking study", body)
+    return html_page("Tracking study", body, quick)
 
 
 def _markdown(
@@ -379,13 +391,12 @@ def _markdown(
     honesty: Sequence[dict[str, Any]],
 ) -> str:
     """The same as a page for the repository."""
-    quick = " Quick run: too few trials to conclude from." if summary["quick"] else ""
+    quick = summary.get("quick_run", "")
     free = summary["needle_free_claims"]
     parts = [
-        "# Tracking study after Paper T",
-        "",
+        *markdown_head(TRACKING_TITLE, quick),
         f"`sonosteer study tracking --seed {summary['seed']}`: {summary['insertions']} simulated insertions of the "
-        f"test split, {summary['frames']} frames (the paper: 18 and {FRAMES}).{quick} Everything else: `table-*.csv`, "
+        f"test split, {summary['frames']} frames (the paper: 18 and {PAPER_FRAMES}). Everything else: `table-*.csv`, "
         "`harder.csv`, `calibration.csv`, figures.",
         "",
         "Mean ± SD in mm; in brackets the 95th percentile. † mean over the runs of the particle filter.",
@@ -401,7 +412,13 @@ def _markdown(
             f"| {r['en_mean']:.2f} ± {r['en_sd']:.2f} | {theirs[1]} | {r['sd_over_insertions']:.2f} | {r['lost']} "
             f"| {r['over_5mm_while_tracking']} |"
         )
-    parts += ["", "![Fig. 4](fig-4.svg)", "", "## Order of the methods by the SD of e_n (F-test, 0.001)", ""]
+    parts += [
+        "",
+        f"![{caption('Fig. 4', quick)}](fig-4.svg)",
+        "",
+        "## Order of the methods by the SD of e_n (F-test, 0.001)",
+        "",
+    ]
     for title, table in (("", order), ("## Harder scenes", hard), ("## Calibration", honesty)):
         parts += [*([title, ""] if title else []), *markdown_table(table), ""]
     again = summary["reacquired"]

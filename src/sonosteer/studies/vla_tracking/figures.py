@@ -10,17 +10,18 @@ import numpy as np
 from sonosteer.core.arrays import F64
 from sonosteer.datasets.videos import Entry
 from sonosteer.metrics.success import PRECISION_PX, THRESHOLDS, bootstrap, paired, precision, success_area
-from sonosteer.studies.vla_tracking.published import ABLATIONS, TABLE_1, Row
+from sonosteer.studies.vla_tracking.published import ABLATIONS, ZHANG2026_TABLE_1, ScoreRow
+from sonosteer.studies.vla_tracking.trials import OUR_NETWORK, VlaTrackingResults
 
-Results = Mapping[str, Mapping[str, Mapping[str, Any]]]
 Table = list[dict[str, Any]]
-OURS = "vla"
-PARTS = (("ips", "IPS"), ("ipm", "IPM"), ("", "mean"))
+MODE_COLUMNS = (("ips", "IPS"), ("ipm", "IPM"), ("", "mean"))
 #: name, unit of a difference, digits, +1 where more is better
 SCORES = (("AUC", "", 1, 1), ("P", "", 1, 1), ("Err", " mm", 2, -1))
 
 
-def frames_of(results: Results, method: str, entries: Mapping[str, Entry], mode: str, *, seen: bool) -> list[F64]:
+def frames_of(
+    results: VlaTrackingResults, method: str, entries: Mapping[str, Entry], mode: str, *, seen: bool
+) -> list[F64]:
     """For each video of a mode ("" for all) that has such frames: (n, 4) error mm, error px, IoU, state."""
     out = []
     for name, entry in entries.items():
@@ -54,17 +55,17 @@ def scores(rows: F64) -> F64:
     return np.stack([100 * (rows[:, 2:3] > THRESHOLDS).mean(1), 100.0 * hit, rows[:, 0]], 1)
 
 
-def said_by_paper(method: str) -> tuple[Row | None, Row | None, Row] | None:
+def said_by_paper(method: str) -> tuple[ScoreRow | None, ScoreRow | None, ScoreRow] | None:
     """(IPS, IPM, mean) as printed; of ablations only the mean is. None for a method that the paper has not."""
-    return TABLE_1.get(method) or ((None, None, ABLATIONS[method]) if method in ABLATIONS else None)
+    return ZHANG2026_TABLE_1.get(method) or ((None, None, ABLATIONS[method]) if method in ABLATIONS else None)
 
 
-def table_1(results: Results, entries: Mapping[str, Entry], methods: Sequence[str], *, seen: bool) -> Table:
+def table_1(results: VlaTrackingResults, entries: Mapping[str, Entry], methods: Sequence[str], *, seen: bool) -> Table:
     """AUC, P, Err and SD for IPS, IPM and all frames; the paper's numbers in the row below."""
     out = []
     for method in methods:
         row: dict[str, Any] = {"method": method}
-        for mode, title in PARTS:
+        for mode, title in MODE_COLUMNS:
             videos = frames_of(results, method, entries, mode, seen=seen)
             f = figures(videos) if videos else None
             row |= _part(title, None if f is None else (f["AUC"], f["P"], f["Err"], f["SD"]))
@@ -72,20 +73,20 @@ def table_1(results: Results, entries: Mapping[str, Entry], methods: Sequence[st
         theirs = said_by_paper(method)
         if theirs is not None:
             said: dict[str, Any] = {"method": "paper"}
-            for (_, title), part in zip(PARTS, theirs, strict=True):
+            for (_, title), part in zip(MODE_COLUMNS, theirs, strict=True):
                 said |= _part(title, part)
             out.append(said)
     return out
 
 
-def _part(title: str, row: Row | None) -> dict[str, str]:
+def _part(title: str, row: ScoreRow | None) -> dict[str, str]:
     if row is None:
         return dict.fromkeys((f"{title} AUC", f"{title} P", f"{title} Err mm"), "")
     auc, p, err, sd = row
     return {f"{title} AUC": f"{auc:.1f}", f"{title} P": f"{p:.1f}", f"{title} Err mm": f"{err:.2f} +- {sd:.2f}"}
 
 
-def intervals(results: Results, entries: Mapping[str, Entry], methods: Sequence[str]) -> Table:
+def intervals(results: VlaTrackingResults, entries: Mapping[str, Entry], methods: Sequence[str]) -> Table:
     """AUC, P and Err over all frames with a visible tip, with 95 % intervals that draw whole videos."""
     out = []
     for method in methods:
@@ -99,12 +100,12 @@ def intervals(results: Results, entries: Mapping[str, Entry], methods: Sequence[
     return out
 
 
-def differences(results: Results, entries: Mapping[str, Entry], methods: Sequence[str]) -> Table:
+def differences(results: VlaTrackingResults, entries: Mapping[str, Entry], methods: Sequence[str]) -> Table:
     """Each method less ours, a figure a video: mean, 95 % interval, p, and the videos in which ours is ahead in Err."""
-    ours = _by_video(results, OURS, entries)
+    ours = _by_video(results, OUR_NETWORK, entries)
     out = []
     for method in methods:
-        if method == OURS:
+        if method == OUR_NETWORK:
             continue
         theirs = _by_video(results, method, entries)
         row: dict[str, Any] = {"method": method}
@@ -125,17 +126,17 @@ def _p(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _by_video(results: Results, method: str, entries: Mapping[str, Entry]) -> F64:
+def _by_video(results: VlaTrackingResults, method: str, entries: Mapping[str, Entry]) -> F64:
     """(videos, 3): AUC, P, Err of each video's frames with a visible tip."""
     return np.array([scores(v).mean(0) for v in frames_of(results, method, entries, "", seen=True)])
 
 
-def ahead(results: Results, entries: Mapping[str, Entry], compared: Sequence[str]) -> str:
+def ahead(results: VlaTrackingResults, entries: Mapping[str, Entry], compared: Sequence[str]) -> str:
     """A sentence: is ours ahead of all compared networks in AUC, P and Err, and if not, of which it is not."""
-    figure = {m: figures(frames_of(results, m, entries, "", seen=True)) for m in (OURS, *compared)}
+    figure = {m: figures(frames_of(results, m, entries, "", seen=True)) for m in (OUR_NETWORK, *compared)}
     said = []
     for name, _, _, sign in SCORES:
-        behind = [m for m in compared if sign * figure[m][name] >= sign * figure[OURS][name]]
+        behind = [m for m in compared if sign * figure[m][name] >= sign * figure[OUR_NETWORK][name]]
         said.append(f"in {name} {'of all' if not behind else 'not of ' + ', '.join(behind)}")
     return f"Ahead of the compared networks, vla is: {'; '.join(said)}."
 

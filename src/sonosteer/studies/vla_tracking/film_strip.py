@@ -6,7 +6,7 @@ that is drawn; `differs_mm` says how far that is from what the trials recorded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,58 +15,72 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonosteer.core.geometry import Point
+from sonosteer.core.progress import StageProgress
 from sonosteer.core.types import Lost
 from sonosteer.datasets.videos import Video
 from sonosteer.imaging.crops import crop, step_of
 from sonosteer.runtime.executor import run_trials
-from sonosteer.studies.vla_tracking.published import TABLE_1
-from sonosteer.studies.vla_tracking.trials import CLASSIC, Trial, follow, frames_with_tip
+from sonosteer.studies.vla_tracking.published import ZHANG2026_TABLE_1
+from sonosteer.studies.vla_tracking.trials import (
+    CLASSIC,
+    OUR_NETWORK,
+    VlaTrackingResults,
+    VlaTrackingTrial,
+    follow_video,
+    frames_with_tip,
+)
 from sonosteer.viz.film_strip import CUT_MM_PER_PX, CUT_PX, FilmStripCell, FilmStripRow, in_cut, write_strip
 
-Results = Mapping[str, Mapping[str, Mapping[str, Any]]]
-Trials = Mapping[str, Mapping[str, Trial]]
+VlaTrackingTrials = Mapping[str, Mapping[str, VlaTrackingTrial]]
 Bools = NDArray[np.bool_]
-FILE, OURS = "film-strip.png", "vla"
+STRIP_FILE = "film-strip.png"
 #: ours: the distance that P allows; videos of each kind; trackers beside ours
-LIMIT_MM, CASES, BESIDE = 5.0, 3, 3
+LIMIT_MM, MAX_CASES, MAX_BESIDE = 5.0, 3, 3
 #: ours: frames drawn of a case, how many of them before it begins, how many frames apart
-COLUMNS, BEFORE, APART = 7, 2, 5
+STRIP_COLUMNS, BEFORE, APART = 7, 2, 5
 RULE = (
-    f"Chosen by rule, over frames with a visible tip. Trackers: ours and the {BESIDE} compared networks of least mean "
-    f"error (`auto` and `kf+f` where there are fewer). Cases: the up to {CASES} videos in which ours has the largest "
-    f"mean error; then, of the others, the up to {CASES} in which the largest share of frames finds the trackers "
-    f"divided: some within {LIMIT_MM:g} mm, others not. Each begins at 0 s: the first frame of the longest run of "
-    f"frames in which ours is not within {LIMIT_MM:g} mm, or in which the trackers are divided; without such a frame, "
-    f"where ours is farthest off. Frames are {APART} apart."
+    f"Chosen by rule, over frames with a visible tip. Trackers: ours and the {MAX_BESIDE} compared networks of least "
+    f"mean error (`auto` and `kf+f` where there are fewer). Cases: the up to {MAX_CASES} videos in which ours has the "
+    f"largest mean error; then, of the others, the up to {MAX_CASES} in which the largest share of frames finds the "
+    f"trackers divided: some within {LIMIT_MM:g} mm, others not. Each begins at 0 s: the first frame of the longest "
+    f"run of frames in which ours is not within {LIMIT_MM:g} mm, or in which the trackers are divided; without such a "
+    f"frame, where ours is farthest off. Frames are {APART} apart."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class HardCase:
-    """A case: video, why it was chosen, and where it begins, counted in the frames that the trials have figures of."""
+    """A video that is drawn, and why."""
 
     video: str
+    """Name of the video."""
     why: str
+    """Why it was chosen, in two lines."""
     at: int
+    """Where the case begins: an index among the frames that the trials count."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Follow a trial's video up to the last of some frames."""
+    """Part of a video that a tracker follows again."""
 
-    trial: Trial
+    trial: VlaTrackingTrial
+    """Tracker and video."""
     frames: tuple[int, ...]
+    """Each index of a frame that is drawn, in order."""
 
 
-def shown(results: Results) -> list[str]:
+def shown_trackers(results: VlaTrackingResults) -> list[str]:
     """Ours, and the trackers that are drawn beside it."""
-    compared = sorted((m for m in results if m in TABLE_1 and m != OURS), key=lambda m: _mean_error(results[m]))
-    return [OURS, *[*compared, *(m for m in CLASSIC if m in results)][:BESIDE]]
+    compared = sorted(
+        (m for m in results if m in ZHANG2026_TABLE_1 and m != OUR_NETWORK), key=lambda m: _mean_error(results[m])
+    )
+    return [OUR_NETWORK, *[*compared, *(m for m in CLASSIC if m in results)][:MAX_BESIDE]]
 
 
-def choose(results: Results, trackers: Sequence[str], most: int = CASES) -> list[HardCase]:
+def choose_hard_cases(results: VlaTrackingResults, trackers: Sequence[str], most: int = MAX_CASES) -> list[HardCase]:
     """The hard moments, at most `most` of each kind: those in which ours errs, then those that divide the trackers."""
-    videos = {name: r for name, r in results[OURS].items() if any(r["visible"])}
+    videos = {name: r for name, r in results[OUR_NETWORK].items() if any(r["visible"])}
     off = {name: np.array([_off(results[m][name]) for m in trackers]) for name in videos}
     seen = {name: np.array(r["visible"], bool) for name, r in videos.items()}
     error = {name: np.where(seen[name], r["error_mm"], 0.0) for name, r in videos.items()}
@@ -107,34 +121,34 @@ def _begin(hard: Bools, error_mm: NDArray[np.float64]) -> int:
     return int(starts[(ends - starts).argmax()])
 
 
-def window(frames: int, at: int) -> list[int]:
+def drawn_frames(frames: int, at: int) -> list[int]:
     """Which of so many frames are drawn: every APART-th, `at` among them, BEFORE of them before it where it can be."""
     earliest, latest = -(at // APART), (frames - 1 - at) // APART
-    first = max(min(-BEFORE, latest - COLUMNS + 1), earliest)
-    return [at + k * APART for k in range(first, min(first + COLUMNS - 1, latest) + 1)]
+    first = max(min(-BEFORE, latest - STRIP_COLUMNS + 1), earliest)
+    return [at + k * APART for k in range(first, min(first + STRIP_COLUMNS - 1, latest) + 1)]
 
 
 def tips_px(stretch: Stretch) -> list[Point | None]:
     """Where a tracker says the tip is, in each of the stretch's frames; None where it says nothing."""
     said: dict[int, Point | None] = {}
-    for t, _, estimate in follow(stretch.trial, stretch.trial.video()):
+    for t, _, estimate in follow_video(stretch.trial, stretch.trial.video()):
         said[t] = None if isinstance(estimate, Lost) else estimate.tip_px
         if t >= stretch.frames[-1]:
             break
     return [said[t] for t in stretch.frames]
 
 
-def write(
-    path: Path, results: Results, trials: Trials, executor: str, progress: Callable[[str, int, int], None]
+def write_hard_cases(
+    path: Path, results: VlaTrackingResults, trials: VlaTrackingTrials, executor: str, progress: StageProgress
 ) -> dict[str, Any]:
     """Choose, follow again, draw; returns what was drawn. Empty, and no file, where no video has a visible tip."""
-    trackers = shown(results)
-    moments = choose(results, trackers)
+    trackers = shown_trackers(results)
+    moments = choose_hard_cases(results, trackers)
     if not moments:
         return {}
-    videos = {m.video: trials[OURS][m.video].video() for m in moments}
+    videos = {m.video: trials[OUR_NETWORK][m.video].video() for m in moments}
     counted = {name: frames_with_tip(video)[1:] for name, video in videos.items()}
-    drawn = {m.video: window(len(counted[m.video]), m.at) for m in moments}
+    drawn = {m.video: drawn_frames(len(counted[m.video]), m.at) for m in moments}
     frames = {name: tuple(counted[name][drawn[name]].tolist()) for name in videos}
     todo = [(m.video, name) for m in moments for name in trackers]
     tips: dict[tuple[str, str], list[Point | None]] = {}

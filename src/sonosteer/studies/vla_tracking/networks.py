@@ -23,7 +23,7 @@ from sonosteer.learning.nets.face import TipNet
 from sonosteer.learning.nets.presets import TrackingConfig
 from sonosteer.learning.nets.table import NETS
 from sonosteer.learning.nets.vla import VlaTracker
-from sonosteer.learning.training.fit import Schedule, fit
+from sonosteer.learning.training.fit import Schedule, train_tip_network
 from sonosteer.learning.training.options import Device
 from sonosteer.learning.training.tracking_stages import samplers_for, take_encoder
 
@@ -33,17 +33,20 @@ ENCODER, ENCODER_SINGLE = "encoder", "encoder, present frame only"
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One network to train. stage: "whole" (all of it), "encoder" (without a register) or "head" (encoder frozen).
-
-    encoder: name of the network whose encoder it takes; "random": none, left as it falls. share: of the samples.
-    """
+    """One network to train."""
 
     name: str
+    """Name in the tables."""
     net: str = "vla"
+    """Architecture, by its name in the table of networks."""
     stage: str = "whole"
+    """whole: all of it learns. encoder: all, without a register. head: all but the encoder."""
     encoder: str = ""
-    share: float = 1.0
+    """Network whose encoder it takes. random: none, left as it falls. Empty: its own."""
+    fraction: float = 1.0
+    """Fraction of the study's samples that it sees, 0 to 1."""
     model: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the configuration that are changed, by name."""
 
     @property
     def folder(self) -> str:
@@ -54,10 +57,10 @@ class Network:
 def networks(*, quick: bool) -> list[Network]:
     """All of them, in the order of their training."""
     out = [
-        Network(ENCODER, stage="encoder", share=2 / 3, model={"register": 0}),
-        Network("vla", stage="head", encoder=ENCODER, share=1 / 3),
+        Network(ENCODER, stage="encoder", fraction=2 / 3, model={"register": 0}),
+        Network("vla", stage="head", encoder=ENCODER, fraction=1 / 3),
         *(Network(name, net=name) for name in SEVEN[:-1]),
-        Network("lorat", net="lorat", encoder=ENCODER, share=1 / 3),
+        Network("lorat", net="lorat", encoder=ENCODER, fraction=1 / 3),
     ]
     if quick:
         return [n for n in out if n.name in (ENCODER, "vla", "siamcar")]
@@ -69,13 +72,13 @@ def networks(*, quick: bool) -> list[Network]:
         Network("only shallow", **third, model={"taps": "shallow"}),
         Network("only deep", **third, model={"taps": "deep"}),
         Network("fusion over positions", **third, model={"fusion": "position"}),
-        Network("no stage 0", stage="head", encoder="random", share=1 / 3),
-        Network(ENCODER_SINGLE, stage="encoder", share=2 / 3, model={"register": 0, "pair": False}),
-        Network("present frame only", stage="head", encoder=ENCODER_SINGLE, share=1 / 3, model={"pair": False}),
+        Network("no stage 0", stage="head", encoder="random", fraction=1 / 3),
+        Network(ENCODER_SINGLE, stage="encoder", fraction=2 / 3, model={"register": 0, "pair": False}),
+        Network("present frame only", stage="head", encoder=ENCODER_SINGLE, fraction=1 / 3, model={"pair": False}),
     ]
 
 
-def build(network: Network, base: TrackingConfig, folder: Path, seed: int) -> TipNet:
+def build_study_network(network: Network, base: TrackingConfig, folder: Path, seed: int) -> TipNet:
     """The network with its first weights; those of its encoder from folder/ENCODER's folder."""
     torch.manual_seed(seed)
     encoder = folder / Network(network.encoder).folder if network.encoder not in ("", "random") else None
@@ -91,7 +94,7 @@ def build(network: Network, base: TrackingConfig, folder: Path, seed: int) -> Ti
     return net
 
 
-def train(
+def train_study_network(
     network: Network,
     *,
     data: DataSet,
@@ -107,8 +110,8 @@ def train(
     from safetensors.torch import save_file
 
     out = folder / network.folder
-    net = build(network, base, folder, seed)
-    steps = max(round(samples * network.share / batch), 1)
+    net = build_study_network(network, base, folder, seed)
+    steps = max(round(samples * network.fraction / batch), 1)
     look = max(steps // 6, 20)
     schedule = Schedule(
         steps=steps,
@@ -122,7 +125,7 @@ def train(
         look_samples=min(256, samples),
     )
     train_set, held = samplers_for([data], base.search_px, base.template_px, base.scale_mm, seed)
-    done = fit(
+    done = train_tip_network(
         net,
         train_set,
         held,
@@ -143,11 +146,11 @@ def train(
     return about
 
 
-def load(network: Network, base: TrackingConfig, folder: Path) -> TipNet:
+def load_study_network(network: Network, base: TrackingConfig, folder: Path) -> TipNet:
     """A trained network. InputError if it is not there."""
     out = folder / network.folder
     if network.net == "vla":
         return from_pretrained(out)
-    net = build(network, base, folder, 0)
+    net = build_study_network(network, base, folder, 0)
     load_into(net, read_weights(out / "model.safetensors"), out / "model.safetensors")
     return net.eval()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-Row = tuple[float, float, float, float]
+ScoreRow = tuple[float, float, float, float]
 
 #: method -> (IPS, IPM, mean), each (AUC, P, Err, SD)
-TABLE_1: dict[str, tuple[Row, Row, Row]] = {
+ZHANG2026_TABLE_1: dict[str, tuple[ScoreRow, ScoreRow, ScoreRow]] = {
     "siamrpn++": ((45.0, 60.1, 5.55, 3.19), (60.2, 76.3, 4.10, 3.64), (51.4, 66.9, 4.90, 3.41)),
     "siamcar": ((53.1, 71.0, 4.87, 3.28), (60.4, 83.3, 3.38, 3.09), (56.2, 76.2, 4.27, 3.21)),
     "siamban": ((53.0, 72.7, 4.75, 3.30), (65.4, 92.0, 4.13, 2.99), (58.2, 80.8, 4.50, 3.19)),
@@ -17,7 +17,7 @@ TABLE_1: dict[str, tuple[Row, Row, Row]] = {
 }
 
 #: ablation -> mean (AUC, P, Err, SD); the other register's length is lost from the text
-ABLATIONS: dict[str, Row] = {
+ABLATIONS: dict[str, ScoreRow] = {
     "default": (63.5, 88.9, 3.01, 2.20),
     "another register length": (63.7, 88.5, 3.10, 2.19),
     "no register": (62.8, 86.1, 3.18, 2.10),

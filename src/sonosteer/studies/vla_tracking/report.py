@@ -11,12 +11,19 @@ from typing import Any
 import numpy as np
 
 from sonosteer.datasets.videos import Entry
-from sonosteer.learning.nets.presets import preset
+from sonosteer.learning.nets.presets import tracking_preset
 from sonosteer.metrics.success import success_curve
-from sonosteer.studies.pages import html_page, html_table, markdown_table, write_csv
+from sonosteer.studies.pages import (
+    caption,
+    html_page,
+    html_table,
+    markdown_head,
+    markdown_table,
+    quick_words,
+    write_csv,
+)
 from sonosteer.studies.vla_tracking import film_strip, speed
 from sonosteer.studies.vla_tracking.figures import (
-    Results,
     Table,
     ahead,
     differences,
@@ -25,14 +32,14 @@ from sonosteer.studies.vla_tracking.figures import (
     networks_table,
     table_1,
 )
-from sonosteer.studies.vla_tracking.published import ABLATIONS, TABLE_1
-from sonosteer.studies.vla_tracking.trials import CLASSIC, SHIPPED
+from sonosteer.studies.vla_tracking.published import ABLATIONS, ZHANG2026_TABLE_1
+from sonosteer.studies.vla_tracking.trials import CLASSIC, OUR_NETWORK, SHIPPED_MODEL, VlaTrackingResults
 from sonosteer.viz.plots import standalone
 from sonosteer.viz.study_plots import tracking_curves
 
-TITLE = "Tracking by Paper V's network: ours beside the paper"
-NOTE = "Research software, not a medical device. All data are simulated."
-QUICK = "A quick run, to see that it works: the figures mean nothing."
+PAGE_TITLE = "Tracking by the network of Zhang et al. 2026"
+VLA_TRACKING_TITLE = f"{PAGE_TITLE}: ours beside the paper"
+VLA_TRACKING_NOTE = "Research software, not a medical device. All data are simulated."
 WORDS = {
     "Table I": (
         "Frames with a visible tip. Err: mean and standard deviation over frames. Rows `paper`: as printed, on the "
@@ -47,7 +54,7 @@ WORDS = {
         "Each changes one thing of `vla`, whose register has {} tokens; Table I's columns. Rows `paper`: its mean; it "
         "does not print the rest. Its register of another length, which is lost from the text: AUC {:.1f}, P {:.1f}, "
         "Err {:.2f} +- {:.2f}."
-    ).format(preset("edge").register, *ABLATIONS["another register length"]),
+    ).format(tracking_preset("edge").register, *ABLATIONS["another register length"]),
     "Ablations against vla, video by video": "As for the compared methods above.",
     "Networks: size, speed, training": speed.SAID,
     "All frames": "As Table I, with the frames whose tip cannot be seen.",
@@ -63,16 +70,18 @@ FILES = {
 }
 
 
-def write(out: Path, results: Results, entries: Mapping[str, Entry], summary: Mapping[str, Any]) -> Table:
+def write_vla_tracking_study(
+    out: Path, results: VlaTrackingResults, entries: Mapping[str, Entry], summary: Mapping[str, Any]
+) -> Table:
     """README.md, report.html, CSVs and figures; returns Table I. summary: the study's, but for its table."""
-    known = [m for m in results if m in TABLE_1]
-    others = [m for m in (SHIPPED, *CLASSIC) if m in results]
+    known = [m for m in results if m in ZHANG2026_TABLE_1]
+    others = [m for m in (SHIPPED_MODEL, *CLASSIC) if m in results]
     varied = [m for m in results if m not in known and m not in others]
     tables = {
         "Table I": table_1(results, entries, [*known, *others], seen=True),
         "Intervals": intervals(results, entries, [*known, *others, *varied]),
         "Against vla, video by video": differences(results, entries, [*known, *others]),
-        "Ablations": table_1(results, entries, [film_strip.OURS, *varied], seen=True) if varied else [],
+        "Ablations": table_1(results, entries, [OUR_NETWORK, *varied], seen=True) if varied else [],
         "Ablations against vla, video by video": differences(results, entries, varied),
         "Networks: size, speed, training": networks_table(summary),
         "All frames": table_1(results, entries, [*known, *others, *varied], seen=False),
@@ -84,17 +93,19 @@ def write(out: Path, results: Results, entries: Mapping[str, Entry], summary: Ma
     (out / "curves.svg").write_text(standalone(svg))
     said = {
         "facts": facts(results, entries, summary),
-        "ahead": ahead(results, entries, [m for m in known if m != film_strip.OURS]),
+        "ahead": ahead(results, entries, [m for m in known if m != OUR_NETWORK]),
         "strip": _strip(summary["film_strip"]),
         "command": f"sonosteer study vla-tracking{' --quick' if summary['quick'] else ''} --seed {summary['seed']}",
-        "quick": QUICK if summary["quick"] else "",
+        "quick": quick_words(sum(map(len, results.values()))) if summary["quick"] else "",
     }
     (out / "README.md").write_text("\n".join(_markdown(tables, said)) + "\n")
-    (out / "report.html").write_text(html_page("Tracking by Paper V's network", _html(tables, said, svg)))
+    (out / "report.html").write_text(html_page(PAGE_TITLE, _html(tables, said, svg), said["quick"]))
     return tables["Table I"]
 
 
-def curves(results: Results, entries: Mapping[str, Entry], methods: Sequence[str]) -> dict[str, tuple[Any, Any, Any]]:
+def curves(
+    results: VlaTrackingResults, entries: Mapping[str, Entry], methods: Sequence[str]
+) -> dict[str, tuple[Any, Any, Any]]:
     """name -> (success at 21 overlaps, distances in mm, share of frames within them), frames with a visible tip."""
     out, at_mm = {}, np.linspace(0.0, 10.0, 41)
     for method in methods:
@@ -104,7 +115,7 @@ def curves(results: Results, entries: Mapping[str, Entry], methods: Sequence[str
     return out
 
 
-def facts(results: Results, entries: Mapping[str, Entry], summary: Mapping[str, Any]) -> str:
+def facts(results: VlaTrackingResults, entries: Mapping[str, Entry], summary: Mapping[str, Any]) -> str:
     """What was tracked, after which training."""
     videos = next(iter(results.values())).values()
     hidden = sum(not any(r["visible"]) for r in videos)
@@ -128,20 +139,17 @@ def _strip(film: Mapping[str, Any]) -> str:
 
 
 def _markdown(tables: Mapping[str, Table], said: Mapping[str, str]) -> list[str]:
-    out = [f"# {TITLE}", "", NOTE, ""]
-    out += [f"**{said['quick']}**", ""] if said["quick"] else []
+    quick = said["quick"]
+    out = [*markdown_head(VLA_TRACKING_TITLE, quick), VLA_TRACKING_NOTE, ""]
     out += [f"Made by `{said['command']}`. {said['facts']}", "", said["ahead"], ""]
     for title, rows in tables.items():
         if not rows or title == "All frames":
             continue
         out += [f"## {title}", "", WORDS[title], "", *markdown_table([_paper_in_italics(row) for row in rows]), ""]
         if title == "Table I":
-            out += ["![Success and precision](curves.svg)", ""]
-            out += (
-                ["## Hard cases", "", said["strip"], "", f"![Hard cases]({film_strip.FILE})", ""]
-                if said["strip"]
-                else []
-            )
+            out += [f"![{caption('Success and precision', quick)}](curves.svg)", ""]
+            picture = f"![{caption('Hard cases', quick)}]({film_strip.STRIP_FILE})"
+            out += ["## Hard cases", "", said["strip"], "", picture, ""] if said["strip"] else []
     return [*out, "All frames, also those whose tip cannot be seen: `all-frames.csv`."]
 
 
@@ -151,18 +159,19 @@ def _paper_in_italics(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _html(tables: Mapping[str, Table], said: Mapping[str, str], svg: str) -> list[str]:
-    body = [f"<h1>{html.escape(TITLE)}</h1><p>{NOTE}</p>"]
-    body += [f"<p><b>{said['quick']}</b></p>"] if said["quick"] else []
+    body = [f"<h1>{html.escape(VLA_TRACKING_TITLE)}</h1><p>{VLA_TRACKING_NOTE}</p>"]
+    quick = said["quick"]
+    words = f"<figcaption>{caption('', quick)}</figcaption>" if quick else ""
     body += [f"<p>{_code(said['facts'])}</p><p>{_code(said['ahead'])}</p>"]
     for title, rows in tables.items():
         if not rows:
             continue
         body += [f'<h2>{title}</h2><p class="soft">{_code(WORDS[title])}</p>', html_table(rows)]
         if title == "Table I":
-            body += [f"<figure>{svg}</figure>"]
-            picture = f'<img src="{film_strip.FILE}" alt="Hard cases" style="width: 100%">'
-            caption = f"<figcaption>{_code(said['strip'])}</figcaption>"
-            body += [f"<h2>Hard cases</h2><figure>{picture}{caption}</figure>"] if said["strip"] else []
+            body += [f"<figure>{svg}{words}</figure>"]
+            picture = f'<img src="{film_strip.STRIP_FILE}" alt="Hard cases" style="width: 100%">'
+            below = f"<figcaption>{_code(caption(said['strip'], quick))}</figcaption>"
+            body += [f"<h2>Hard cases</h2><figure>{picture}{below}</figure>"] if said["strip"] else []
     return body
 
 

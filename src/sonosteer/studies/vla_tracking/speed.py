@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from sonosteer.inference.graphs import model_folder
+from sonosteer.inference.onnx_graphs import model_folder
 from sonosteer.learning.checkpoints.torch_tip_network import TorchNetwork
 from sonosteer.learning.checkpoints.tracking import from_pretrained
 from sonosteer.learning.nets.face import TipNet
 from sonosteer.learning.nets.presets import TrackingConfig
 from sonosteer.studies.vla_tracking import networks
-from sonosteer.studies.vla_tracking.trials import SHIPPED
+from sonosteer.studies.vla_tracking.trials import OUR_NETWORK, SHIPPED_MODEL
 
-OURS = "vla"
 WARM_UP, ROUNDS, IN_A_ROUND = 5, 10, 4
 SAID = (
     "ms a frame: PyTorch, eager, on one CPU thread; one search step, from two grey crops to candidates, the template "
@@ -31,11 +30,11 @@ SAID = (
 def load_all(base: TrackingConfig, folder: Path, *, quick: bool) -> dict[str, TipNet]:
     """Every trained network that tracks, and the one that ships, by the names of the study's methods."""
     tracking = [n for n in networks.networks(quick=quick) if not n.name.startswith(networks.ENCODER)]
-    nets: dict[str, TipNet] = {n.name: networks.load(n, base, folder) for n in tracking}
-    return {**nets, SHIPPED: from_pretrained(model_folder("edge"))}
+    nets: dict[str, TipNet] = {n.name: networks.load_study_network(n, base, folder) for n in tracking}
+    return {**nets, SHIPPED_MODEL: from_pretrained(model_folder("edge"))}
 
 
-def measure(
+def time_networks(
     nets: Mapping[str, TipNet], progress: Callable[[str, int, int], None], rounds: int = ROUNDS
 ) -> dict[str, dict[str, Any]]:
     """name -> {"parameters", "ms" (median of a search step), "ratio" (of it to ours)}; the networks take turns."""
@@ -57,7 +56,7 @@ def measure(
         name: {
             "parameters": sum(p.numel() for p in net.parameters()),
             "ms": round(median[name], 3),
-            "ratio": round(median[name] / median[OURS], 3),
+            "ratio": round(median[name] / median[OUR_NETWORK], 3),
         }
         for name, net in nets.items()
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,28 @@ from sonosteer.datasets.videos import BOX_MM, Entry, Video
 from sonosteer.metrics.success import overlap
 from sonosteer.sim.scenes import make_scene, planned_angles
 
-SHIPPED, CLASSIC = "vla, shipped", ("auto", "kf+f")
+#: the published network, trained here; the model that ships; trackers without a network
+OUR_NETWORK, SHIPPED_MODEL, CLASSIC = "vla", "vla, shipped", ("auto", "kf+f")
+#: method -> video -> what `run_vla_tracking_trial` says of it
+VlaTrackingResults = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """One method on one video. networks: folder of the trained ones; preset: of their crops."""
+class VlaTrackingTrial:
+    """One method on one video."""
 
     method: str
+    """Name of the method in the tables."""
     data: Path
+    """Folder of the data set."""
     entry: Entry
+    """Which video."""
     networks: Path
+    """Folder of the trained networks."""
     preset: str
+    """Preset that gives the size of their crops."""
     quick: bool
+    """Whether the networks are those of a quick run."""
 
     @property
     def name(self) -> str:
@@ -40,7 +49,7 @@ class Trial:
         return Video(self.data / "videos" / self.entry.name, self.entry)
 
 
-def follow(trial: Trial, video: Video) -> Iterator[tuple[int, Any, Estimate]]:
+def follow_video(trial: VlaTrackingTrial, video: Video) -> Iterator[tuple[int, Any, Estimate]]:
     """(frame, the tracker's state, its estimate), from the first frame with a tip on, where the tracker is started."""
     tracker, hint = _tracker(trial, video)
     first = int(frames_with_tip(video)[0])
@@ -58,7 +67,7 @@ def frames_with_tip(video: Video) -> NDArray[np.intp]:
     return np.flatnonzero(~np.isnan(video.tips_px[:, 0]))
 
 
-def run_trial(trial: Trial) -> dict[str, Any]:
+def run_vla_tracking_trial(trial: VlaTrackingTrial) -> dict[str, Any]:
     """Follow the tip through a video; figures of every frame after the first with a tip."""
     video = trial.video()
     tips, mm = video.tips_px, np.array(trial.entry.spacing_mm)
@@ -66,7 +75,7 @@ def run_trial(trial: Trial) -> dict[str, Any]:
     last = tips[counted[0]] * mm
     counts = set(counted[1:].tolist())
     out: dict[str, list[Any]] = {"error_mm": [], "iou": [], "visible": [], "state": [], "inside": []}
-    for t, state, estimate in follow(trial, video):
+    for t, state, estimate in follow_video(trial, video):
         if t not in counts:
             continue
         truth = tips[t] * mm
@@ -94,13 +103,13 @@ def _inside(estimate: Any, error_mm: Any) -> int:
     return int(float(e @ np.linalg.solve(estimate.covariance_mm2, e)) < 5.991)
 
 
-def _tracker(trial: Trial, video: Video) -> tuple[Any, Hint]:
+def _tracker(trial: VlaTrackingTrial, video: Video) -> tuple[Any, Hint]:
     """(tracker, what it may know beside the tip: the planned angle for kf+f, which needs one)."""
     from sonosteer.trackers.table import make_tracker
-    from sonosteer.trackers.vla import Vla
+    from sonosteer.trackers.vla import VlaTipTracker
 
-    if trial.method == SHIPPED:
-        return Vla(), Hint()
+    if trial.method == SHIPPED_MODEL:
+        return VlaTipTracker(), Hint()
     if trial.method in CLASSIC:
         setup, _, seed = trial.entry.source.partition("#")
         scene = make_scene(setup, int(seed), mode=trial.entry.mode)
@@ -108,10 +117,11 @@ def _tracker(trial: Trial, video: Video) -> tuple[Any, Hint]:
     import torch
 
     from sonosteer.learning.checkpoints.torch_tip_network import TorchNetwork
-    from sonosteer.learning.nets.presets import preset
+    from sonosteer.learning.nets.presets import tracking_preset
     from sonosteer.studies.vla_tracking import networks
 
     torch.set_num_threads(1)
-    base = preset(trial.preset)
+    base = tracking_preset(trial.preset)
     network = next(n for n in networks.networks(quick=trial.quick) if n.name == trial.method)
-    return Vla(network=TorchNetwork(networks.load(network, base, trial.networks), base.scale_mm)), Hint()
+    trained = networks.load_study_network(network, base, trial.networks)
+    return VlaTipTracker(network=TorchNetwork(trained, base.scale_mm)), Hint()
