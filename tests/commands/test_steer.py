@@ -68,7 +68,7 @@ def test_a_plan_round_an_obstacle_and_the_answer_that_there_is_none(capsys, tmp_
         (["run", "--recipe", "hot"], "there is no recipe 'hot'"),
         (["run", "--bevel-force", "hot"], "--bevel-force: there is no recipe 'hot'"),
         (["run", "--bevel-force", "mild", "--recipe", "mild"], "--recipe is the old name of --bevel-force"),
-        (["run", "--controller", "mpc"], "there is no steering controller 'mpc'"),
+        (["run", "--controller", "mpc"], "there is no steering controller called 'mpc'"),
         (["run", "--breathing-mm", "1"], "respiratory signal"),
         (["run", "--target", "1"], "--target 1: give y and z"),
         (["run", "--controller", "none", "--target", "1,1"], "keeps to the axis"),

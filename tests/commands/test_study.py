@@ -7,7 +7,7 @@ import pytest
 from command_line import one_line, run
 
 from sonosteer.studies.steering import run as steering
-from sonosteer.studies.steering.run import SteeringTrial, steering_trials
+from sonosteer.studies.steering.trials import SteeringTrial, steering_trials
 
 
 def test_the_study_writes_tables_and_figures_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
