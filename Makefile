@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 OUT ?= demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check safety bench study clean
+.PHONY: help demo test check safety docs bench study clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -24,6 +24,11 @@ help: ## What there is to make
 	@$(PIP) -e '.[dev]'
 	@touch $@
 
+.venv/docs: .venv/user
+	@echo "installing the documentation tools into .venv"
+	@$(PIP) -e '.[docs]'
+	@touch $@
+
 demo: .venv/user ## One simulated insertion: frames, tracker, overlay, report (demo-out/report.html)
 	@$(BIN)/sonosteer demo --out $(OUT)
 
@@ -40,6 +45,12 @@ check: .venv/dev ## Style (ruff), types (mypy --strict) and who imports whom (im
 safety: .venv/dev ## Gate: full branch coverage and mutation tests
 	$(BIN)/python scripts/check-safety
 
+docs: .venv/docs ## The documentation: site/index.html, links checked, readable without a network
+	@rm -rf site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@$(BIN)/python scripts/check-docs site
+	@echo "open site/index.html"
+
 bench: .venv/user ## Speed of tracking, steering, networks and simulator against their references
 	@$(BIN)/sonosteer bench tracking
 	@$(BIN)/sonosteer bench steering
@@ -47,9 +58,9 @@ bench: .venv/user ## Speed of tracking, steering, networks and simulator against
 	@$(BIN)/sonosteer bench insertion
 	@$(BIN)/sonosteer bench simulator
 
-study: .venv/user ## Tables and figures of Papers T and S, ours beside theirs (study-*/; half an hour on two cores)
+study: .venv/user ## Tables and figures of the tracking and the steering paper, ours beside theirs (study-*/; half an hour on two cores)
 	@$(BIN)/sonosteer study tracking
 	@$(BIN)/sonosteer study steering
 
 clean: ## Remove .venv and what make has made
-	rm -rf .venv demo-out study-tracking study-steering .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv site demo-out study-tracking study-steering .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

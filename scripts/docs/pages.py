@@ -9,6 +9,7 @@ import ast
 import dataclasses
 import inspect
 import re
+import textwrap
 import tomllib
 import typing
 from collections.abc import Iterator
@@ -62,11 +63,12 @@ def commands() -> list[Command]:
 
 
 def _walk(command: Any, name: str) -> Iterator[Command]:
-    inner = getattr(command, "commands", None)
-    if inner is not None:
-        for key, value in inner.items():
-            yield from _walk(value, f"{name} {key}".strip())
+    context = command.context_class(command, info_name=name)
+    if hasattr(command, "list_commands"):
+        for key in command.list_commands(context):
+            yield from _walk(command.get_command(context, key), f"{name} {key}".strip())
         return
+    command.get_help(context)  # fills in the names that the help text lists
     example = (command.epilog or "").removeprefix("Example: ").strip()
     yield Command(name, inspect.cleandoc(command.help or ""), example, tuple(command.params))
 
@@ -100,7 +102,7 @@ def _parameter_row(parameter: Any) -> str:
     names = ", ".join(f"`{n}`" for n in option_names(parameter))
     metavar = getattr(parameter, "metavar", None)
     if parameter.param_type_name == "option" and metavar:
-        names += f" `{_cell(metavar)}`"
+        names += f" `{metavar}`"
     default = "required" if parameter.required else _default(parameter.default)
     return f"| {names} | {_cell(_escape(parameter.help or ''))} | {default} |\n"
 
@@ -108,7 +110,7 @@ def _parameter_row(parameter: Any) -> str:
 def _default(value: Any) -> str:
     if value is None or value is False or value == () or value == []:
         return ""
-    return f"`{_cell(str(value))}`"
+    return f"`{value}`"
 
 
 # Fields
@@ -151,7 +153,7 @@ def _docstring_lines(cls: type) -> dict[str, str]:
     for base in reversed(cls.__mro__[:-1]):
         if not base.__module__.startswith("sonosteer"):
             continue
-        body = ast.parse(inspect.cleandoc(inspect.getsource(base))).body[0]
+        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
         assert isinstance(body, ast.ClassDef)
         for node, below in zip(body.body, [*body.body[1:], None], strict=True):
             if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
@@ -164,7 +166,7 @@ def _docstring_lines(cls: type) -> dict[str, str]:
 def _table(cls: type, prefix: str = "") -> str:
     rows = ["| name | default | what |\n| --- | --- | --- |\n"]
     for field in field_lines(cls):
-        default = f"`{_cell(field.default)}`" if field.default else "from the recipe"
+        default = f"`{field.default}`" if field.default else "from the recipe"
         rows.append(f"| `{prefix}{field.name}` | {default} | {_cell(_escape(field.line))} |\n")
     return "".join(rows)
 
