@@ -1,4 +1,4 @@
-"""Laws that every kind of source keeps."""
+"""Every kind of source keeps the laws of `sonosteer.testing`."""
 
 import av
 import cv2
@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
+from sonosteer.core.geometry import Spacing
+from sonosteer.episodes.tracking import simulate
+from sonosteer.sources.in_memory import frames_of_array
 from sonosteer.sources.opening import SOURCES, open_source
+from sonosteer.testing import check_source
 
 N = 60
 
@@ -48,47 +52,14 @@ MAKERS = {
 }
 
 
-@pytest.fixture(scope="module", params=[k for k in SOURCES if k != "dicom"])
-def source(request, tmp_path_factory):
-    return open_source(MAKERS[request.param](tmp_path_factory.mktemp(request.param)))
+@pytest.mark.parametrize("kind", [k for k in SOURCES if k != "dicom"])
+def test_a_source_keeps_the_laws(kind, tmp_path):
+    check_source(open_source(MAKERS[kind](tmp_path)))
 
 
-def test_the_number_of_frames_is_what_was_said(source):
-    frames = list(source.frames())
-    assert len(frames) == source.info.frames
-    assert [f.index for f in frames] == list(range(len(frames)))
-    assert all(f.size_px == source.info.size_px for f in frames)
+def test_frames_in_memory_keep_the_laws():
+    check_source(frames_of_array(pictures(), spacing=Spacing(0.1, 0.1), rate_hz=20.0))
 
 
-def test_time_goes_forward(source):
-    times = [f.time_s for f in source.frames()]
-    assert times[0] == 0
-    assert np.all(np.diff(times) > 0)
-
-
-def test_a_range_is_a_slice_of_the_whole(source):
-    whole = [f.pixels for f in source.frames()]
-    for start, stop in ((0, 3), (7, 12), (50, None), (20, 21)):
-        part = [f.pixels for f in source.frames(start, stop)]
-        assert len(part) == len(whole[start:stop])
-        assert all(np.array_equal(a, b) for a, b in zip(part, whole[start:stop], strict=True))
-
-
-def test_reading_twice_gives_the_same(source):
-    a, b = ([f.pixels for f in source.frames(0, 5)] for _ in range(2))
-    assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
-
-
-def test_frames_stay_as_they_were_while_others_are_read(source):
-    frames = source.frames()
-    first = next(frames)
-    copy = first.pixels.copy()
-    for _ in range(10):
-        next(frames)
-    assert np.array_equal(first.pixels, copy)
-    assert not first.pixels.flags.writeable
-
-
-def test_a_source_may_be_closed_twice(source):
-    source.close()
-    source.close()
+def test_a_simulated_clip_keeps_the_laws():
+    check_source(simulate("in-plane-linear", width_px=64, height_px=64, looks=1, frames=slice(0, 60)))
