@@ -11,7 +11,7 @@ from sonosteer.commands.names import PageCommand, complete
 from sonosteer.commands.parsing import AsJson, Seed
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-COLUMNS = ("case", "median ms", "p95", "p99", "max", "times faster than")
+BENCH_COLUMNS = ("case", "median ms", "p95", "p99", "max", "times faster than")
 
 
 @app.command(cls=PageCommand, epilog="Example: sonosteer bench tracking --json")
@@ -39,5 +39,5 @@ def bench_command(
     for case in result["cases"]:
         numbers = [f"{case[k]:.3f}" for k in ("median_ms", "p95_ms", "p99_ms", "max_ms")]
         rows.append((case["case"], *numbers, ", ".join(f"{k} {v:.1f}x" for k, v in case["ratio"].items())))
-    terminal.print_table(f"bench {name}, one thread", COLUMNS, rows)
+    terminal.print_table(f"bench {name}, one thread", BENCH_COLUMNS, rows)
     print(result["notes"])

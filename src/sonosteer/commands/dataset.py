@@ -11,7 +11,7 @@ import typer
 
 from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand, complete
-from sonosteer.commands.parsing import AsJson, Executor, Seed, SpacingMm
+from sonosteer.commands.parsing import AsJson, Executor, Seed, SpacingText
 from sonosteer.core.errors import InputError, InterruptedRunError
 
 app = typer.Typer(help="Data sets to train on.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -164,7 +164,7 @@ def import_command(
             "frame,tip_x_px,tip_y_px[,visible]. An empty tip: there is none. Default: labels.csv in SOURCE.",
         ),
     ] = None,
-    spacing_mm: SpacingMm = None,
+    spacing_mm: SpacingText = None,
     rate_hz: Annotated[
         float, typer.Option("--rate-hz", metavar="HZ", help="Frames a second of pictures without times.")
     ] = 20.0,

@@ -9,7 +9,7 @@ import typer
 
 from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand
-from sonosteer.commands.parsing import AsJson, SpacingMm
+from sonosteer.commands.parsing import AsJson, SpacingText
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -21,7 +21,7 @@ def evaluate_command(
         Path,
         typer.Argument(metavar="TRUTH", help="truth.csv of a simulation, or your own marks in the same columns."),
     ],
-    spacing_mm: SpacingMm = None,
+    spacing_mm: SpacingText = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure the errors of a track against truth.

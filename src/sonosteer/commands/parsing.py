@@ -29,7 +29,7 @@ RECORDING = "recording.mcap"
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random: same seed, same result.")]
-SpacingMm = Annotated[
+SpacingText = Annotated[
     str | None,
     typer.Option("--spacing-mm", metavar="X[,Y]", help="Millimetres per pixel. Read from the file where it says."),
 ]

@@ -9,7 +9,7 @@ import typer
 
 from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand, complete
-from sonosteer.commands.parsing import AsJson, Frames, Seed, SpacingMm
+from sonosteer.commands.parsing import AsJson, Frames, Seed, SpacingText
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ def track_command(
             autocompletion=complete("methods"),
         ),
     ] = "auto",
-    spacing_mm: SpacingMm = None,
+    spacing_mm: SpacingText = None,
     angle_deg: Annotated[
         str | None,
         typer.Option(
