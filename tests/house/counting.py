@@ -16,12 +16,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2] / "src" / "sonosteer"
 UNIT = re.compile(
     r"(?<![\w-])(mm|mm\^?2|mm/s|mm/s\^?2|px|px/frame|s|ms|ns|rad|rad/s|deg|degrees?|Hz|MHz|dB|dB/mm|N|N/mm|GPa|MPa|kPa|"
-    r"1/mm|per mm|1/s|percent|%|frames?|bytes?|bits?|pixels?|seconds?|no unit|index|seed|number of|how many|count|"
-    r"0 to 1|0\.\.1|0 to 255|grey levels?|millimetres?|radians?|ids?|loss|tokens?|channels?|samples?|epochs?|steps?)"
+    r"1/mm|per mm|1/s|percent|%|frames?|bytes?|bits?|pixels?|seconds?|no unit|index|"
+    r"[Ss]eed|[Nn]umber of|[Hh]ow many|count|0 to 1|0\.\.1|0 to 255|"
+    r"grey levels?|millimetres?|radians?|ids?|loss|tokens?|channels?|samples?|epochs?|steps?)"
     r"(?![\w])"
 )
 NUMBERS = re.compile(r"\b(float|int|F64|F32|F16|U8|I32|C64|Point|Vector|Box|Matrix|NDArray)\b")
-FEW = frozenset("a an the of in on at to for and or is it its this that with by from as s".split())
+FEW = frozenset("a an the of in on at to for and or is it its this that with by from as s".split())  # noqa: SIM905
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ def fields() -> list[Field]:
                     continue
                 said = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and below.value.value
                 line = said if isinstance(said, str) else None
-                out.append(Field(f"{where}:{node.lineno} {cls.name}", node.target.id, ast.unparse(node.annotation), line))
+                out.append(
+                    Field(f"{where}:{node.lineno} {cls.name}", node.target.id, ast.unparse(node.annotation), line)
+                )
     return out
 
 
@@ -81,7 +84,9 @@ def names() -> dict[str, list[str]]:
                 got = [node.name]
             elif isinstance(node, ast.Assign):
                 got = [t.id for t in node.targets if isinstance(t, ast.Name)]
-                got += [e.id for t in node.targets if isinstance(t, ast.Tuple) for e in t.elts if isinstance(e, ast.Name)]
+                got += [
+                    e.id for t in node.targets if isinstance(t, ast.Tuple) for e in t.elts if isinstance(e, ast.Name)
+                ]
             elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
                 got = [node.target.id]
             for name in got:

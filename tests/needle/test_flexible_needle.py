@@ -191,14 +191,14 @@ def test_a_cantilever_bends_as_the_textbook_says():
 def test_the_tip_never_lags_by_more_than_the_play(rolls, half):
     tip = 0.0
     for base in rolls:
-        tip = torsion.follow(tip, base, half)
+        tip = torsion.roll_with_play(tip, base, half)
         assert abs(base - tip) <= half + 1e-9
 
 
 def test_small_movements_within_the_play_do_not_turn_the_tip():
-    tip = torsion.follow(0.0, 1.0, 0.3)
+    tip = torsion.roll_with_play(0.0, 1.0, 0.3)
     assert tip == pytest.approx(0.7)
-    assert torsion.follow(tip, 0.5, 0.3) == tip
+    assert torsion.roll_with_play(tip, 0.5, 0.3) == tip
 
 
 def test_friction_winds_the_needle_up():

@@ -3,11 +3,11 @@
 import numpy as np
 
 from sonosteer.benchmarks.simulator import tissue_view
-from sonosteer.sim.field import Tissue
-from sonosteer.sim.scanner import Scanner, View
+from sonosteer.sim.field import TissueTexture
+from sonosteer.sim.scanner import Scanner, ScanView
 from sonosteer.sim.scenes import make_scene
 
-PLAIN = Tissue(fibres=0, modulation_db=0.0)
+PLAIN = TissueTexture(fibres=0, modulation_db=0.0)
 QUIET = {
     "tissue": PLAIN,
     "looks": 1,
@@ -31,5 +31,7 @@ def plain_scanner(setup, seed=5, **more):
 
 def envelope(scanner, y_mm, probe_x_mm=0.0, probe_z_mm=0.0):
     view = tissue_view(scanner, y_mm)
-    scanner.draw(View((probe_x_mm, y_mm, probe_z_mm), *[getattr(view, f) for f in list(View.__dataclass_fields__)[1:]]))
+    scanner.draw(
+        ScanView((probe_x_mm, y_mm, probe_z_mm), *[getattr(view, f) for f in list(ScanView.__dataclass_fields__)[1:]])
+    )
     return scanner.envelope.copy()

@@ -208,8 +208,8 @@ def test_the_rig_does_what_it_is_told_within_its_limits():
     run(r, 10.0)
     assert r.depth_mm == r.limits.depth_mm[1]
     assert r.probe_mm[0] == r.limits.probe_mm[0]
-    assert r.angle_rad == pytest.approx(r.limits.angle_rad[1])
-    assert r.speed_mm_s == 0.0
+    assert r.insertion_angle_rad == pytest.approx(r.limits.angle_rad[1])
+    assert r.insertion_speed_mm_s == 0.0
 
 
 def test_an_order_arrives_late_and_expires():
@@ -353,7 +353,7 @@ def test_the_plant_knows_nothing_of_the_controllers_model():
 def test_a_hand_draws_the_needle_back_slowly_at_the_end():
     plain = {"retractions": 0, "pauses": 0, "back_mm": 0.0}
     there, back = (make_scene("in-plane-thin/train", 4, **{**plain, "back_mm": mm}) for mm in (0.0, 8.0))
-    into, out = (World(s).script.speed_mm_s for s in (there, back))
+    into, out = (World(s).script.insertion_speed_mm_s for s in (there, back))
     assert (into >= 0).all()
     assert -out[out < 0].sum() * 0.01 == pytest.approx(8.0, abs=0.2)
     assert -out.min() <= 0.5 * back.speed_mm_s

@@ -5,7 +5,7 @@ import pytest
 from plain import PLAIN, envelope, plain_scanner
 
 from sonosteer.benchmarks.simulator import numpy_tissue, tissue_view
-from sonosteer.sim.field import Tissue, build_field
+from sonosteer.sim.field import TissueTexture, build_field
 from sonosteer.sim.kernels import BLOCK, blend, convolve_row, gather
 from sonosteer.sim.probe import Transducer, elevation_response, lateral_kernels, lateral_response
 from sonosteer.sim.scanner import PAD
@@ -119,7 +119,7 @@ def test_a_long_sweep_never_meets_the_same_speckle(plain_linear):
 
 def test_gel_has_sparse_speckle():
     """K-distributed: heavier tails than Rayleigh, so mean over sd is smaller."""
-    gel = plain_scanner("in-plane-linear", tissue=Tissue(fibres=0, modulation_db=0.0, sparsity=0.6))
+    gel = plain_scanner("in-plane-linear", tissue=TissueTexture(fibres=0, modulation_db=0.0, sparsity=0.6))
     e = stack(gel, 6)[:, 30:-30]
     assert 0.9 < e.mean() / e.std() < 1.75
 

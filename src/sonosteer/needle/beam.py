@@ -2,8 +2,8 @@
 
     EI v'''' + k(x) (1 + c_t exp(-(l - x) / l_t)) (v - p(x) - d) = 0,   EI v'''(l) = -F,   v''(l) = 0
 
-for each transverse direction, with the base clamped and a guide at the skin. p is the CUT TRACK: where the tip
-passed, the shaft lies from then on. That memory is what makes a needle follow a curve.
+for each transverse direction, with the base clamped and a guide at the skin. p is the cut track: where the tip
+passed, the shaft lies from then on. That memory makes a needle follow a curve.
 
 | symbol | name | unit |
 | --- | --- | --- |
@@ -28,13 +28,16 @@ from numba import njit
 
 from sonosteer.core.arrays import F64
 
-GRID_MM = 0.5
-QUADRATURE = 4
+GRID_MM = 0.5  # chosen: depths at which stiffness, forces and track are kept
+QUADRATURE = 4  # chosen: points per element at which the tissue's stiffness is read
 
 
 @njit(cache=True, nogil=True)
 def solve_banded(A: F64, b: F64) -> None:
-    """Solve in place. A[i, 0..3] = K[i, i..i+3] of a symmetric positive matrix; b: (n, 2), becomes the solution."""
+    """Solve K v = b in place, K symmetric and positive.
+
+    A: (n, 4), A[i, 0..3] = K[i, i..i+3], overwritten. b: (n, 2), becomes the solution.
+    """
     n = A.shape[0]
     for i in range(n):
         d = A[i, 0]
@@ -71,10 +74,11 @@ def assemble(
     A: F64,
     b: F64,
 ) -> None:
-    """Fill the banded system: 2 unknowns a node (deflection, slope), base first, tip last.
+    """Fill the banded system: two unknowns per node (deflection in mm, slope), base first, tip last.
 
-    cut_mm: depth to which the track has been cut: the tip's stiffening is of uncut tissue and fades behind it.
-    base_mm, base_slope: (2,) of the clamped end. guide_stiffness: N/mm of a guide at the skin and 12 mm before.
+    cut_mm: depth of the cut track. The tip is stiffened by uncut tissue, which fades behind it. stiffness: (depths,) in
+    N/mm^2. track: (depths, 2) in mm. tissue_mm: (2,). base_mm, base_slope: (2,) of the clamped end. guide_stiffness:
+    N/mm of a guide at the skin and 12 mm before it. force: (2,) at the tip, N. A: (2 nodes, 4). b: (2 nodes, 2).
     """
     nodes = A.shape[0] // 2
     h = element_mm
@@ -135,7 +139,10 @@ def assemble(
 
 @njit(cache=True, nogil=True)
 def lay_track(track: F64, from_mm: float, to_mm: float, start: F64, end: F64) -> None:
-    """Write the track cut between two depths, straight from `start` to `end`; beyond it, the tip's own place."""
+    """Write the track cut between two depths, straight from `start` to `end`. Beyond it stands the tip's own place.
+
+    track: (depths, 2) in mm, every GRID_MM. start, end: (2,) in mm.
+    """
     first, last = int(from_mm / GRID_MM) + 1, int(to_mm / GRID_MM)
     for i in range(first, min(last + 2, track.shape[0])):
         f = min((i * GRID_MM - from_mm) / max(to_mm - from_mm, 1e-9), 1.0)

@@ -1,6 +1,6 @@
-"""A bevel-tip needle as a bicycle: Paper S's reduced-order model, solved in closed form.
+"""A bevel-tip needle as a bicycle: the reduced-order model of Carriere et al. 2019, solved in closed form.
 
-Source: the event-triggered steering paper ("Paper S"), Sections 3 and 4, Eqs. (1) to (15), Algorithms 4.1 and 4.2.
+Source: Carriere et al. 2019 (event-triggered steering), Sections 3 and 4, Eqs. (1) to (15), Algorithms 4.1 and 4.2.
 
 | symbol | name here | unit |
 | --- | --- | --- |
@@ -9,16 +9,18 @@ Source: the event-triggered steering paper ("Paper S"), Sections 3 and 4, Eqs. (
 | theta(l), theta_0 | `theta_rad`, angle between the tip and the insertion axis | rad |
 | phi(l), phi_0 | `phi_rad`, roll of the bevel | rad |
 | phi-dot_i | `rates_rad_per_mm[i]`, held from event point i to the next | rad/mm |
-| l_i | `starts_mm[i]`, event points; the first is 0 | mm |
+| l_i | `starts_mm[i]`, event points, the first at 0 | mm |
 | x, y, z | along the insertion axis, across it | mm |
 
     x' = cos theta, y' = sin theta cos phi, z' = sin theta sin phi, theta' = kappa, phi' = phi-dot
 
-Departs from the paper: the largest deflection, second term of (14), is looked for where y y' + z z' = 0; the paper's
-own test, y' = 0 or z' = 0, stands beside it. The last line of (11) has the wrong sign and is corrected; Algorithm
-4.2's indices too (the rate of a section is that of its beginning). The terms over kappa +- phi-dot are written as
-d sinc((kappa +- phi-dot) d / 2) times the sine or cosine at the middle of the section, which is the same number and
-exact where kappa = +-phi-dot and where kappa = 0, so that no rate has to be forbidden.
+Departs from the paper: the largest deflection, second term of (14), is looked for where y y' + z z' = 0. The paper's
+own test, y' = 0 or z' = 0, stands beside it. The last line of (11) has the wrong sign and is corrected. So are the
+indices of Algorithm 4.2: the rate of a section is that of its beginning. The terms over kappa +- phi-dot are written as
+d sinc((kappa +- phi-dot) d / 2) times the sine or cosine at the middle of the section. That is the same number, and
+exact where kappa = +-phi-dot and where kappa = 0. No rate has to be forbidden.
+
+Kernels: lengths in mm, angles in rad, k in 1/mm, rates in rad/mm. starts, rates: (n,), the first start is 0.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ def sinc(x: float) -> float:
 
 @njit(cache=True, nogil=True)
 def section(k: float, w: float, theta: float, phi: float, d: float) -> tuple[float, float, float]:
-    """(dx, dy, dz) over a section of length d that begins at theta, phi: Eqs. (4), (10), (11) between its ends."""
+    """(dx, dy, dz) in mm over a section of length d that begins at theta, phi: Eqs. (4), (10), (11)."""
     half = 0.5 * d
     middle_t, middle_p = theta + k * half, phi + w * half
     plus, minus = d * sinc((k + w) * half), d * sinc((k - w) * half)
@@ -55,8 +57,11 @@ def section(k: float, w: float, theta: float, phi: float, d: float) -> tuple[flo
 
 
 @njit(cache=True, nogil=True)
-def path(k: float, theta0: float, phi0: float, starts: F64, rates: F64, depths: F64, out: F64) -> None:
-    """out[i] = (x, y, z, theta, phi) at depths[i], which must not fall. Algorithm 4.2, corrected."""
+def bicycle_path(k: float, theta0: float, phi0: float, starts: F64, rates: F64, depths: F64, out: F64) -> None:
+    """Fill in out[i] = (x, y, z, theta, phi) at depths[i]. Algorithm 4.2, corrected.
+
+    depths: (m,), which must not fall. out: (m, 5).
+    """
     x = y = z = 0.0
     phi, begun, i = phi0, 0.0, 0
     n = starts.shape[0]
@@ -77,16 +82,22 @@ def path(k: float, theta0: float, phi0: float, starts: F64, rates: F64, depths: 
 
 @njit(cache=True, nogil=True)
 def ends(k: F64, theta0: F64, phi0: F64, starts: F64, rates: F64, depth: float, out: F64) -> None:
-    """out[j] = (x, y, z, theta, phi) at one depth for many needles and plans. starts, rates: (needles, points)."""
+    """Fill in out[j] = (x, y, z, theta, phi) at one depth, for many needles and plans.
+
+    k, theta0, phi0: (needles,). starts, rates: (needles, n). out: (needles, 5).
+    """
     at = np.empty(1)
     for j in range(k.shape[0]):
         at[0] = depth
-        path(k[j], theta0[j], phi0[j], starts[j], rates[j], at, out[j : j + 1])
+        bicycle_path(k[j], theta0[j], phi0[j], starts[j], rates[j], at, out[j : j + 1])
 
 
 @njit(cache=True, nogil=True)
 def stepwise(k: float, theta0: float, phi0: float, starts: F64, rates: F64, depth: float, step: float, out: F64) -> int:
-    """Algorithm 4.1, Eq. (12): the same end by Euler steps, for comparison; returns how many were taken."""
+    """Fill in out (5,): the same end by Euler steps, for comparison. Algorithm 4.1, Eq. (12).
+
+    Returns the number of steps taken.
+    """
     x = y = z = at = 0.0
     theta, phi, i, taken = theta0, phi0, 0, 0
     while at < depth - 1e-9:
@@ -106,13 +117,13 @@ def stepwise(k: float, theta0: float, phi0: float, starts: F64, rates: F64, dept
 
 @njit(cache=True, nogil=True)
 def stepwise_ends(k: F64, theta0: F64, phi0: F64, starts: F64, rates: F64, depth: float, step: float, out: F64) -> None:
-    """As `ends`, by Algorithm 4.1."""
+    """As `ends`, but by Algorithm 4.1 with steps of `step`."""
     for j in range(k.shape[0]):
         stepwise(k[j], theta0[j], phi0[j], starts[j], rates[j], depth, step, out[j])
 
 
 @njit(cache=True, nogil=True)
-def moments(a: float, d: float) -> tuple[float, float, float, float]:
+def exponential_moments(a: float, d: float) -> tuple[float, float, float, float]:
     """Real and imaginary part of the integrals of exp(i a l) and of l exp(i a l) over l from 0 to d."""
     half = 0.5 * a * d
     zeroth = d * sinc(half)
@@ -130,10 +141,10 @@ def moments(a: float, d: float) -> tuple[float, float, float, float]:
 
 @njit(cache=True, nogil=True)
 def gradient(k: float, theta0: float, phi0: float, starts: F64, rates: F64, depth: float, out: F64) -> None:
-    """out (2, 3 + 2 n): derivatives of (y, z) at one depth by kappa, theta_0, phi_0, every rate, every event point.
+    """Fill in out (2, 3 + 2 n): derivatives of (y, z) by kappa, theta_0, phi_0, every rate, every event point.
 
     With E+- the integrals of exp(i (theta +- phi)): y = Im(E+ + E-) / 2, z = Re(E- - E+) / 2. An event point moves the
-    roll behind it by the difference of the rates; the position itself has no jump there.
+    roll behind it by the difference of the rates. The position itself has no jump there.
     """
     n = starts.shape[0]
     out[:] = 0.0
@@ -145,7 +156,7 @@ def gradient(k: float, theta0: float, phi0: float, starts: F64, rates: F64, dept
         end = min(starts[i + 1], depth) if i + 1 < n else depth
         d, w, theta = end - begin, rates[i], theta0 + k * begin
         for sign in (1.0, -1.0):
-            re0, im0, re1, im1 = moments(k + sign * w, d)
+            re0, im0, re1, im1 = exponential_moments(k + sign * w, d)
             c, s = math.cos(theta + sign * phi), math.sin(theta + sign * phi)
             e_re, e_im = c * re0 - s * im0, s * re0 + c * im0
             f_re, f_im = c * re1 - s * im1, s * re1 + c * im1  # weighted with the way since the section began
@@ -184,10 +195,10 @@ def _growth(k: float, w: float, theta: float, phi: float, y: float, z: float, d:
 def largest_deflection(
     k: float, theta0: float, phi0: float, starts: F64, rates: F64, depth: float
 ) -> tuple[float, float]:
-    """(largest sqrt(y^2 + z^2) up to a depth in mm, where it is): second term of (14), by the right condition.
+    """(largest sqrt(y^2 + z^2) up to a depth, its depth), both in mm: second term of (14), by the right condition.
 
-    Inside a section it can only lie where y y' + z z' falls through 0: bracketed on a grid of an eighth of a turn
-    (of theta +- phi) or finer, at least 8 pieces a section, then bisected. Sections' ends are looked at too.
+    Inside a section it can only lie where y y' + z z' falls through 0. That is bracketed on a grid of an eighth of a
+    turn (of theta +- phi) or finer, at least 8 pieces a section, then bisected. The sections' ends count, too.
     """
     y = z = 0.0
     phi, best, at = phi0, 0.0, 0.0
@@ -260,13 +271,15 @@ def published_largest_deflection(
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Rotation rates in rad/mm, each held from its depth in mm to the next; the first depth is 0.
+    """Rotation rates over the depth, each held from its depth to the next.
 
-    InputError unless depths rise from 0 and everything is a number.
+    Raises InputError unless the depths rise from 0 and everything is a number.
     """
 
     starts_mm: tuple[float, ...]
+    """Depths where the rates begin, mm. They rise, and the first is 0."""
     rates_rad_per_mm: tuple[float, ...]
+    """Rotation rate from each of these depths on, rad per mm."""
 
     def __post_init__(self) -> None:
         starts, rates = self.starts_mm, self.rates_rad_per_mm
@@ -278,15 +291,15 @@ class Plan:
             raise InputError(f"plan: depths must rise from 0, but are {', '.join(f'{v:g}' for v in starts)}")
 
     def rotation_rad(self, depth_mm: float) -> float:
-        """All rotation up to a depth, whichever way round."""
+        """All rotation up to a depth, whichever way round, rad."""
         return sum(abs(rate) * way for rate, way in self._ways(depth_mm))
 
     def roll_rad(self, depth_mm: float) -> float:
-        """Roll at a depth, less that at the entry."""
+        """Roll at a depth, less that at the entry, rad."""
         return sum(rate * way for rate, way in self._ways(depth_mm))
 
     def _ways(self, depth_mm: float) -> list[tuple[float, float]]:
-        """(rate, how far it has held) of every section."""
+        """(rate in rad/mm, how far it has held in mm) of every section."""
         ends_mm = (*self.starts_mm[1:], math.inf)
         return [
             (rate, max(0.0, min(end, depth_mm) - start))
@@ -296,18 +309,21 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Bicycle:
-    """A needle: curvature in 1/mm, angle to the axis and roll of the bevel at the entry in rad."""
+    """A bevel-tip needle as the bicycle model sees it."""
 
     curvature_per_mm: float
+    """Curvature kappa of the path, 1/mm."""
     theta0_rad: float = 0.0
+    """Angle theta_0 between the tip and the insertion axis at the entry, rad."""
     phi0_rad: float = 0.0
+    """Roll phi_0 of the bevel at the entry, rad."""
 
     def path(self, plan: Plan, depths_mm: F64) -> F64:
-        """(n, 5): x, y, z in mm, theta, phi in rad at n depths that do not fall. InputError if they do."""
+        """(n, 5) x, y, z in mm, theta, phi in rad at n depths. Raises InputError if the depths fall."""
         depths = np.ascontiguousarray(depths_mm, np.float64)
         if depths.ndim != 1 or not np.isfinite(depths).all() or (depths < 0).any() or (np.diff(depths) < 0).any():
             raise InputError("depths must be numbers from 0 on that do not fall")
         out = np.empty((len(depths), 5))
         starts, rates = np.array(plan.starts_mm), np.array(plan.rates_rad_per_mm)
-        path(self.curvature_per_mm, self.theta0_rad, self.phi0_rad, starts, rates, depths, out)
+        bicycle_path(self.curvature_per_mm, self.theta0_rad, self.phi0_rad, starts, rates, depths, out)
         return out

@@ -1,8 +1,8 @@
-"""How the tip's roll follows the base's: friction along the shaft winds it up before the tip turns.
+"""How the tip's roll follows the base's: friction winds up the shaft before the tip turns.
 
     phi_tip = play(phi_base; +-delta(l)),   delta(l) = tau l^2 / (2 GJ) + tau l (L - l) / GJ
 
-A play (hysteresis) and not a lag: at rest the tip stays where it was left.
+This is a play (hysteresis) and not a lag. At rest the tip stays where it was left.
 
 | symbol | name | unit |
 | --- | --- | --- |
@@ -15,12 +15,12 @@ from __future__ import annotations
 
 
 def play_rad(friction: float, torsional_stiffness: float, inserted_mm: float, length_mm: float) -> float:
-    """Half width delta of the play."""
+    """Half width delta of the play, rad."""
     wound = inserted_mm**2 / 2 + inserted_mm * max(length_mm - inserted_mm, 0.0)
     return friction * wound / torsional_stiffness
 
 
-def follow(tip_rad: float, base_rad: float, half_width_rad: float) -> float:
-    """The tip's new roll: it moves only as far as the base drags it along."""
+def roll_with_play(tip_rad: float, base_rad: float, half_width_rad: float) -> float:
+    """The tip's new roll, rad. It moves only as far as the base drags it along."""
     behind = base_rad - tip_rad
     return base_rad - min(max(behind, -half_width_rad), half_width_rad)

@@ -1,7 +1,7 @@
-"""Structure larger than a few millimetres: layers, patches and tumours, anywhere in the world, never repeating
-with the speckle's period.
+"""Structure larger than a few millimetres: layers, patches and tumours.
 
-The level of a frame's tissue is read here at every BLOCK samples and lines, at the tissue's resting place.
+It lies in the world and does not repeat with the speckle's period. A frame reads its level here at every BLOCK
+samples and lines, at the tissue's resting place.
 """
 
 from __future__ import annotations
@@ -19,20 +19,26 @@ from sonosteer.core.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Anatomy:
-    """Recipe. layers: (from depth mm, level dB) from the skin down. patches_db: log-normal variation, patch_mm
-    wide. tumours: number of ellipsoids with radii and levels drawn from tumour_mm and tumour_db; edge_mm: how
-    soft their edge is. They lie between tumour_depth_mm, within tumour_spread_mm of the middle.
-    """
+    """What lies in the tissue: layers, patches and tumours."""
 
     layers: tuple[tuple[float, float], ...] = ()
+    """Rows (upper edge in mm of depth, level in dB), from the skin down. None by default."""
     patches_db: float = 0.0
+    """Log-normal variation of the level over patches, dB. 0 to 30, 0: none."""
     patch_mm: float = 6.0
+    """Size of a patch, mm. 0.5 to 100."""
     tumours: int = 0
+    """Number of tumours, ellipsoids. 0 to 50."""
     tumour_mm: tuple[float, float] = (5.0, 10.0)
+    """Range that the radii are drawn from, mm. More than 0."""
     tumour_db: tuple[float, float] = (-14.0, -6.0)
+    """Range that the level inside is drawn from, dB. Negative is darker than the tissue around."""
     tumour_depth_mm: tuple[float, float] = (40.0, 90.0)
+    """Range that the depth of the middle is drawn from, mm."""
     tumour_spread_mm: float = 25.0
+    """Largest lateral distance of the middle from the world's x = 0, mm."""
     edge_mm: float = 0.8
+    """How wide the edges of layers and tumours are, mm. 0.05 to 20."""
 
     def __post_init__(self) -> None:
         check_finite(self, "anatomy")
@@ -46,16 +52,21 @@ class Anatomy:
 
 @dataclass(frozen=True, slots=True)
 class Structures:
-    """What was drawn. tumours: (n, 7) x, z, y of the middle, radii along x, z, y in mm, level in dB."""
+    """The layers, patches and tumours of one scene, drawn."""
 
     layers: F64
+    """(n, 2) upper edge in mm of depth and level in dB, from the skin down."""
     tumours: F64
+    """(n, 7) x, z, y of the middle and radii along x, z, y in mm, level in dB."""
     patches: F32
+    """(16, 16, 16) level in dB at grid points patch_mm apart. It repeats."""
     patch_mm: float
+    """Distance of the grid points of `patches`, mm."""
     edge_mm: float
+    """How wide the edges of layers and tumours are, mm."""
 
     def level(self, x_mm: F64, z_mm: F64, y_mm: float) -> F32:
-        """Amplitude factor at resting tissue points (any shape)."""
+        """Amplitude factor of the tissue that rests at x, z (same shape) and y."""
         out = np.empty(x_mm.shape, np.float32)
         tables = (self.layers, self.tumours, self.patches)
         _level(x_mm.ravel(), z_mm.ravel(), y_mm, *tables, self.patch_mm, self.edge_mm, out.reshape(-1))
@@ -63,10 +74,10 @@ class Structures:
 
 
 def draw_structures(anatomy: Anatomy, rng: np.random.Generator) -> Structures:
-    """Place everything. Tumours keep clear of one another where there is room."""
+    """Draw layers, patches and tumours. Tumours keep clear of one another where there is room."""
     placed: list[list[float]] = []
     for _ in range(anatomy.tumours):
-        for _attempt in range(40):
+        for _attempt in range(40):  # chosen: after that they may touch
             radii = rng.uniform(*anatomy.tumour_mm) * rng.uniform(0.75, 1.25, 3)
             x = rng.uniform(-anatomy.tumour_spread_mm, anatomy.tumour_spread_mm)
             z, y = rng.uniform(*anatomy.tumour_depth_mm), rng.uniform(-3.0, 3.0)
@@ -82,16 +93,18 @@ def draw_structures(anatomy: Anatomy, rng: np.random.Generator) -> Structures:
 def _level(
     x: F64, z: F64, y: float, layers: F64, tumours: F64, patches: F32, patch_mm: float, edge_mm: float, out: F32
 ) -> None:
+    """Fill in the amplitude factor, no unit. x, z, out: (points,), x, y, z in mm. The rest as in `Structures`."""
     n = patches.shape[0]
     k, fk = math.floor(y / patch_mm), y / patch_mm - math.floor(y / patch_mm)
     some = patches[0, 0, 0] != 0
     for p in range(x.shape[0]):
         db = 0.0
+        # chosen: layers wave by about a millimetre
         wavy = z[p] + 0.8 * math.sin(x[p] / 7.0) + 0.5 * math.sin(x[p] / 3.1 + y / 9.0)
         for i in range(layers.shape[0]):
-            share = min(max((wavy - layers[i, 0]) / edge_mm + 0.5, 0.0), 1.0)
+            fraction = min(max((wavy - layers[i, 0]) / edge_mm + 0.5, 0.0), 1.0)
             below = layers[i - 1, 1] if i else 0.0
-            db += share * (layers[i, 1] - below)
+            db += fraction * (layers[i, 1] - below)
         if some:
             i, j = math.floor(z[p] / patch_mm), math.floor(x[p] / patch_mm)
             fi, fj = z[p] / patch_mm - i, x[p] / patch_mm - j

@@ -1,9 +1,9 @@
 """What a needle looks like: specular and rough echoes of its walls, the bevel, reverberation, ghosts, shadow.
 
-The needle comes as its axis, points (x lateral, y elevation, z depth) in probe mm from the tip back, one range step
-of the transducer apart, and the roll of its bevel: 0 where the point of the bevel lies on the probe's side, so that
-the wall facing the probe runs straight to the apex; pi where the bevel's face looks at the probe and that wall falls
-away to the apex on the far side. Levels are dB over the tissue's rms.
+The needle comes as its axis: points (x lateral, y elevation, z depth) in the probe's frame in mm. They run from the
+tip back, one range step of the transducer apart. With them comes the roll of the bevel. At 0 the point of the bevel
+lies on the probe's side, and the wall that faces the probe runs straight to the apex. At pi the bevel's face looks at
+the probe, and that wall falls away to the apex on the far side. Levels are dB over the tissue's rms.
 """
 
 from __future__ import annotations
@@ -20,69 +20,84 @@ from sonosteer.core.config import check_finite, check_range
 from sonosteer.sim import kernels
 from sonosteer.sim.probe import ZONES, Transducer, elevation_weights
 
-TIP_MM = 3.0  # ours: the stretch behind the tip that decides whether it is called visible
+TIP_MM = 3.0  # chosen: the stretch behind the tip that decides whether the tip is called visible
 
 
 @dataclass(frozen=True, slots=True)
 class Appearance:
-    """How a needle echoes. Defaults: a sanded 14G biopsy needle, as in Paper T.
+    """How a needle echoes. The defaults are a sanded 14G biopsy needle, as in Mathiassen et al. 2017.
 
-    specular_lobe_deg, rough_lobe_deg: how fast each echo falls with the angle between the shaft's normal and the
-    beam. dropout_db: log-normal variation along the shaft; gaps: share of the shaft that hardly echoes.
-    second_wall_db: the far wall's echo, second_wall_mm below the near one's. reverberations: number, spacing and
-    decay of the copies below the shaft (many and slow: a comet tail). ghost_db: side-lobe copies, ghost_mm to either
-    side. shadow: share of the beam that the shaft stops when centred. bevel_deg: angle between face and axis.
-    trail_db: of the track that a needle drawn back leaves in the tissue; below -60: none.
+    Levels are in dB over the tissue's rms.
     """
 
     diameter_mm: float = 2.108
+    """Outer diameter of the shaft, mm. 0.05 to 5."""
     bevel_deg: float = 20.0
+    """Angle between the bevel's face and the axis, degrees. 5 to 90."""
     specular_db: float = 38.0
+    """Level of the mirror-like echo of the shaft, dB over the tissue. -120 to 60."""
     rough_db: float = 29.0
+    """Level of the diffuse echo of the shaft, dB over the tissue. -120 to 60."""
     floor_db: float = -14.0
+    """Least level of the diffuse echo at any angle, dB relative to its largest."""
     tip_db: float = 32.0
+    """Level of the apex, dB over the tissue. -120 to 60."""
     specular_lobe_deg: float = 6.0
+    """Width of the specular echo over the angle between the shaft's normal and the beam, degrees. 0.1 to 90."""
     rough_lobe_deg: float = 30.0
+    """Width of the diffuse echo over the same angle, degrees. 0.1 to 90."""
     dropout_db: float = 3.0
+    """Log-normal variation of the echo along the shaft, dB. 0 to 20."""
     gaps: float = 0.0
+    """Fraction of the shaft that hardly echoes, 24 dB below the rest. 0 to 1."""
     gap_mm: float = 2.0
+    """Length of such a gap, mm."""
     second_wall_db: float = -12.0
+    """Level of the far wall's echo, dB relative to the near wall's. -120 to 60."""
     second_wall_mm: float = 1.6
+    """Depth of the far wall's echo below the near wall's, mm. 0 to 20."""
     reverberations: int = 5
+    """Number of copies below the shaft. Many that decay slowly make a comet tail. 0 to 20."""
     reverberation_mm: float = 0.55
+    """Distance from one copy to the next, mm. 0 to 20."""
     reverberation_db: float = -5.0
+    """Change of level from one copy to the next, dB."""
     ghost_db: float = -36.0
+    """Level of the side lobes' copies on either side, dB. Below -60: none."""
     ghost_mm: float = 5.0
+    """Lateral distance of those copies, mm."""
     shadow: float = 0.6
+    """Fraction of the beam that the shaft stops when it is centred in the beam. 0 to 1."""
     trail_db: float = -90.0
+    """Level of the track left in the tissue by a needle drawn back, dB. Below -60: none."""
 
     def __post_init__(self) -> None:
         check_finite(self, "needle's look")
         check_range(self, "needle's look", 0.05, 5.0, "diameter_mm")
         check_range(self, "needle's look", 5.0, 90.0, "bevel_deg")
         check_range(self, "needle's look", 0.1, 90.0, "specular_lobe_deg", "rough_lobe_deg")
-        check_range(
-            self, "needle's look", -120.0, 60.0, "specular_db", "rough_db", "tip_db", "second_wall_db", "trail_db"
-        )
+        for name in ("specular_db", "rough_db", "tip_db", "second_wall_db", "trail_db"):
+            check_range(self, "needle's look", -120.0, 60.0, name)
         check_range(self, "needle's look", 0.0, 1.0, "shadow", "gaps")
-        check_range(self, "needle's look", 0.0, 20.0, "dropout_db", "second_wall_mm", "reverberation_mm")
+        for name in ("dropout_db", "second_wall_mm", "reverberation_mm"):
+            check_range(self, "needle's look", 0.0, 20.0, name)
         check_range(self, "needle's look", 0, 20, "reverberations")
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """What drawing a needle told.
-
-    line_r, line_amplitude: range (samples) and amplitude of the specular echo per line. bright_mm: (x, z) of the
-    brightest point. apex_mm: (x, y, z) of the bevel's point. level: amplitude of the shaft's last millimetres,
-    relative to fully developed tissue.
-    """
+class DrawnNeedle:
+    """What drawing a needle tells about it."""
 
     line_r: F32
+    """(lines,) range of the specular echo on each line, samples."""
     line_amplitude: C64
+    """(lines,) amplitude of the specular echo on each line relative to the tissue's, no unit."""
     bright_mm: tuple[float, float]
+    """(x, z) of the brightest point in the probe's frame, mm."""
     apex_mm: tuple[float, float, float]
+    """(x, y, z) of the bevel's point in the probe's frame, mm."""
     level: float
+    """Amplitude of the last 3 mm of shaft, relative to fully developed tissue, no unit."""
 
 
 @dataclass(frozen=True)
@@ -90,18 +105,25 @@ class NeedleEcho:
     """A needle's fixed material pattern: roughness, drop-outs and phases travel with the shaft."""
 
     array: Transducer
+    """The transducer that looks at the needle."""
     look: Appearance
+    """The recipe of its echoes."""
     roughness: C64
+    """(n,) complex grain along the shaft, a range step apart from the tip back, no unit."""
     modulation: F64
+    """(n,) amplitude factor of drop-outs and gaps along the shaft, no unit."""
     copies_mm: F64
+    """(k,) depth of each copy of an echo below the echo itself, mm. The first is 0."""
     copies: C64
+    """(k,) complex gain of each copy, no unit."""
     pulse: F32
+    """Axial pulse a range step apart, unit energy, no unit."""
 
     @classmethod
     def make(
         cls, array: Transducer, look: Appearance, rng: np.random.Generator, length_mm: float = 220.0
     ) -> NeedleEcho:
-        """Draw the pattern of a needle of `length_mm`, counted from the tip."""
+        """Draw the pattern of a needle of length_mm, counted from the tip."""
         step = array.range_step_mm
         n = round(length_mm / step)
         rough = (rng.standard_normal((n, 2)) * math.sqrt(0.5)).astype(np.float32).view(np.complex64)[:, 0]
@@ -116,11 +138,19 @@ class NeedleEcho:
         level_db = np.concatenate([[0.0, look.second_wall_db], k * look.reverberation_db])
         phase = np.exp(2j * np.pi * np.concatenate([[0.0], rng.random(len(k) + 1)]))
         gains = (10 ** (level_db / 20) * phase).astype(np.complex64)
-        return cls(array, look, rough, modulation, copies_mm, gains, array.pulse(array.range_step_mm))
+        return cls(
+            array=array,
+            look=look,
+            roughness=rough,
+            modulation=modulation,
+            copies_mm=copies_mm,
+            copies=gains,
+            pulse=array.pulse(array.range_step_mm),
+        )
 
     @property
     def widths(self) -> tuple[float, float, float, float]:
-        """Of the lobes: aperture and surface of the specular one, of the rough one (rad), floor of the rough one."""
+        """Of the lobes: aperture and surface of the specular one and width of the rough one in rad, the rough floor."""
         tx = math.atan(0.5 / self.array.f_number_tx) if self.array.f_number_tx > 0 else 0.0
         aperture = 0.5 * math.atan(0.5 / self.array.f_number_rx) + 0.5 * tx
         look = self.look
@@ -128,16 +158,16 @@ class NeedleEcho:
         return aperture, surface, rough, 10 ** (look.floor_db / 20)
 
     def elevation(self, y_mm: F64, range_mm: F64) -> F64:
-        """Amplitude left at a distance y_mm from the image plane."""
+        """(n,) amplitude left at distances y_mm from the image plane and at ranges, 0 to 1."""
         y, weight, _ = elevation_weights(self.array)
-        out: F64 = bilinear(weight, range_mm / self.array.depth_mm * ZONES - 0.5, (y_mm - y[0]) / (y[1] - y[0]))
+        out: F64 = sample_grid(weight, range_mm / self.array.depth_mm * ZONES - 0.5, (y_mm - y[0]) / (y[1] - y[0]))
         return out
 
-    def draw_in_plane(self, axis_mm: F64, roll_rad: float, level: F32, pad: int, data: C64) -> Drawn | None:
+    def draw_in_plane(self, axis_mm: F64, roll_rad: float, level: F32, pad: int, data: C64) -> DrawnNeedle | None:
         """Shade the tissue and add the rough echoes of a needle that lies along the image plane.
 
-        level: the frame's amplitude factor every BLOCK samples and lines (what an occlusion leaves). None where
-        the needle is too short to be drawn.
+        axis_mm: (n, 3). level: what an occlusion leaves of the amplitude, every BLOCK samples and lines. data:
+        (samples, lines + 2 pad), changed in place. Returns None if the needle is too short to be drawn.
         """
         p, look = self.array, self.look
         n = min(len(axis_mm), len(self.roughness))
@@ -165,21 +195,21 @@ class NeedleEcho:
         line_r = np.interp(lines, q[order], r[order]).astype(np.float32)
         brightest = int(np.argmax(np.abs(points) + shine))
         near_tip = (amplitude + shine)[: round(TIP_MM / p.range_step_mm)]
-        seen = 0.6 * math.sqrt(float((near_tip**2).mean()))  # ours: what the kernels leave of a line
+        seen = 0.6 * math.sqrt(float((near_tip**2).mean()))  # chosen: what the kernels leave of a line
         aside = look.diameter_mm / 2 * math.sin(roll_rad)
         apex = (float(wall[0, 0]), float(axis_mm[0, 1]) + aside, float(wall[0, 1]))
-        return Drawn(line_r, per_line, (float(wall[brightest, 0]), float(wall[brightest, 1])), apex, seen)
+        return DrawnNeedle(line_r, per_line, (float(wall[brightest, 0]), float(wall[brightest, 1])), apex, seen)
 
-    def draw_trail(self, path_mm: F64, depth_mm: float, level: F32, pad: int, data: C64) -> None:
-        """Add the track left in the tissue ahead of a needle that was drawn back; nothing if its look has none.
+    def draw_trail(self, path_mm: F64, inserted_mm: float, level: F32, pad: int, data: C64) -> None:
+        """Add the track left in the tissue ahead of a needle that was drawn back, if its look has one.
 
-        path_mm: (n, 3) from the tip on to where it had been, in probe mm, a range step apart. depth_mm: the tip's, by
-        which the track's grain stays where it is in the tissue.
+        path_mm: (n, 3) from the tip on to where it had been, in the probe's frame, a range step apart. inserted_mm:
+        inserted length. By it the track's grain stays where it is in the tissue. level, data: as in `draw_in_plane`.
         """
         p, look = self.array, self.look
         if look.trail_db <= -60 or len(path_mm) < 2:
             return
-        k = round(depth_mm / p.range_step_mm) + np.arange(len(path_mm))
+        k = round(inserted_mm / p.range_step_mm) + np.arange(len(path_mm))
         range_mm, line = p.to_beam(path_mm[:, 0], path_mm[:, 2])
         r, q = (range_mm / p.range_step_mm).astype(np.float32), line.astype(np.float32)
         amplitude = 10 ** (look.trail_db / 20) * self.modulation[-1 - k % len(self.modulation)]
@@ -191,10 +221,11 @@ class NeedleEcho:
             r, q, points, np.zeros(1, np.float32), np.ones(1, np.complex64), turns, self.pulse, pad, data
         )
 
-    def draw_section(self, axis_mm: F64, level: F32, pad: int, data: C64) -> Drawn | None:
-        """Shade the tissue and add the echoes of a needle that crosses the image plane; None where it does not.
+    def draw_section(self, axis_mm: F64, level: F32, pad: int, data: C64) -> DrawnNeedle | None:
+        """Shade the tissue and add the echoes of a needle that crosses the image plane.
 
-        The elevation beam decides how much of the shaft is seen and where: before the tip arrives, nothing.
+        The elevation beam decides how much of the shaft is seen and where. Before the tip arrives, nothing is.
+        Arguments as in `draw_in_plane`. Returns None if the needle does not cross the plane.
         """
         p, look = self.array, self.look
         # what the beam sees of the shaft: points every 0.1 mm of elevation, weighted by the elevation response
@@ -208,7 +239,7 @@ class NeedleEcho:
         seen = w * on
         if seen.sum() < 1e-3 * w.sum():
             return None
-        coherent, rough_share = seen.sum() / w.sum(), math.sqrt(float((seen**2).sum() / (w**2).sum()))
+        coherent, rough_fraction = seen.sum() / w.sum(), math.sqrt(float((seen**2).sum() / (w**2).sum()))
         x_mm, z_mm = float((seen * x).sum() / seen.sum()), float((seen * z).sum() / seen.sum())
         slope = np.polyfit(y[on], z[on], 1)[0] if on.sum() > 3 else 0.0
         specular, rough = lobes(math.atan(slope), *self.widths)
@@ -219,7 +250,7 @@ class NeedleEcho:
         r, q = (range_mm / p.range_step_mm).astype(np.float32), line.astype(np.float32)
         mask = sample_blocks(level, r, q) * self.modulation[back % len(self.modulation)]
         grain = self.roughness[(back + 37 * np.arange(len(arc))) % len(self.roughness)]
-        points = 10 ** (look.rough_db / 20) * rough * rough_share * np.exp(-0.5 * (arc / 0.6) ** 2) * grain
+        points = 10 ** (look.rough_db / 20) * rough * rough_fraction * np.exp(-0.5 * (arc / 0.6) ** 2) * grain
         points = points + 10 ** (look.specular_db / 20) * specular * coherent * 0.5 * np.exp(-0.5 * (arc / 0.35) ** 2)
         if back * p.range_step_mm < 1.5:  # the bevel is in the beam
             points[len(arc) // 2] += 10 ** (look.tip_db / 20) * 0.3 * coherent
@@ -238,12 +269,12 @@ class NeedleEcho:
         points = (points * mask).astype(np.complex64)
         self._add(r, q, points, pad, data)
         nothing = np.zeros(p.lines, np.float32)
-        shown = 0.33 * math.sqrt(float((np.abs(points) ** 2).sum()))  # ours: what the kernels leave of a point
+        shown = 0.33 * math.sqrt(float((np.abs(points) ** 2).sum()))  # chosen: what the kernels leave of a point
         tip = (float(axis_mm[0, 0]), float(axis_mm[0, 1]), float(axis_mm[0, 2]))
-        return Drawn(nothing, nothing.astype(np.complex64), (x_mm, z_mm - radius), tip, shown)
+        return DrawnNeedle(nothing, nothing.astype(np.complex64), (x_mm, z_mm - radius), tip, shown)
 
-    def draw_specular(self, drawn: Drawn, out: C64, touched: NDArray[np.bool_]) -> None:
-        """Add the specular echo and its copies to the beamformed lines."""
+    def draw_specular(self, drawn: DrawnNeedle, out: C64, touched: NDArray[np.bool_]) -> None:
+        """Add the specular echo and its copies to the beamformed lines. out: (samples, lines). touched: (samples,)."""
         p = self.array
         turns = 2 * p.range_step_mm / p.wavelength_mm
         for below_mm, gain in zip(self.copies_mm, self.copies, strict=True):
@@ -251,7 +282,7 @@ class NeedleEcho:
             kernels.add_line_echoes(r, drawn.line_amplitude * gain, turns, self.pulse, out, touched)
 
     def _add(self, r: F32, q: F32, points: C64, pad: int, data: C64) -> None:
-        """Rough echoes with their copies below and their ghosts to either side."""
+        """Add rough echoes with their copies below and their ghosts to either side."""
         p, look = self.array, self.look
         turns = 2 * p.range_step_mm / p.wavelength_mm
         copies = (self.copies_mm / p.range_step_mm).astype(np.float32)
@@ -262,11 +293,12 @@ class NeedleEcho:
             for side in (-aside, aside):
                 kernels.add_points(r, q + side, points, copies[:1], ghost, turns, self.pulse, pad, data)
 
-    def _shade(self, r: F32, q: F32, share: F64, order: NDArray[np.int64], pad: int, data: C64) -> None:
+    def _shade(self, r: F32, q: F32, fraction: F64, order: NDArray[np.int64], pad: int, data: C64) -> None:
+        """Darken what lies below the shaft. fraction: (n,) how much of the beam each point stops, 0 to 1."""
         p = self.array
         lines = np.arange(p.lines)
         shaft_r = np.interp(lines, q[order], r[order]).astype(np.float32)
-        blocked = np.interp(lines, q[order], (self.look.shadow * share)[order])
+        blocked = np.interp(lines, q[order], (self.look.shadow * fraction)[order])
         blocked[(lines < q[order[0]] - 2) | (lines > q[order[-1]] + 2)] = 0.0
         lower = shaft_r + np.float32(0.5 * self.look.diameter_mm / p.range_step_mm)
         cone = 0.5 / p.f_number_rx * p.range_step_mm / p.pitch_mm(float(r[0]) * p.range_step_mm)
@@ -277,6 +309,7 @@ class NeedleEcho:
 
 @njit(cache=True, nogil=True)
 def _at(grid: F64, i: float, j: float) -> float:
+    """Bilinear value of a grid at a fractional row i and column j. The edges are extended."""
     u = min(max(i, 0.0), grid.shape[0] - 1.000001)
     v = min(max(j, 0.0), grid.shape[1] - 1.000001)
     a, b = int(u), int(v)
@@ -290,7 +323,7 @@ def _at(grid: F64, i: float, j: float) -> float:
 def lobes(
     misalignment_rad: float, aperture_rad: float, surface_rad: float, rough_rad: float, floor: float
 ) -> tuple[float, float]:
-    """(specular, rough) amplitude factor against the angle between the shaft's normal and the beam."""
+    """(specular, rough) amplitude factor at an angle between the shaft's normal and the beam. Angles in rad."""
     a = abs(misalignment_rad)
     specular = min(max(1 - a / (aperture_rad + 2 * surface_rad), 0.0), 1.0) ** 1.5
     specular *= math.exp(-((a / (aperture_rad + surface_rad)) ** 2))
@@ -318,10 +351,12 @@ def surfaces(
 ) -> None:
     """The wall that faces the probe, point by point from the apex back: where it is and how it echoes.
 
-    axis: (n, 3). face: 1 where the bevel's face looks at the probe, 0 where away from it. optics: radius of the
-    array, line step, middle line, range step, depth. widths: of the lobes. beam: elevation response and energy
-    below y per zone, first y and step. Filled in: wall (n, 2) x and z; r, q in samples and lines; specular and rough
-    factor; mask: what plane, drop-outs and occlusion leave; share of the beam that is blocked.
+    axis: (n, 3) in mm. face: 1 where the bevel's face looks at the probe, 0 where it looks away. optics: radius of the
+    array in mm, line step in mm or rad, middle line, range step in mm, depth in mm. widths: of the lobes, see
+    `NeedleEcho.widths`. beam: elevation response and energy below y, both (ZONES, m), first y and its step in mm.
+    level: what occlusion leaves, every BLOCK samples and lines. modulation: (n,) drop-outs.
+    Filled in: wall (n, 2) x and z in mm. r, q (n,) in samples and lines. shine, rough (n,) specular and rough factor.
+    mask (n,) what plane, drop-outs and occlusion leave. blocked (n,) fraction of the beam that is stopped.
     """
     array_mm, line_step, middle, step_mm, depth_mm = optics
     weight, below, y0, dy = beam
@@ -359,14 +394,14 @@ def surfaces(
 
 
 def sample_blocks(grid: F32, r: F32, q: F32) -> F64:
-    """Values of a grid given every BLOCK samples and lines, at samples r and lines q."""
-    out: F64 = bilinear(grid, r / kernels.BLOCK, q / kernels.BLOCK)
+    """(n,) values at samples r and lines q of a grid given every BLOCK samples and lines."""
+    out: F64 = sample_grid(grid, r / kernels.BLOCK, q / kernels.BLOCK)
     return out
 
 
 @njit(cache=True, nogil=True)
-def bilinear(grid: F64, i: F64, j: F64) -> F64:
-    """Bilinear values of a grid at fractional rows i and columns j; edges extended."""
+def sample_grid(grid: F64, i: F64, j: F64) -> F64:
+    """(n,) bilinear values of a grid at fractional rows i and columns j. The edges are extended."""
     out = np.empty(i.shape[0])
     for p in range(i.shape[0]):
         out[p] = _at(grid, i[p], j[p])

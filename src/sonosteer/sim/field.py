@@ -1,8 +1,8 @@
-"""Tissue as a complex Gaussian scatterer field, filtered by the elevation response and the pulse (method G).
+"""Tissue as a complex Gaussian scatterer field, filtered by the elevation response and the pulse.
 
-The field lives in the reference frame of the transducer's beams (range, line) and is periodic in elevation and
-along the lines. A frame is one blended elevation slice of it, gathered at displaced coordinates with the exact
-carrier phase. Structure larger than a few millimetres is not in here but in `anatomy`.
+The field lives in the reference frame of the transducer's beams (range, line). It is periodic in elevation and along
+the lines. A frame is one blended elevation slice of it, gathered at displaced coordinates with the exact carrier
+phase. Structure larger than a few millimetres is not in here but in `anatomy`.
 """
 
 from __future__ import annotations
@@ -19,80 +19,103 @@ from sonosteer.core.config import check_finite, check_range
 from sonosteer.sim import kernels
 from sonosteer.sim.probe import Transducer, elevation_response
 
-MARGIN_SAMPLES = 40
+MARGIN_SAMPLES = 40  # chosen: the field reaches this far beyond the frame, so that displaced tissue is still in it
 MARGIN_LINES = 24
-OVERSAMPLING = 2
-WRAP = 24  # columns stored twice, so that a block of lines may start anywhere in the period
+OVERSAMPLING = 2  # chosen: samples of the field per sample of a frame
+WRAP = 24  # chosen: columns stored twice, so that a block of lines may start anywhere in the period
 
 
 @dataclass(frozen=True, slots=True)
-class Tissue:
-    """Recipe of a tissue's texture. Levels in dB over the mean scattering, lengths in mm, angles in degrees
-    below the horizontal.
+class TissueTexture:
+    """Recipe of a tissue's texture.
 
-    fibres: bright thin reflectors along the muscle's direction. modulation_db: log-normal variation of the
-    echogenicity, modulation_mm long along the fibres and across them. fascias: long bright wavy sheets. decoys:
-    straight rough segments at needle-like angles of either sign, in the tissue. wedges: short thick bright pieces
-    (folds of fascia, scars) with one blunt and one pointed end, wedge_thick_mm at the blunt one; a pointed end that
-    is no needle's. sparsity: shape m of the gamma
-    distribution that modulates the scatterers (K-distributed speckle, as in gel); 0: fully developed.
+    Levels are in dB over the mean scattering. Angles are in degrees below the horizontal.
     """
 
     fibres: int = 250
+    """Number of bright thin reflectors along the muscle's direction. 0 to 5000."""
     fibre_angle_deg: float = 6.0
+    """Direction of the muscle, degrees. -90 to 90."""
     fibre_spread_deg: float = 6.0
+    """Standard deviation of the fibres' angles, degrees. 0 to 90."""
     fibre_db: tuple[float, float] = (2.0, 16.0)
+    """Range that a fibre's level is drawn from, dB."""
     fibre_mm: tuple[float, float] = (3.0, 16.0)
+    """Range that a fibre's length is drawn from, mm."""
     modulation_db: float = 4.5
+    """Log-normal variation of the echogenicity, dB. 0 to 30."""
     modulation_mm: tuple[float, float] = (4.0, 0.4)
+    """Length of that variation along the fibres and across them, mm."""
     fascias: int = 0
+    """Number of long bright wavy sheets. 0 to 5000."""
     fascia_db: tuple[float, float] = (8.0, 18.0)
+    """Range that a fascia's level is drawn from, dB."""
     decoys: int = 0
+    """Number of straight rough segments that lie like a needle, falling or rising. 0 to 5000."""
     decoy_angle_deg: tuple[float, float] = (20.0, 60.0)
+    """Range that a decoy's angle is drawn from, degrees. Its sign is drawn, too."""
     decoy_db: tuple[float, float] = (12.0, 20.0)
+    """Range that a decoy's level is drawn from, dB."""
     wedges: int = 0
+    """Number of short thick bright pieces (folds of fascia, scars). 0 to 5000."""
     wedge_mm: tuple[float, float] = (3.0, 14.0)
+    """Range that a wedge's length is drawn from, mm."""
     wedge_thick_mm: tuple[float, float] = (0.3, 1.6)
+    """Range of the thickness at its blunt end, mm. The other end is pointed, but is no needle's tip."""
     wedge_angle_deg: tuple[float, float] = (-25.0, 25.0)
+    """Range that a wedge's angle is drawn from, degrees."""
     wedge_db: tuple[float, float] = (12.0, 24.0)
+    """Range that a wedge's level is drawn from, dB."""
     sparsity: float = 0.0
+    """Shape of the gamma distribution of the scatterers (K-distributed speckle, as in gel). 0: none, no unit."""
 
     def __post_init__(self) -> None:
         check_finite(self, "tissue")
-        check_range(self, "tissue", 0, 5000, "fibres", "fascias", "decoys", "wedges")
+        for name in ("fibres", "fascias", "decoys", "wedges"):
+            check_range(self, "tissue", 0, 5000, name)
         check_range(self, "tissue", 0.0, 30.0, "modulation_db", "sparsity")
         check_range(self, "tissue", -90.0, 90.0, "fibre_angle_deg")
         check_range(self, "tissue", 0.0, 90.0, "fibre_spread_deg")
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
-    """volume[y, r, l]: baseband field, `period` lines before it repeats; steps in mm and lines."""
+class ScattererField:
+    """The scatterers of one scene, filtered by elevation response and pulse."""
 
     volume: C64
+    """(slices, samples, lines) complex baseband field, unit mean power before reflectors, no unit."""
     period: int
+    """Number of lines after which the field repeats."""
     r0_mm: float
+    """Range of its first sample, mm."""
     line0: float
+    """Line of its first column in the transducer's count, no unit."""
     dr_mm: float
+    """Distance between samples, mm."""
     dy_mm: float
+    """Distance between elevation slices, mm."""
 
 
 def build_field(
     array: Transducer,
-    tissue: Tissue,
+    tissue: TissueTexture,
     rng: np.random.Generator,
     *,
     period_mm: float = 6.0,
     dy_mm: float = 0.25,
-) -> Field:
-    """Draw a field. Unit mean power everywhere before echogenicity and reflectors. About a second."""
+) -> ScattererField:
+    """Draw a field. Takes about a second.
+
+    Its mean power is 1 everywhere before echogenicity and reflectors. period_mm: period in elevation. dy_mm: distance
+    between its slices.
+    """
     ny, dr = round(period_mm / dy_mm), array.range_step_mm / OVERSAMPLING
     nr, nx = (array.samples + 2 * MARGIN_SAMPLES) * OVERSAMPLING, array.lines + 2 * MARGIN_LINES
     r0, line0 = -MARGIN_SAMPLES * array.range_step_mm, -float(MARGIN_LINES)
     volume = np.zeros((ny, nr, nx + WRAP), np.complex64)
     body = volume[:, :, :nx]
-    field = Field(volume, nx, r0, line0, dr, dy_mm)
-    _draw_reflectors(body, field, array, tissue, rng)
+    field = ScattererField(volume=volume, period=nx, r0_mm=r0, line0=line0, dr_mm=dr, dy_mm=dy_mm)
+    _Reflectors(body, field, array, tissue, rng).draw()
     echo = echogenicity(field, array, tissue, rng)
     sparse = _sparseness((ny, nr, nx), tissue.sparsity, rng)
     y = (np.arange(ny) - ny // 2) * dy_mm
@@ -120,8 +143,11 @@ def build_field(
     return field
 
 
-def echogenicity(field: Field, array: Transducer, tissue: Tissue, rng: np.random.Generator) -> F32:
-    """(nr, nx) amplitude: log-normal, long along the fibres and short across them; meets itself at the seam."""
+def echogenicity(field: ScattererField, array: Transducer, tissue: TissueTexture, rng: np.random.Generator) -> F32:
+    """(rows, columns) amplitude factor: log-normal, long along the fibres and short across them.
+
+    It meets itself at the seam of the period.
+    """
     nr, nx = field.volume.shape[1], field.period
     if tissue.modulation_db == 0:
         return np.ones((nr, nx), np.float32)
@@ -149,7 +175,7 @@ def echogenicity(field: Field, array: Transducer, tissue: Tissue, rng: np.random
 
 
 def _sparseness(shape: tuple[int, int, int], m: float, rng: np.random.Generator) -> Any:
-    """Rows i to j of sqrt(gamma(m) / m), constant over about a resolution cell; None for fully developed speckle."""
+    """Rows i to j of sqrt(gamma(m) / m), constant over about a resolution cell. None for fully developed speckle."""
     if m <= 0:
         return None
     ny, nr, nx = shape
@@ -162,20 +188,113 @@ def _sparseness(shape: tuple[int, int, int], m: float, rng: np.random.Generator)
     return rows
 
 
-def _draw_reflectors(body: C64, field: Field, array: Transducer, tissue: Tissue, rng: np.random.Generator) -> None:
-    """Fibres, fascias, decoys and wedges: points finer than an eighth of a wavelength with the exact phase."""
-    step = array.wavelength_mm / 8
-    corner = array.from_beam(np.array([array.depth_mm]), np.array([array.lines + 20.0]))
-    half_mm = float(corner[0][0])
+class _Reflectors:
+    """Draws thin reflectors into a field: points finer than an eighth of a wavelength with the exact phase."""
 
-    def place(length: float, angle_deg: float, wave: F64, amplitude: C64 | F64, y_width_mm: float) -> None:
-        middle = rng.uniform(-half_mm, half_mm), rng.uniform(1.0, array.depth_mm)
-        place_at(middle, angle_deg, wave, amplitude, rng.uniform(0, body.shape[0]), y_width_mm)
-
-    def place_at(
-        middle: tuple[float, float], angle_deg: float, wave: F64, amplitude: C64 | F64, y: float, y_width_mm: float
+    def __init__(
+        self, body: C64, field: ScattererField, array: Transducer, tissue: TissueTexture, rng: np.random.Generator
     ) -> None:
-        t = (np.arange(len(wave)) - len(wave) / 2) * step
+        self.body, self.field, self.array, self.tissue, self.rng = body, field, array, tissue, rng
+        self.step_mm = array.wavelength_mm / 8
+        corner = array.from_beam(np.array([array.depth_mm]), np.array([array.lines + 20.0]))
+        self.half_mm = float(corner[0][0])
+        # a line's echo is the sum over a pulse's and a beam's worth of points: its level must not depend on the step
+        self.weight = 0.32 * self.step_mm / 0.03
+
+    def draw(self) -> None:
+        """Draw all that the recipe asks for."""
+        for _ in range(self.tissue.fibres):
+            self.fibre()
+        for _ in range(self.tissue.fascias):
+            self.fascia()
+        for _ in range(self.tissue.decoys):
+            self.decoy()
+        for _ in range(self.tissue.wedges):
+            self.wedge()
+
+    def fibre(self) -> None:
+        """A thin bright arc along the muscle. Its phase drifts along it."""
+        rng, tissue, step = self.rng, self.tissue, self.step_mm
+        length, angle = rng.uniform(*tissue.fibre_mm), rng.normal(tissue.fibre_angle_deg, tissue.fibre_spread_deg)
+        t = self._along(length)
+        level = 10 ** (rng.uniform(*tissue.fibre_db) / 20)
+        drift = rng.normal(0, 0.05 * math.sqrt(step / 0.03), len(t))
+        wander = np.exp(2j * np.pi * 0.35 * np.cumsum(drift))
+        amplitude = level * self.weight * np.sqrt(np.hanning(len(t))) * wander
+        self._place(angle, rng.normal(0, 0.004) * t * t, amplitude, rng.uniform(0.6, 2.5))
+
+    def fascia(self) -> None:
+        """A long wavy sheet with two faces."""
+        rng, tissue, step = self.rng, self.tissue, self.step_mm
+        length = rng.uniform(0.5, 1.2) * self.half_mm
+        t = self._along(length)
+        wave = rng.uniform(0.2, 1.0) * np.sin(2 * np.pi * (t / rng.uniform(12, 30) + rng.random()))
+        level = 10 ** (rng.uniform(*tissue.fascia_db) / 20)
+        angle = rng.normal(tissue.fibre_angle_deg, 3.0)
+        for gap in (0.0, rng.uniform(0.5, 1.2)):
+            rough = np.exp(2j * np.pi * 0.35 * np.cumsum(rng.normal(0, 0.04 * math.sqrt(step / 0.03), len(t))))
+            self._place(angle, wave + gap, level * self.weight * np.sqrt(np.hanning(len(t))) * rough, 3.0)
+
+    def decoy(self) -> None:
+        """A straight rough segment that lies like a needle."""
+        rng, tissue = self.rng, self.tissue
+        length = rng.uniform(6.0, 25.0) * self.array.depth_mm / 50
+        t = self._along(length)
+        angle = rng.choice([-1.0, 1.0]) * rng.uniform(*tissue.decoy_angle_deg)
+        level = 10 ** (rng.uniform(*tissue.decoy_db) / 20)
+        rough = self._rough(len(t))
+        self._place(angle, rng.normal(0, 0.002) * t * t, level * np.sqrt(np.hanning(len(t))) * rough, 1.5)
+
+    def wedge(self) -> None:
+        """A short thick piece, blunt at one end and pointed at the other: a stack of rough sheets."""
+        rng, tissue = self.rng, self.tissue
+        length, thick = rng.uniform(*tissue.wedge_mm), rng.uniform(*tissue.wedge_thick_mm)
+        t = self._along(length)
+        level = 10 ** (rng.uniform(*tissue.wedge_db) / 20)
+        angle, side = rng.uniform(*tissue.wedge_angle_deg), rng.choice([-1.0, 1.0])
+        wave = rng.uniform(0.0, 0.4) * np.sin(2 * np.pi * (t / rng.uniform(6, 20) + rng.random()))
+        fraction = 0.5 + side * t / length  # of the thickness: 0 at the pointed end
+        middle, y = self._middle(), rng.uniform(0, self.body.shape[0])
+        width = rng.uniform(1.0, 3.0)
+        sheets = max(2, round(thick / 0.25))
+        for k in range(sheets):
+            rough = self._rough(len(t))
+            ends = np.minimum(1.0, (length / 2 - np.abs(t)) / 0.5)
+            lift = thick * (k / (sheets - 1) - 0.5) * fraction
+            amplitude = level * ends * rough / math.sqrt(sheets)
+            self._place_at(middle, angle, wave=wave + lift, amplitude=amplitude, y=y, y_width_mm=width)
+
+    def _along(self, length_mm: float) -> F64:
+        """Places of the points along a reflector, in mm from its middle."""
+        return np.arange(-length_mm / 2, length_mm / 2, self.step_mm)
+
+    def _rough(self, n: int) -> Any:
+        """(n,) random complex amplitudes whose level does not depend on the step."""
+        return self.rng.standard_normal((n, 2)) @ np.array([1.0, 1.0j]) * math.sqrt(0.5 * self.step_mm / 0.1)
+
+    def _middle(self) -> tuple[float, float]:
+        """(x, z) of a reflector's middle anywhere in the image, mm."""
+        return self.rng.uniform(-self.half_mm, self.half_mm), self.rng.uniform(1.0, self.array.depth_mm)
+
+    def _place(self, angle_deg: float, wave: F64, amplitude: C64 | F64, y_width_mm: float) -> None:
+        """Add a reflector anywhere. wave: (n,) distance from its axis, mm."""
+        middle = self._middle()
+        y = self.rng.uniform(0, self.body.shape[0])
+        self._place_at(middle, angle_deg, wave=wave, amplitude=amplitude, y=y, y_width_mm=y_width_mm)
+
+    def _place_at(
+        self,
+        middle: tuple[float, float],
+        angle_deg: float,
+        *,
+        wave: F64,
+        amplitude: C64 | F64,
+        y: float,
+        y_width_mm: float,
+    ) -> None:
+        """Add a reflector. wave, amplitude: (n,). y: elevation of its middle in slices."""
+        field, array = self.field, self.array
+        t = (np.arange(len(wave)) - len(wave) / 2) * self.step_mm
         a = math.radians(angle_deg)
         x = middle[0] + t * math.cos(a) - wave * math.sin(a)
         z = middle[1] + t * math.sin(a) + wave * math.cos(a)
@@ -183,46 +302,4 @@ def _draw_reflectors(body: C64, field: Field, array: Transducer, tissue: Tissue,
         value = (amplitude * np.exp(-4j * np.pi * r / array.wavelength_mm)).astype(np.complex64)
         iz = np.round((r - field.r0_mm) / field.dr_mm).astype(np.int64)
         ix = np.round(line - field.line0).astype(np.int64)
-        kernels.add_reflectors(body, field.period, iz, ix, value, y, y_width_mm / field.dy_mm)
-
-    # a line's echo is the sum over a pulse's and a beam's worth of points: its level must not depend on the step
-    weight = 0.32 * step / 0.03
-    for _ in range(tissue.fibres):
-        length, angle = rng.uniform(*tissue.fibre_mm), rng.normal(tissue.fibre_angle_deg, tissue.fibre_spread_deg)
-        t = np.arange(-length / 2, length / 2, step)
-        level = 10 ** (rng.uniform(*tissue.fibre_db) / 20)
-        drift = rng.normal(0, 0.05 * math.sqrt(step / 0.03), len(t))
-        wander = np.exp(2j * np.pi * 0.35 * np.cumsum(drift))
-        amplitude = level * weight * np.sqrt(np.hanning(len(t))) * wander
-        place(length, angle, rng.normal(0, 0.004) * t * t, amplitude, rng.uniform(0.6, 2.5))
-    for _ in range(tissue.fascias):
-        length = rng.uniform(0.5, 1.2) * half_mm
-        t = np.arange(-length / 2, length / 2, step)
-        wave = rng.uniform(0.2, 1.0) * np.sin(2 * np.pi * (t / rng.uniform(12, 30) + rng.random()))
-        level = 10 ** (rng.uniform(*tissue.fascia_db) / 20)
-        angle = rng.normal(tissue.fibre_angle_deg, 3.0)
-        for gap in (0.0, rng.uniform(0.5, 1.2)):  # a sheet has two faces
-            rough = np.exp(2j * np.pi * 0.35 * np.cumsum(rng.normal(0, 0.04 * math.sqrt(step / 0.03), len(t))))
-            place(length, angle, wave + gap, level * weight * np.sqrt(np.hanning(len(t))) * rough, 3.0)
-    for _ in range(tissue.decoys):
-        length = rng.uniform(6.0, 25.0) * array.depth_mm / 50
-        t = np.arange(-length / 2, length / 2, step)
-        angle = rng.choice([-1.0, 1.0]) * rng.uniform(*tissue.decoy_angle_deg)
-        level = 10 ** (rng.uniform(*tissue.decoy_db) / 20)
-        rough = rng.standard_normal((len(t), 2)) @ np.array([1.0, 1.0j]) * math.sqrt(0.5 * step / 0.1)
-        place(length, angle, rng.normal(0, 0.002) * t * t, level * np.sqrt(np.hanning(len(t))) * rough, 1.5)
-    for _ in range(tissue.wedges):
-        length, thick = rng.uniform(*tissue.wedge_mm), rng.uniform(*tissue.wedge_thick_mm)
-        t = np.arange(-length / 2, length / 2, step)
-        level = 10 ** (rng.uniform(*tissue.wedge_db) / 20)
-        angle, side = rng.uniform(*tissue.wedge_angle_deg), rng.choice([-1.0, 1.0])
-        wave = rng.uniform(0.0, 0.4) * np.sin(2 * np.pi * (t / rng.uniform(6, 20) + rng.random()))
-        share = 0.5 + side * t / length  # 0 at the pointed end
-        middle, y = (rng.uniform(-half_mm, half_mm), rng.uniform(1.0, array.depth_mm)), rng.uniform(0, body.shape[0])
-        width = rng.uniform(1.0, 3.0)
-        sheets = max(2, round(thick / 0.25))
-        for k in range(sheets):
-            rough = rng.standard_normal((len(t), 2)) @ np.array([1.0, 1.0j]) * math.sqrt(0.5 * step / 0.1)
-            ends = np.minimum(1.0, (length / 2 - np.abs(t)) / 0.5)
-            lift = thick * (k / (sheets - 1) - 0.5) * share
-            place_at(middle, angle, wave + lift, level * ends * rough / math.sqrt(sheets), y, width)
+        kernels.add_reflectors(self.body, field.period, iz, ix, value, y, y_width_mm / field.dy_mm)

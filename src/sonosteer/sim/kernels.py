@@ -1,7 +1,8 @@
 """The inner loops of image formation: blend, gather, needle echoes, convolution, envelope, log compression.
 
-Arrays of one frame: (range samples, lines), complex64, with `PAD` lines on each side where convolution needs
-them. A slow statement of each stands in the tests.
+A frame's arrays are (samples, lines), complex64, with `PAD` lines on each side where convolution needs them. Samples
+lie along the range, a range step apart. Amplitudes are relative to the tissue's rms. A slow statement of each kernel
+stands in the tests.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from numpy.typing import NDArray
 
 from sonosteer.core.arrays import C64, F32
 
-BLOCK = 8  # coordinates are given every 8 samples and lines, bilinear in between
+BLOCK = 8  # chosen: coordinates are given every 8 samples and lines, bilinear in between
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def blend(a: C64, b: C64, share: float, gain: float, out: C64) -> None:
-    """out = gain ((1 - share) a + share b): one elevation slice out of two neighbours."""
-    f = np.float32(share * gain)
-    g = np.float32((1.0 - share) * gain)
+def blend(a: C64, b: C64, fraction: float, gain: float, out: C64) -> None:
+    """Fill in out = gain ((1 - fraction) a + fraction b): one elevation slice out of two neighbours.
+
+    a, b, out: (rows, columns). fraction: 0 to 1.
+    """
+    f = np.float32(fraction * gain)
+    g = np.float32((1.0 - fraction) * gain)
     for i in range(a.shape[0]):
         for j in range(a.shape[1]):
             out[i, j] = g * a[i, j] + f * b[i, j]
@@ -43,8 +47,9 @@ def drag_slice(
 ) -> None:
     """Around a needle that crosses the plane, show tissue that it has pulled along through the plane.
 
-    out: the slice at elevation y (in slices), overwritten around the needle at sample r, line q. pull: in slices, at
-    the wall, falling to nothing within two reaches (a parabola). rows_mm, columns_mm: steps of the slice.
+    volume: (slices, rows, columns) of the field, periodic along the columns with `period`. out: (rows, columns), the
+    slice at elevation y, overwritten around the needle at row r, column q. y, pull: number of slices. The pull holds at
+    the wall and falls to nothing within two reaches (a parabola). radius, reach: mm. rows_mm, columns_mm: steps, mm.
     """
     ny, most = volume.shape[0], radius + 2 * reach
     half_r, half_q = int(most / rows_mm), int(most / columns_mm)
@@ -81,12 +86,12 @@ def gather(
     pad: int,
     out: C64,
 ) -> None:
-    """Bilinear gather of a field slice at displaced coordinates, turned by the exact carrier phase.
+    """Gather a field slice bilinearly at displaced coordinates, turned by the exact carrier phase.
 
-    field: periodic along the lines with `period`; its columns beyond repeat the first ones. r, q: coordinates in
-    samples and lines of the field; turns: phase in revolutions, 2 (r_image - r_tissue) / wavelength; level:
-    amplitude factor; haze: amplitude of noise to add, read from `bank` at (row, column): all on a grid every BLOCK
-    samples and lines. out: (samples, lines + 2 pad).
+    field: (rows, columns), periodic along the columns with `period`. The columns beyond repeat the first ones.
+    Every BLOCK samples and lines: r, q row and column of the field, turns phase in revolutions (2 (r_image - r_tissue)
+    / wavelength), level amplitude factor, haze amplitude of the noise to add. bank: noise, read from (row, column) on.
+    out: (samples, lines + 2 pad).
     """
     samples, lines = out.shape[0], out.shape[1] - 2 * pad
     blocks = (lines + BLOCK - 1) // BLOCK
@@ -157,7 +162,10 @@ def gather(
 
 @njit(cache=True, nogil=True, fastmath=True)
 def convolve_row(data: C64, kernel: C64, first: int, x: F32, y: F32, re: F32, im: F32) -> None:
-    """Complex convolution of one row: (lines + 2 pad) -> (lines). first: pad - taps // 2. x, y: workspaces."""
+    """Convolve one row, (lines + 2 pad) -> (lines), with a complex kernel (taps,).
+
+    first: pad - taps // 2. x, y: workspaces as long as data. re, im: (lines,), filled in.
+    """
     width, lines, taps = data.shape[0], re.shape[0], kernel.shape[0]
     for q in range(width):  # real and imaginary parts apart, so that the loops below vectorise
         x[q] = data[q].real
@@ -187,10 +195,11 @@ def form_lines(
     level: F32,
     total: F32,
 ) -> None:
-    """Envelope summed over looks: |lateral convolution + specular echoes + noise|.
+    """Sum the envelope over looks: |lateral convolution + specular echoes + noise|.
 
-    data: (samples, lines + 2 pad). kernels: (looks, zones, taps). echoes: (samples, lines) specular echoes, read
-    where has_echo[sample]. noise: bank read at offsets[look] with level[sample]. total: (samples, lines).
+    data: (samples, lines + 2 pad). kernels: (looks, zones, taps). zone: (samples,) index of the zone. echoes: (samples,
+    lines) specular echoes, read where has_echo (samples,) is set. noise: bank, read from offsets (looks, 2) on, times
+    level (samples,). total: (samples, lines), filled in.
     """
     samples, lines = total.shape
     first = pad - kernels.shape[2] // 2
@@ -223,10 +232,11 @@ def log_compress(
     previous: F32,
     out: NDArray[np.uint8],
 ) -> None:
-    """8 bit: grey + per_db * 20 log10(gain[range] line_gain[line] envelope), clipped to 0..255.
+    """Fill in out (samples, lines): grey + per_db * 20 log10(gain line_gain envelope), clipped to 0..255.
 
-    keep: share of the previous frame's value that persists (0: none); previous: (samples, lines), updated. The
-    logarithm is a quadratic in the mantissa, off by less than 0.15 of a grey level at 60 dB.
+    envelope: (samples, lines). gain: (samples,). line_gain: (lines,). grey: grey level of 0 dB. per_db: grey levels per
+    dB. keep: fraction of the previous frame's value that persists, 0: none. previous: (samples, lines), updated.
+    The logarithm is a quadratic in the mantissa, off by less than 0.15 of a grey level at 60 dB.
     """
     scale = np.float32(per_db * 20.0 * math.log10(2.0))
     lines = envelope.shape[1]
@@ -254,7 +264,10 @@ def log_compress(
 
 @njit(cache=True, nogil=True, fastmath=True)
 def pulse_at(pulse: F32, k: int, fraction: np.float32) -> np.float32:
-    """Share of an echo at sample k after the one it lies behind by `fraction`; linear between samples."""
+    """Fraction of an echo at the k-th sample after the one that it lies behind by `fraction`. Linear in between.
+
+    pulse: (odd,) a range step apart.
+    """
     half = pulse.shape[0] // 2
     w = np.float32(0.0)
     if k <= half:
@@ -278,8 +291,9 @@ def add_points(
 ) -> None:
     """Add point echoes with the axial pulse and exact phase, before the lateral convolution.
 
-    r, q: position in samples and lines. amplitude: complex, relative to tissue rms. copies, gains: every point is
-    added once for each, so many samples deeper and with this complex gain.
+    r, q: (points,) position in samples and lines. amplitude: (points,) complex. copies, gains: (k,), every point is
+    added once for each, so many samples deeper and with this complex gain. turns_per_sample: phase in revolutions.
+    out: (samples, lines + 2 pad).
     """
     half = pulse.shape[0] // 2
     for c in range(copies.shape[0]):
@@ -302,9 +316,10 @@ def add_points(
 def add_line_echoes(
     r: F32, amplitude: C64, turns_per_sample: float, pulse: F32, out: C64, touched: NDArray[np.bool_]
 ) -> None:
-    """Add one specular echo per line (after the lateral convolution). r: range in samples; amplitude 0: none.
+    """Add one specular echo per line, after the lateral convolution.
 
-    touched[sample] is set where out is no longer zero.
+    r: (lines,) range in samples. amplitude: (lines,) complex, 0: none. turns_per_sample: phase in revolutions. out:
+    (samples, lines). touched: (samples,), set where out is no longer zero.
     """
     half = pulse.shape[0] // 2
     for q in range(r.shape[0]):
@@ -331,11 +346,12 @@ def shade(
     cone: float,
     refill: float,
 ) -> None:
-    """Darken what lies below the shaft. shaft_r[l]: range of the shaft under line l, in samples.
+    """Darken what lies below the shaft.
 
-    blocked[l]: share of the elevation beam that the shaft stops. side: -1 if the shaft lies at smaller l than
-    the tip. cone: half width of the receive cone in lines per sample: softens the edge below the tip.
-    refill: per sample, how the shadow fills in with depth.
+    data: (samples, lines + 2 pad). shaft_r: (lines,) range of the shaft under each line, in samples. blocked: (lines,)
+    fraction of the elevation beam that the shaft stops. tip_r, tip_l: sample and line of the tip. side: -1 if the shaft
+    lies at smaller lines than the tip, else 1. cone: half width of the receive cone in lines per sample. It softens the
+    edge below the tip. refill: how the shadow fills in with depth, per sample.
     """
     lines = data.shape[1] - 2 * pad
     top = data.shape[0]
@@ -354,7 +370,7 @@ def shade(
                 f = min(max(f, np.float32(0.0)), np.float32(1.0))
             else:
                 f = np.float32(1.0) if lateral > 0 else np.float32(0.0)
-            soft = min(d * np.float32(0.12), np.float32(1.0))
+            soft = min(d * np.float32(0.12), np.float32(1.0))  # chosen: the shadow sets in over 8 samples
             m = np.float32(1.0) - blocked[q] * soft * f / (np.float32(1.0) + d * np.float32(refill))
             data[i, pad + q] *= m
 
@@ -365,8 +381,9 @@ def shade_below_point(
 ) -> None:
     """Darken what lies below a needle that crosses the image plane at (r, line), in samples and lines.
 
-    width: of the needle in lines. cone: width of the receive cone in lines per sample of depth below the needle:
-    the umbra is the share of that cone that the needle covers. blocked, refill: as in `shade`.
+    width: of the needle in lines. cone: width of the receive cone in lines per sample of depth below the needle. The
+    shadow is as deep as the fraction of that cone that the needle covers. data, blocked, refill: as in `shade`, with
+    one `blocked` for all lines.
     """
     lines = data.shape[1] - 2 * pad
     for i in range(max(int(r) + 1, 0), data.shape[0]):
@@ -375,8 +392,8 @@ def shade_below_point(
         low, high = max(int(line - (width + w) / 2), 0), min(int(line + (width + w) / 2) + 2, lines)
         for q in range(low, high):
             covered = min(q + w / 2, line + width / 2) - max(q - w / 2, line - width / 2)
-            share = min(max(covered / w, 0.0), 1.0)
-            data[i, pad + q] *= np.float32(1.0 - blocked * share / (1.0 + below * refill))
+            fraction = min(max(covered / w, 0.0), 1.0)
+            data[i, pad + q] *= np.float32(1.0 - blocked * fraction / (1.0 + below * refill))
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -389,9 +406,10 @@ def add_reflectors(
     y: float,
     y_width: float,
 ) -> None:
-    """Add the points (iz, ix) of one thin reflector to every elevation slice near y, a Gaussian in elevation.
+    """Add the points of one thin reflector to every elevation slice near y, a Gaussian in elevation.
 
-    y, y_width: in slices; the volume is periodic in elevation, and along the lines with `period`.
+    volume: (slices, rows, columns), periodic in elevation, and along the columns with `period`. iz, ix: (points,) row
+    and column. value: (points,) complex. y, y_width: number of slices.
     """
     ny = volume.shape[0]
     for k in range(ny):

@@ -1,8 +1,8 @@
 """The needle in the world: from what the rig does to where the needle lies, in world millimetres.
 
-World: x lateral, y elevation, z depth, from the middle of the probe's face at the start. A flexible needle bends as
-`sonosteer.needle` says, in its own frame; this page turns that frame into the world's. It knows nothing of the
-model that a controller steers by.
+World: x lateral, y elevation, z depth, from the middle of the probe's face at the start. A flexible needle bends in its
+own frame, as `sonosteer.needle` says. This module turns that frame into the world's. It knows nothing of the model that
+a controller steers by.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from sonosteer.needle.tissue import material
 if TYPE_CHECKING:
     from sonosteer.sim.scenes import Scene
 
-OUTSIDE_MM = 3.0  # of shaft drawn before the skin
+OUTSIDE_MM = 3.0  # chosen: length of shaft drawn before the skin
+DRIFT_RAD_S = 0.35  # chosen: the tip drifts out of the plane and back within 18 s
+MAX_PIVOT_RAD = 0.14  # chosen: about 8 degrees, so that the beam's slopes stay small
 
 
 class Plant:
@@ -51,7 +53,7 @@ class Plant:
     def step(self, depth_mm: float, angle_rad: float, roll_rad: float, time_s: float) -> None:
         """The rig has taken the base to this depth, insertion angle (below the horizontal) and roll.
 
-        A rigid needle pivots about its entry; of a flexible one the base does, up to 8 degrees.
+        A rigid needle pivots about its entry. Of a flexible one only the base does, up to 8 degrees.
         """
         self._now = (angle_rad, time_s)
         if self.flexible is None:
@@ -60,11 +62,11 @@ class Plant:
         if self.scene.view == "axial":
             slope_x, slope_z = self._entry_slope.tolist()
         else:
-            slope_x, slope_z = math.tan(min(max(self._angle_rad - angle_rad, -0.14), 0.14)), 0.0
+            slope_x, slope_z = math.tan(min(max(self._angle_rad - angle_rad, -MAX_PIVOT_RAD), MAX_PIVOT_RAD)), 0.0
         self.flexible.step(depth_mm, roll_rad, time_s, (slope_x, slope_z))
 
     def place(self) -> tuple[F64, tuple[float, float, float]]:
-        """((n, 3) axis x, y, z in the world from the tip back, a range step apart; unit vector of the tip)."""
+        """((n, 3) axis in the world from the tip back in mm, a range step apart, unit vector (x, y, z) of the tip)."""
         angle_rad, time_s = self._now
         entry, *axes = self._frame(angle_rad)
         step = self.scene.array.range_step_mm
@@ -82,7 +84,7 @@ class Plant:
         return entry + local @ np.array(axes), (x / norm, y / norm, z / norm)
 
     def _frame(self, angle_rad: float) -> tuple[F64, F64, F64, F64]:
-        """Entry and unit vectors: forward, towards the probe (axial: lateral), out of plane (axial: depth)."""
+        """Entry in mm, then unit vectors: forward, towards the probe (axial: lateral), out of plane (axial: depth)."""
         scene = self.scene
         if scene.view == "axial":
             return np.array(scene.entry_mm), *np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
@@ -92,13 +94,21 @@ class Plant:
         return np.array(scene.entry_mm), np.array([side * c, 0, s]), np.array([side * s, 0, -c]), np.array([0.0, 1, 0])
 
     def _drift_rad(self, time_s: float) -> float:
-        """Out-of-plane angle of the needle, so that its tip wanders tip_y_mm out of the plane when fully inserted."""
+        """Out-of-plane angle in rad: the tip of a fully inserted needle wanders tip_y_mm out of the plane."""
         if self.scene.tip_y_mm == 0:
             return 0.0
-        return self.scene.tip_y_mm / max(self.scene.end_mm, 1.0) * math.sin(0.35 * time_s + self._phase)
+        return self.scene.tip_y_mm / max(self.scene.end_mm, 1.0) * math.sin(DRIFT_RAD_S * time_s + self._phase)
 
 
 def _rigid(depth_mm: float, roll_rad: float) -> NeedleState:
-    """Straight; friction grows with the length inserted (ours: 2 N to cut, 0.05 N per mm)."""
-    axial_n = 2.0 + 0.05 * depth_mm if depth_mm > 0 else 0.0
-    return NeedleState(depth_mm, (depth_mm, 0.0, 0.0), (1.0, 0.0, 0.0), roll_rad, axial_n, 0.0, 0.0)
+    """A straight needle. Its friction grows with the inserted length."""
+    axial_n = 2.0 + 0.05 * depth_mm if depth_mm > 0 else 0.0  # chosen: 2 N to cut, 0.05 N of friction per mm
+    return NeedleState(
+        inserted_mm=depth_mm,
+        tip_mm=(depth_mm, 0.0, 0.0),
+        direction=(1.0, 0.0, 0.0),
+        roll_rad=roll_rad,
+        axial_n=axial_n,
+        bevel_n=0.0,
+        guide_n=0.0,
+    )

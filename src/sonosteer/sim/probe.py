@@ -1,7 +1,7 @@
 """The transducer: geometry of its beams, pulse and point spread functions from aperture physics.
 
 Baseband signal of a scatterer at range r: exp(-j 2 k0 r), k0 = 2 pi f_c / c. Lateral and elevation responses
-are Fresnel sums over the aperture with the same sign of phase, over five frequencies of the band.
+are Fresnel sums over the aperture with the same sign of phase. They are summed over five frequencies of the band.
 
 | symbol | name here | unit |
 | --- | --- | --- |
@@ -29,38 +29,53 @@ from sonosteer.core.geometry import ConvexProbe, LinearProbe, Point, Probe
 
 C128 = NDArray[np.complex128]
 
-SPEED_MM_US = 1.54
-ZONES = 64  # ours: depth zones of the lateral response
+SPEED_MM_US = 1.54  # of sound in soft tissue
+ZONES = 64  # chosen: number of depth zones, each with its own lateral response
 
 
 @dataclass(frozen=True, slots=True)
 class Transducer:
-    """A linear or convex array and how it is driven. Defaults: the 7 MHz linear one of Paper T's kind of scanner.
+    """A linear or convex array and how it is driven.
 
-    width_mm: length of a linear face. radius_mm, fov_deg: of a convex one (radius 0: linear). f_number_tx = 0:
-    plane wave. rx_window: apodisation of the receive aperture. lens_mm, lens_focus_mm: elevation aperture and focus.
+    The defaults are a 7 MHz linear array like the one in Mathiassen et al. 2017.
     """
 
     centre_mhz: float = 7.0
+    """Centre frequency, MHz. 0.001 to 1000."""
     bandwidth: float = 0.42
+    """Bandwidth at -6 dB as a fraction of the centre frequency, no unit. 0.05 to 1.5."""
     width_mm: float = 38.0
+    """Length of a linear array's face, mm. 0.001 to 1000."""
     radius_mm: float = 0.0
+    """Radius of a convex array, mm. 0: the array is linear. Up to 500."""
     fov_deg: float = 0.0
+    """Angle of view of a convex array, degrees. 5 to 120."""
     depth_mm: float = 50.0
+    """Depth of the image along a line, mm. 0.001 to 1000."""
     lines: int = 256
+    """Number of lines of an image. 32 to 1024."""
     range_step_mm: float = 0.1
+    """Distance between samples along a line, mm. 0.001 to 1000."""
     f_number_tx: float = 3.0
+    """Focal depth over aperture in transmit, no unit. 0: a plane wave. Up to 500."""
     f_number_rx: float = 2.0
+    """Depth over aperture in receive, no unit. 0.001 to 1000."""
     focus_mm: float = 25.0
+    """Depth of the transmit focus, mm. 0.001 to 1000."""
     rx_aperture_max_mm: float = 25.0
+    """Largest receive aperture, mm. 0.001 to 1000."""
     rx_window: Literal["hamming", "rect"] = "hamming"
+    """Apodisation of the receive aperture."""
     lens_mm: float = 4.5
+    """Aperture in elevation, mm. 0.001 to 1000."""
     lens_focus_mm: float = 20.0
+    """Depth of the elevation focus, mm. 0.001 to 1000."""
 
     def __post_init__(self) -> None:
         check_finite(self, "transducer")
-        check_range(self, "transducer", 1e-3, 1e3, "centre_mhz", "depth_mm", "range_step_mm", "focus_mm", "lens_mm")
-        check_range(self, "transducer", 1e-3, 1e3, "f_number_rx", "rx_aperture_max_mm", "lens_focus_mm", "width_mm")
+        lengths = ("depth_mm", "range_step_mm", "focus_mm", "lens_mm")
+        for name in ("centre_mhz", *lengths, "f_number_rx", "rx_aperture_max_mm", "lens_focus_mm", "width_mm"):
+            check_range(self, "transducer", 1e-3, 1e3, name)
         check_range(self, "transducer", 0.05, 1.5, "bandwidth")
         check_range(self, "transducer", 0.0, 500.0, "radius_mm", "f_number_tx")
         check_range(self, "transducer", 32, 1024, "lines")
@@ -81,25 +96,25 @@ class Transducer:
 
     @property
     def samples(self) -> int:
-        """Samples along the range."""
+        """Number of samples along a line."""
         return round(self.depth_mm / self.range_step_mm)
 
     @property
     def wavelength_mm(self) -> float:
-        """c / f_c."""
+        """Wavelength c / f_c, mm."""
         return SPEED_MM_US / self.centre_mhz
 
     @property
     def pulse_fwhm_mm(self) -> float:
-        """Two-way Gaussian pulse: (c / 2) (4 ln 2 / pi) / (BW f_c)."""
+        """Length of the two-way Gaussian pulse at half its height, mm: (c / 2) (4 ln 2 / pi) / (BW f_c)."""
         return SPEED_MM_US / 2 * 4 * math.log(2) / math.pi / (self.bandwidth * self.centre_mhz)
 
     def pitch_mm(self, range_mm: float) -> float:
-        """Distance between neighbouring lines at a range."""
+        """Distance between neighbouring lines at a range, mm."""
         return self.line_step * (self.radius_mm + range_mm) if self.convex else self.line_step
 
     def to_beam(self, x_mm: F64, z_mm: F64) -> tuple[F64, F64]:
-        """(lateral, depth) in mm -> (range in mm, line, fractional, 0 = leftmost)."""
+        """(lateral, depth) in mm -> (range in mm, line). The leftmost line is 0, and lines may be fractional."""
         middle = (self.lines - 1) / 2
         if not self.convex:
             return z_mm, x_mm / self.line_step + middle
@@ -123,13 +138,13 @@ class Transducer:
         return x_mm / r, deep / r
 
     def drawn(self, apex_px: Point) -> Probe:
-        """The geometry that travels with a frame, the middle of the face at `apex_px`."""
+        """The geometry that travels with a frame. apex_px: the middle of the face in the image, px."""
         if self.convex:
             return ConvexProbe(apex_px, self.radius_mm, math.radians(self.fov_deg), self.depth_mm)
         return LinearProbe(apex_px, self.width_mm, self.depth_mm)
 
     def zone_depths_mm(self) -> F64:
-        """Middle of each depth zone."""
+        """(ZONES,) depth of the middle of each zone, mm."""
         return (np.arange(ZONES) + 0.5) * self.depth_mm / ZONES
 
     def band(self) -> tuple[F64, F64]:
@@ -138,7 +153,7 @@ class Transducer:
         return f, np.exp(-(((f - self.centre_mhz) / (self.bandwidth * self.centre_mhz / 2.3548)) ** 2) / 2)
 
     def pulse(self, step_mm: float) -> NDArray[np.float32]:
-        """The pulse's envelope sampled every step_mm, unit energy, odd length."""
+        """The pulse's envelope sampled every step_mm. Its energy is 1, its length odd."""
         sigma = self.pulse_fwhm_mm / 2.3548
         half = math.ceil(2.8 * sigma / step_mm)
         g = np.exp(-((np.arange(-half, half + 1) * step_mm) ** 2) / 2 / sigma**2)
@@ -154,7 +169,10 @@ def fresnel(
     focus_mm: float,
     hamming: bool = False,
 ) -> C128:
-    """One-way response at (x, z) of an aperture focused at `focus_mm`, relative to exp(-j k z)."""
+    """One-way response of a focused aperture at (x, z), relative to exp(-j k z).
+
+    x_mm and the result: (n,). k: wave number, rad/mm. hamming: the aperture is apodised.
+    """
     u = np.linspace(-aperture_mm / 2, aperture_mm / 2, 97)
     w = 0.54 + 0.46 * np.cos(2 * np.pi * u / aperture_mm) if hamming else np.ones_like(u)
     delay = np.sqrt(focus_mm**2 + u**2) - focus_mm
@@ -164,7 +182,7 @@ def fresnel(
 
 
 def lateral_response(array: Transducer, x_mm: NDArray[np.floating[Any]], z_mm: float) -> C128:
-    """Two-way lateral response at depth z: fixed transmit focus (or plane wave), dynamic receive focus."""
+    """(n,) two-way lateral response at depth z: fixed transmit focus (or plane wave), dynamic receive focus."""
     rx = min(max(z_mm / array.f_number_rx, 2.0), array.rx_aperture_max_mm)
     total = np.zeros(len(x_mm), np.complex128)
     for f, w in zip(*array.band(), strict=True):
@@ -177,7 +195,7 @@ def lateral_response(array: Transducer, x_mm: NDArray[np.floating[Any]], z_mm: f
 
 
 def elevation_response(array: Transducer, y_mm: NDArray[np.floating[Any]], z_mm: float) -> C128:
-    """Two-way elevation response at depth z of the fixed lens: complex, its phase sets the decorrelation."""
+    """(n,) two-way elevation response of the fixed lens at depth z. Its phase decides how fast speckle decorrelates."""
     total = np.zeros(len(y_mm), np.complex128)
     for f, w in zip(*array.band(), strict=True):
         k = 2 * math.pi * f / SPEED_MM_US
@@ -187,7 +205,7 @@ def elevation_response(array: Transducer, y_mm: NDArray[np.floating[Any]], z_mm:
 
 @lru_cache(maxsize=16)
 def lateral_kernels(array: Transducer, steer_rad: float = 0.0) -> C64:
-    """(ZONES, taps) unit-energy kernels along the lines; steered: one look of a spatial compound."""
+    """(ZONES, taps) kernels along the lines, each of unit energy. steer_rad: angle of a spatial compound's look."""
     half = 12
     taps = np.arange(-half, half + 1)
     depths = array.zone_depths_mm()
@@ -204,9 +222,9 @@ def lateral_kernels(array: Transducer, steer_rad: float = 0.0) -> C64:
 
 @lru_cache(maxsize=8)
 def elevation_weights(array: Transducer) -> tuple[F64, F64, F64]:
-    """(y in mm, |response| relative to its largest per zone, energy of the beam below y per zone).
+    """((n,) y in mm, (ZONES, n) amplitude over the largest, (ZONES, n) fraction of the beam's energy below y).
 
-    How a needle fades when it leaves the plane, and how much of the beam it can stop.
+    They say how a needle fades when it leaves the plane, and how much of the beam it can stop.
     """
     y = np.linspace(-8.0, 8.0, 321)
     w = np.array([np.abs(elevation_response(array, y, z)) for z in array.zone_depths_mm()])

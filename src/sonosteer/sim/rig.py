@@ -75,13 +75,13 @@ class RigModel:
     """Chance of the encoders' noise and of faults."""
     depth_mm: float = 0.0
     """Depth of the base: how far the needle is pushed in, mm."""
-    angle_rad: float = math.radians(45)
+    insertion_angle_rad: float = math.radians(45)
     """Insertion angle below the horizontal, rad."""
     roll_rad: float = 0.0
     """Roll of the motor, rad."""
     probe_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """(x, y, z) of the probe from where it began, mm."""
-    speed_mm_s: float = 0.0
+    insertion_speed_mm_s: float = 0.0
     """Insertion speed now, mm/s. Positive pushes in."""
     time_s: float = 0.0
     """Time since the start, s."""
@@ -129,18 +129,18 @@ class RigModel:
         stalled = self.fault == "stalled"
         goal = 0.0 if stalled else min(max(self._speed_goal, -limits.insertion_mm_s), limits.insertion_mm_s)
         change = limits.insertion_mm_s2 * dt_s
-        before = self.speed_mm_s
-        self.speed_mm_s = 0.0 if stalled else before + min(max(goal - before, -change), change)
-        depth = self.depth_mm + 0.5 * (before + self.speed_mm_s) * dt_s
+        before = self.insertion_speed_mm_s
+        self.insertion_speed_mm_s = 0.0 if stalled else before + min(max(goal - before, -change), change)
+        depth = self.depth_mm + 0.5 * (before + self.insertion_speed_mm_s) * dt_s
         self.depth_mm = min(max(depth, limits.depth_mm[0]), limits.depth_mm[1])
         if self.depth_mm != depth:
-            self.speed_mm_s = 0.0
+            self.insertion_speed_mm_s = 0.0
 
     def _turn_needle(self, dt_s: float) -> None:
         """Turn the needle towards the angle and the roll that were commanded."""
         limits = self.limits
         if self._angle_goal is not None:
-            self.angle_rad = _towards(self.angle_rad, self._angle_goal, limits.angle_rad_s * dt_s)
+            self.insertion_angle_rad = _towards(self.insertion_angle_rad, self._angle_goal, limits.angle_rad_s * dt_s)
         if self._roll_goal is not None:
             self.roll_rad = _towards(self.roll_rad, self._roll_goal, limits.roll_rad_s * dt_s)
             self.base_rad = roll_with_play(self.base_rad, self.roll_rad, 0.5 * limits.roll_backlash_rad)
@@ -163,8 +163,8 @@ class RigModel:
         return RobotState(
             time_s=self.time_s,
             depth_mm=self.depth_mm + mm * n[0],
-            speed_mm_s=self.speed_mm_s + 10 * mm * n[1],
-            angle_rad=self.angle_rad + rad * n[2],
+            insertion_speed_mm_s=self.insertion_speed_mm_s + 10 * mm * n[1],
+            insertion_angle_rad=self.insertion_angle_rad + rad * n[2],
             roll_rad=self.roll_rad + rad * n[3],
             probe_mm=(probe[0], probe[1], probe[2]),
             fault=self.fault,

@@ -1,7 +1,8 @@
-"""The scanner: from tissue, needle and probe pose to an image, on one page.
+"""The scanner: from tissue, needle and probe pose to an image.
 
-Blend two elevation slices, gather them at the tissue's resting places with the exact phase, shade and add the
-needle, convolve along the lines once per look, add noise, envelope, logarithm, scan conversion.
+It blends two elevation slices, gathers them at the tissue's resting places with the exact phase, shades them and adds
+the needle. Then it convolves along the lines once per look, adds noise, takes the envelope and its logarithm, and
+converts the scan to an image.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 from sonosteer.core.arrays import C64, F32, F64, U8
 from sonosteer.sim import kernels, motion
 from sonosteer.sim.anatomy import draw_structures
-from sonosteer.sim.artefacts import Masks
-from sonosteer.sim.echo import Drawn, NeedleEcho
+from sonosteer.sim.artefacts import ArtefactMasks
+from sonosteer.sim.echo import DrawnNeedle, NeedleEcho
 from sonosteer.sim.field import MARGIN_SAMPLES, OVERSAMPLING, build_field
 from sonosteer.sim.probe import ZONES, lateral_kernels
 
@@ -26,56 +27,66 @@ if TYPE_CHECKING:
     from sonosteer.sim.scenes import Scene
 
 
-PAD = 16
-NOISE_BANK = 64
-SHAFT_SEGMENTS = 8  # of the polyline that drags the tissue along
+PAD = 16  # chosen: lines on each side of a frame, more than half of any lateral kernel
+NOISE_BANK = 64  # chosen: samples and lines by which the bank of noise is larger than a frame
+SHAFT_SEGMENTS = 8  # chosen: segments of the polyline that drags the tissue along
+TIP_PATCH_MM = 2.0  # chosen: how far around the tip its surroundings are measured
 
 
 @dataclass(frozen=True)
-class View:
-    """What there is to see. probe_mm: (x, y, z) of the face's middle in the world, z > 0 pressed into the skin.
-
-    axis_mm: (n, 3) x, y, z of the needle's axis in the world from the tip back, None: no needle. roll_rad: of its
-    bevel. pull_mm: drag of the tissue. tissue_mm: (x, z) displacement of all tissue. noise: (looks, 2) where the
-    bank of noise is read. origin_y_mm: where the world's y = 0 lies in the speckle's period. trail_mm: (n, 3) world
-    places from the tip on to where it had been before it was drawn back, a range step apart. depth_mm: of the tip.
-    """
+class ScanView:
+    """What the scanner has before it in one frame. World: x lateral, y elevation, z depth."""
 
     probe_mm: tuple[float, float, float]
+    """(x, y, z) of the middle of the probe's face in the world, mm. z above 0 is pressed into the skin."""
     axis_mm: F64 | None
+    """(n, 3) needle's axis in the world from the tip back, a range step apart, mm. None without a needle."""
     roll_rad: float
+    """Roll of the bevel, rad."""
     pull_mm: float
+    """How far the shaft drags the tissue along, mm."""
     tissue_mm: tuple[float, float]
+    """(x, z) displacement of all tissue by breathing, mm."""
     noise: NDArray[np.int64]
+    """(looks, 2) row and column where each look reads the bank of noise, number of samples and lines."""
     origin_y_mm: float
+    """Where the world's y = 0 lies in the speckle's period, mm."""
     trail_mm: F64 | None = None
-    depth_mm: float = 0.0
+    """(n, 3) world places from the tip on to the deepest place it had been, mm. None: no track is drawn."""
+    inserted_mm: float = 0.0
+    """Inserted length of the needle, mm."""
 
 
 @dataclass(frozen=True)
-class Picture:
-    """pixels: the image. drawn: what the needle's echo told. level: what occlusion leaves of the amplitude, every
-    BLOCK samples and lines. visibility_db: shaft behind the tip over tissue, haze and noise around it.
-    """
+class ScanImage:
+    """An image and what drawing it tells."""
 
     pixels: U8
-    drawn: Drawn | None
+    """(height, width) image, grey levels 0 to 255."""
+    drawn: DrawnNeedle | None
+    """What the needle's echo tells. None where no needle is drawn."""
     level: F32
+    """Amplitude that occlusion leaves, every BLOCK samples and lines. 0 to 1."""
     visibility_db: float
+    """Shaft behind the tip over tissue, haze and noise around it, dB. -120 where no needle is drawn."""
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Every BLOCK samples and lines: sample r and line q of the field slice to read, phase in turns, amplitude level
-    of the tissue and of the needle (what occlusion leaves), amplitude of haze to add.
-    """
+class ScanGrid:
+    """Where each part of a frame comes from, every BLOCK samples and lines. All are (rows, columns)."""
 
     r: F32
+    """Row of the field's slice to read, samples."""
     q: F32
+    """Column of the field's slice to read, number of lines."""
     turns: F32
+    """Phase to turn by, in revolutions, no unit."""
     tissue: F32
+    """Amplitude factor of the tissue, no unit."""
     level: F32
+    """Amplitude that occlusion leaves of the needle. 0 to 1."""
     haze: F32
+    """Amplitude of the haze to add, relative to the tissue's, no unit."""
 
 
 class Scanner:
@@ -88,9 +99,9 @@ class Scanner:
         self.field = build_field(a, scene.tissue, tissue, period_mm=scene.period_mm, dy_mm=scene.period_mm / 24)
         self.structures = draw_structures(scene.anatomy, place)
         self.echo = NeedleEcho.make(a, scene.look, needle)
-        self.masks = Masks.make(scene.artefacts, a, place)
-        most = MARGIN_SAMPLES * OVERSAMPLING * 3 // 4
-        self._shifts = np.stack([place.integers(-most, most, 64), place.integers(0, self.field.period, 64)], 1)
+        self.masks = ArtefactMasks.make(scene.artefacts, a, place)
+        reach = MARGIN_SAMPLES * OVERSAMPLING * 3 // 4
+        self._shifts = np.stack([place.integers(-reach, reach, 64), place.integers(0, self.field.period, 64)], 1)
         self._shifts[0] = 0
         v = self.field.volume[:, :: a.samples // 8]
         self._neighbours = float((v[:-1] * v[1:].conj()).real.mean() / (np.abs(v) ** 2).mean())
@@ -116,7 +127,7 @@ class Scanner:
         self._shown = np.zeros_like(self.envelope)
         self._lines = np.empty((a.samples, a.lines), np.uint8)
         self._fresh = True
-        self._blended_at = math.nan
+        self._blended_at: float | None = None
 
     def _scan_map(self) -> tuple[tuple[NDArray[np.int16], NDArray[np.uint16]], slice]:
         """Fixed-point maps from image to beam space, and the columns of the image that see anything."""
@@ -138,8 +149,8 @@ class Scanner:
         """Forget the previous image (persistence)."""
         self._fresh = True
 
-    def draw(self, view: View) -> Picture:
-        """Make the image of a view."""
+    def draw(self, view: ScanView) -> ScanImage:
+        """Draw the image of a view."""
         s, a = self.scene, self.array
         px, py, pz = view.probe_mm
         grid = self.grid(view)
@@ -190,22 +201,23 @@ class Scanner:
             self._lines, *self._map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
         )
         visibility_db = -120.0 if drawn is None else 20 * math.log10(drawn.level / around + 1e-6)
-        return Picture(image, drawn, grid.level, visibility_db)
+        return ScanImage(pixels=image, drawn=drawn, level=grid.level, visibility_db=visibility_db)
 
-    def _around_tip(self, view: View) -> float:
-        """rms of tissue, haze and noise within 2 mm of the tip, before the needle is drawn."""
+    def _around_tip(self, view: ScanView) -> float:
+        """rms of tissue, haze and noise around the tip, before the needle is drawn."""
         if view.axis_mm is None or len(view.axis_mm) == 0:
             return 1.0
         a = self.array
         x, _, z = view.axis_mm[0] - np.array(view.probe_mm)
         (range_mm,), (line,) = a.to_beam(np.array([x]), np.array([z]))
         i, q = int(range_mm / a.range_step_mm), int(line) + PAD
-        di, dq = int(2.0 / a.range_step_mm), max(int(2.0 / a.pitch_mm(max(range_mm, 0.0))), 2)
+        di = int(TIP_PATCH_MM / a.range_step_mm)
+        dq = max(int(TIP_PATCH_MM / a.pitch_mm(max(range_mm, 0.0))), 2)
         i, q = min(max(i, di), a.samples - di - 1), min(max(q, PAD + dq), a.lines + PAD - dq - 1)
         part = self._data[i - di : i + di, q - dq : q + dq]
         return math.sqrt(float((np.abs(part) ** 2).mean() + self.noise_level[i] ** 2)) + 1e-6
 
-    def _drag_through(self, view: View, tissue: C64) -> None:
+    def _drag_through(self, view: ScanView, tissue: C64) -> None:
         """An axial needle pulls the tissue beside it through the image plane."""
         if self.scene.view != "axial" or view.pull_mm == 0 or view.axis_mm is None or len(view.axis_mm) < 2:
             return
@@ -221,27 +233,27 @@ class Scanner:
             self.echo.look.diameter_mm / 2,
         )
         kernels.drag_slice(f.volume, f.period, y, pull, r, q, radius, motion.REACH_MM, f.dr_mm, pitch, tissue)
-        self._blended_at = math.nan  # the slice is no longer the one at rest
+        self._blended_at = None  # the slice is no longer the one at rest
 
-    def grid(self, view: View) -> Grid:
-        """Where each part of the frame comes from."""
+    def grid(self, view: ScanView) -> ScanGrid:
+        """Where each part of a view's frame comes from."""
         a, f = self.array, self.field
         px, py, pz = view.probe_mm
         level, haze = self.masks.occlusion(px, pz)
         x, z = self._resting(view)
         r, q = a.to_beam(x, z)
         deeper, aside = self._shift(py + view.origin_y_mm)
-        return Grid(
-            ((r - f.r0_mm) / f.dr_mm + deeper).astype(np.float32),
-            (q - f.line0 + aside).astype(np.float32),
-            (2 * (self.masks.range_mm - r) / a.wavelength_mm).astype(np.float32),
-            level * self.structures.level(x, z, py),
-            level,
-            haze,
+        return ScanGrid(
+            r=((r - f.r0_mm) / f.dr_mm + deeper).astype(np.float32),
+            q=(q - f.line0 + aside).astype(np.float32),
+            turns=(2 * (self.masks.range_mm - r) / a.wavelength_mm).astype(np.float32),
+            tissue=level * self.structures.level(x, z, py),
+            level=level,
+            haze=haze,
         )
 
-    def _resting(self, view: View) -> tuple[F64, F64]:
-        """Where the tissue of each grid point was at rest, in the world."""
+    def _resting(self, view: ScanView) -> tuple[F64, F64]:
+        """(x, z) in the world in mm where the tissue of each grid point was at rest."""
         x = self.masks.x_mm + (view.probe_mm[0] - view.tissue_mm[0])
         z = self.masks.z_mm + (view.probe_mm[2] - view.tissue_mm[1])
         if view.axis_mm is None or len(view.axis_mm) < 2:
@@ -253,41 +265,42 @@ class Scanner:
         if self.scene.view == "axial":
             ahead = axis[0, 1] - view.probe_mm[1]
             at = int(np.argmin(np.abs(axis[:, 1] - view.probe_mm[1])))
-            share = min(max(ahead / 1.0 + 0.5, 0.0), 1.0)
-            motion.push_aside(*flat, axis[at, 0], axis[at, 2], radius, share, out_x.reshape(-1), out_z.reshape(-1))
+            fraction = min(max(ahead / 1.0 + 0.5, 0.0), 1.0)  # chosen: the beam is 1 mm thick
+            motion.push_aside(*flat, axis[at, 0], axis[at, 2], radius, fraction, out_x.reshape(-1), out_z.reshape(-1))
         else:
             k = np.linspace(0, len(axis) - 1, SHAFT_SEGMENTS + 1).astype(int)
             ends = (np.ascontiguousarray(axis[k, 0]), np.ascontiguousarray(axis[k, 2]))
             motion.drag_along(*flat, *ends, radius, view.pull_mm, out_x.reshape(-1), out_z.reshape(-1))
         return out_x, out_z
 
-    def _draw_needle(self, view: View, level: F32) -> Drawn | None:
+    def _draw_needle(self, view: ScanView, level: F32) -> DrawnNeedle | None:
+        """Draw the needle's echoes, and the track of one drawn back. None where no needle is drawn."""
         if view.axis_mm is None or len(view.axis_mm) < 4:
             return None
         axis = view.axis_mm - np.array(view.probe_mm)
         if self.scene.view == "axial":
             return self.echo.draw_section(axis, level, PAD, self._data)
         if view.trail_mm is not None:
-            self.echo.draw_trail(view.trail_mm - np.array(view.probe_mm), view.depth_mm, level, PAD, self._data)
+            self.echo.draw_trail(view.trail_mm - np.array(view.probe_mm), view.inserted_mm, level, PAD, self._data)
         drawn = self.echo.draw_in_plane(axis, view.roll_rad, level, PAD, self._data)
         if drawn is not None:
             self.echo.draw_specular(drawn, self._echoes, self._touched)
         return drawn
 
     def _shift(self, y_mm: float) -> tuple[int, int]:
-        """Every period in elevation has its own offset in samples and lines: a sweep never meets the same twice."""
+        """Offset in samples and lines. Every period in elevation has its own, so that a sweep meets nothing twice."""
         period = math.floor(y_mm / self.field.dy_mm) // self.field.volume.shape[0]
         deeper, aside = self._shifts[period % len(self._shifts)].tolist()
         return deeper, aside
 
     def slice_at(self, y_mm: float) -> C64:
-        """The elevation slice at y, of constant mean power between the stored ones and across a period's end."""
+        """(rows, columns) elevation slice at y. Its mean power is constant between stored slices and across periods."""
         if y_mm == self._blended_at:  # a probe at rest
             return self._slice
         self._blended_at = y_mm
         volume, ny = self.field.volume, self.field.volume.shape[0]
         k = math.floor(y_mm / self.field.dy_mm)
-        share = y_mm / self.field.dy_mm - k
+        fraction = y_mm / self.field.dy_mm - k
         a, b, alike = volume[k % ny], volume[(k + 1) % ny], self._neighbours
         here, there = self._shift(y_mm), self._shift(y_mm + self.field.dy_mm)
         if here != there:
@@ -295,6 +308,6 @@ class Scanner:
             rolled = np.roll(b[:, :period], (here[0] - there[0], here[1] - there[1]), axis=(0, 1))
             b = np.concatenate([rolled, rolled[:, : b.shape[1] - period]], axis=1)
             alike = 0.0
-        power = (1 - share) ** 2 + share**2 + 2 * share * (1 - share) * alike
-        kernels.blend(a, b, share, 1 / math.sqrt(power), self._slice)
+        power = (1 - fraction) ** 2 + fraction**2 + 2 * fraction * (1 - fraction) * alike
+        kernels.blend(a, b, fraction, 1 / math.sqrt(power), self._slice)
         return self._slice

@@ -1,4 +1,4 @@
-"""What really was, in one frame of a simulation: more than any tracker is asked for."""
+"""The truth of a simulated frame: more than any tracker is asked for."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from sonosteer.core.geometry import Point
 from sonosteer.core.types import Truth
 
-#: ours: a tip is called visible while it is this much brighter than the tissue around it; a line of shaft is seen
-#: sooner than a point, which competes with single grains of speckle
+#: A tip is called visible while it is this much brighter than the tissue around it, dB.
+#: chosen: a line of shaft is seen sooner than a point, which competes with single grains of speckle
 VISIBLE_DB = {"in-plane": 3.0, "axial": 9.0}
 
 
@@ -16,26 +16,34 @@ VISIBLE_DB = {"in-plane": 3.0, "axial": 9.0}
 class NeedleTruth(Truth):
     """A `Truth` and all else that the world knows.
 
-    tip_px: in plane the apex of the bevel, in axial images the end of the axis, projected. bright_px: brightest
-    point of the needle's echo. tip_mm, direction: (x, y, z) of the apex and unit vector of the tip in the world (x
-    lateral, y elevation, z depth). shaft_px: polyline of the axis from the tip back, projected. out_of_plane_mm: the
-    tip's distance from the image plane (axial: ahead of it). visibility_db: needle over tissue at the tip, with what
-    occlusion, depth and plane leave of it. roll_rad: of the bevel, wind-up included. Forces at base (axial), bevel
-    and guide in N. occluded: what hides the tip ("occluder", "contact", "plane"). probe_mm: pose of the probe.
-    tissue_mm: (x, z) displacement by breathing. repeated: the picture is the previous one once more, and so is this.
+    `tip_px` is the projected apex of the bevel in plane. In axial images it is the projected end of the axis.
     """
 
     bright_px: Point | None
+    """Brightest point of the needle's echo, px. None where no needle is drawn."""
     tip_mm: tuple[float, float, float] | None
+    """(x, y, z) of the apex in the world: lateral, elevation, depth, mm. None without a needle."""
     direction: tuple[float, float, float]
+    """Unit vector (x, y, z) of the tip in the world, no unit."""
     shaft_px: tuple[Point, ...]
+    """Projected polyline of the axis from the tip back, px."""
     out_of_plane_mm: float
+    """Distance of the tip from the image plane, mm. Axial: how far the tip is ahead of it."""
     visibility_db: float
+    """Needle over tissue at the tip after occlusion, depth and distance from the plane, dB."""
     roll_rad: float
+    """Roll of the bevel, wind-up of the shaft included, rad."""
     axial_n: float
+    """Force along the needle at its base, N."""
     bevel_n: float
+    """Force across the needle at its bevel, N."""
     guide_n: float
+    """Force across the needle at its guide, N."""
     occluded: tuple[str, ...]
+    """What hides the tip: "occluder", "contact", "plane". Empty where nothing does."""
     probe_mm: tuple[float, float, float]
+    """(x, y, z) of the middle of the probe's face in the world, mm."""
     tissue_mm: tuple[float, float]
+    """(x, z) displacement of the tissue by breathing, mm."""
     repeated: bool
+    """True where the image is the previous one once more. So is this truth."""

@@ -74,7 +74,7 @@ class World:
             limits=self.limits,
             rng=self._generator(4),
             depth_mm=scene.start_mm if scene.needle else 0.0,
-            angle_rad=scene.angle_rad,
+            insertion_angle_rad=scene.angle_rad,
             roll_rad=math.radians(scene.roll_deg),
             probe_mm=(0.0, tip_y, 0.0),
         )
@@ -85,8 +85,8 @@ class World:
         rig = self.rig
         if self.plant.flexible is not None:
             for depth in np.arange(0.5, rig.depth_mm, 0.5):
-                self.plant.step(float(depth), rig.angle_rad, rig.base_rad, 0.0)
-        self.plant.step(rig.depth_mm, rig.angle_rad, rig.base_rad, 0.0)
+                self.plant.step(float(depth), rig.insertion_angle_rad, rig.base_rad, 0.0)
+        self.plant.step(rig.depth_mm, rig.insertion_angle_rad, rig.base_rad, 0.0)
 
     def order(self, command: Command) -> None:
         """Tell the rig what to do."""
@@ -101,7 +101,7 @@ class World:
             self.rig.advance(step)
             self.time_s += step
             rig, before = self.rig, self.plant.state.inserted_mm
-            self.plant.step(rig.depth_mm, rig.angle_rad, rig.base_rad, self.time_s)
+            self.plant.step(rig.depth_mm, rig.insertion_angle_rad, rig.base_rad, self.time_s)
             self.drag.advance(self.plant.state.inserted_mm - before, step)
             self._deepest_mm = max(self._deepest_mm, self.plant.state.inserted_mm)
 
@@ -119,7 +119,7 @@ class World:
             time_s=self.time_s,
             spacing=self.spacing,
             probe=self.probe,
-            velocity_mm_s=self.rig.read().speed_mm_s if self.scene.needle else None,
+            velocity_mm_s=self.rig.read().insertion_speed_mm_s if self.scene.needle else None,
         )
         truth = self._truth(view, picture, direction)
         self.index += 1
@@ -191,7 +191,7 @@ class World:
         px, py, pz = script.probe_velocity_mm_s[k].tolist()
         return Command(
             expires_at_s=None,
-            insertion_speed_mm_s=float(script.speed_mm_s[k]),
+            insertion_speed_mm_s=float(script.insertion_speed_mm_s[k]),
             insertion_angle_rad=self.scene.angle_rad,
             roll_rad=float(script.roll_rad[k]),
             probe_velocity_mm_s=(px, py, pz),
@@ -227,7 +227,7 @@ class World:
             angle_rad=angle,
             visible=visible and picture.visibility_db > VISIBLE_DB[scene.view],
             depth_mm=state.inserted_mm if scene.needle else 0.0,
-            velocity_mm_s=self.rig.speed_mm_s if scene.needle else 0.0,
+            velocity_mm_s=self.rig.insertion_speed_mm_s if scene.needle else 0.0,
             bright_px=self.probe.to_image_px(drawn.bright_mm, self.spacing) if drawn else None,
             tip_mm=tip,
             direction=direction,

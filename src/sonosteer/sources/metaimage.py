@@ -27,11 +27,14 @@ TRANSFORMS = (r"ImageTo\w+Transform", r"ProbeTo\w+Transform")
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """Where the pixels begin: file, offset in bytes, and "raw", "zlib", "gzip" or "bzip2"."""
+    """Where the pixels of a file begin."""
 
     path: Path
+    """File that holds the pixels."""
     offset: int
+    """Where they begin in that file, bytes."""
     packing: str
+    """How they are packed: "raw", "zlib", "gzip" or "bzip2"."""
 
 
 class MetaImageSequence:
