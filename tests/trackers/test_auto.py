@@ -178,7 +178,7 @@ def test_every_other_frame_is_enough(clip):
 
 
 def test_a_curved_needle_is_followed_along_its_bend():
-    from sonosteer.studies.tracking.run import hard_scene
+    from sonosteer.studies.tracking.trials import hard_scene
 
     clip = list(World(hard_scene("curved", 604, "validation")).frames())
     estimates = follow(f for f, _ in clip)
@@ -205,7 +205,7 @@ def test_while_the_tip_is_hidden_the_covariance_grows():
 
 def test_a_frame_without_scale_is_refused():
     tracker = Auto()
-    with pytest.raises(InputError, match="--spacing-mm"):
+    with pytest.raises(InputError, match="`spacing_mm`"):
         tracker.step(tracker.start(NOTHING), Frame(np.zeros((50, 50), np.uint8), 0, 0.0))
 
 

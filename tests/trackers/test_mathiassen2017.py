@@ -131,7 +131,7 @@ def test_a_blank_clip_is_lost(hint, grey):
 
 
 def test_without_a_hint_it_does_not_guess():
-    with pytest.raises(InputError, match="--enters left"):
+    with pytest.raises(InputError, match=r"`enters` \(left, right or top\)"):
         KFFeedback().start(Hint())
 
 
@@ -143,7 +143,7 @@ def test_a_side_that_contradicts_the_angle_is_refused(enters, low, high):
 
 def test_a_frame_without_scale_is_refused():
     tracker = KFFeedback()
-    with pytest.raises(InputError, match="--spacing-mm"):
+    with pytest.raises(InputError, match="`spacing_mm`"):
         tracker.step(tracker.start(LEFT), Frame(np.zeros((50, 50), np.uint8), 0, 0.0))
 
 
@@ -175,7 +175,7 @@ def test_the_working_grid_maps_pixel_centres_back():
 def test_fewer_directions_need_a_lower_score():
     search = StartSearch()
     wide, narrow = (search.families(h) for h in (LEFT, Hint(angle_rad=(0.6, 0.7))))
-    assert search.least_scores(narrow)[0] < search.least_scores(wide)[0]
+    assert search.min_scores(narrow)[0] < search.min_scores(wide)[0]
     assert search.narrow(narrow)
     assert not search.narrow(wide)
 

@@ -17,7 +17,7 @@ from sonosteer.inference.tip_network import TipReply
 from sonosteer.sim.scenes import make_scene
 from sonosteer.sim.world import World
 from sonosteer.sources.opening import open_source
-from sonosteer.trackers.vla import Vla, _entry, _tiles
+from sonosteer.trackers.vla import VlaTipTracker, _entry, _tiles
 
 MM = 0.4
 
@@ -51,7 +51,7 @@ def image(*spots, size=200, level=0):
 
 
 def run(images, hint=None, mm=MM, **settings):
-    tracker = Vla(network=BrightSpots(), **settings)
+    tracker = VlaTipTracker(network=BrightSpots(), **settings)
     state, out = tracker.start(hint or Hint()), []
     for i, each in enumerate(images):
         state, estimate = tracker.step(state, Frame(each, i, i / 30, Spacing(mm, mm)))
@@ -121,7 +121,7 @@ def test_a_tip_that_leaves_the_image_is_lost_with_the_reason():
 
 
 def test_times_that_jump_and_frames_of_another_size_do_not_break_it():
-    tracker = Vla(network=BrightSpots())
+    tracker = VlaTipTracker(network=BrightSpots())
     state = tracker.start(Hint(start_px=(60.0, 60.0)))
     for i, (time_s, size) in enumerate([(0.0, 200), (0.03, 200), (9.0, 200), (8.0, 200), (8.03, 160), (8.06, 160)]):
         state, estimate = tracker.step(state, Frame(image((60, 60, 250), size=size), i, time_s, Spacing(MM, MM)))
@@ -177,11 +177,11 @@ def test_tiles_cover_the_image_and_an_axis_enters_at_its_border():
 
 def test_settings_out_of_range_are_one_line():
     with pytest.raises(InputError, match="believed"):
-        Vla(believed=1.5)
+        VlaTipTracker(believed=1.5)
     with pytest.raises(InputError, match="wide"):
-        Vla(wide=9.0)
+        VlaTipTracker(wide=9.0)
     with pytest.raises(InputError, match="there is no runtime"):
-        Vla(runtime="tensorflow").start(Hint())
+        VlaTipTracker(runtime="tensorflow").start(Hint())
 
 
 def test_the_model_that_ships_follows_the_tip_in_unseen_tissue():
@@ -190,7 +190,7 @@ def test_the_model_that_ships_follows_the_tip_in_unseen_tissue():
     for seed, mode in ((3, "ips"), (5, "ipm")):
         scene = make_scene("in-plane-convex/validation", seed, mode=mode)
         clip = list(World(scene).frames())
-        tracker = Vla()
+        tracker = VlaTipTracker()
         state = tracker.start(Hint(start_px=clip[0][1].tip_px))
         for frame, truth in clip:
             state, estimate = tracker.step(state, frame)
@@ -206,7 +206,7 @@ def test_the_model_that_ships_follows_a_real_needle_from_a_click(real_data):
     folder = real_data / "needle-inplane-clarius"
     frames = list(open_source(folder / "ph_1_3_1.mp4", spacing=Spacing(0.0355, 0.0355)).frames())
     marks = np.loadtxt(folder / "hand_marks.csv", delimiter=",", skiprows=1)
-    tracker, first = Vla(), int(marks[0, 0])
+    tracker, first = VlaTipTracker(), int(marks[0, 0])
     state, tips = tracker.start(Hint(start_px=(marks[0, 1], marks[0, 2]))), {}
     for frame in frames[first : int(marks[-1, 0]) + 1]:
         state, e = tracker.step(state, frame)
@@ -217,7 +217,7 @@ def test_the_model_that_ships_follows_a_real_needle_from_a_click(real_data):
 
 
 def test_of_a_fast_stream_the_pair_is_taken_from_frames_far_enough_apart():
-    tracker = Vla(network=BrightSpots())
+    tracker = VlaTipTracker(network=BrightSpots())
     state, earlier = tracker.start(Hint(start_px=(100.0, 100.0))), []
     for i in range(9):
         state, _ = tracker.step(state, Frame(image((100, 100, 250), level=i), i, i / 100, Spacing(MM, MM)))
@@ -227,8 +227,8 @@ def test_of_a_fast_stream_the_pair_is_taken_from_frames_far_enough_apart():
 
 def test_torch_is_not_needed_and_not_loaded():
     code = (
-        "import sys; from sonosteer.trackers.vla import Vla; from sonosteer.core.types import Hint; "
-        "Vla().start(Hint()); print([m for m in ('torch', 'transformers', 'onnx') if m in sys.modules])"
+        "import sys; from sonosteer.trackers.vla import VlaTipTracker; from sonosteer.core.types import Hint; "
+        "VlaTipTracker().start(Hint()); print([m for m in ('torch', 'transformers', 'onnx') if m in sys.modules])"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.strip() == "[]"
@@ -237,11 +237,11 @@ def test_torch_is_not_needed_and_not_loaded():
 def test_without_onnxruntime_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(InputError, match=r"pip install 'sonosteer\[onnx\]'"):
-        Vla().start(Hint())
+        VlaTipTracker().start(Hint())
 
 
 def test_a_state_is_small_enough_to_keep():
-    tracker = Vla(network=BrightSpots())
+    tracker = VlaTipTracker(network=BrightSpots())
     state = tracker.start(Hint(start_px=(60.0, 60.0)))
     state, _ = tracker.step(state, Frame(image((60, 60, 250)), 0, 0.0, Spacing(MM, MM)))
     arrays = [getattr(state, f.name) for f in dataclasses.fields(state)]

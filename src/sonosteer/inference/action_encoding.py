@@ -83,14 +83,14 @@ def encode_inputs(task: Task, observation: Observation, seen: TipEstimate) -> F3
     x, y = spacing.to_mm(seen.tip_px)
     goal_x, goal_y = spacing.to_mm(observation.target_px)
     ahead, below = sign * (goal_x - x), goal_y - y
-    c, s = math.cos(robot_state.angle_rad), math.sin(robot_state.angle_rad)
+    c, s = math.cos(robot_state.insertion_angle_rad), math.sin(robot_state.insertion_angle_rad)
     box = (x - HALF_BOX_MM, y - HALF_BOX_MM, x + HALF_BOX_MM, y + HALF_BOX_MM)
     if seen.box_px is not None:
         box = (*spacing.to_mm(seen.box_px[:2]), *spacing.to_mm(seen.box_px[2:]))
     values = (
         robot_state.depth_mm,
-        robot_state.speed_mm_s,
-        math.degrees(robot_state.angle_rad),
+        robot_state.insertion_speed_mm_s,
+        math.degrees(robot_state.insertion_angle_rad),
         sign * robot_state.probe_mm[0],
         seen.confidence if seen.visibility is None else seen.visibility,
         max(seen.sd_along_mm, seen.sd_across_mm),
@@ -109,7 +109,7 @@ def encode_action(task: Task, action: Action, robot_state: RobotState) -> F32:
     robot_state: what the robot measured when the expert acted.
     """
     said = (
-        math.degrees(action.command.insertion_angle_rad - robot_state.angle_rad),
+        math.degrees(action.command.insertion_angle_rad - robot_state.insertion_angle_rad),
         action.command.insertion_speed_mm_s,
         forward(task) * action.command.probe_velocity_mm_s[0],
     )

@@ -19,7 +19,7 @@ INSTRUCTION = (
     "the insertion based on visibility feedback: when visibility decreases, insert with a slower speed. Stop insertion "
     "upon reaching the target."
 )
-TECHNIQUES = ("in-plane-static", "in-plane-moving")
+PROMPT_TECHNIQUES = ("in-plane-static", "in-plane-moving")
 TOKENIZER = "tokenizer.json"
 
 

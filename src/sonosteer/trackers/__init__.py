@@ -1,1 +1,5 @@
-"""Frames -> tip, one published method a file."""
+"""Trackers: `step(state, frame)` finds the tip. One published method, one file."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,19 +1,19 @@
-"""DF: threshold, Hough transform, first gap. Method 1 of Paper T, the one it compares itself with.
+"""DF: thresholds the image, finds a line by a Hough transform, and takes its first gap as the tip.
 
-M. Ding, A. Fenster, "A real-time biopsy needle segmentation technique using Hough transform", Med. Phys. 30(8),
-2003, as Mathiassen et al. 2017 re-implemented it (Section III-C; full reference in `paper_t.py`): adaptive
-threshold, coarse-to-fine Hough transform within 5 degrees of the expected angle, highest value wins; the segmented
-image along that line, closed by 21 px; the tip is at the first gap.
+M. Ding, A. Fenster, "A real-time biopsy needle segmentation technique using Hough transform", Med. Phys. 30(8), 2003,
+as Mathiassen et al. 2017 implemented it again (Section III-C, method 1; full reference in `mathiassen2017.py`). They
+compare their own methods with it.
 
 | symbol | name here | unit |
 | --- | --- | --- |
 | theta | `angle`, direction of the axis | rad |
-| structuring element | `closing_px` | px |
+| structuring element | `closing_px`, along the axis | px |
 
 Every frame stands alone: nothing is remembered. Lengths are px at 0.10 mm/px.
 
-Departs from the paper: window and offset of the threshold, and the bins of the transform, are not published;
-a line with fewer than `least_px` lit pixels before its first gap is no needle (`lost`).
+Departs from the paper: window and offset of the threshold and the bins of the transform are not published. They are
+chosen here. The user's range of angles is searched instead of 5 degrees about the expected angle. A line shorter than
+`min_length_px` before its first gap is no needle (`lost`).
 """
 
 from __future__ import annotations
@@ -35,27 +35,37 @@ from sonosteer.trackers.working_image import SCALE_MM, length_inside, working_im
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """What the user expects: the range of angles. Nothing else."""
+class DingFensterState:
+    """What the user expects, and nothing else."""
 
     range_rad: tuple[float, float]
+    """First and last angle of the axis, rad."""
 
 
 @dataclass(frozen=True)
 class DingFenster:
     """Parameters of DF."""
 
-    blur_px: float = 1.2  # ours: a Gaussian of 5 x 5
-    window_px: int = 61  # ours: three needle widths
-    offset_grey: float = 12.0  # ours
-    coarse_rad: float = math.radians(1.0)  # ours
-    fine_rad: float = math.radians(0.1)  # ours
-    coarse_step_px: int = 3  # ours: the coarse search looks at every third row and column
+    blur_px: float = 1.2  # chosen: a Gaussian of 5 x 5, not published
+    """Deviation of the blur before the threshold, px."""
+    window_px: int = 61  # chosen: three needle widths, not published
+    """Side of the threshold's window, px."""
+    offset_grey: float = 12.0  # chosen: not published
+    """How much brighter than its window a pixel must be, grey levels."""
+    coarse_rad: float = math.radians(1.0)  # chosen: as the axis search of Mathiassen et al. 2017
+    """Step of the first pass over the angles, rad."""
+    fine_rad: float = math.radians(0.1)  # chosen: as the axis search of Mathiassen et al. 2017
+    """Step of the second pass over the angles, rad."""
+    coarse_step_px: int = 3  # chosen: the first pass reads every third row and column
+    """Distance of the pixels that the first pass reads, px."""
     closing_px: int = 21
-    half_range_deg: float = 5.0
-    least_px: int = 20  # ours
-    sd_along_px: float = 120.0  # ours: the method itself claims nothing
-    sd_across_px: float = 20.0  # ours
+    """Longest gap that is closed along the axis, px."""
+    min_length_px: int = 20  # chosen: one needle width
+    """Shortest line that counts as a needle, px."""
+    sd_along_px: float = 120.0  # chosen: the method itself claims nothing
+    """Claimed deviation along the needle, px."""
+    sd_across_px: float = 20.0  # chosen: the method itself claims nothing
+    """Claimed deviation across the needle, px."""
     _scratch: Scratch = field(default_factory=Scratch, repr=False, compare=False)
 
     def prepare(self) -> None:
@@ -63,19 +73,22 @@ class DingFenster:
         noise = np.random.default_rng(0).integers(10, 200, (256, 256)).astype(np.uint8)
         self._axis(self._segment(noise), (0.6, 0.7))
 
-    def start(self, hint: Hint) -> State:
-        """State before the first frame. InputError unless the angle is expected, or a side (then 20 to 70 degrees)."""
+    def start(self, hint: Hint) -> DingFensterState:
+        """State before the first frame.
+
+        A side alone means 20 to 70 degrees. Raises InputError if neither an angle nor a side is given.
+        """
         low, high = math.radians(20), math.radians(70)
         if hint.angle_rad is not None:
-            return State(hint.angle_rad)
+            return DingFensterState(hint.angle_rad)
         if hint.enters == "left":
-            return State((low, high))
+            return DingFensterState((low, high))
         if hint.enters == "right":
-            return State((math.pi - high, math.pi - low))
-        raise InputError("df looks for a line near an expected angle: give it with --angle-deg LO:HI (or --enters)")
+            return DingFensterState((math.pi - high, math.pi - low))
+        raise InputError("df looks for a line near an expected angle: give it with `angle_deg` (or `enters`)")
 
-    def step(self, state: State, frame: Frame) -> tuple[State, Estimate]:
-        """One frame. InputError if the frame has no scale."""
+    def step(self, state: DingFensterState, frame: Frame) -> tuple[DingFensterState, Estimate]:
+        """Find the needle in one frame. Raises InputError if the frame has no scale."""
         image, grid = working_image(frame)
         binary = self._segment(image)
         line = self._axis(binary, state.range_rad)
@@ -87,17 +100,18 @@ class DingFenster:
             return state, Lost(frame.index, frame.time_s, "no line long enough in the segmented image")
         tip = (entry[0] + length * math.cos(angle), entry[1] + length * math.sin(angle))
         return state, TipEstimate(
-            frame.index,
-            frame.time_s,
-            grid.to_frame(tip),
-            angle,
-            np.diag([(SCALE_MM * self.sd_along_px) ** 2, (SCALE_MM * self.sd_across_px) ** 2]),
-            0.5,
-            Track.TRACKING,
-            grid.to_frame(entry),
+            frame_index=frame.index,
+            time_s=frame.time_s,
+            tip_px=grid.to_frame(tip),
+            angle_rad=angle,
+            covariance_mm2=np.diag([(SCALE_MM * self.sd_along_px) ** 2, (SCALE_MM * self.sd_across_px) ** 2]),
+            confidence=0.5,  # chosen: the method itself claims nothing
+            state=Track.TRACKING,
+            entry_px=grid.to_frame(entry),
         )
 
     def _segment(self, image: U8) -> U8:
+        """Threshold the image: 1 where a pixel is brighter than its surroundings."""
         smooth = cv2.GaussianBlur(image, (5, 5), self.blur_px)
         binary: U8 = cv2.adaptiveThreshold(
             smooth, 1, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY, self.window_px, -self.offset_grey
@@ -105,7 +119,7 @@ class DingFenster:
         return binary
 
     def _axis(self, binary: U8, range_rad: tuple[float, float]) -> tuple[Point, float] | None:
-        """(where the best line enters the image, its angle)."""
+        """Find the best line, coarse then fine. Returns (where it enters the image, its angle), None if all is dark."""
         rows, columns = binary.shape
         reach = math.hypot(rows, columns)
         points = self._scratch.at_least("points", (2, rows * columns), np.int32)
@@ -124,7 +138,7 @@ class DingFenster:
         return _entry(binary, angle, rho), angle
 
     def _first_gap(self, binary: U8, entry: Point, angle: float) -> float | None:
-        """Distance of the tip from the entry in px."""
+        """Distance from the entry to the first gap, px. None if there is no line, or only a short one."""
         c, s = math.cos(angle), math.sin(angle)
         u = np.arange(length_inside(binary, entry, c, s))
         x = np.clip(np.rint(entry[0] + u * c).astype(int), 0, binary.shape[1] - 1)
@@ -136,13 +150,13 @@ class DingFenster:
             return None
         gaps = np.flatnonzero(closed[lit[0] :] == 0)
         end = lit[0] + (gaps[0] if len(gaps) else len(closed) - lit[0])
-        return float(end - 1) if end - lit[0] >= self.least_px else None
+        return float(end - 1) if end - lit[0] >= self.min_length_px else None
 
 
 def _entry(binary: U8, angle: float, rho: float) -> Point:
-    """Where the line at distance rho from the origin comes into the image."""
+    """Where the line at distance rho from the origin enters the image."""
     c, s = math.cos(angle), math.sin(angle)
-    foot = (-rho * s, rho * c)  # its point nearest to the origin
+    foot = (-rho * s, rho * c)  # the line's point nearest to the origin
     rows, columns = binary.shape
     xs = sorted(((0 - foot[0]) / c, (columns - 1 - foot[0]) / c)) if abs(c) > 1e-9 else [-math.inf, math.inf]
     ys = sorted(((0 - foot[1]) / s, (rows - 1 - foot[1]) / s)) if abs(s) > 1e-9 else [-math.inf, math.inf]

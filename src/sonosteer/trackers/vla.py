@@ -1,16 +1,21 @@
-"""`vla`: the tip by Paper V's network (TraCon register, cross-depth fusion), followed from frame to frame.
+"""`vla`: follows the tip from frame to frame with the learned network of Zhang et al. 2026.
 
-Source: Paper V, Sections III-B to III-D; the network is in `learning/nets`. The paper crops a search region around the
-last box and takes the network's word. Departs from the paper, all ours: the crop lies around a prediction with its
-uncertainty (constant velocity, Kalman); a candidate must fit the prediction, or return at one place often enough; when
-the network is not sure, the crop widens; when it was unsure for long, the tip is lost and looked for in tiles of the
-whole image; without a click the tip is looked for in the same way, with a blank template that the network was trained
-with, too. Angle and entry come from the shaft behind the tip, since the network tells a tip only.
+Y. Zhang, Q. Ding, L. Tang, C. Fang, S. S. Cheng, "A Vision-Language-Action Model for Adaptive Ultrasound-Guided Needle
+Insertion and Needle Tracking", ICRA 2026, arXiv:2604.20347, Sections III-B to III-D: TraCon register and cross-depth
+fusion. The network itself is in `learning/nets`. The paper crops a search region around the last box and trusts the
+network.
 
 | symbol | name here | unit |
 | --- | --- | --- |
-| z, x | template, cut once; search crop of the previous and the present frame | grey |
-| box | `State.box_mm`, as the network draws it | mm |
+| z | template, cut once: `kept` is what the network needs of it | grey levels |
+| x | search crop of the previous and the present frame | grey levels |
+| box | `VlaTipState.box_mm`, as the network draws it | mm |
+
+Departs from the paper: the crop lies around a prediction with its uncertainty (constant velocity, Kalman). A candidate
+must fit the prediction, or return to one place often enough. When the network is not sure, the crop widens. When it was
+unsure for long, the tip is lost and searched in tiles of the whole image. Without a click the tip is searched in the
+same way, with a blank template that the network was trained with, too. Angle and entry come from the shaft behind the
+tip, since the network gives a tip only.
 """
 
 from __future__ import annotations
@@ -28,31 +33,41 @@ from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
 from sonosteer.imaging.crops import crop, step_of, working_scale
 from sonosteer.imaging.shaft_direction import ray_contrast
-from sonosteer.inference.tip_network import RUNTIMES, Answer, TipNetwork, model_folder
+from sonosteer.inference.tip_network import TipNetwork, TipReply, load_tip_network
 from sonosteer.trackers.working_image import scale_of
 
+#: number of directions in which a shaft is looked for. chosen: steps of 2 degrees
 DIRECTIONS = 90
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A place in image mm, what the network thinks of it, and the standard deviation it gives, each way."""
+class TipCandidate:
+    """A place where the network sees a tip."""
 
     at_mm: Point
+    """Place in the image, mm."""
     score: float
+    """How surely it is the tip, 0 to 1."""
     visible: float
+    """How well the tip can be seen, 0 to 1."""
     sd_mm: float
+    """Deviation that the network gives, each way, mm."""
     box_mm: Point
+    """Width and height of its box, mm."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Belief:
-    """Tip in image mm: mean (x, y, v_x, v_y) and covariance. doubt_s: since the network was last believed."""
+class TipBelief:
+    """Place and velocity of the tip, as a normal distribution."""
 
     mean: F64
+    """(x, y, v_x, v_y) in the image, mm and mm/s."""
     covariance: F64
+    """Covariance of the mean, (4, 4), mm and s."""
     doubt_s: float = 0.0
+    """Time since the network was last believed, s."""
     score: float = 1.0
+    """Smoothed score of the candidates that were believed, 0 to 1."""
 
     __setstate__ = load_locked
 
@@ -61,37 +76,53 @@ class Belief:
 
     @property
     def at_mm(self) -> Point:
-        """Mean position."""
+        """Mean position, mm."""
         return float(self.mean[0]), float(self.mean[1])
 
     @property
     def sd_mm(self) -> float:
-        """Standard deviation of the position, the larger way."""
+        """Deviation of the position, the larger way, mm."""
         return math.sqrt(max(float(self.covariance[0, 0]), float(self.covariance[1, 1])))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class State:
-    """Everything vla remembers between frames.
+class Rumour:
+    """A good candidate away from the prediction."""
 
-    kept: of the template. before: an earlier frame in grey, of before_s. elsewhere: a rejected candidate and how many
-    frames running it was there. contrast: of rays behind the tip, averaged. box_mm: the network's box. tile: which is
-    looked at next. features: what the network's encoder made of the newest crop, for a policy; None from one that does
-    not say.
-    """
+    candidate: TipCandidate
+    """Where it was last."""
+    count: int
+    """Number of frames in a row in which it was there."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VlaTipState:
+    """Everything vla remembers between frames."""
 
     hint: Hint
+    """What the user said about the needle."""
     time_s: float | None = None
+    """Time of the last frame, s. None before the first."""
     kept: F32 | None = None
-    belief: Belief | None = None
+    """What the network keeps of the template, no unit. None before a tip was found."""
+    belief: TipBelief | None = None
+    """Where the tip is. None while it is searched."""
     before: U8 | None = None
+    """Earlier frame of the pair, grey levels. None before the first."""
     before_s: float = 0.0
-    elsewhere: tuple[Candidate, int] | None = None
+    """Time of that frame, s."""
+    elsewhere: Rumour | None = None
+    """A rejected candidate that may be the tip. None if there is none."""
     contrast: F32 | None = None
+    """Contrast of rays behind the tip, averaged over frames, grey levels. None before the first."""
     box_mm: Point = (0.0, 0.0)
+    """Width and height of the network's box, mm."""
     tile: int = 0
+    """Which tile is searched next, an index."""
     ever: bool = False
+    """True once a tip was found."""
     features: F32 | None = None
+    """What the encoder made of the newest crop, for a policy, no unit. None from a network that hands over none."""
 
     __setstate__ = load_locked
 
@@ -99,94 +130,126 @@ class State:
         lock_fields(self)
 
 
-@dataclass(frozen=True)
-class Vla:
-    """model: "edge", which ships, or a folder that `sonosteer train tracking` made. runtime: onnx or torch.
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A reply of the network, and where its crop lies in the image."""
 
-    believed: least score of a candidate that is believed, sure: of one that is called tracking (visible, too).
-    found: least score from which a search begins, or a jump is followed. near_mm: how far from the prediction a
-    candidate may lie beside three deviations; again: frames that another place must return to be believed, within
-    again_mm. agility: spectral density of the acceleration, mm^2/s^3. wide: scale of the crop when in doubt, after
-    doubt_s. lost_s, lost_sd_mm: doubt after which the tip is lost. sd_scale, sd_least_mm, along_mm: calibration of the
-    reported covariance. click_sd_mm: of a click. pair_s: least time between the two frames of a pair: of a faster
-    stream frames in a row are too alike to show a motion, and the network learnt from 20 to 30 a second.
+    reply: TipReply
+    side_mm: float
+    corner_mm: Point
+
+
+class _Loaded:
+    """The network of a model and its reply to a blank template, made when they are first asked for."""
+
+    def __init__(self, network: TipNetwork | None) -> None:
+        self.network = network
+        self.blank: F32 | None = None
+
+
+@dataclass(frozen=True)
+class VlaTipTracker:
+    """Parameters of vla.
+
+    chosen: all of them on simulated training scenes.
     """
 
     model: str = "edge"
+    """"edge", the model that ships, or a folder that `sonosteer train tracking` made."""
     runtime: str = "onnx"
+    """What runs the network: onnx or torch."""
     threads: int = 1
+    """Number of CPU threads of the network."""
     believed: float = 0.2
+    """Lowest score of a candidate that is believed, 0 to 1."""
     sure: float = 0.4
+    """Lowest score of a visible tip that is called tracking, 0 to 1."""
     found: float = 0.65
+    """Lowest score from which a tip is taken up, or a jump followed, 0 to 1."""
     near_mm: float = 3.0
+    """How far from the prediction a candidate may lie, beside three deviations, mm."""
     again: int = 5
+    """Number of frames in a row that another place must return to be believed."""
     again_mm: float = 2.0
+    """Distance within which two places are the same, mm."""
     agility: float = 600.0
+    """Spectral density of the tip's acceleration, mm^2/s^3 (mm, s)."""
     settle_s: float = 0.4
+    """Time in which the velocity settles while the network is in doubt, s."""
     wide: float = 1.8
+    """Scale of the crop when in doubt, as a multiple of the usual one, no unit."""
     doubt_s: float = 0.2
+    """Doubt after which the crop widens in every other frame, s."""
     lost_s: float = 1.2
+    """Doubt after which the tip is lost, s."""
     lost_sd_mm: float = 8.0
+    """Deviation of the position after which the tip is lost, mm."""
     sd_scale: float = 1.0
-    sd_least_mm: float = 0.2
+    """Factor on the network's deviation in the claimed covariance, no unit."""
+    min_sd_mm: float = 0.2
+    """Smallest claimed deviation, mm."""
     click_sd_mm: float = 0.7
+    """Deviation of a click on the tip, mm."""
     margin_mm: float = 4.0
-    longest_gap_s: float = 2.0
+    """How far outside the image the tip may be, mm."""
+    max_gap_s: float = 2.0
+    """Longest time between two frames of a pair, s."""
     pair_s: float = 0.03
+    """Shortest time between two frames of a pair, s. Frames of a faster stream are too alike to show a motion."""
     ray_mm: float = 12.0
+    """Length of the rays that look for the shaft behind the tip, mm."""
     network: Any = field(default=None, repr=False, compare=False)
-    _made: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """A network to use instead of the model's."""
+    _loaded: _Loaded = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_finite(self, "vla")
-        check_range(self, "vla", 0.0, 1.0, "believed", "sure", "found")
+        for name in ("believed", "sure", "found"):
+            check_range(self, "vla", 0.0, 1.0, name)
         check_range(self, "vla", 1.0, 4.0, "wide")
+        object.__setattr__(self, "_loaded", _Loaded(self.network))
 
     def net(self) -> TipNetwork:
-        """The network, loaded when it is first asked for. InputError for a model that is not there."""
-        if self.network is not None:
-            given: TipNetwork = self.network
-            return given
-        if "net" not in self._made:
-            self._made["net"] = RUNTIMES.load(self.runtime)(model_folder(self.model), self.threads)
-        made: TipNetwork = self._made["net"]
-        return made
+        """Network, loaded when it is first asked for. Raises InputError if there is no such model."""
+        if self._loaded.network is None:
+            self._loaded.network = load_tip_network(self.model, runtime=self.runtime, threads=self.threads)
+        return self._loaded.network
 
     def prepare(self) -> None:
-        """Load the model, compile the kernels."""
+        """Load the model and compile the kernels."""
         self._blank()
         noise = np.random.default_rng(0).integers(0, 90, (128, 128)).astype(np.uint8)
         state = self.start(Hint(start_px=(64.0, 64.0)))
         for i in range(3):
             state, _ = self.step(state, Frame(noise.copy(), i, i / 30, Spacing(0.4, 0.4)))
 
-    def start(self, hint: Hint) -> State:
-        """State before the first frame; a click on the tip (--start X,Y) helps most, nothing is needed."""
+    def start(self, hint: Hint) -> VlaTipState:
+        """State before the first frame. A click on the tip helps most, but nothing is needed."""
         self.net()
-        return State(hint)
+        return VlaTipState(hint)
 
-    def step(self, state: State, frame: Frame) -> tuple[State, Estimate]:
-        """One frame. InputError if the frame has no scale."""
+    def step(self, state: VlaTipState, frame: Frame) -> tuple[VlaTipState, Estimate]:
+        """Track the tip through one frame. Raises InputError if the frame has no scale."""
         spacing, image = scale_of(frame), frame.grey()
         dt_s = 0.0 if state.time_s is None else frame.time_s - state.time_s
-        alike = state.before is not None and state.before.shape == image.shape and 0.0 <= dt_s < self.longest_gap_s
+        alike = state.before is not None and state.before.shape == image.shape and 0.0 <= dt_s < self.max_gap_s
         before = state.before if alike else None
         if state.time_s is None and state.hint.start_px is not None:
             state = self._take(state, image, spacing, spacing.to_mm(state.hint.start_px))
         if state.belief is None:
             after, estimate = self._search(state, frame, image, before, spacing)
         else:
-            after, estimate = self._follow(state, frame, image, before, spacing, max(dt_s, 0.0))
+            after, estimate = self._follow(state, frame, image, before, spacing, dt_s=max(dt_s, 0.0))
         if before is not None and frame.time_s - state.before_s < self.pair_s:
             return replace(after, time_s=frame.time_s), estimate
         return replace(after, time_s=frame.time_s, before=image, before_s=frame.time_s), estimate
 
-    # -- the network's eyes ------------------------------------------------------------------------------------
+    # -- asking the network ------------------------------------------------------------------------------------
 
     def _look(
-        self, image: U8, before: U8 | None, spacing: Spacing, centre_mm: Point, factor: float, kept: F32
-    ) -> tuple[Answer, float, Point]:
-        """(answer, side of the crop in mm, image mm of its upper left corner)."""
+        self, image: U8, before: U8 | None, spacing: Spacing, *, centre_mm: Point, factor: float, kept: F32
+    ) -> _Seen:
+        """Show the network a crop. factor: its scale, as a multiple of the usual one."""
         net = self.net()
         scale_mm = factor * working_scale(image.shape, spacing, net.search_px, net.scale_mm)
         step = step_of(spacing, scale_mm)
@@ -195,75 +258,83 @@ class Vla:
             [crop(each, centre, net.search_px, step) for each in (image if before is None else before, image)]
         )
         side = net.search_px * scale_mm
-        return net.respond(pair, kept), side, (centre_mm[0] - side / 2, centre_mm[1] - side / 2)
+        return _Seen(net.respond(pair, kept), side, (centre_mm[0] - side / 2, centre_mm[1] - side / 2))
 
-    def _candidate(self, seen: tuple[Answer, float, Point], k: int) -> Candidate:
-        answer, side, (x0, y0) = seen
-        x, y = answer.centre[k].tolist()
-        w, h = answer.size[k].tolist()
-        deviation = math.sqrt(2.0) * float(answer.sd[k]) * side  # of a Laplace density
-        at = (x0 + x * side, y0 + y * side)
-        return Candidate(at, float(answer.score[k]), float(answer.visible[k]), deviation, (w * side, h * side))
+    def _candidate(self, seen: _Seen, k: int) -> TipCandidate:
+        """Candidate number k of a reply, in mm of the image."""
+        reply, side, (x0, y0) = seen.reply, seen.side_mm, seen.corner_mm
+        x, y = reply.centre[k].tolist()
+        w, h = reply.size[k].tolist()
+        return TipCandidate(
+            at_mm=(x0 + x * side, y0 + y * side),
+            score=float(reply.score[k]),
+            visible=float(reply.visible[k]),
+            sd_mm=math.sqrt(2.0) * float(reply.sd[k]) * side,  # of a Laplace density
+            box_mm=(w * side, h * side),
+        )
 
     def _template(self, image: U8, spacing: Spacing, at_mm: Point) -> F32:
+        """Cut a template at a place. Returns what the network keeps of it."""
         net = self.net()
         step = step_of(spacing, working_scale(image.shape, spacing, net.search_px, net.scale_mm))
         return net.embed(crop(image, spacing.to_px(at_mm), net.template_px, step))
 
     def _blank(self) -> F32:
         """What the network keeps of no template: any tip will do."""
-        if "blank" not in self._made:
+        if self._loaded.blank is None:
             net = self.net()
-            self._made["blank"] = net.embed(np.zeros((net.template_px, net.template_px), np.uint8))
-        blank: F32 = self._made["blank"]
-        return blank
+            self._loaded.blank = net.embed(np.zeros((net.template_px, net.template_px), np.uint8))
+        return self._loaded.blank
 
-    def _take(self, state: State, image: U8, spacing: Spacing, at_mm: Point) -> State:
-        """Begin at a place."""
-        belief = Belief(np.array([*at_mm, 0.0, 0.0]), np.diag([self.click_sd_mm**2] * 2 + [100.0, 100.0]))
+    def _take(self, state: VlaTipState, image: U8, spacing: Spacing, at_mm: Point) -> VlaTipState:
+        """Start to follow a tip at a place."""
+        belief = TipBelief(np.array([*at_mm, 0.0, 0.0]), np.diag([self.click_sd_mm**2] * 2 + [100.0, 100.0]))
         kept = self._template(image, spacing, at_mm) if state.kept is None else state.kept
         return replace(state, belief=belief, kept=kept, elsewhere=None, contrast=None, ever=True)
 
-    # -- looking for a tip -------------------------------------------------------------------------------------
+    # -- searching a tip -------------------------------------------------------------------------------------
 
     def _search(
-        self, state: State, frame: Frame, image: U8, before: U8 | None, spacing: Spacing
-    ) -> tuple[State, Estimate]:
-        """One tile of the image a frame; what is found there is looked at again, closer, in the next frames."""
+        self, state: VlaTipState, frame: Frame, image: U8, before: U8 | None, spacing: Spacing
+    ) -> tuple[VlaTipState, Estimate]:
+        """Search one tile of the image. What is found there is looked at again, closer, in the next frames."""
         net = self.net()
         kept = self._blank() if state.kept is None else state.kept
         width, height = spacing.to_mm((float(image.shape[1]), float(image.shape[0])))
         side = net.search_px * working_scale(image.shape, spacing, net.search_px, net.scale_mm)
         if state.elsewhere is not None:
-            centre, factor = state.elsewhere[0].at_mm, 1.0
+            centre, factor = state.elsewhere.candidate.at_mm, 1.0
         else:
             factor = min(max(max(width, height) / side, 1.0), self.wide)
             tiles = _tiles(width, height, side * factor)
             centre = tiles[state.tile % len(tiles)]
             state = replace(state, tile=state.tile + 1)
-        seen = self._look(image, before, spacing, centre, factor, kept)
-        best = self._candidate(seen, int(seen[0].score.argmax()))
+        seen = self._look(image, before, spacing, centre_mm=centre, factor=factor, kept=kept)
+        best = self._candidate(seen, int(seen.reply.score.argmax()))
         inside = 0 <= best.at_mm[0] <= width and 0 <= best.at_mm[1] <= height
         surely = inside and best.score >= self.found and best.visible > 0.5
         last = state.elsewhere
-        count = 1 + (last[1] if last is not None and math.dist(last[0].at_mm, best.at_mm) < self.again_mm + 1 else 0)
-        state = replace(state, elsewhere=(best, count) if surely else None, features=seen[0].features)
+        # chosen: 1 mm more than while following, since the first look is coarser
+        same = last is not None and math.dist(last.candidate.at_mm, best.at_mm) < self.again_mm + 1
+        count = 1 + (last.count if last is not None and same else 0)
+        state = replace(state, elsewhere=Rumour(best, count) if surely else None, features=seen.reply.features)
         if surely and count >= self.again:
             state = replace(self._take(state, image, spacing, best.at_mm), box_mm=best.box_mm)
-            return self._told(state, frame, image, spacing, best, sure=True)
+            return self._report(state, frame, image, spacing, best, sure=True)
         reason = "the tip was lost and is looked for" if state.ever else "no tip found yet"
         return state, Lost(frame.index, frame.time_s, reason)
 
     # -- following one -----------------------------------------------------------------------------------------
 
     def _follow(
-        self, state: State, frame: Frame, image: U8, before: U8 | None, spacing: Spacing, dt_s: float
-    ) -> tuple[State, Estimate]:
+        self, state: VlaTipState, frame: Frame, image: U8, before: U8 | None, spacing: Spacing, *, dt_s: float
+    ) -> tuple[VlaTipState, Estimate]:
+        """Follow the tip through one frame."""
         assert state.belief is not None
         assert state.kept is not None
         belief = self._predict(state.belief, dt_s)
         factor = self.wide if belief.doubt_s > self.doubt_s and round(belief.doubt_s / max(dt_s, 1e-3)) % 2 else 1.0
-        seen = self._look(image, before, spacing, belief.at_mm, factor, state.kept)
+        seen = self._look(image, before, spacing, centre_mm=belief.at_mm, factor=factor, kept=state.kept)
         best = self._choose(seen, belief)
         far = math.dist(best.at_mm, belief.at_mm)
         fits = far < self.near_mm + 3.0 * belief.sd_mm
@@ -272,11 +343,11 @@ class Vla:
         else:
             belief = replace(belief, doubt_s=belief.doubt_s + dt_s, score=belief.score * 0.9)
             elsewhere = self._rumour(state.elsewhere, best)
-            if elsewhere is not None and elsewhere[1] >= self.again:
+            if elsewhere is not None and elsewhere.count >= self.again:
                 state = self._take(replace(state, belief=None), image, spacing, best.at_mm)
                 assert state.belief is not None
                 belief, elsewhere, fits = state.belief, None, True
-        state = replace(state, belief=belief, elsewhere=elsewhere, features=seen[0].features)
+        state = replace(state, belief=belief, elsewhere=elsewhere, features=seen.reply.features)
         width, height = spacing.to_mm((float(image.shape[1]), float(image.shape[0])))
         x, y = belief.at_mm
         outside = max(-x, -y, x - width, y - height)
@@ -287,25 +358,26 @@ class Vla:
         if accepted:
             state = replace(state, box_mm=best.box_mm)
         sure = accepted and best.score >= self.sure and best.visible >= 0.5
-        return self._told(state, frame, image, spacing, best, sure=sure)
+        return self._report(state, frame, image, spacing, best, sure=sure)
 
-    def _choose(self, seen: tuple[Answer, float, Point], belief: Belief) -> Candidate:
-        """The candidate whose score, lowered far from the prediction, is largest."""
-        answer, side, (x0, y0) = seen
+    def _choose(self, seen: _Seen, belief: TipBelief) -> TipCandidate:
+        """Choose the candidate with the largest score, which is lowered far from the prediction."""
+        reply, side, (x0, y0) = seen.reply, seen.side_mm, seen.corner_mm
         x, y = belief.at_mm
-        away = ((answer.centre[:, 0] * side + x0 - x) ** 2 + (answer.centre[:, 1] * side + y0 - y) ** 2) ** 0.5
+        away = ((reply.centre[:, 0] * side + x0 - x) ** 2 + (reply.centre[:, 1] * side + y0 - y) ** 2) ** 0.5
         reach = self.near_mm + belief.sd_mm
-        return self._candidate(seen, int((answer.score * (0.25 + 0.75 * np.exp(-0.5 * (away / reach) ** 2))).argmax()))
+        # chosen: far away a quarter of the score is left
+        return self._candidate(seen, int((reply.score * (0.25 + 0.75 * np.exp(-0.5 * (away / reach) ** 2))).argmax()))
 
-    def _rumour(self, last: tuple[Candidate, int] | None, best: Candidate) -> tuple[Candidate, int] | None:
-        """How often running a good candidate was where it is now."""
+    def _rumour(self, last: Rumour | None, best: TipCandidate) -> Rumour | None:
+        """Count in how many frames in a row a good candidate was where it is now."""
         if best.score < self.found or best.visible < 0.5:
             return None
-        same = last is not None and math.dist(last[0].at_mm, best.at_mm) < self.again_mm
-        return best, 1 + (last[1] if last is not None and same else 0)
+        same = last is not None and math.dist(last.candidate.at_mm, best.at_mm) < self.again_mm
+        return Rumour(best, 1 + (last.count if last is not None and same else 0))
 
-    def _predict(self, belief: Belief, dt_s: float) -> Belief:
-        """Constant velocity that settles while the network is in doubt."""
+    def _predict(self, belief: TipBelief, dt_s: float) -> TipBelief:
+        """Predict at constant velocity, which settles while the network is in doubt."""
         damp = math.exp(-dt_s / self.settle_s) if belief.doubt_s > 0 else 1.0
         T = np.eye(4)
         T[0, 2] = T[1, 3] = dt_s
@@ -314,21 +386,23 @@ class Vla:
         Q = np.kron(q, np.eye(2))
         return replace(belief, mean=T @ belief.mean, covariance=T @ belief.covariance @ T.T + Q)
 
-    def _update(self, belief: Belief, found: Candidate) -> Belief:
-        R = np.eye(2) * max(found.sd_mm, self.sd_least_mm) ** 2
+    def _update(self, belief: TipBelief, found: TipCandidate) -> TipBelief:
+        """Update with a candidate, by the Joseph form of the Kalman filter."""
+        R = np.eye(2) * max(found.sd_mm, self.min_sd_mm) ** 2
         P = belief.covariance
         gain = P[:, :2] @ np.linalg.inv(P[:2, :2] + R)
         mean = belief.mean + gain @ (np.array(found.at_mm) - belief.mean[:2])
         kept = np.eye(4)
         kept[:, :2] -= gain
         after = kept @ P @ kept.T + gain @ R @ gain.T
-        return Belief(mean, 0.5 * (after + after.T), 0.0, belief.score + 0.3 * (found.score - belief.score))
+        return TipBelief(mean, 0.5 * (after + after.T), 0.0, belief.score + 0.3 * (found.score - belief.score))
 
-    # -- what is told ------------------------------------------------------------------------------------------
+    # -- what is reported ------------------------------------------------------------------------------------------
 
-    def _told(
-        self, state: State, frame: Frame, image: U8, spacing: Spacing, best: Candidate, *, sure: bool
-    ) -> tuple[State, Estimate]:
+    def _report(
+        self, state: VlaTipState, frame: Frame, image: U8, spacing: Spacing, best: TipCandidate, *, sure: bool
+    ) -> tuple[VlaTipState, Estimate]:
+        """Report the belief as an estimate."""
         belief = state.belief
         assert belief is not None
         contrast = self._rays(image, spacing, belief.at_mm, state.contrast)
@@ -339,33 +413,35 @@ class Vla:
         P = turn @ belief.covariance[:2, :2] @ turn.T
         believed = belief.doubt_s == 0.0
         half = (0.5 * state.box_mm[0] / spacing.x_mm, 0.5 * state.box_mm[1] / spacing.y_mm)
-        own = (self.sd_scale * best.sd_mm) ** 2 if believed else 0.0  # errors of frames in a row are alike
-        P = P + np.eye(2) * max(own, self.sd_least_mm**2)
+        own = (self.sd_scale * best.sd_mm) ** 2 if believed else 0.0  # errors of neighbouring frames are alike
+        P = P + np.eye(2) * max(own, self.min_sd_mm**2)
         return replace(state, contrast=contrast), TipEstimate(
-            frame.index,
-            frame.time_s,
-            tip,
-            angle,
-            0.5 * (P + P.T),
-            min(max(belief.score, 0.0), 1.0),
-            Track.TRACKING if sure else Track.COASTING,
-            _entry(tip, (c / spacing.x_mm, s / spacing.y_mm), image.shape[1]),
+            frame_index=frame.index,
+            time_s=frame.time_s,
+            tip_px=tip,
+            angle_rad=angle,
+            covariance_mm2=0.5 * (P + P.T),
+            confidence=min(max(belief.score, 0.0), 1.0),
+            state=Track.TRACKING if sure else Track.COASTING,
+            entry_px=_entry(tip, (c / spacing.x_mm, s / spacing.y_mm), image.shape[1]),
             visibility=min(max(best.visible, 0.0), 1.0) if believed else 0.0,
             box_px=(tip[0] - half[0], tip[1] - half[1], tip[0] + half[0], tip[1] + half[1]),
         )
 
     def _rays(self, image: U8, spacing: Spacing, at_mm: Point, old: F32 | None) -> F32:
+        """Contrast of rays behind the tip, averaged over frames."""
         fresh = np.empty(DIRECTIONS, np.float32)
         net = self.net()
         step_mm = working_scale(image.shape, spacing, net.search_px, net.scale_mm)
         x, y = spacing.to_px(at_mm)
         n, beside = round(self.ray_mm / step_mm), 1.5 / step_mm
         ray_contrast(image, x, y, step_mm / spacing.x_mm, step_mm / spacing.y_mm, n, beside, fresh)
+        # chosen: a mean over about seven frames
         return fresh if old is None else (old + np.float32(0.15) * (fresh - old)).astype(np.float32)
 
 
 def _tiles(width_mm: float, height_mm: float, side_mm: float) -> list[Point]:
-    """Middles of squares that cover the image, a third of them overlapping; the middle ones first."""
+    """Middles of squares that cover the image and overlap by a third, the middle ones first."""
 
     def along(length: float) -> list[float]:
         n = max(1, math.ceil((length - side_mm) / (side_mm * 2 / 3)) + 1)
@@ -378,7 +454,7 @@ def _tiles(width_mm: float, height_mm: float, side_mm: float) -> list[Point]:
 
 
 def _direction(contrast: F32, hint: Hint) -> float:
-    """Direction of the brightest shaft that a hint allows, 0 to pi."""
+    """Direction of the brightest shaft that a hint allows, rad, 0 to pi."""
     n = len(contrast)
     angles = math.pi * np.arange(n) / n
     allowed = np.ones(n, np.bool_)
