@@ -330,11 +330,13 @@ def test_memory_does_not_grow_with_the_length_of_the_clip(tmp_path, kind):
 
 
 def test_the_real_recordings_open(real_data):
+    stills = len(list((real_data / "needle-stills-ge").glob("*.png")))
+    assert stills >= 3
     expected = {
         "needle-inplane-clarius/ph_1_3_1.mp4": (448, (1080, 860)),
         "plus-sequences/USTC_3NWires_ProbeTranslation.igs.mha": (159, (820, 616)),
         "plus-sequences/BkCurvilinearScanConvertedData.igs.mha": (1, (600, 400)),
-        "needle-stills-ge": (3, (1280, 960)),
+        "needle-stills-ge": (stills, (1280, 960)),
         "needle-stills-ge/45.png": (1, (1280, 960)),
         "pocus/clarius-ocular-short.mp4": (50, (1280, 960)),
     }

@@ -1,1 +1,5 @@
-"""Mechanics of needles in tissue: one model a file."""
+"""Mechanics of needles in tissue: one model per file."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

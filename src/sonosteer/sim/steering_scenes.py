@@ -13,7 +13,7 @@ from sonosteer.sim.scenes import Scene, make_scene
 from sonosteer.sim.setups import RECIPES as RECIPES
 from sonosteer.sim.setups import TISSUES as TISSUES
 
-START_MM = 2.0  # chosen: an insertion starts with this much needle in the tissue
+STEERING_START_MM = 2.0  # chosen: an insertion starts with this much needle in the tissue
 
 
 def steering_scene(
@@ -27,5 +27,11 @@ def steering_scene(
         raise InputError(f"there is no tissue {tissue!r}; there are: {', '.join(TISSUES)}")
     if recipe not in RECIPES:
         raise InputError(f"there is no recipe {recipe!r}; there are: {', '.join(RECIPES)}")
-    fixed: dict[str, Any] = {"start_mm": START_MM, "end_mm": depth_mm, "turns": 0, "roll_deg": 0.0, "breathing_mm": 0.0}
+    fixed: dict[str, Any] = {
+        "start_mm": STEERING_START_MM,
+        "end_mm": depth_mm,
+        "turns": 0,
+        "roll_deg": 0.0,
+        "breathing_mm": 0.0,
+    }
     return make_scene(f"axial/{split}", seed, **{"material": tissue, "bevel_gain": RECIPES[recipe], **fixed, **fields})

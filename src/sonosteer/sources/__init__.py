@@ -1,1 +1,5 @@
 """Frames in: video, image folders, MetaImage and NRRD sequences, DICOM cine, simulation."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

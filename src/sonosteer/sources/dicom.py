@@ -23,17 +23,17 @@ class DicomCine:
     """A DICOM file with pixel data, decoded frame by frame.
 
     Scale: the first calibrated 2-D tissue region in centimetres (PS3.3 C.8.5.5), else PixelSpacing, else
-    ImagerPixelSpacing, else unknown. Times: FrameTimeVector, FrameTime, CineRate,
-    RecommendedDisplayFrameRate, else 1/20 s apart. MONOCHROME1 is inverted; YBR and palette colour become
-    RGB. Window centre and width are
-    not applied: white is 2**BitsStored - 1. InputError if there are no pixels or they cannot be decoded.
+    ImagerPixelSpacing, else unknown. Times: FrameTimeVector, FrameTime, CineRate, RecommendedDisplayFrameRate, else
+    1/20 s apart. MONOCHROME1 is inverted. YBR and palette colour become RGB. Window centre and width are not applied:
+    white is 2**BitsStored - 1.
+    Raises InputError if there are no pixels or they cannot be decoded.
     """
 
     def __init__(self, path: Path, *, spacing: Spacing | None = None) -> None:
         try:
             import pydicom
         except ImportError:
-            raise MissingExtraError("robot state DICOM files", "pydicom", "dicom") from None
+            raise MissingExtraError("reading DICOM files", "pydicom", "dicom") from None
         self._path = path
         try:
             self._head: Any = pydicom.dcmread(path, stop_before_pixels=True)
@@ -46,13 +46,13 @@ class DicomCine:
         self._times_s, rate = _times(self._head, count)
         size = (int(self._head.Columns), int(self._head.Rows))
         scale = spacing or _region_spacing(self._head) or _pixel_spacing(self._head)
-        self.info = SourceInfo(str(path), "dicom", size, count, rate, scale)
+        self.info = SourceInfo(name=str(path), kind="dicom", size_px=size, frames=count, rate_hz=rate, spacing=scale)
 
     def _what(self) -> str:
         return str(self._head.get("Modality", "of unknown modality"))
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-        """Yield frames `start` to `stop`, decoding only these."""
+        """Yield frames `start` to `stop`. Decodes only these."""
         from pydicom.pixels import apply_color_lut, iter_pixels
 
         count = self.info.frames or 0
@@ -80,13 +80,14 @@ class DicomCine:
             stored = stored.dtype.type(full_scale) - stored
         kind: Any = np.uint8 if stored.dtype.itemsize == 1 else np.uint16
         pixels: Pixels = np.array(stored, dtype=kind, order="C")
-        return Frame(pixels, index, self._times_s[index], self.info.spacing, None, full_scale)
+        return Frame(pixels, index=index, time_s=self._times_s[index], spacing=self.info.spacing, full_scale=full_scale)
 
     def close(self) -> None:
-        """Nothing to release: every reading opens the file for itself."""
+        """Release nothing: every reading opens the file for itself."""
 
 
 def _region_spacing(head: Any) -> Spacing | None:
+    """Scale of the first calibrated region of tissue (PS3.3 C.8.5.5)."""
     for region in head.get("SequenceOfUltrasoundRegions", []):
         units = (region.get("PhysicalUnitsXDirection"), region.get("PhysicalUnitsYDirection"))
         spatial = region.get("RegionSpatialFormat", TWO_D) == TWO_D
@@ -99,6 +100,7 @@ def _region_spacing(head: Any) -> Spacing | None:
 
 
 def _pixel_spacing(head: Any) -> Spacing | None:
+    """Scale as PixelSpacing or ImagerPixelSpacing says it."""
     for name in ("PixelSpacing", "ImagerPixelSpacing"):
         if head.get(name):
             row_mm, column_mm = (float(v) for v in head.get(name))
@@ -107,6 +109,7 @@ def _pixel_spacing(head: Any) -> Spacing | None:
 
 
 def _times(head: Any, count: int) -> tuple[list[float], float | None]:
+    """(time of each frame in s, frame rate in Hz, None where the times are uneven)."""
     vector = head.get("FrameTimeVector")
     if vector is not None and count > 1 and len(vector) >= count:
         steps_s = np.array([float(v) for v in vector[:count]]) * 1e-3

@@ -17,24 +17,23 @@ from sonosteer.core.geometry import Probe, Spacing
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Frame, Pixels
 from sonosteer.recording.tables import number, read_table
-
-ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+from sonosteer.sources.endings import IMAGE_ENDINGS
 
 
 class ImageFolder:
     """Pictures in natural order (frame2 before frame10), read one at a time.
 
-    8 or 16 bit, grey or colour (RGB). `times.csv` (frame,time_s) and `sequence.json` beside them, as
-    `sonosteer simulate` writes them, give times, scale and probe; without them frames are `1 / rate_hz` apart
-    and the scale must be given.
+    8 or 16 bit, grey or colour (RGB). `times.csv` (frame,time_s) and `sequence.json` beside them give times, scale and
+    probe, as `sonosteer simulate` writes them. Without them frames are 1 / rate_hz apart, and the scale is not known
+    unless `spacing` gives it.
     """
 
     def __init__(self, path: Path, *, spacing: Spacing | None = None, rate_hz: float = 20.0) -> None:
         self._path = path
         if path.is_dir():
-            self._files = sorted((p for p in path.iterdir() if p.suffix.lower() in ENDINGS), key=_natural)
+            self._files = sorted((p for p in path.iterdir() if p.suffix.lower() in IMAGE_ENDINGS), key=_natural)
             if not self._files:
-                raise InputError(f"{path} holds no pictures ({', '.join(sorted(ENDINGS))})")
+                raise InputError(f"{path} holds no pictures ({', '.join(sorted(IMAGE_ENDINGS))})")
         else:
             self._files = [path]
         self._times_s, said, probe = self._sequence()
@@ -43,7 +42,15 @@ class ImageFolder:
         self._rate_hz = rate_hz
         rate = None if self._times_s else rate_hz
         kind = "images" if path.is_dir() else "still"
-        self.info = SourceInfo(str(path), kind, size, len(self._files), rate, spacing or said, probe)
+        self.info = SourceInfo(
+            name=str(path),
+            kind=kind,
+            size_px=size,
+            frames=len(self._files),
+            rate_hz=rate,
+            spacing=spacing or said,
+            probe=probe,
+        )
 
     def _sequence(self) -> tuple[list[float] | None, Spacing | None, Probe | None]:
         """Times, scale and probe from times.csv and sequence.json, where there are any."""
@@ -83,7 +90,7 @@ class ImageFolder:
         return image  # type: ignore[no-any-return]
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-        """Yield pictures `start` to `stop`; InputError at one of another size."""
+        """Yield pictures `start` to `stop`. Raises InputError at one of another size."""
         for index in range(start, len(self._files) if stop is None else min(stop, len(self._files))):
             pixels = self._read(index)
             size = (int(pixels.shape[1]), int(pixels.shape[0]))
@@ -94,10 +101,17 @@ class ImageFolder:
                 )
             time_s = self._times_s[index] if self._times_s else index / self._rate_hz
             scale = 65535.0 if pixels.dtype == np.uint16 else 255.0
-            yield Frame(pixels, index, time_s, self.info.spacing, self.info.probe, scale)
+            yield Frame(
+                pixels,
+                index=index,
+                time_s=time_s,
+                spacing=self.info.spacing,
+                probe=self.info.probe,
+                full_scale=scale,
+            )
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Release nothing."""
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:

@@ -23,7 +23,15 @@ class FramesInMemory:
             raise InputError("there are no frames to read")
         self._frames = frames
         first = frames[0]
-        self.info = SourceInfo("memory", "memory", first.size_px, len(frames), rate_hz, first.spacing, first.probe)
+        self.info = SourceInfo(
+            name="memory",
+            kind="memory",
+            size_px=first.size_px,
+            frames=len(frames),
+            rate_hz=rate_hz,
+            spacing=first.spacing,
+            probe=first.probe,
+        )
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Yield frames `start` to `stop`."""
@@ -42,7 +50,15 @@ class FramesFromLoop:
         if first is None:
             raise InputError("there are no frames to read")
         self._rest = itertools.chain([first], counted)
-        self.info = SourceInfo("loop", "memory", first.size_px, None, rate_hz, spacing or first.spacing, first.probe)
+        self.info = SourceInfo(
+            name="loop",
+            kind="memory",
+            size_px=first.size_px,
+            frames=None,
+            rate_hz=rate_hz,
+            spacing=spacing or first.spacing,
+            probe=first.probe,
+        )
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Yield frames `start` to `stop` of those not read yet. Raises InputError at one of another size."""

@@ -21,7 +21,7 @@ from sonosteer.core.geometry import Matrix, Spacing
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Frame
 
-#: where a tracked image lies, best first; any target will do
+#: where a tracked image lies, best first. Any target will do.
 TRANSFORMS = (r"ImageTo\w+Transform", r"ProbeTo\w+Transform")
 
 
@@ -41,16 +41,17 @@ class MetaImageSequence:
     """A .mha, .mhd, .nrrd or .nhdr file with one image or a sequence of them (time is the last axis).
 
     Times come from `Seq_FrameNNNN_Timestamp` or NRRD's `axis N index values`, relative to the first, else
-    1/20 s apart. A spacing of exactly 1 on every axis is what PLUS writes when it does not know: the scale is
-    then unknown. `UltrasoundImageOrientation` other than MF is flipped to it. 16 bit: white is the least of
-    255, 511, 1023 ... 65535 that holds the first frame. InputError for anything that cannot be read.
+    1/20 s apart. A spacing of exactly 1 on every axis is what PLUS writes when it does not know the scale. The scale is
+    then unknown. An `UltrasoundImageOrientation` other than MF is flipped to it. 16 bit: white is the smallest of 255,
+    511, 1023 ... 65535 that holds the first frame.
+    Raises InputError if the file cannot be read.
     """
 
     def __init__(self, path: Path, *, spacing: Spacing | None = None) -> None:
         try:
             import SimpleITK as sitk  # noqa: N813  its common name
         except ImportError:
-            raise MissingExtraError(f"robot state {path.suffix} files", "SimpleITK", "metaimage") from None
+            raise MissingExtraError(f"reading {path.suffix} files", "SimpleITK", "metaimage") from None
         self._path = path
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(path))
@@ -73,7 +74,9 @@ class MetaImageSequence:
         scale = spacing or (Spacing(step[0], step[1]) if known else None)
         self._times_s = self._frame_times(count)
         self._full_scale: float | None = None
-        self.info = SourceInfo(str(path), "metaimage", (size[0], size[1]), count, None, scale)
+        self.info = SourceInfo(
+            name=str(path), kind="metaimage", size_px=(size[0], size[1]), frames=count, rate_hz=None, spacing=scale
+        )
 
     def _frame_times(self, count: int) -> list[float]:
         stamps = [self._keys.get(f"Seq_Frame{i:04d}_Timestamp") for i in range(count)]
@@ -90,7 +93,7 @@ class MetaImageSequence:
         return [t - times_s[0] for t in times_s]
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-        """Yield frames `start` to `stop`; compressed files are decompressed from their beginning."""
+        """Yield frames `start` to `stop`. A compressed file is decompressed from its beginning."""
         count = self.info.frames or 0
         last = count if stop is None else min(stop, count)
         size = int(np.prod(self._shape)) * self._dtype.itemsize
@@ -119,15 +122,15 @@ class MetaImageSequence:
         pixels = np.ascontiguousarray(stored)
         return Frame(
             pixels if pixels.base is None else pixels.copy(),
-            index,
-            self._times_s[index],
-            self.info.spacing,
-            None,
-            self._full_scale,
-            self._pose(index),
+            index=index,
+            time_s=self._times_s[index],
+            spacing=self.info.spacing,
+            full_scale=self._full_scale,
+            T_world_image=self._pose(index),
         )
 
     def _pose(self, index: int) -> Matrix | None:
+        """Image to world of a frame, None where the file does not say or says that it is invalid."""
         prefix = f"Seq_Frame{index:04d}_"
         for pattern in TRANSFORMS:
             for key in sorted(k for k in self._keys if k.startswith(prefix)):
@@ -138,11 +141,11 @@ class MetaImageSequence:
         return None
 
     def close(self) -> None:
-        """Nothing to release: every reading opens the file for itself."""
+        """Release nothing: every reading opens the file for itself."""
 
 
 class _Chunks:
-    """Bytes of a payload in order, decompressed on the way; holds one chunk at a time."""
+    """Bytes of a payload in order, decompressed on the way. Holds one chunk at a time."""
 
     def __init__(self, file: IO[bytes], payload: Payload) -> None:
         self._file = file
@@ -182,7 +185,7 @@ class _Chunks:
 
 
 def _describe(path: Path) -> tuple[np.dtype[Any], Payload]:
-    """Type of the stored values and where they begin. InputError if we cannot stream them."""
+    """Type of the stored values and where they begin. Raises InputError if they cannot be streamed."""
     with path.open("rb") as f:
         return _describe_nrrd(path, f) if path.suffix in (".nrrd", ".nhdr") else _describe_meta(path, f)
 

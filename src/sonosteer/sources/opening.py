@@ -15,6 +15,7 @@ from sonosteer.core.geometry import Spacing
 from sonosteer.core.plugins import accepted, construct, is_reference, naming
 from sonosteer.core.protocols import Source
 from sonosteer.core.registry import LazyTable
+from sonosteer.sources.endings import ENDINGS
 from sonosteer.sources.plugged_in import PluggedInSource, WithSpacing
 
 SOURCES = LazyTable(
@@ -29,14 +30,9 @@ SOURCES = LazyTable(
     group="sonosteer.sources",
 )
 
-VIDEO = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"}
-IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
-METAIMAGE = {".mha", ".mhd", ".nrrd", ".nhdr"}
-DICOM = {".dcm", ".dicom", ".ima"}
-
 
 def kind_of(path: Path) -> str:
-    """Kind of source behind a path. InputError if it does not exist, is empty, or is nothing we read."""
+    """Kind of source behind a path. Raises InputError if it does not exist, is empty, or cannot be read."""
     if not path.exists():
         raise InputError(f"{path} does not exist")
     if path.is_dir():
@@ -49,12 +45,12 @@ def kind_of(path: Path) -> str:
     if not head:
         raise InputError(f"{path} is empty (0 bytes)")
     ending = path.suffix.lower()
-    for kind, endings in (("video", VIDEO), ("images", IMAGES), ("metaimage", METAIMAGE), ("dicom", DICOM)):
+    for kind, endings in ENDINGS.items():
         if ending in endings:
             return kind
     if head[128:132] == b"DICM":
         return "dicom"
-    known = ", ".join(sorted(VIDEO | IMAGES | METAIMAGE | DICOM))
+    known = ", ".join(sorted(set().union(*ENDINGS.values())))
     raise InputError(f"{path}: files ending in {ending!r} are not read; these are: {known}")
 
 
@@ -75,10 +71,10 @@ def open_source(where: str | Path, *, spacing: Spacing | None = None, seed: int 
     try:
         kind = kind_of(path)
     except InputError:
-        kind = _plugin_for(path)
-        if kind is None:
+        plugin = _plugin_for(path)
+        if plugin is None:
             raise
-        return _open_plugged_in(kind, path, spacing=spacing, seed=seed)
+        return _open_plugged_in(plugin, path, spacing=spacing, seed=seed)
     opener: Callable[..., Source] = SOURCES.load(kind)
     return opener(path, spacing=spacing)
 

@@ -17,9 +17,9 @@ from sonosteer.sim.world import World
 class SimulatedSource:
     """Frames of a scene, with the truth of each on request.
 
-    setup: "in-plane-linear", "axial" or "in-plane-convex", with a split ("/train", "/validation", "/test") and scene
-    fields after "?", e.g. "in-plane-linear/train?angle_deg=40&needle=false&tissue.fibres=0"; or a scene file of your
-    own (".toml"). The same seed gives the same frames.
+    setup: a set-up of `sonosteer.sim.scenes.SETUPS`, or a scene file of your own (".toml"). A split ("/train",
+    "/validation", "/test") may follow, and scene fields after "?":
+    "in-plane-linear/train?angle_deg=40&needle=false&tissue.fibres=0". The same seed gives the same frames.
     """
 
     def __init__(self, setup: str, seed: int = 0, **overrides: Any) -> None:
@@ -29,13 +29,13 @@ class SimulatedSource:
         self._truths: dict[int, NeedleTruth] = {}
         s, w = self.scene, self._world
         self.info = SourceInfo(
-            f"sim:{s.name}",
-            "simulated",
-            (s.width_px, s.height_px),
-            w.clip_frames,
-            s.rate_hz,
-            w.spacing,
-            w.probe,
+            name=f"sim:{s.name}",
+            kind="simulated",
+            size_px=(s.width_px, s.height_px),
+            frames=w.clip_frames,
+            rate_hz=s.rate_hz,
+            spacing=w.spacing,
+            probe=w.probe,
         )
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
@@ -48,14 +48,15 @@ class SimulatedSource:
                 yield frame
 
     def truth(self, index: int) -> NeedleTruth:
-        """Truth of a frame that has been drawn. KeyError for one that has not."""
+        """Truth of a frame that has been drawn. Raises KeyError if the frame has not been drawn yet."""
         return self._truths[index]
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Release nothing."""
 
 
 def _fields(query: str) -> dict[str, Any]:
+    """Scene fields of "field=value&field=value"."""
     out: dict[str, Any] = {}
     for part in filter(None, query.split("&")):
         key, equals, text = part.partition("=")

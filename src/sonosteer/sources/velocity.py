@@ -1,4 +1,4 @@
-"""A measured insertion speed beside any source: each frame is given the speed at its time."""
+"""A measured insertion speed beside any source: each frame gets the speed at its time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from sonosteer.recording.tables import number, read_table
 class WithVelocity:
     """Frames of `source` with `velocity_mm_s`: one speed for all, or a CSV `time_s,velocity_mm_s`.
 
-    Between the rows of a table the speed is linear; before the first and after the last it is not known. InputError
-    if the table is damaged, empty, or its times do not rise.
+    Between the rows of a table the speed is linear. Before the first and after the last it is not known.
+    Raises InputError if the table is damaged or empty, or if its times do not rise.
     """
 
     def __init__(self, source: Source, velocity_mm_s: float | Path) -> None:
@@ -38,6 +38,7 @@ class WithVelocity:
         self._source.close()
 
     def _at(self, time_s: float) -> float | None:
+        """Speed at a time in mm/s, None where it is not known."""
         if self._table is None:
             return self._speed
         times_s, speeds = self._table

@@ -20,9 +20,9 @@ from sonosteer.core.types import Frame
 class VideoFile:
     """A video file as a source of grey frames (or RGB with `grey=False`).
 
-    Decodes one frame at a time. time_s is the frame's own presentation time from the start of the stream.
-    Streams of more than 8 bits give uint16. InputError if the file is no video, is damaged, or if the size
-    of the frames changes on the way.
+    Decodes one frame at a time. time_s is the frame's own presentation time from the start of the stream. Streams of
+    more than 8 bits give uint16.
+    Raises InputError if the file is no video or is damaged, or if the size of the frames changes on the way.
     """
 
     def __init__(self, path: Path, *, spacing: Spacing | None = None, grey: bool = True) -> None:
@@ -40,7 +40,15 @@ class VideoFile:
             size = (stream.width, stream.height)
         if count == 0:
             raise InputError(f"{path} has no frames")
-        self.info = SourceInfo(str(path), "video", size, count, float(rate) if rate else None, spacing or said, probe)
+        self.info = SourceInfo(
+            name=str(path),
+            kind="video",
+            size_px=size,
+            frames=count,
+            rate_hz=float(rate) if rate else None,
+            spacing=spacing or said,
+            probe=probe,
+        )
 
     def _open(self) -> Any:
         try:
@@ -58,7 +66,7 @@ class VideoFile:
         return stream
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-        """Yield frames `start` to `stop`, decoding from the key frame before `start`."""
+        """Yield frames `start` to `stop`. Decodes from the key frame before `start` on."""
         with self._open() as container:
             stream = self._stream(container)
             origin = stream.start_time or 0
@@ -79,8 +87,8 @@ class VideoFile:
             raise InputError(f"{self._path} ends early: {index} of {self.info.frames} frames could be read")
 
     def _seek(self, container: Any, stream: Any, start: int) -> int:
-        """Seek to a key frame at or before `start`; return the number of the next decoded frame."""
-        if start < 48:  # cheaper to decode than to seek
+        """Seek to a key frame at or before `start`. Returns the index of the next decoded frame."""
+        if start < 48:  # chosen: cheaper to decode than to seek
             return 0
         times = []
         keys = []
@@ -112,15 +120,15 @@ class VideoFile:
             time_s = index / (self.info.rate_hz or 25.0)
         return Frame(
             np.ascontiguousarray(pixels),
-            index,
-            time_s,
-            self.info.spacing,
-            self.info.probe,
-            65535.0 if self._deep else 255.0,
+            index=index,
+            time_s=time_s,
+            spacing=self.info.spacing,
+            probe=self.info.probe,
+            full_scale=65535.0 if self._deep else 255.0,
         )
 
     def close(self) -> None:
-        """Nothing to release: every reading opens the file for itself."""
+        """Release nothing: every reading opens the file for itself."""
 
 
 def _comment(metadata: dict[str, str]) -> str:

@@ -1,0 +1,21 @@
+__all__ = [
+    "MATERIALS",
+    "Bicycle",
+    "FlexibleNeedle",
+    "Mechanics",
+    "NeedleGeometry",
+    "NeedleState",
+    "Plan",
+    "material",
+    "respiratory_signal",
+]
+
+from .bicycle import Bicycle as Bicycle
+from .bicycle import Plan as Plan
+from .flexible import FlexibleNeedle as FlexibleNeedle
+from .flexible import NeedleGeometry as NeedleGeometry
+from .flexible import NeedleState as NeedleState
+from .tissue import MATERIALS as MATERIALS
+from .tissue import Mechanics as Mechanics
+from .tissue import material as material
+from .tissue import respiratory_signal as respiratory_signal
