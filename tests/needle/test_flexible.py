@@ -46,7 +46,7 @@ def test_curvature_is_linear_in_the_bevels_force():
 
 
 def test_plausible_parameters_span_the_papers_curvatures():
-    """Paper S searches 1/10000 to 1/500 per mm; stiffness .05 to .2 N/mm^2, bevel force .1 to 2.2 N, c_t 50 do."""
+    """Carriere et al. 2019 search 1/10000 to 1/500 per mm. Stiffness .05 to .2 N/mm^2, force .1 to 2.2 N, c_t 50 do."""
     weak = curvature_per_mm(push(dataclasses.replace(EVEN, layers=((0.0, 0.05, 0.1),)))[0])
     strong = curvature_per_mm(push(dataclasses.replace(EVEN, layers=((0.0, 0.05, 2.2),)))[0])
     assert weak <= 1 / 10000
