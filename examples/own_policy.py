@@ -47,7 +47,7 @@ class HalfSpeed:
         seen = target_offset(observation, state.task)  # None where the tip is lost, or a number is none
         if seen is None:
             return state, order(observation, axes)  # hold
-        fast = 12.0 if seen.visible > 0.5 else 6.0
+        fast = 12.0 if seen.visibility > 0.5 else 6.0
         speed = min(fast, max(2.0 * seen.along_mm, 2.0))
         return state, order(observation, axes, speed, stop=seen.along_mm < 1.0)
 
@@ -87,10 +87,11 @@ def as_the_environment_has_it(action: Action) -> np.ndarray:
 
 def in_an_insertion(policy: HalfSpeed) -> bool:
     """One whole insertion: images, the tracker that ships, the gate, the simulated robot."""
-    episode = build_episode(InsertionConfig("hold", "ips", seed=14))
+    episode = build_episode(InsertionConfig(policy="hold", mode="ips", seed=14))
     episode.policy = policy
     done = run_episode(episode)
-    print(f"insertion: {done.outcome.reason}, {done.outcome.final_error_mm:.1f} mm, {done.outcome.time_s:.1f} s")
+    result = done.summary()
+    print(f"insertion: {result['reason']}, {result['final_error_mm']:.1f} mm, {result['time_s']:.1f} s")
     return done.outcome.success
 
 

@@ -62,10 +62,10 @@ def test_without_a_visibility_the_confidence_counts():
     lane = Lane()
     o = lane.observe()
     silent = dataclasses.replace(o, estimate=dataclasses.replace(o.estimate, visibility=None))
-    assert target_offset(silent, lane.task).visible == 0.9
-    assert target_offset(o, lane.task).visible == 0.95
+    assert target_offset(silent, lane.task).visibility == 0.9
+    assert target_offset(o, lane.task).visibility == 0.95
     too_sure = dataclasses.replace(o, estimate=dataclasses.replace(o.estimate, visibility=7.0))
-    assert target_offset(too_sure, lane.task).visible == 1.0
+    assert target_offset(too_sure, lane.task).visibility == 1.0
 
 
 def test_an_order_is_dated_and_a_stop_moves_nothing():
@@ -90,7 +90,7 @@ def test_a_speed_that_is_no_number_is_rest(bad):
 
 def test_axes_stay_as_ordered_then_as_read_then_as_planned():
     robot_state = RobotState(0.0, 5.0, 0.0, 0.6, 1.2, (0.0, 0.0, 0.0))
-    silent = dataclasses.replace(robot_state, angle_rad=math.nan, roll_rad=math.nan)
+    silent = dataclasses.replace(robot_state, insertion_angle_rad=math.nan, roll_rad=math.nan)
     assert stay(Axes(0.5, 0.1), robot_state, task()) == Axes(0.5, 0.1)
     assert stay(None, robot_state, task()) == Axes(0.6, 1.2)
     assert stay(None, silent, task()) == Axes(PLANNED_RAD, 0.0)

@@ -69,7 +69,7 @@ def test_the_target_is_mostly_reached(worlds, name):
 
 
 def test_turning_towards_the_target_comes_nearer_than_pushing_straight(worlds):
-    straight = {"principle.turn_rad": 0.0}
+    straight = {"principle.max_turn_rad": 0.0}
     misses = [
         [insert(make_policy("visibility", **s), w, k) for k, w in zip(SEEDS, worlds, strict=True)]
         for s in (straight, {})

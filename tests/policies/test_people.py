@@ -15,7 +15,7 @@ from sonosteer.policies.noise import DRIFT_S, TREMOR_S, lapse, wave
 from sonosteer.policies.simulated_operator import BY_HAND, SimulatedOperator
 from sonosteer.policies.simulated_person import OperatorModel, SimulatedPerson
 
-STEADY_HAND = OperatorModel(sight_mm=0.0, uneven=0.0)
+STEADY_HAND = OperatorModel(offset_sd_mm=0.0, speed_sd_fraction=0.0)
 
 
 def runs(build, seeds=range(12), **lane):
@@ -28,7 +28,7 @@ def test_nothing_is_done_before_the_first_look_was_taken_in():
 
 
 def test_the_hand_goes_on_for_a_reaction_time():
-    policy, lane = Wrapped(OperatorModel(sight_mm=0.0, uneven=0.0, delay_s=0.25)), Lane()
+    policy, lane = Wrapped(OperatorModel(offset_sd_mm=0.0, speed_sd_fraction=0.0, delay_s=0.25)), Lane()
 
     def lose(lane):
         lane.state = Track.LOST if lane.time_s > 0.95 else Track.TRACKING
@@ -112,9 +112,9 @@ def test_a_wave_has_a_deviation_of_one():
 
 def test_spells_take_their_share_of_the_time():
     times = np.arange(0.0, 600.0, 0.01)
-    share = np.mean([lapse(4, 6, t, 6.0, (0.2, 0.6)) for t in times])
+    share = np.mean([lapse(4, 6, t, every_s=6.0, lasts_s=(0.2, 0.6)) for t in times])
     assert share == pytest.approx(0.4 / 6.0, abs=0.01)
-    assert not any(lapse(4, 6, t, 0.0, (0.2, 0.6)) for t in times[:100])
+    assert not any(lapse(4, 6, t, every_s=0.0, lasts_s=(0.2, 0.6)) for t in times[:100])
 
 
 def test_nonsense_is_refused():

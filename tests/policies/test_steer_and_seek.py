@@ -10,13 +10,13 @@ from lane import Lane, run, task
 
 from sonosteer.core.errors import InputError
 from sonosteer.core.types import Track
-from sonosteer.policies.hold import Hold
+from sonosteer.policies.hold import HoldPolicy
 from sonosteer.policies.principle import Principle
 from sonosteer.policies.seek import Seek
 from sonosteer.policies.steer import Steer, event_points
 from sonosteer.policies.visibility import Visibility
 
-NO_TURN_OF_THE_NEEDLE = Visibility(Principle(turn_rad=0.0))
+NO_TURN_OF_THE_NEEDLE = Visibility(Principle(max_turn_rad=0.0))
 
 
 class Bent(Lane):
@@ -73,7 +73,7 @@ def test_turns_are_few_half_and_there_and_back():
     rolls = [a.command.roll_rad for a in actions]
     assert len(set(np.round(np.abs(np.diff(rolls)), 6))) <= 2
     assert set(np.round(rolls, 3)) <= {0.0, 3.142}
-    assert sum(np.abs(np.diff(rolls)) > 1) <= Steer().most_turns
+    assert sum(np.abs(np.diff(rolls)) > 1) <= Steer().max_turns
 
 
 def test_a_bevel_is_not_turned_while_the_tip_is_not_seen():
@@ -115,7 +115,7 @@ def test_what_is_seen_well_is_left_alone():
 
 
 def test_travel_and_speed_are_bounded_and_a_vain_search_ends_where_it_was_best():
-    policy = Seek(travel_mm=3.0)
+    policy = Seek(max_travel_mm=3.0)
     lane = Lane(task(along_mm=200.0), visible=0.1)
     places = []
 
@@ -138,7 +138,7 @@ def test_the_needle_is_slow_while_the_probe_searches():
 
 
 def test_any_policy_can_be_wrapped_by_name_or_as_it_is():
-    assert Seek("hold").policy == Seek(Hold()).policy
+    assert Seek("hold").policy == Seek(HoldPolicy()).policy
     lane = Lane(visible=0.1)
     actions, _ = run(Seek("hold"), lane, steps=20)
     assert lane.depth_mm == 10.0
@@ -150,5 +150,5 @@ def test_nonsense_is_refused():
         Seek("nobody")
     with pytest.raises(InputError, match="step_mm"):
         Seek(step_mm=0.0)
-    with pytest.raises(InputError, match="kappa_sd"):
-        Steer(kappa_sd=0.0)
+    with pytest.raises(InputError, match="kappa_sd_per_mm"):
+        Steer(kappa_sd_per_mm=0.0)

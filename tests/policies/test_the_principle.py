@@ -19,7 +19,15 @@ RULE = Principle()
 
 
 def tip(along, visible, sure=True):
-    return TargetOffset(along, 0.0, (0.0, 0.0), visible, sure, PLANNED_RAD, 10.0)
+    return TargetOffset(
+        along_mm=along,
+        across_mm=0.0,
+        tip_mm=(0.0, 0.0),
+        visibility=visible,
+        tracked=sure,
+        angle_rad=PLANNED_RAD,
+        depth_mm=10.0,
+    )
 
 
 def speed_at(visible, state=Track.TRACKING, along=50.0):
@@ -30,7 +38,7 @@ def speed_at(visible, state=Track.TRACKING, along=50.0):
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=2).map(sorted), st.floats(0, 100), st.booleans())
 def test_a_tip_that_is_seen_better_is_pushed_no_slower(pair, along, sure):
     slow, fast = (RULE.speed_mm_s(tip(along, v, sure), 0.0) for v in pair)
-    assert 0.0 <= slow <= fast <= RULE.fastest_mm_s
+    assert 0.0 <= slow <= fast <= RULE.max_speed_mm_s
 
 
 @given(st.lists(st.floats(1, 100), min_size=2, max_size=2).map(sorted), st.floats(0, 1))
@@ -59,7 +67,7 @@ def test_a_predicted_tip_is_pushed_so_far_and_then_waited_for():
         lane.state = Track.COASTING if lane.depth_mm > 20.0 else Track.TRACKING
 
     run(Visibility(), lane, steps=100, change=hide)
-    assert 20.0 + RULE.blind_mm - 2.0 < lane.depth_mm < 20.0 + RULE.blind_mm + 4.0
+    assert 20.0 + RULE.max_blind_mm - 2.0 < lane.depth_mm < 20.0 + RULE.max_blind_mm + 4.0
 
 
 def test_a_tip_that_comes_back_is_pushed_again():
@@ -78,12 +86,12 @@ def test_a_tip_that_comes_back_is_pushed_again():
 def test_the_needle_is_turned_to_a_target_aside(across, enters):
     _, lane = run(Visibility(), Lane(task(enters=enters, across_mm=across)))
     assert lane.miss_mm < 1.5
-    assert abs(lane.angle_rad - PLANNED_RAD) <= RULE.turn_rad + 1e-9
+    assert abs(lane.angle_rad - PLANNED_RAD) <= RULE.max_turn_rad + 1e-9
 
 
 def test_a_target_far_aside_does_not_turn_the_needle_beyond_its_limit():
     _, lane = run(Visibility(), Lane(task(across_mm=40.0)), steps=60)
-    assert abs(lane.angle_rad - PLANNED_RAD) <= RULE.turn_rad + 1e-9
+    assert abs(lane.angle_rad - PLANNED_RAD) <= RULE.max_turn_rad + 1e-9
 
 
 def test_constant_takes_its_time_and_stops_near_the_target():
@@ -104,15 +112,15 @@ def test_one_look_that_says_there_is_not_believed():
 
 
 def test_the_probe_goes_no_farther_than_it_may():
-    rule = Principle(share=1.0, probe_mm=12.0)
+    rule = Principle(probe_fraction=1.0, max_probe_mm=12.0)
     _, lane = run(Visibility(rule), Lane(task("in-plane-moving", along_mm=80.0)))
     assert 11.0 < lane.probe_mm[0] < 14.0
 
 
 def test_nonsense_is_refused():
-    with pytest.raises(InputError, match="fastest_mm_s"):
-        Principle(fastest_mm_s=60.0)
-    with pytest.raises(InputError, match="low is"):
-        Principle(low=math.nan)
+    with pytest.raises(InputError, match="max_speed_mm_s"):
+        Principle(max_speed_mm_s=60.0)
+    with pytest.raises(InputError, match="low_visibility is"):
+        Principle(low_visibility=math.nan)
     with pytest.raises(InputError, match="speed_mm_s"):
         Constant(speed_mm_s=0.0)

@@ -16,7 +16,7 @@ from sonosteer.core.types import Action, Lost
 from sonosteer.inference.action_encoding import ACTION_RANGES, INPUT_RANGES
 from sonosteer.inference.policy_network import OnnxPolicyNetwork, PolicyReply, policy_folder
 from sonosteer.policies.table import make_policy
-from sonosteer.policies.vla import Vla
+from sonosteer.policies.vla import VlaPolicy
 
 
 class Says:
@@ -44,7 +44,7 @@ def told(lane, **changes):
 
 def once(net, lane=None, **changes):
     lane = lane or Lane()
-    policy = Vla(network=net)
+    policy = VlaPolicy(network=net)
     return policy.step(policy.start(lane.task), told(lane, **changes))
 
 
@@ -53,7 +53,7 @@ def test_an_answer_becomes_an_action_with_the_frames_time_and_an_expiry():
     _, action = once(Says(0.75, 0.25, 0.75), lane)
     assert (action.frame_index, action.capture_time_s) == (90, 3.0)
     assert action.command.expires_at_s == pytest.approx(3.35)
-    turn = action.command.insertion_angle_rad - lane.observe().robot_state.angle_rad
+    turn = action.command.insertion_angle_rad - lane.observe().robot_state.insertion_angle_rad
     assert math.degrees(turn) == pytest.approx(ACTION_RANGES[0].high / 2)
     assert action.command.insertion_speed_mm_s == pytest.approx(5.0)
     assert action.command.probe_velocity_mm_s == pytest.approx((10.0, 0.0, 0.0))
@@ -95,7 +95,7 @@ def test_answers_outside_their_ranges_are_held_to_them():
     lane = Lane()
     _, action = once(Says(7.0, 7.0, -7.0), lane)
     assert action.command.insertion_angle_rad == pytest.approx(
-        lane.observe().robot_state.angle_rad + math.radians(ACTION_RANGES[0].high)
+        lane.observe().robot_state.insertion_angle_rad + math.radians(ACTION_RANGES[0].high)
     )
     assert action.command.insertion_speed_mm_s == ACTION_RANGES[1].high
     assert action.command.probe_velocity_mm_s[0] == ACTION_RANGES[2].low
@@ -111,24 +111,24 @@ def test_a_lost_tip_moves_nothing_and_the_network_is_not_asked():
         (0.0, 0.0, 0.0),
         False,
     )
-    assert action.command.insertion_angle_rad == lane.observe().robot_state.angle_rad
+    assert action.command.insertion_angle_rad == lane.observe().robot_state.insertion_angle_rad
     assert not state.stopped
 
 
 def test_a_stop_is_final():
-    policy = Vla(network=Says(0.5, 0.9, 0.5, stop=0.9))
+    policy = VlaPolicy(network=Says(0.5, 0.9, 0.5, stop=0.9))
     lane = Lane()
     state, action = policy.step(policy.start(lane.task), told(lane))
     assert action.command.stop
     assert action.command.insertion_speed_mm_s == 0.0
-    calm = Vla(network=Says(0.5, 0.9, 0.5))
+    calm = VlaPolicy(network=Says(0.5, 0.9, 0.5))
     for _ in range(3):
         state, action = calm.step(state, told(lane))
         assert action.command.stop
 
 
 def test_the_roll_stays_where_it_was_first_read():
-    policy, lane = Vla(network=Says(0.5, 0.5, 0.5)), Lane()
+    policy, lane = VlaPolicy(network=Says(0.5, 0.5, 0.5)), Lane()
     state = policy.start(lane.task)
     state, first = policy.step(state, told(lane))
     lane.roll_rad += 1.0
@@ -137,9 +137,9 @@ def test_the_roll_stays_where_it_was_first_read():
 
 
 def test_a_tracker_that_hands_over_nothing_or_something_else_is_said():
-    with pytest.raises(InputError, match="hands over nothing"):
+    with pytest.raises(InputError, match="this tracker gives none"):
         once(Says(0.5, 0.5, 0.5), features=None)
-    with pytest.raises(InputError, match=r"shape \(5, 3\), but the tracker hands over \(4, 3\)"):
+    with pytest.raises(InputError, match=r"shape \(5, 3\), but the tracker gives \(4, 3\)"):
         once(Says(0.5, 0.5, 0.5), features=np.zeros((4, 3), np.float32))
 
 
@@ -154,7 +154,7 @@ def test_a_state_can_be_pickled_and_leaves_its_arrays_read_only():
 def test_settings_that_cannot_be_are_refused():
     for wrong in ({"stop_at": 1.5}, {"lifetime_s": 0.0}, {"stop_at": math.nan}):
         with pytest.raises(InputError):
-            Vla(**wrong)
+            VlaPolicy(**wrong)
 
 
 def test_what_is_wrong_with_a_policy_is_one_line(tmp_path):

@@ -3,7 +3,7 @@
 Measured on a real clock with every branch in its thread: the simulated rig as camera, the tracker that ships, a policy,
 the gate, no recorder. The policy is the one that ships, or a plain rule where none does, and waits as long as a
 language model would (without using the processor, as one on a GPU). The reference is the same run with tracker and
-policy one after the other, Paper V's ablation.
+policy one after the other, an ablation of Zhang et al. 2026.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sonosteer.recording.summary import versions
 from sonosteer.runtime.insertion import Pace
 
 RUN_S = 8.0
-THINKS_S = 1 / 10.4  # Paper V: its language model's time for an action
+THINKS_S = 1 / 10.4  # Zhang et al. 2026: time of their language model for an action
 #: name, asynchronous, seconds an action takes
 INSERTION_RUNS = (
     ("asynchronous", True, THINKS_S),
@@ -119,10 +119,10 @@ def bench_insertion(*, seed: int, progress: CountProgress) -> dict[str, Any]:
 
 def _policy() -> str:
     from sonosteer.inference.policy_network import policy_folder
-    from sonosteer.policies.vla import Vla
+    from sonosteer.policies.vla import VlaPolicy
 
     try:
-        policy_folder(Vla().model)
+        policy_folder(VlaPolicy().model)
     except InputError:
         return "visibility"
     return "vla"
@@ -133,7 +133,8 @@ def time_insertion(
 ) -> tuple[Times, Mapping[str, list[float]]]:
     """(when things were there, ms from capture to each stage) of one run."""
     pace = Pace(asynchronous=asynchronous, longest_s=RUN_S, patience_s=2 * RUN_S)
-    episode = build_episode(InsertionConfig(policy, "ips", seed, "in-plane-convex/validation", pace=pace, live=True))
+    config = InsertionConfig(policy=policy, seed=seed, scene="in-plane-convex/validation", pace=pace, live=True)
+    episode = build_episode(config)
     episode.policy = Slow(episode.policy, wait_s)
     notes = Times()
     done = run_episode(episode, recorder=notes)

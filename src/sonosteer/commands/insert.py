@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -110,8 +109,6 @@ def insert_command(
     with terminal.shown_progress("inserting", quiet=as_json or live) as progress:  # nothing disturbs a live run
         done, recorder = _carry_out(episode, typed, out, progress)
         result = done.summary()
-        if not math.isfinite(result["final_error_mm"]):
-            result["final_error_mm"] = None
         if out is not None:
             progress("writing the report", 0, 0)
             _write_results(out, done, result, recorder, typed)
@@ -144,7 +141,7 @@ def _carry_out(
     from sonosteer.recording.run_log import RunLog
     from sonosteer.recording.tables import make_folder
 
-    live = episode.setup.live
+    live = episode.config.live
     frames = 0
     with ExitStack() as opened:
         log = None
@@ -181,14 +178,14 @@ def _configuration(typed: Mapping[str, Any], episode: Episode) -> dict[str, Any]
     """All that a replay needs to build tracker, policy and gate again."""
     from sonosteer.safety.regions import Circle
 
-    setup = episode.setup
-    circles = [r for r in setup.regions if isinstance(r, Circle)]
+    config = episode.config
+    circles = [r for r in config.regions if isinstance(r, Circle)]
     regions = [{"name": r.name, "center_mm": r.center_mm, "radius_mm": r.radius_mm} for r in circles]
     return {
         "command": typed,
         "task": episode.task,
         "hint": episode.hint,
-        "limits": setup.limits,
+        "limits": config.limits,
         "regions": regions,
     }
 
@@ -227,11 +224,11 @@ def _latency(done: EpisodeResult) -> dict[str, dict[str, float]]:
 
 
 def _tell(done: EpisodeResult, result: Mapping[str, Any], episode: Episode) -> None:
-    setup = episode.setup
+    config = episode.config
     word = "reached" if result["success"] else "missed"
-    who = f"{setup.policy}{' (simulated operator)' if setup.policy == 'operator' else ''}"
+    who = f"{config.policy}{' (simulated operator)' if config.policy == 'operator' else ''}"
     error = "" if result["final_error_mm"] is None else f", tip {result['final_error_mm']:.2f} mm from it"
-    asked = f"{who}, {setup.mode}, seed {setup.seed}"
+    asked = f"{who}, {config.mode}, seed {config.seed}"
     print(f"target {word}: {result['reason']}{error}, {result['time_s']:.1f} s ({asked})")
     print(f"tracking {result['tracking_hz']:.1f} a second, actions {result['action_hz']:.1f} a second")
     for stage, t in _latency(done).items():

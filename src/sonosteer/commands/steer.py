@@ -17,7 +17,7 @@ from sonosteer.core.errors import InputError, InterruptedRunError
 
 if TYPE_CHECKING:
     from sonosteer.core.geometry import Point
-    from sonosteer.episodes.steering import Insertion
+    from sonosteer.episodes.steering import SteeringConfig, SteeringEpisode, SteeringResult
     from sonosteer.steering.budget import Limited
     from sonosteer.steering.obstacles import Cuboid, Mask, Sphere
 
@@ -72,7 +72,30 @@ class Aim:
     seed: int
     """Seed of everything random."""
 
-    def steerer(self, controller: str, backlash_rad: float = 0.0) -> Limited:
+    def config(
+        self, controller: str, recipe: str, *, points: bool, breathing_mm: float, breath_known: bool
+    ) -> SteeringConfig:
+        """Return what is to be steered, and where."""
+        from sonosteer.episodes.steering import SteeringConfig
+        from sonosteer.steering.budget import RollLimits
+        from sonosteer.steering.obstacles import combine_obstacles
+
+        return SteeringConfig(
+            controller=controller,
+            tissue=self.tissue,
+            recipe=recipe,
+            seed=self.seed,
+            depth_mm=self.depth_mm,
+            target_mm=self.target_mm,
+            obstacles=combine_obstacles(self.obstacles, self.depth_mm),
+            limits=RollLimits(math.radians(self.budget_deg)),
+            controller_settings=self.settings,
+            tracker=None if points else "axial",
+            breath_known=breath_known,
+            scene_fields={"breathing_mm": breathing_mm},
+        )
+
+    def steerer(self, controller: str) -> Limited:
         """Build the controller within its limits. Raises InputError for a setting that it does not have."""
         from sonosteer.steering.budget import RollLimits
         from sonosteer.steering.obstacles import combine_obstacles
@@ -86,12 +109,16 @@ class Aim:
                 target_mm=self.target_mm,
                 obstacles=combine_obstacles(self.obstacles, self.depth_mm),
                 limits=RollLimits(math.radians(self.budget_deg)),
-                backlash_rad=backlash_rad,
                 seed=self.seed,
                 **self.settings,
             )
         except TypeError as e:
-            raise InputError(f"--set: {str(e).rpartition(') ')[2]} (controller {controller})") from None
+            raise _no_such_setting(e, controller) from None
+
+
+def _no_such_setting(error: TypeError, controller: str) -> InputError:
+    """Return the error of a controller that lacks a setting."""
+    return InputError(f"--set: {str(error).rpartition(') ')[2]} (controller {controller})")
 
 
 def _aim(
@@ -342,10 +369,11 @@ def run_command(
     if breathing_mm > 0 and controller == "moves":
         aim = dataclasses.replace(aim, settings={**aim.settings, "breathing": True})
     with terminal.shown_progress("steering", quiet=as_json) as progress:
-        run = _SteeringRun(aim, controller, pull, points=points, breathing_mm=breathing_mm)
+        config = aim.config(controller, pull, points=points, breathing_mm=breathing_mm, breath_known=breath_signal)
+        episode = _build(config)
         if out is not None:
             make_folder(out)
-        result, done = run.carry_out(breath_signal=breath_signal)
+        result, done = _carry_out(episode, aim)
         if out is not None:
             progress("writing the report", 0, 0)
             _write_results(out, done, result, aim)
@@ -373,74 +401,70 @@ def _bevel_force(bevel_force: str | None, recipe: str | None) -> str:
     return asked
 
 
-class _SteeringRun:
-    """One simulated insertion with everything that it needs."""
+def _build(config: SteeringConfig) -> SteeringEpisode:
+    """Build the episode and prepare it before anything is written."""
+    from sonosteer.episodes.steering import build_steering_episode
 
-    def __init__(self, aim: Aim, controller: str, pull: str, *, points: bool, breathing_mm: float) -> None:
-        from sonosteer.episodes.steering import DEVICE
-        from sonosteer.sim.steering_scenes import steering_scene
-        from sonosteer.trackers.table import make_tracker
-
-        self.aim, self.controller, self.pull, self.points = aim, controller, pull, points
-        self.steerer = aim.steerer(controller, DEVICE.roll_backlash_rad)
-        self.scene = steering_scene(aim.tissue, pull, aim.seed, depth_mm=aim.depth_mm, breathing_mm=breathing_mm)
-        self.tracker = None if points else make_tracker("axial")
-        self.steerer.prepare()
-        if self.tracker is not None:
-            self.tracker.prepare()
-
-    def carry_out(self, *, breath_signal: bool) -> tuple[dict[str, Any], Insertion]:
-        """Insert. Returns the numbers and what happened."""
-        from sonosteer.core.clock import RealClock
-        from sonosteer.episodes.steering import DEVICE, errors, insert
-        from sonosteer.metrics.latency import percentiles_ms
-        from sonosteer.recording.summary import versions
-        from sonosteer.runtime.ledger import Ledger
-        from sonosteer.sim.world import World
-
-        aim, ledger, steerer = self.aim, Ledger(), self.steerer
-        world = World(self.scene, DEVICE)
-        done = insert(world, steerer, RealClock(), ledger, tracker=self.tracker, breath_known=breath_signal)
-        path = done.path()
-        error = errors(path, aim.depth_mm, aim.target_mm)
-        result = {
-            "final_deflection_mm": error.final_mm,
-            "mean_deflection_mm": error.mean_mm,
-            "max_deflection_mm": error.max_mm,
-            "total_rotation_deg": math.degrees(done.rotation_rad),
-            "depth_mm": float(path[-1, 0]),
-            "ended": done.ended,
-            "warned": done.warned,
-            "tissue": aim.tissue,
-            "recipe": self.pull,
-            "controller": self.controller,
-            "seed": aim.seed,
-            "budget_deg": aim.budget_deg,
-            "sight": "points" if self.points else "images",
-            "timing_ms": {stage: percentiles_ms(times) for stage, times in ledger.times_ms.items() if times},
-            "frames": len(done.rows),
-            "versions": versions(),
-        }
-        if aim.obstacles:
-            planner: Any = steerer.controller
-            result["clearance_mm"] = float(planner.obstacles.clearance_mm(path).min()) - planner.needle_mm
-        return result, done
+    try:
+        episode = build_steering_episode(config)
+    except TypeError as e:
+        raise _no_such_setting(e, config.controller) from None
+    episode.steerer.prepare()
+    if episode.tracker is not None:
+        episode.tracker.prepare()
+    return episode
 
 
-def _write_results(out: Path, done: Insertion, result: dict[str, Any], aim: Aim) -> None:
+def _carry_out(episode: SteeringEpisode, aim: Aim) -> tuple[dict[str, Any], SteeringResult]:
+    """Insert. Returns the numbers and what happened."""
+    from sonosteer.core.clock import RealClock
+    from sonosteer.episodes.steering import path_errors, run_steering_episode
+    from sonosteer.metrics.latency import percentiles_ms
+    from sonosteer.recording.summary import versions
+
+    config = episode.config
+    done = run_steering_episode(episode, RealClock())
+    path = done.path()
+    error = path_errors(path, config.depth_mm, config.target_mm)
+    result = {
+        "final_deflection_mm": error.final_mm,
+        "mean_deflection_mm": error.mean_mm,
+        "max_deflection_mm": error.max_mm,
+        "total_rotation_deg": math.degrees(done.rotation_rad),
+        "depth_mm": float(path[-1, 0]),
+        "ended": done.ended,
+        "warned": done.warned,
+        "tissue": config.tissue,
+        "recipe": config.recipe,
+        "controller": config.controller,
+        "seed": config.seed,
+        "budget_deg": aim.budget_deg,
+        "sight": "points" if config.tracker is None else "images",
+        "timing_ms": {stage: percentiles_ms(times) for stage, times in done.ledger.times_ms.items() if times},
+        "frames": len(done.rows),
+        "versions": versions(),
+    }
+    if aim.obstacles:
+        planner: Any = episode.steerer
+        clearance = config.obstacles.clearance_mm(path).min()
+        result["clearance_mm"] = float(clearance) - planner.controller.needle_mm
+    return result, done
+
+
+def _write_results(out: Path, done: SteeringResult, result: dict[str, Any], aim: Aim) -> None:
     """Write insertion.csv, summary.json and insertion.svg."""
     import numpy as np
 
     from sonosteer.core.config import save_json
-    from sonosteer.episodes.steering import FIELDS
+    from sonosteer.episodes.steering import SteeringRow
     from sonosteer.recording.tables import LineWriter
     from sonosteer.viz.plots import standalone
     from sonosteer.viz.steering_plots import plot_insertion
 
     with LineWriter(out / "insertion.csv") as table:
-        table.line(",".join(FIELDS))
+        table.line(",".join(SteeringRow._fields))
         for row in done.rows:
-            table.line(",".join("" if math.isnan(v) else f"{v:.5f}" for v in row))
+            table.line(",".join("" if v is None else f"{v:.5f}" for v in row))
     save_json(result, out / "summary.json")
     seen = np.stack([done.column(n) for n in ("depth_mm", "seen_y_mm", "seen_z_mm")], 1)
     title = f"{result['tissue']}, {result['recipe']}, seed {result['seed']}: {result['ended']}"

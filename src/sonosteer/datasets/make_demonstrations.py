@@ -1,8 +1,10 @@
 """Makes demonstrations of insertions by simulated experts, in closed loop: `sonosteer dataset make d-insert`.
 
-Source: Paper V, III-G: D_insert, 18 videos (9 with the probe standing still, 9 with it moving), 3,852 frames, by an
-expert. Ours: the expert is `policies/expert.py`, sees through the tracker that ships, and decides on every tracked
-frame. An insertion that misses its target is no demonstration and is tried again in another scene.
+Source: Zhang et al. 2026 (full reference in `studies/vla_tracking/run.py`), III-G: D_insert, 18 videos (9 with the
+probe standing still, 9 with it moving), 3,852 frames, by an expert.
+
+Departs from the paper: the expert is a model, `policies/expert.py`. It sees through the tracker that ships and decides
+on every tracked frame. An insertion that misses its target is tried again in another scene.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from sonosteer.sim.scenes import Split
 PAPER_EPISODES = 18
 TRIES = 6
 KEPT_FRAMES = 30  # frames that a decision may still come for
-#: ours: the expert decides on every frame that is tracked
+#: chosen: the expert decides on every frame that is tracked
 EXPERT_PACE = Pace(decide_s=0.01)
 
 
@@ -71,7 +73,7 @@ class EpisodeRecorder:
         self._frames.pop(frame.index - KEPT_FRAMES, None)
 
     def write(self, topic: str, time_s: float, what: Mapping[str, Any]) -> None:
-        """Take down decisions; nothing else is of interest."""
+        """Record a decision. Other topics are ignored."""
         if topic == "/decision":
             seen = replace(what["observation"], features=None)
             self.writer.add(seen, self._frames[seen.frame_index], what["action"])
@@ -80,16 +82,19 @@ class EpisodeRecorder:
 def plan_demonstrations(
     out: Path, episodes: int, seed: int, split: Split, operators: Sequence[str]
 ) -> list[DemonstrationJob]:
-    """What is to be made: modes and operators take turns. InputError for an unknown operator or too few episodes."""
+    """What is to be made. Modes and operators take turns.
+
+    Raises InputError for an unknown operator or too few episodes.
+    """
     unknown = [o for o in operators if o not in OPERATOR_MODELS]
     if unknown or not operators:
         raise InputError(
             f"there is no operator {unknown[0] if unknown else ''!r}; there are: {', '.join(OPERATOR_MODELS)}"
         )
     if episodes < 2:
-        raise InputError(f"--videos is {episodes}, but must be at least 2: one with the probe still, one moving")
+        raise InputError(f"`videos` is {episodes}, but must be at least 2: one with the probe still, one moving")
     if seed < 0:
-        raise InputError(f"--seed is {seed}: it must be 0 or more")
+        raise InputError(f"`seed` is {seed}: it must be 0 or more")
     jobs = []
     for k in range(episodes):
         mode, operator = ("ips", "ipm")[k % 2], operators[(k // 2) % len(operators)]
@@ -99,13 +104,18 @@ def plan_demonstrations(
 
 
 def make_demonstration(job: DemonstrationJob) -> EpisodeInfo:
-    """Make one demonstration. BrokenError if none of the tries reached its target."""
+    """Make one demonstration. Raises BrokenError if none of the tries reached its target."""
     for seed in range(job.seed, job.seed + TRIES):
         mode: Any = job.mode
         settings = {"operator_model": job.operator, "seed": seed}
         episode = build_episode(
             InsertionConfig(
-                "expert", mode, seed, f"in-plane-convex/{job.split}", policy_settings=settings, pace=EXPERT_PACE
+                policy="expert",
+                mode=mode,
+                seed=seed,
+                scene=f"in-plane-convex/{job.split}",
+                policy_settings=settings,
+                pace=EXPERT_PACE,
             )
         )
         scene = episode.world.scene
@@ -126,7 +136,10 @@ def make_demonstration_set(
     executor: str,
     progress: Callable[[str, int, int], None],
 ) -> dict[str, Any]:
-    """Make what is missing of a set in `out`; goes on where it stopped. InputError if `out` holds another set."""
+    """Make what is missing of a set in `out`. Goes on where it stopped.
+
+    Raises InputError if `out` holds another set.
+    """
     about = {"name": "d-insert", "seed": seed, "asked": episodes, "scenes": split, "operators": list(operators)}
     jobs = plan_demonstrations(out, episodes, seed, split, operators)
     done = _there(out, about)
@@ -158,6 +171,6 @@ def _there(out: Path, about: Mapping[str, Any]) -> dict[str, EpisodeInfo]:
     for key, value in about.items():
         if old.about.get(key) != value:
             raise InputError(
-                f"{out} holds another data set ({key} {old.about.get(key)} instead of {value}); choose another --out"
+                f"{out} holds another data set ({key} {old.about.get(key)} instead of {value}); choose another `out`"
             )
     return {e.name: e for e in old.entries if (out / FOLDER / e.name).exists()}

@@ -1,8 +1,9 @@
-"""The simulated rig as Gymnasium environments: importing this page registers `sonosteer/Insertion-v0` (in plane, with
-a target) and `sonosteer/Steering-v0` (axial, a flexible needle to be kept on its axis).
+"""The simulated rig as Gymnasium environments, which are registered when this module is imported.
 
-An action moves the rig for one frame and the observation is the next frame with what the encoders say; the truth is
-in `info` and never in the observation. Same seed, same episode. It is a simulation: nothing here drives a robot.
+`sonosteer/Insertion-v0` is in plane, with a target. `sonosteer/Steering-v0` is axial, with a flexible needle that is to
+be kept on its axis. An action moves the rig for one frame. The observation is the next frame with what the encoders
+say. The truth is in `info` and never in the observation. Same seed, same episode. Simulation only: nothing here drives
+a robot.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from sonosteer.core.arrays import F32
 from sonosteer.core.errors import InputError, MissingExtraError
 from sonosteer.core.types import Command, Frame, Vector
-from sonosteer.episodes.tasks import ROBOT, insertion_task
+from sonosteer.episodes.tasks import INSERTION_ROBOT, insertion_task
 from sonosteer.metrics.success import HIT_MM
 from sonosteer.sim.rig import RigLimits
 from sonosteer.sim.scenes import Scene, make_scene
@@ -30,11 +31,19 @@ try:
 except ImportError:
     raise MissingExtraError("sonosteer.episodes.environments", "gymnasium", "env") from None
 
-Observation = dict[str, Any]
+EnvObservation = dict[str, Any]
+#: chosen: full scale of the actions: mm/s of the needle, deg/s of its angle, mm/s of the probe
+INSERTION_MM_S, ANGLE_DEG_S, PROBE_MM_S = 30.0, 10.0, (20.0, 5.0, 5.0)
+#: chosen: full scale of the actions of steering: rad/s of the base, mm/s of the needle
+ROLL_RAD_S, STEERED_MM_S = 2 * math.pi, 10.0
+STOP_AT = 0.5  # chosen: a larger stop ends the episode
+HIT_REWARD = 10.0  # chosen: reward of a stop at the target, and its loss elsewhere
+ON_AXIS_MM = 1.0  # chosen: steering succeeds within this distance of the axis
+COMMAND_LIFETIME_S = 0.5  # chosen: much longer than a frame
 
 
-class _RigEnv(gymnasium.Env[Observation, F32]):
-    """What both share: a world per episode, a step per frame."""
+class _RigEnv(gymnasium.Env[EnvObservation, F32]):
+    """What both environments share: a world per episode, a step per frame."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012
     setup = ""
@@ -46,17 +55,19 @@ class _RigEnv(gymnasium.Env[Observation, F32]):
         *,
         split: str = "train",
         image_px: int = 512,
-        limits: RigLimits = ROBOT,
+        limits: RigLimits = INSERTION_ROBOT,
         max_s: float = 60.0,
         episodes_per_tissue: int = 1,
         scene: dict[str, Any] | None = None,
     ) -> None:
-        """split: of the scenes. image_px: side of the image, which always shows the same field. episodes_per_tissue:
-        how many unseeded resets keep the tissue (building one takes half a second). scene: fields that override the
-        recipe's. InputError for nonsense.
+        """Set up the environment. Raises InputError if a value makes no sense.
+
+        split: split of the scenes. image_px: side of the image, which always shows the same field. limits: what the rig
+        can do. max_s: longest episode. episodes_per_tissue: number of unseeded resets that keep the tissue, which takes
+        half a second to build. scene: fields that override those of the recipe.
         """
         if render_mode not in (None, "rgb_array"):
-            raise InputError(f"render_mode is {render_mode!r}; rgb_array is possible")
+            raise InputError(f"render_mode is {render_mode!r}, but only rgb_array is possible")
         if not (32 <= image_px <= 1024 and episodes_per_tissue >= 1 and max_s > 0):
             raise InputError(f"image_px {image_px}, episodes_per_tissue {episodes_per_tissue}, max_s {max_s}: nonsense")
         self.render_mode, self.limits, self.max_s = render_mode, limits, max_s
@@ -66,26 +77,29 @@ class _RigEnv(gymnasium.Env[Observation, F32]):
         self._world: World | None = None
         self._frame: Frame | None = None
         self._truth: NeedleTruth | None = None
-        make_scene(f"{self.setup}/{split}", 0, **self._fields)  # nonsense is said here, not in the first reset
+        make_scene(f"{self.setup}/{split}", 0, **self._fields)  # a wrong field is said here, not in the first reset
         self.action_space = spaces.Box(-1.0, 1.0, (len(self.names),), np.float32)
         self.observation_space = spaces.Dict(
             {
-                "image": spaces.Box(0, 255, (image_px, image_px), np.uint8),
+                "image": spaces.Box(0, 255, (image_px, image_px, 1), np.uint8),
                 "state": spaces.Box(-np.inf, np.inf, (10,), np.float32),
             }
         )
 
     @property
     def world(self) -> World:
-        """The world of this episode; InputError before the first reset."""
+        """The world of this episode. Raises InputError before the first reset."""
         if self._world is None:
             raise InputError(f"{type(self).__name__}: call reset() first")
         return self._world
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Begin an episode. options: {"scene_seed": n} asks for one scene of the split."""
+    ) -> tuple[EnvObservation, dict[str, Any]]:
+        """Begin an episode.
+
+        options: {"scene_seed": n} asks for one scene of the split. Returns observation and info.
+        """
         super().reset(seed=seed)
         wanted = (options or {}).get("scene_seed")
         fresh = seed is not None or wanted is not None or self._episodes % self._keep == 0
@@ -99,14 +113,14 @@ class _RigEnv(gymnasium.Env[Observation, F32]):
         return self._observe(), self._info()
 
     def _shrunk(self, seed: int) -> Scene:
-        """The scene of a seed with an image of image_px, the same field of view."""
+        """Return the scene of a seed with an image of image_px and the same field of view."""
         drawn = make_scene(f"{self.setup}/{self._split}", seed, **self._fields)
         side_mm = max(drawn.width_px, drawn.height_px) * drawn.spacing_mm
         size = {"width_px": self._image_px, "height_px": self._image_px, "spacing_mm": side_mm / self._image_px}
         return make_scene(f"{self.setup}/{self._split}", seed, **{**self._fields, **size})
 
-    def step(self, action: F32) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Move the rig for one frame. InputError unless the action is finite and of the right size."""
+    def step(self, action: F32) -> tuple[EnvObservation, float, bool, bool, dict[str, Any]]:
+        """Move the rig for one frame. Raises InputError unless the action is finite and of the right size."""
         a = np.asarray(action, np.float64)
         if a.shape != self.action_space.shape or not np.isfinite(a).all():
             raise InputError(f"an action must be {len(self.names)} finite numbers ({', '.join(self.names)}); got {a}")
@@ -121,7 +135,7 @@ class _RigEnv(gymnasium.Env[Observation, F32]):
         return observation, before - self._cost_mm() + bonus, ended, late and not ended, self._info()
 
     def render(self) -> NDArray[np.uint8] | None:
-        """(height, width, 3) the current image with truth drawn in: tip, and target where there is one."""
+        """Return the (height, width, 3) current image with the true tip drawn in, and the target if there is one."""
         if self.render_mode is None or self._frame is None:
             return None
         picture = np.repeat(self._frame.grey()[..., None], 3, axis=2)
@@ -130,18 +144,19 @@ class _RigEnv(gymnasium.Env[Observation, F32]):
             picture[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3] = colour
         return picture
 
-    def _observe(self) -> Observation:
+    def _observe(self) -> EnvObservation:
+        """Return the image, (height, width, 1) uint8, and the ten numbers of the state."""
         world = self.world
         self._frame, self._truth = world.look()
         r = world.read()
-        state = (r.depth_mm, r.speed_mm_s, r.angle_rad, r.roll_rad, *r.probe_mm, *self._goal())
-        return {"image": self._frame.grey().copy(), "state": np.array(state, np.float32)}
+        state = (r.depth_mm, r.insertion_speed_mm_s, r.insertion_angle_rad, r.roll_rad, *r.probe_mm, *self._goal())
+        return {"image": self._frame.grey()[..., None].copy(), "state": np.array(state, np.float32)}
 
     def _command(
         self, *, speed_mm_s: float, angle_rad: float, roll_rad: float, probe_mm_s: Vector, stop: bool = False
     ) -> Command:
         return Command(
-            expires_at_s=self.world.time_s + 0.5,
+            expires_at_s=self.world.time_s + COMMAND_LIFETIME_S,
             insertion_speed_mm_s=speed_mm_s,
             insertion_angle_rad=angle_rad,
             roll_rad=roll_rad,
@@ -171,23 +186,23 @@ class _RigEnv(gymnasium.Env[Observation, F32]):
 
     @abstractmethod
     def _begin(self, world: World) -> None:
-        """An episode begins in this world."""
+        """Begin an episode in this world."""
 
     @abstractmethod
     def _order(self, a: NDArray[np.float64]) -> Command:
-        """What an action, clipped to [-1, 1], tells the rig."""
+        """Return the command of an action, clipped to [-1, 1]."""
 
     @abstractmethod
     def _goal(self) -> tuple[float, float, float]:
-        """The last three numbers of the state."""
+        """Return the last three numbers of the state."""
 
     @abstractmethod
     def _cost_mm(self) -> float:
-        """What the reward is the decrease of."""
+        """Return the number whose decrease is the reward, mm."""
 
     @abstractmethod
     def _judge(self, order: Command) -> tuple[bool, float]:
-        """(has it ended, what is added to the reward)."""
+        """Return whether the episode has ended, and what is added to the reward."""
 
     def _marks(self) -> list[tuple[tuple[float, float], tuple[int, int, int]]]:
         t = self._truth
@@ -195,12 +210,12 @@ class _RigEnv(gymnasium.Env[Observation, F32]):
 
 
 class InsertionEnv(_RigEnv):
-    """Bring the tip of an 18G needle to a target under a convex probe, after Paper V.
+    """Bring the tip of an 18G needle to a target under a convex probe, after Zhang et al. 2026.
 
-    Action, each in [-1, 1]: insertion speed (30 mm/s), change of the insertion angle (10 deg/s), probe speed along
-    x, y and z (20, 5 and 5 mm/s), stop (above 0.5 ends the episode). Observation: the image; state: depth mm, speed
-    mm/s, angle rad, roll rad, probe x y z mm, target x and y px, 0. Reward: millimetres that the tip came nearer, and
-    10 for a stop within 5 mm of the target, -10 for one elsewhere.
+    Action, each in [-1, 1]: insertion speed (30 mm/s), change of the insertion angle (10 deg/s), probe speed along x, y
+    and z (20, 5 and 5 mm/s), stop (above 0.5 ends the episode). Observation: `image`, (image_px, image_px, 1) uint8.
+    `state`: depth mm, speed mm/s, angle rad, roll rad, probe x y z mm, target x and y px, 0. Reward: millimetres that
+    the tip came nearer. A stop adds 10 within 5 mm of the target, and -10 elsewhere.
     """
 
     setup = "in-plane-convex"
@@ -211,17 +226,18 @@ class InsertionEnv(_RigEnv):
         self._angle = world.scene.angle_rad
 
     def _order(self, a: NDArray[np.float64]) -> Command:
-        step = math.radians(10.0) / self.world.scene.rate_hz
+        step = math.radians(ANGLE_DEG_S) / self.world.scene.rate_hz
         low, high = self.limits.angle_rad
         self._angle = min(max(self._angle + float(a[1]) * step, low), high)
-        probe = (20.0 * float(a[2]), 5.0 * float(a[3]), 5.0 * float(a[4]))
+        x, y, z = PROBE_MM_S
+        probe = (x * float(a[2]), y * float(a[3]), z * float(a[4]))
         roll = math.radians(self.world.scene.roll_deg)
         return self._command(
-            speed_mm_s=30.0 * float(a[0]),
+            speed_mm_s=INSERTION_MM_S * float(a[0]),
             angle_rad=self._angle,
             roll_rad=roll,
             probe_mm_s=probe,
-            stop=bool(a[5] > 0.5),
+            stop=bool(a[5] > STOP_AT),
         )
 
     def _goal(self) -> tuple[float, float, float]:
@@ -238,7 +254,7 @@ class InsertionEnv(_RigEnv):
     def _judge(self, order: Command) -> tuple[bool, float]:
         if not order.stop:
             return False, 0.0
-        return True, 10.0 if self._cost_mm() <= HIT_MM else -10.0
+        return True, HIT_REWARD if self._cost_mm() <= HIT_MM else -HIT_REWARD
 
     def _info(self) -> dict[str, Any]:
         return super()._info() | {"target_px": self._target_px(), "success": self._cost_mm() <= HIT_MM}
@@ -248,12 +264,12 @@ class InsertionEnv(_RigEnv):
 
 
 class SteeringEnv(_RigEnv):
-    """Keep a flexible bevel-tip needle on its axis to the target depth by rolling its base, after Paper S.
+    """Keep a flexible bevel-tip needle on its axis to the target depth by rolling its base, after Carriere et al. 2019.
 
-    Action, each in [-1, 1]: roll speed of the base (2 pi rad/s), insertion speed (10 mm/s; ignored with `hand`, where
-    a simulated hand pushes). The probe follows the tip. Observation: the axial image; state: depth mm, speed mm/s,
-    angle rad, roll rad, probe x y z mm, axis x and y px, depth left mm. Reward: millimetres of deflection lost, and
-    minus the deflection where the target depth is reached.
+    Action, each in [-1, 1]: roll speed of the base (2 pi rad/s), insertion speed (10 mm/s). With `hand` a simulated
+    hand pushes, and the insertion speed is ignored. The probe follows the tip. Observation: `image`, (image_px,
+    image_px, 1) uint8, axial. `state`: depth mm, speed mm/s, angle rad, roll rad, probe x y z mm, axis x and y px,
+    depth left mm. Reward: millimetres of deflection lost. At the target depth the deflection is subtracted.
     """
 
     setup = "axial"
@@ -261,7 +277,7 @@ class SteeringEnv(_RigEnv):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012
 
     def __init__(self, render_mode: str | None = None, *, hand: bool = False, **options: Any) -> None:
-        """hand: insertion speed by a simulated hand. The rest as in `InsertionEnv`."""
+        """Set up the environment. hand: a simulated hand pushes. The rest is as in `InsertionEnv`."""
         self._hand = hand
         super().__init__(render_mode, **{"max_s": 120.0, **options})
 
@@ -270,11 +286,11 @@ class SteeringEnv(_RigEnv):
 
     def _order(self, a: NDArray[np.float64]) -> Command:
         world, script = self.world, self.world.script
-        self._base += 2 * math.pi * float(a[0]) / world.scene.rate_hz
-        speed = 10.0 * float(a[1])
+        self._base += ROLL_RAD_S * float(a[0]) / world.scene.rate_hz
+        speed = STEERED_MM_S * float(a[1])
         if self._hand:
-            k = min(round(world.time_s * 100), len(script.speed_mm_s) - 1)
-            speed = float(script.speed_mm_s[k])
+            k = min(round(world.time_s * 100), len(script.insertion_speed_mm_s) - 1)
+            speed = float(script.insertion_speed_mm_s[k])
         behind = world.rig.depth_mm - world.rig.probe_mm[1]
         return self._command(
             speed_mm_s=speed,
@@ -298,7 +314,7 @@ class SteeringEnv(_RigEnv):
     def _info(self) -> dict[str, Any]:
         deflection = self._cost_mm()
         there = self.world.rig.depth_mm >= self.world.scene.end_mm - 0.05
-        more = {"success": there and deflection < 1.0, "hand_mm_s": self.world.rig.speed_mm_s}
+        more = {"success": there and deflection < ON_AXIS_MM, "hand_mm_s": self.world.rig.insertion_speed_mm_s}
         return super()._info() | more
 
 

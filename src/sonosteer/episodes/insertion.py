@@ -1,7 +1,8 @@
-"""One robotic insertion on the simulated rig, from its scene to what a judge says of it.
+"""A robotic insertion on the simulated rig, from its scene to the judge's outcome.
 
-The operator marks the tip in the first frame (with the error of a click) and names target and technique; from there on
-the policy sees only what the tracker says. Truth is seen by the judge alone.
+An insertion episode is a scene, a tracker, a policy and a rig, put together once. The operator marks the tip in the
+first frame, with the error of a click, and names target and technique. From then on the policy sees only what the
+tracker says. The judge alone sees the truth.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from sonosteer.core.arrays import F64
 from sonosteer.core.clock import RealClock, SimulatedClock
 from sonosteer.core.protocols import Policy, Tracker
 from sonosteer.core.types import Capture, Frame, Hint, Observation, Task
-from sonosteer.episodes.tasks import ROBOT, Judge, Outcome, insertion_task
+from sonosteer.episodes.tasks import INSERTION_ROBOT, Judge, Outcome, insertion_task
 from sonosteer.policies.table import make_policy
 from sonosteer.robots.simulated import SimulatedRobot
 from sonosteer.robots.simulated_rig import SimulatedRig
@@ -34,68 +35,97 @@ from sonosteer.sim.truth import NeedleTruth
 from sonosteer.sim.world import World
 from sonosteer.trackers.table import make_tracker
 
-CLICK_SD_MM = 0.7  # ours: of a mark by hand
+CLICK_SD_MM = 0.7  # chosen: standard deviation of a mark by hand
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InsertionConfig:
-    """What is tried, and where. scene: SETUP/SPLIT. live: on a real clock. regions: forbidden, in mm."""
+    """What is inserted, and where."""
 
     policy: str = "vla"
+    """Name of the policy, see `policies.table`."""
     mode: Literal["ips", "ipm"] = "ips"
+    """Technique: the probe stands still (ips) or moves along (ipm)."""
     seed: int = 0
+    """Seed of the scene, the target and the click."""
     scene: str = "in-plane-convex/test"
+    """SETUP/SPLIT, or a TOML file."""
     tracker: str = "vla"
+    """Name of the tracker that the policy sees through."""
     policy_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the policy."""
     tracker_settings: Mapping[str, Any] = field(default_factory=dict)
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the tracker."""
+    scene_fields: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the scene that differ from its recipe."""
     pace: Pace = field(default_factory=Pace)
+    """How long each branch takes on the simulated clock, and when the run is given up."""
     limits: Limits = field(default_factory=Limits)
+    """Limits of the safety gate."""
     regions: tuple[Region, ...] = ()
+    """Where the tip must not go, mm of the first frame."""
     live: bool = False
+    """True for a run on a real clock, False for one on the simulated clock."""
 
 
 @dataclass
 class Episode:
-    """Everything of one insertion, before it begins. robot, tracker and policy can be exchanged (faults, your own)."""
+    """Everything of one insertion before it begins. Robot, tracker and policy can be exchanged for your own."""
 
-    setup: InsertionConfig
+    config: InsertionConfig
+    """What it was built from."""
     world: World
+    """The simulated scene."""
     task: Task
+    """What the policy is told to do."""
     target_mm: F64
+    """(3,) x, y, z of the target, mm."""
     hint: Hint
+    """What the operator tells the tracker of the first frame."""
     rig: SimulatedRig
+    """Images and encoders of the world, as a branch reads them."""
     robot: Any
+    """What carries out cleared commands."""
     tracker: Tracker[Any]
+    """Who looks for the tip."""
     policy: Policy[Any]
+    """Who decides."""
 
     @property
     def gate(self) -> Gate:
-        """With the setup's limits and regions."""
-        return Gate(self.setup.limits, self.setup.regions, self.task.spacing)
+        """The safety gate with the limits and regions of the configuration."""
+        return Gate(self.config.limits, self.config.regions, self.task.spacing)
 
 
 @dataclass
 class EpisodeResult:
-    """What came of it. errors_mm: (n, 2) time, distance of the true tip from the target, a row a picture."""
+    """What came of an insertion."""
 
     outcome: Outcome
+    """What the judge says."""
     run: Run
+    """What the loop says: decisions, frames by outcome, and why it ended."""
     task: Task
+    """What the policy was told to do."""
     target_mm: F64
+    """(3,) x, y, z of the target, mm."""
     refused: Counter[str]
+    """Number of commands that the gate refused, by rule."""
     held_because: Counter[str]
+    """Number of holds, by reason."""
     truths: list[NeedleTruth]
+    """The true needle, one per image."""
     errors_mm: F64
+    """(n, 2) time in s and distance of the true tip from the target in mm, a row per image with a needle."""
 
     def summary(self) -> dict[str, Any]:
-        """As `insert --json` says it."""
+        """Return the numbers that `insert --json` prints."""
         o, run = self.outcome, self.run
         rates = run.fates.rates_hz(run.time_s)
         return {
             "success": o.success,
             "reason": o.reason if run.stopped or o.reason != "gave up" else run.ended,
-            "final_error_mm": round(o.final_error_mm, 3),
+            "final_error_mm": None if o.final_error_mm is None else round(o.final_error_mm, 3),
             "time_s": round(o.time_s, 3),
             "frames": run.fates.frames,
             "actions": run.decisions,
@@ -105,10 +135,13 @@ class EpisodeResult:
         }
 
 
-def build_episode(setup: InsertionConfig) -> Episode:
-    """World, task, tracker and policy of a setup. InputError for what there is not."""
-    scene = make_scene(setup.scene, setup.seed, mode=setup.mode, **setup.fields)
-    world = World(scene, ROBOT)
+def build_episode(config: InsertionConfig) -> Episode:
+    """Build the world, the task, the tracker and the policy of a configuration.
+
+    Raises InputError if a name in it is unknown.
+    """
+    scene = make_scene(config.scene, config.seed, mode=config.mode, **config.scene_fields)
+    world = World(scene, INSERTION_ROBOT)
     rng = np.random.default_rng([scene.seed, 23])
     task, target_mm = insertion_task(world, rng)
     _, truth = world.look()
@@ -118,10 +151,20 @@ def build_episode(setup: InsertionConfig) -> Episode:
         v + rng.normal(0, CLICK_SD_MM) / mm for v, mm in zip(tip, (world.spacing.x_mm, world.spacing.y_mm), strict=True)
     )
     robot = SimulatedRobot(world)
-    policy = make_policy(setup.policy, **setup.policy_settings)
-    tracker = make_tracker(setup.tracker, **setup.tracker_settings)
+    policy = make_policy(config.policy, **config.policy_settings)
+    tracker = make_tracker(config.tracker, **config.tracker_settings)
     hint = Hint(enters=task.enters, start_px=(x, y))
-    return Episode(setup, world, task, target_mm, hint, SimulatedRig(world, robot.lock), robot, tracker, policy)
+    return Episode(
+        config=config,
+        world=world,
+        task=task,
+        target_mm=target_mm,
+        hint=hint,
+        rig=SimulatedRig(world, robot.lock),
+        robot=robot,
+        tracker=tracker,
+        policy=policy,
+    )
 
 
 def run_episode(
@@ -132,58 +175,63 @@ def run_episode(
     watch: Callable[[Frame, Observation | None], None] | None = None,
     button: Button | None = None,
 ) -> EpisodeResult:
-    """Carry out an insertion. watch: told of every picture, with the newest observation. button: of a live one."""
-    setup, task = episode.setup, episode.task
+    """Carry out an insertion.
+
+    decide_s: time that a decision takes on the simulated clock, by its number. watch: told of every image, with the
+    newest observation. button: of a live run.
+    """
+    config, task, rig = episode.config, episode.task, episode.rig
     episode.tracker.prepare()
     episode.policy.prepare()
-    judge = Judge(tuple(episode.target_mm.tolist()), longest_s=setup.pace.longest_s)
-    watched, outcome = judge.start(), None
-    judged = 0
-
-    def look(now_s: float, capture: Capture | None, seen: Observation | None) -> str | None:
-        nonlocal watched, outcome, judged
-        if capture is not None and watch is not None:
-            watch(capture.frame, seen)
-        truths = episode.rig.truths
-        while judged < len(truths) and outcome is None:
-            watched, outcome = judge.step(watched, truths[judged])
-            judged += 1
-        return None if outcome is None else f"judged: {outcome.reason}"
-
-    robot, record = episode.robot, recorder or Nobody()
+    judging = _Judging(episode, watch)
     tracking_branch = TrackingBranch.open(episode.tracker, task, episode.hint)
     policy_branch = PolicyBranch.open(episode.policy, task)
-    clock = RealClock() if setup.live else SimulatedClock()  # time begins when all is ready
-    control_branch = ControlBranch.open(episode.gate, robot, task, clock.now_s(), recorder=record)
-    run = (
-        insert(
-            episode.rig,
-            tracking_branch,
-            policy_branch,
-            control_branch,
-            clock,
-            setup.pace,
-            decide_s=decide_s,
-            watch=look,
-        )
-        if isinstance(clock, SimulatedClock)
-        else insert_live(
-            episode.rig, tracking_branch, policy_branch, control_branch, clock, setup.pace, watch=look, button=button
-        )
-    )
-    if outcome is None and run.stopped and episode.rig.truths:
-        watched, outcome = judge.step(watched, episode.rig.truths[-1], stopped=True)
-    outcome = outcome or judge.give_up(watched)
-    truths = episode.rig.truths
-    target = episode.target_mm
-    errors = [(t.time_s, math.dist(t.tip_mm, target)) for t in truths if t.tip_mm is not None]
+    clock = RealClock() if config.live else SimulatedClock()  # time begins when all is ready
+    control_branch = ControlBranch.open(episode.gate, episode.robot, task, clock.now_s(), recorder=recorder or Nobody())
+    branches = (rig, tracking_branch, policy_branch, control_branch)
+    if isinstance(clock, SimulatedClock):
+        run = insert(*branches, clock, config.pace, decide_s=decide_s, watch=judging.look)
+    else:
+        run = insert_live(*branches, clock, config.pace, watch=judging.look, button=button)
     return EpisodeResult(
-        outcome,
-        run,
-        task,
-        target,
-        control_branch.refused,
-        control_branch.held_because,
-        truths,
-        np.array(errors).reshape(-1, 2),
+        outcome=judging.close(stopped=run.stopped),
+        run=run,
+        task=task,
+        target_mm=episode.target_mm,
+        refused=control_branch.refused,
+        held_because=control_branch.held_because,
+        truths=rig.truths,
+        errors_mm=_errors_mm(rig.truths, episode.target_mm),
     )
+
+
+class _Judging:
+    """Judges every image of a run as it comes, and ends the run when the judge has an outcome."""
+
+    def __init__(self, episode: Episode, watch: Callable[[Frame, Observation | None], None] | None) -> None:
+        x, y, z = episode.target_mm.tolist()
+        self.judge = Judge((x, y, z), max_time_s=episode.config.pace.longest_s)
+        self.truths, self.watch = episode.rig.truths, watch
+        self.watched, self.judged = self.judge.start(), 0
+        self.outcome: Outcome | None = None
+
+    def look(self, now_s: float, capture: Capture | None, seen: Observation | None) -> str | None:
+        """Judge the images that have come. Returns why the run is over, None if it goes on."""
+        if capture is not None and self.watch is not None:
+            self.watch(capture.frame, seen)
+        while self.judged < len(self.truths) and self.outcome is None:
+            self.watched, self.outcome = self.judge.step(self.watched, self.truths[self.judged])
+            self.judged += 1
+        return None if self.outcome is None else f"judged: {self.outcome.reason}"
+
+    def close(self, *, stopped: bool) -> Outcome:
+        """Return the outcome of the run. stopped: the policy said stop."""
+        if self.outcome is None and stopped and self.truths:
+            self.watched, self.outcome = self.judge.step(self.watched, self.truths[-1], stopped=True)
+        return self.outcome or self.judge.give_up(self.watched)
+
+
+def _errors_mm(truths: list[NeedleTruth], target_mm: F64) -> F64:
+    """Return (n, 2) time in s and distance from the target in mm, for each image with a needle."""
+    errors = [(t.time_s, math.dist(t.tip_mm, target_mm)) for t in truths if t.tip_mm is not None]
+    return np.array(errors).reshape(-1, 2)

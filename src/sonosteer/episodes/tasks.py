@@ -1,8 +1,9 @@
-"""The insertion task on the simulated rig: where the target lies, and whether the needle came to it.
+"""Draws the target of an insertion on the simulated rig, and judges whether the needle came to it.
 
-Source: Paper V, IV-C: an insertion succeeds with the tip within 5 mm of the target when it stops, and fails on
-deviation or on complete loss of visualisation; of the successes the time counts. What deviation and complete loss
-are is not said: the fields of `Judge` are ours.
+Reference: Zhang et al. 2026, IV-C. An insertion succeeds if the tip is within 5 mm of the target when it stops. It
+fails on deviation or on complete loss of visualisation. The time of the successes counts.
+
+Departs from the paper: it does not define deviation and complete loss. The fields of `Judge` do.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from sonosteer.sim.scenes import Scene
 from sonosteer.sim.truth import NeedleTruth
 from sonosteer.sim.world import World
 
-#: ours: a robot of Paper V's kind: orders 50 ms late, encoders of 0.05 mm
-ROBOT = RigLimits(latency_s=0.05, encoder_mm=0.05)
+#: chosen: a robot like that of Zhang et al. 2026. Commands come 50 ms late, and the encoders have 0.05 mm
+INSERTION_ROBOT = RigLimits(latency_s=0.05, encoder_mm=0.05)
 
 Reason = Literal[
     "hit", "stopped elsewhere", "passed the target", "off the line", "lost from sight", "gave up", "time out"
@@ -32,13 +33,14 @@ Reason = Literal[
 
 
 def insertion_task(world: World, rng: np.random.Generator) -> tuple[Task, F64]:
-    """Draw a target on the way of an in-plane scene: (the task as in the first frame, (x, y, z) of the target in mm).
+    """Draw a target in an in-plane scene. Returns the task as in the first frame, and the (3,) target in mm.
 
-    The target lies 0.55 to 0.95 of the way to the end of the scene's own insertion, 2 mm (sd) beside it in the image
-    plane and 0.3 mm (sd) out of it. Where the scene's probe slides along (ipm), the way is longer by that slide (8 to
-    24 mm): a probe that stood still would mostly still have the tip in its sector, but where the beam meets the needle
-    ever less squarely, 4 dB fainter at the end and, for the farthest targets, at the very edge. The target is a point
-    of the world: it moves in the image with the probe, and does not breathe. InputError for an axial scene.
+    The target lies 0.55 to 0.95 of the way to the end of the scene's own insertion. It lies 2 mm (sd) beside the way in
+    the image plane, and 0.3 mm (sd) out of it. If the probe of the scene slides along (ipm), the way is longer by that
+    slide of 8 to 24 mm. A probe that stood still would mostly have the tip in its sector all the same. But there the
+    beam meets the needle less squarely. The tip is 4 dB fainter at the end, and at the very edge for the farthest
+    targets. The target is a point of the world. It moves in the image with the probe, and it does not breathe. Raises
+    InputError for an axial scene.
     """
     scene = world.scene
     if scene.view != "in-plane":
@@ -59,67 +61,83 @@ def _technique(scene: Scene) -> Literal["in-plane-static", "in-plane-moving"]:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an insertion ended. final_error_mm: the tip from the target, in space. time_s: since the task began."""
+    """How an insertion ended."""
 
     success: bool
+    """True if the needle stopped within reach of the target."""
     reason: Reason
-    final_error_mm: float
+    """Why it ended."""
+    final_error_mm: float | None
+    """Distance of the tip from the target in space, mm. None if no needle was ever in the tissue."""
     time_s: float
+    """Time since the task began, s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What a judge remembers: the truth so far. start_mm: of the tip. The unseen_* count since the tip was visible."""
+    """What a judge remembers."""
 
     began_s: float | None = None
+    """Time of the first image, s. None before it."""
     start_mm: Vector | None = None
+    """First (x, y, z) of the tip, mm. None before a needle is in the tissue."""
     last: NeedleTruth | None = None
+    """The true needle in the last image that had one."""
     unseen_mm: float = 0.0
+    """Insertion since the tip was last visible, mm."""
     unseen_s: float = 0.0
+    """Time that the needle moved since the tip was last visible, s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Says by the truth when an insertion is over, and how. Numbers but within_mm are ours.
-
-    within_mm: of the target, where the needle stops; so much past it is a failure. stray_mm: from the straight line
-    from where the tip began to the target (bevel, tissue and target aside together explain 5). unseen_mm, unseen_s:
-    pushed on, or moving, for so long with the tip never visible is complete loss of visualisation; a needle that rests
-    or is drawn back adds nothing to the way. Of this package's scenes pushed straight on 10 mm/s one in ten goes so far
-    unseen, whoever pushes. longest_s: of all.
-    """
+    """Says by the truth when an insertion is over, and how."""
 
     target_mm: Vector
+    """(x, y, z) of the target, mm."""
     within_mm: float = HIT_MM
-    stray_mm: float = 10.0
-    unseen_mm: float = 25.0
-    unseen_s: float = 8.0
-    longest_s: float = 90.0
+    """Distance from the target that counts as a hit, mm. So far past the target is a failure."""
+    max_stray_mm: float = 10.0  # chosen: bevel, tissue and a target aside together explain 5 mm
+    """Largest distance from the straight line between the first tip and the target, mm."""
+    max_unseen_mm: float = 25.0  # chosen: at 10 mm/s straight on, one scene in ten goes so far unseen, whoever pushes
+    """Insertion with the tip never visible that is complete loss, mm. Rest and retraction add nothing."""
+    max_unseen_s: float = 8.0  # chosen: the paper gives no number
+    """Time of motion with the tip never visible that is complete loss, s."""
+    max_time_s: float = 90.0  # chosen: the paper gives no number
+    """Longest time of an insertion, s."""
 
     def __post_init__(self) -> None:
         check_finite(self, "judge")
-        for name in ("within_mm", "stray_mm", "unseen_mm", "unseen_s", "longest_s"):
+        for name in ("within_mm", "max_stray_mm", "max_unseen_mm", "max_unseen_s", "max_time_s"):
             if not getattr(self, name) > 0:
                 raise InputError(f"judge: {name} is {getattr(self, name)}, but must be more than 0")
 
     def start(self) -> Watched:
-        """Before the first picture."""
+        """Return the state before the first image."""
         return Watched()
 
     def step(self, watched: Watched, truth: NeedleTruth, stopped: bool = False) -> tuple[Watched, Outcome | None]:
-        """Look at the truth of a picture; stopped: the needle rests, for the policy said stop. None: it goes on."""
+        """Judge an image by its truth. Returns no outcome while the insertion goes on.
+
+        stopped: the needle rests because the policy said stop.
+        """
         watched = self._watch(watched, truth)
         if stopped:
-            hit = self._error_mm(watched) <= self.within_mm
+            error_mm = self._error_mm(watched)
+            hit = error_mm is not None and error_mm <= self.within_mm
             return watched, self._outcome(watched, "hit" if hit else "stopped elsewhere")
         failure = self._failure(watched)
         return watched, None if failure is None else self._outcome(watched, failure)
 
     def give_up(self, watched: Watched) -> Outcome:
-        """The run was ended without a stop: a failure wherever the needle is, for nobody said that it had arrived."""
+        """Judge a run that ended without a stop.
+
+        It is a failure wherever the needle is: nobody said that it had arrived.
+        """
         return self._outcome(watched, "gave up")
 
     def _watch(self, before: Watched, truth: NeedleTruth) -> Watched:
+        """Take in the truth of one image."""
         if truth.tip_mm is None:
             return replace(before, began_s=truth.time_s if before.began_s is None else before.began_s)
         last = before.last
@@ -127,43 +145,48 @@ class Judge:
         moving_s = 0.0 if last is None or abs(truth.velocity_mm_s) < 0.1 else truth.time_s - last.time_s
         seen = truth.visible
         return Watched(
-            truth.time_s if before.began_s is None else before.began_s,
-            before.start_mm or truth.tip_mm,
-            truth,
-            0.0 if seen else before.unseen_mm + max(pushed, 0.0),
-            0.0 if seen else before.unseen_s + moving_s,
+            began_s=truth.time_s if before.began_s is None else before.began_s,
+            start_mm=before.start_mm or truth.tip_mm,
+            last=truth,
+            unseen_mm=0.0 if seen else before.unseen_mm + max(pushed, 0.0),
+            unseen_s=0.0 if seen else before.unseen_s + moving_s,
         )
 
     def _failure(self, watched: Watched) -> Reason | None:
+        """Return why the insertion has failed, None while it has not."""
         last, start = watched.last, watched.start_mm
         if last is None or last.tip_mm is None or start is None:
             return None
         along, aside = _along_and_aside(start, self.target_mm, last.tip_mm)
         if along > self.within_mm:
             return "passed the target"
-        if aside > self.stray_mm:
+        if aside > self.max_stray_mm:
             return "off the line"
-        if watched.unseen_mm > self.unseen_mm or watched.unseen_s > self.unseen_s:
+        if watched.unseen_mm > self.max_unseen_mm or watched.unseen_s > self.max_unseen_s:
             return "lost from sight"
-        return "time out" if self._time_s(watched) >= self.longest_s else None
+        return "time out" if self._time_s(watched) >= self.max_time_s else None
 
     def _outcome(self, watched: Watched, reason: Reason) -> Outcome:
-        return Outcome(reason == "hit", reason, self._error_mm(watched), self._time_s(watched))
+        """Return the outcome for a reason."""
+        return Outcome(
+            success=reason == "hit", reason=reason, final_error_mm=self._error_mm(watched), time_s=self._time_s(watched)
+        )
 
-    def _error_mm(self, watched: Watched) -> float:
-        """Infinite where no needle was ever in the tissue."""
+    def _error_mm(self, watched: Watched) -> float | None:
+        """Return the distance of the tip from the target, mm. None if no needle was ever in the tissue."""
         tip = None if watched.last is None else watched.last.tip_mm
-        return math.inf if tip is None else math.dist(tip, self.target_mm)
+        return None if tip is None else math.dist(tip, self.target_mm)
 
     @staticmethod
     def _time_s(watched: Watched) -> float:
+        """Return the time since the task began, s."""
         if watched.last is None or watched.began_s is None:
             return 0.0
         return watched.last.time_s - watched.began_s
 
 
 def _along_and_aside(start: Vector, target: Vector, tip: Vector) -> tuple[float, float]:
-    """(how far the tip is past the target, how far it is from the line), both in mm."""
+    """Return how far the tip is past the target, and how far from the line, mm."""
     line = np.subtract(target, start)
     length = float(np.linalg.norm(line))
     if length == 0.0:

@@ -1,8 +1,9 @@
-"""`constant`: pushes at one speed, however well the tip is seen, and stops at the target by the tracked tip.
+"""`constant`: pushes at one speed, however well the tip is seen, and stops when the tracked tip reaches the target.
 
-Source: Paper V's ablation "constant speed instead of the uncertainty-aware policy". The paper's speed is lost: ours
-goes 70 mm in Table II's 8.7 s.
-Departs from the paper: it holds while the tracker says `lost`, since the gate would refuse the order anyhow.
+Reference: Zhang et al. 2026, the ablation "constant speed instead of the uncertainty-aware policy".
+
+Departs from the paper: its speed is not known. Ours goes 70 mm in the 8.7 s of Table II. The policy holds while the
+tracker says `lost`, because the gate would refuse the command anyhow.
 """
 
 from __future__ import annotations
@@ -17,49 +18,59 @@ from sonosteer.policies.orders import Axes, order, stay
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """axes: kept still. near: how often running the target was reached. stopped: it is over."""
+class ConstantState:
+    """What `constant` remembers."""
 
     task: Task
+    """What is to be done."""
     axes: Axes | None = None
-    near: int = 0
+    """Angle and roll as last ordered. None before the first step."""
+    reached: int = 0
+    """Number of observations in a row at the target."""
     stopped: bool = False
+    """True once the procedure is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """speed_mm_s: of the needle. late_s: between a frame and the needle's stopping, so long before the target it stops.
+    """The policy `constant`."""
 
-    again: how often running the target must be reached. share: of the needle's way that a moving probe goes.
-    """
-
-    speed_mm_s: float = 8.0
-    late_s: float = 0.3
-    again: int = 2
-    share: float = 0.5
+    speed_mm_s: float = 8.0  # chosen: 70 mm in 8.7 s
+    """Speed of the needle, mm/s. 0.1 to 25."""
+    delay_s: float = 0.3  # chosen: latency of tracker, policy and robot together
+    """Time from a frame to the needle's stop, s. The policy stops so long before the target."""
+    confirmations: int = 2  # chosen: one wrong estimate must not stop the needle
+    """Number of observations in a row that must say that the target is reached."""
+    probe_fraction: float = 0.5  # chosen: as in `principle`
+    """Way of a moving probe as a fraction of the needle's way along the image, no unit. 0 to 2."""
 
     def __post_init__(self) -> None:
         check_finite(self, "constant")
         check_range(self, "constant", 0.1, 25.0, "speed_mm_s")
-        check_range(self, "constant", 0.0, 2.0, "late_s", "share")
-        check_range(self, "constant", 1, 100, "again")
+        check_range(self, "constant", 0.0, 2.0, "delay_s", "probe_fraction")
+        check_range(self, "constant", 1, 100, "confirmations")
 
     def prepare(self) -> None:
         """Nothing to compile."""
 
-    def start(self, task: Task) -> State:
-        """Before the first observation. InputError for a task with a number that is none."""
-        return State(check_task(task))
+    def start(self, task: Task) -> ConstantState:
+        """Return the state before the first observation. Raises InputError if a number of the task is not finite."""
+        return ConstantState(check_task(task))
 
-    def step(self, state: State, observation: Observation) -> tuple[State, Action]:
-        """Push, or stop, or hold where nothing is known."""
+    def step(self, state: ConstantState, observation: Observation) -> tuple[ConstantState, Action]:
+        """Push, stop, or hold where nothing is known."""
         axes = stay(state.axes, observation.robot_state, state.task)
         seen = target_offset(observation, state.task)
         if state.stopped or seen is None:
             return replace(state, axes=axes), order(observation, axes, stop=state.stopped)
-        near = state.near + 1 if seen.reached(self.speed_mm_s * self.late_s) else 0
-        state = replace(state, axes=axes, near=near, stopped=near >= self.again)
+        reached = state.reached + 1 if seen.reached(self.speed_mm_s * self.delay_s) else 0
+        state = replace(state, axes=axes, reached=reached, stopped=reached >= self.confirmations)
         along = 0.0
         if state.task.technique == "in-plane-moving":
-            along = side(state.task) * self.share * self.speed_mm_s * math.cos(observation.robot_state.angle_rad)
+            along = (
+                side(state.task)
+                * self.probe_fraction
+                * self.speed_mm_s
+                * math.cos(observation.robot_state.insertion_angle_rad)
+            )
         return state, order(observation, axes, self.speed_mm_s, (along, 0.0, 0.0), stop=state.stopped)

@@ -1,7 +1,7 @@
-"""Chance as a function of time: how a hand trembles and drifts, and when attention lapses. Same seed, same person.
+"""Noise as a function of time: how a hand trembles and drifts, and when attention lapses. Same seed, same person.
 
-Nothing here remembers anything, so that a policy's state can be forked and replayed: a moment's value depends on the
-seed, a channel (what it is for) and the time only.
+Nothing here has a memory. A value depends only on the seed, the channel (what it is for) and the time. So the state of
+a policy can be copied and replayed.
 """
 
 from __future__ import annotations
@@ -11,25 +11,22 @@ from functools import lru_cache
 
 import numpy as np
 
-DRIFT_S = (2.3, 3.7, 6.1)  # ours: periods of what wanders slowly
-TREMOR_S = (
-    1 / 8.3,
-    1 / 9.7,
-    1 / 11.6,
-)  # tremor of 8 to 12 Hz; decisions come slower and sample it as noise
+DRIFT_S = (2.3, 3.7, 6.1)  # chosen: periods of slow drift, no multiples of each other
+#: physiological tremor has 8 to 12 Hz. Decisions come slower and sample it as noise
+TREMOR_S = (1 / 8.3, 1 / 9.7, 1 / 11.6)
 
 
 def wave(seed: int, channel: int, time_s: float, periods_s: tuple[float, ...]) -> float:
-    """A smooth unsteadiness of standard deviation 1: sines of these periods with phases by chance."""
+    """Return smooth noise of standard deviation 1: sines of these periods with random phases."""
     phases = _uniform(seed, channel, -1, len(periods_s))
     total = sum(math.sin(2 * math.pi * (time_s / p + f)) for p, f in zip(periods_s, phases, strict=True))
     return total * math.sqrt(2.0 / len(periods_s))
 
 
-def lapse(seed: int, channel: int, time_s: float, every_s: float, lasts_s: tuple[float, float]) -> bool:
-    """True during one spell in each stretch of every_s, for lasts_s (least, most); every_s 0: never.
+def lapse(seed: int, channel: int, time_s: float, *, every_s: float, lasts_s: tuple[float, float]) -> bool:
+    """True during a lapse. There is one in each interval of every_s. If every_s is 0 there is none.
 
-    After a spell there is none for at least as long as it lasted.
+    lasts_s: shortest and longest lapse. After a lapse there is none for at least as long as it lasted.
     """
     if every_s <= 0:
         return False

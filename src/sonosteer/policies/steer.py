@@ -1,19 +1,20 @@
-"""`steer`: `visibility`, and half turns of the base where the bevel would take the tip past the target.
+"""`steer`: pushes like `visibility`, and turns the base by half a turn where the bevel would miss the target.
 
-Source: Paper S, Sections 3 and 4: the bicycle (`needle/bicycle.py`, Eqs. (10), (11)), its parameters fitted to what
-was seen, and turns at event points planned anew as the needle goes. In an image plane only two rolls of the bevel
-matter, towards the probe and away from it; so the plan is one event point ahead, and the turn is half a one.
-Departs from the paper: curvature changes sign at a turn and the slope goes on (the paper's model turns the slope with
-the bevel); the fit is linear least squares over all that was seen, older sights fading; no genetic search. The paper's
-planner of many event points in space is `steering/event_triggered`, another room: whoever wants it composes it in the
-app. A bevel does little here: about 0.5/m of curvature, 1 mm aside over 60 mm.
+Reference: Carriere et al. 2019, Sections 3 and 4. The model is the bicycle (`needle/bicycle.py`, Eqs. (10) and (11)).
+Its parameters are fitted to the measured tip, and turns at event points are planned anew on the way. In an image plane
+only two rolls of the bevel matter: towards the probe and away from it. So the plan is one event point ahead, and the
+turn is half a turn. A bevel does little here: about 0.5/m of curvature, or 1 mm over 60 mm.
 
 | symbol | name here | unit |
 | --- | --- | --- |
-| l | inserted depth since the first sight | mm |
-| y(l) = y_0 + s_0 l + kappa q(l) | place across the planned line, to the steeper side | mm |
-| q'' | -cos(roll): a bevel at roll 0 is pushed towards the probe, to the shallower side | |
-| kappa | `curvature_per_mm`; prior `kappa_per_mm` | 1/mm |
+| l | `way_mm`, insertion since the tip was first seen | mm |
+| y(l) = y_0 + s_0 l + kappa q(l) | position across the planned line, to the steeper side | mm |
+| q'' = -cos(roll) | a bevel at roll 0 is pushed towards the probe, to the shallower side | no unit |
+| kappa | curvature, prior `kappa_per_mm` | 1/mm |
+
+Departs from the paper: the curvature changes sign at a turn and the slope stays, while the paper's model turns the
+slope with the bevel. The fit is linear least squares over all measurements, older ones fading. There is no genetic
+search. The paper's planner of many event points in space is `steering/event_triggered`.
 """
 
 from __future__ import annotations
@@ -30,26 +31,32 @@ from sonosteer.core.geometry import Point
 from sonosteer.core.types import Action, Observation, RobotState, Task
 from sonosteer.needle.bicycle import section
 from sonosteer.policies.geometry import TargetOffset, side, target_offset
-from sonosteer.policies.visibility import State as Seen
-from sonosteer.policies.visibility import Visibility
+from sonosteer.policies.visibility import Visibility, VisibilityState
 
-FAR = 1e4  # mm, rad: ours; what is said to lie beyond is a fault, and is not learnt from
+MAX_MEASURED = 1e4  # chosen: mm or rad. A larger number is a fault, and the fit does not use it
+MIN_GAINED_MM = 0.2  # chosen: insertion between two measurements of the fit
+FIT_FROM_MM = 5.0  # chosen: no turn before the fit has this much insertion
+ROLLING_RAD = 0.3  # chosen: farther from the ordered roll the base still turns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fit:
-    """Least squares so far: information (3, 3), vector (3,) of (y_0, s_0, kappa). way_mm: l. q, q_slope: of the bevel.
-
-    origin_mm: (x, z) of the tip when it was first seen, in the tissue; depth_mm: inserted then.
-    """
+class BevelFit:
+    """Least squares of (y_0, s_0, kappa) so far."""
 
     origin_mm: Point
+    """Tip (x, z) in the tissue when it was first seen, mm."""
     depth_mm: float
+    """Inserted length then, mm."""
     information: F64
+    """(3, 3) information matrix, in the inverse squares of mm, rad and 1/mm."""
     vector: F64
+    """(3,) information vector, in the inverses of mm, rad and 1/mm."""
     way_mm: float = 0.0
+    """l, insertion since the tip was first seen, mm."""
     q: float = 0.0
+    """q(l), twice integrated pull of the bevel, mm^2."""
     q_slope: float = 0.0
+    """q'(l), once integrated pull of the bevel, mm."""
 
     __setstate__ = load_locked
 
@@ -57,79 +64,91 @@ class Fit:
         lock_fields(self)
 
     def solved(self) -> tuple[float, float, float]:
-        """(y now, slope now, kappa)."""
+        """Return y (mm) and slope (rad) now, and kappa (1/mm)."""
         y0, s0, k = np.linalg.solve(self.information, self.vector).tolist()
         return y0 + s0 * self.way_mm + k * self.q, s0 + k * self.q_slope, k
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class State:
-    """seen: of `visibility`. roll_rad: as last ordered. turns: so far, the last at turned_mm."""
+class SteerState:
+    """What `steer` remembers."""
 
-    seen: Seen
-    fit: Fit | None = None
+    push: VisibilityState
+    """State of the policy that pushes."""
+    fit: BevelFit | None = None
+    """The fit so far. None before the tip was seen."""
     roll_rad: float | None = None
+    """Roll as last ordered, rad. None before the first step."""
     turns: int = 0
-    turned_mm: float = -math.inf
+    """Number of half turns so far."""
+    turned_mm: float | None = None
+    """Inserted length at the last turn, mm. None before the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Steer:
-    """most_turns: of half a turn. apart_mm: between turns, and to go at the last. gain_mm: a turn must promise so much.
-
-    kappa_per_mm, kappa_sd: what is believed of the curvature beforehand; slope_sd, sd_mm: of slope and sights.
-    fade_mm: way after which an old sight counts e times less.
-    """
+    """The policy `steer`. All numbers are chosen, not published."""
 
     push: Visibility = field(default_factory=Visibility)
-    most_turns: int = 4
-    apart_mm: float = 8.0
-    gain_mm: float = 0.2
+    """The policy that pushes."""
+    max_turns: int = 4
+    """Largest number of half turns."""
+    min_gap_mm: float = 8.0
+    """Insertion between two turns, and left after the last one, mm."""
+    min_gain_mm: float = 0.2
+    """By how much a turn must reduce the predicted miss, mm."""
     kappa_per_mm: float = 0.5e-3
-    kappa_sd: float = 0.3e-3
-    slope_sd: float = 0.03
-    sd_mm: float = 2.0
+    """Curvature that is assumed beforehand, 1/mm."""
+    kappa_sd_per_mm: float = 0.3e-3
+    """Standard deviation of that curvature, 1/mm."""
+    slope_sd_rad: float = 0.03
+    """Standard deviation of the slope at first, rad."""
+    tip_sd_mm: float = 2.0
+    """Standard deviation of a measured tip over 1 mm of insertion, mm."""
     fade_mm: float = 60.0
+    """Insertion after which an old measurement counts e times less, mm."""
 
     def __post_init__(self) -> None:
         check_finite(self, "steer")
-        check_range(self, "steer", 0, 100, "most_turns")
-        check_range(self, "steer", 0.1, 100.0, "apart_mm", "sd_mm", "fade_mm")
-        check_range(self, "steer", 0.0, 100.0, "gain_mm")
-        check_range(self, "steer", 1e-6, 1.0, "kappa_per_mm", "kappa_sd", "slope_sd")
+        check_range(self, "steer", 0, 100, "max_turns")
+        for name in ("min_gap_mm", "tip_sd_mm", "fade_mm"):
+            check_range(self, "steer", 0.1, 100.0, name)
+        check_range(self, "steer", 0.0, 100.0, "min_gain_mm")
+        for name in ("kappa_per_mm", "kappa_sd_per_mm", "slope_sd_rad"):
+            check_range(self, "steer", 1e-6, 1.0, name)
 
     def prepare(self) -> None:
         """Compile the bicycle."""
         section(1e-3, 0.0, 0.0, 0.0, 1.0)
 
-    def start(self, task: Task) -> State:
-        """Before the first observation. InputError for a task with a number that is none."""
-        return State(self.push.start(task))
+    def start(self, task: Task) -> SteerState:
+        """Return the state before the first observation. Raises InputError if a number of the task is not finite."""
+        return SteerState(self.push.start(task))
 
-    def step(self, state: State, observation: Observation) -> tuple[State, Action]:
-        """As `visibility`, and the base rolled by half a turn where that is due."""
-        task = state.seen.task
-        known, action = self.push.step(state.seen, observation)
+    def step(self, state: SteerState, observation: Observation) -> tuple[SteerState, Action]:
+        """Push like `visibility`, and roll the base by half a turn where that is due."""
+        task = state.push.task
+        push, action = self.push.step(state.push, observation)
         roll = action.command.roll_rad if state.roll_rad is None else state.roll_rad
-        state = replace(state, seen=known, roll_rad=roll)
+        state = replace(state, push=push, roll_rad=roll)
         seen = target_offset(observation, task)
-        if seen is not None and seen.sure and not action.command.stop and _near(seen, observation.robot_state):
+        if seen is not None and seen.tracked and not action.command.stop and _plausible(seen, observation.robot_state):
             state = self._learn(state, task, seen, observation.robot_state)
             state = self._turn(state, seen, observation.robot_state)
         assert state.roll_rad is not None
         return state, replace(action, command=replace(action.command, roll_rad=state.roll_rad))
 
-    def _learn(self, state: State, task: Task, seen: TargetOffset, robot_state: RobotState) -> State:
-        """One more sight for the fit; only way that is gained counts."""
+    def _learn(self, state: SteerState, task: Task, seen: TargetOffset, robot_state: RobotState) -> SteerState:
+        """Add a measurement to the fit. It counts by the insertion that was gained."""
         fit = state.fit
         if fit is None:
-            sd = np.array([self.sd_mm, self.slope_sd, self.kappa_sd])
+            sd = np.array([self.tip_sd_mm, self.slope_sd_rad, self.kappa_sd_per_mm])
             prior = np.diag(sd**-2)
-            return replace(
-                state, fit=Fit(seen.tip_mm, robot_state.depth_mm, prior, prior @ [0.0, 0.0, self.kappa_per_mm])
-            )
+            vector = prior @ [0.0, 0.0, self.kappa_per_mm]
+            first = BevelFit(origin_mm=seen.tip_mm, depth_mm=robot_state.depth_mm, information=prior, vector=vector)
+            return replace(state, fit=first)
         gained = robot_state.depth_mm - fit.depth_mm - fit.way_mm
-        if gained < 0.2:
+        if gained < MIN_GAINED_MM:
             return state
         pull = -math.cos(robot_state.roll_rad)
         q = fit.q + fit.q_slope * gained + 0.5 * pull * gained**2
@@ -139,28 +158,28 @@ class Steer:
         y = z * c - side(task) * x * s
         row = np.array([1.0, way, q])
         keep = math.exp(-gained / self.fade_mm)
-        weight = gained / self.sd_mm**2  # a slow needle is seen more often, but not better
+        weight = gained / self.tip_sd_mm**2  # a slow needle is seen more often, but not better
         prior = np.zeros((3, 3))
-        prior[2, 2] = (1.0 - keep) / self.kappa_sd**2  # what is believed of the bevel does not fade
+        prior[2, 2] = (1.0 - keep) / self.kappa_sd_per_mm**2  # the prior of the bevel does not fade
         information = keep * fit.information + weight * np.outer(row, row) + prior
         vector = keep * fit.vector + weight * y * row + prior @ [0.0, 0.0, self.kappa_per_mm]
-        return replace(state, fit=Fit(fit.origin_mm, fit.depth_mm, information, vector, way, q, slope))
+        return replace(state, fit=replace(fit, information=information, vector=vector, way_mm=way, q=q, q_slope=slope))
 
-    def _turn(self, state: State, seen: TargetOffset, robot_state: RobotState) -> State:
-        """Half a turn, if the best event point is now."""
+    def _turn(self, state: SteerState, seen: TargetOffset, robot_state: RobotState) -> SteerState:
+        """Order half a turn if the best event point is now."""
         fit, left = state.fit, seen.along_mm
         assert state.roll_rad is not None
-        rolling = abs(robot_state.roll_rad - state.roll_rad) > 0.3
-        too_soon = robot_state.depth_mm - state.turned_mm < self.apart_mm
-        if fit is None or fit.way_mm < 5.0 or rolling or too_soon or left < self.apart_mm:
+        rolling = abs(robot_state.roll_rad - state.roll_rad) > ROLLING_RAD
+        too_soon = state.turned_mm is not None and robot_state.depth_mm - state.turned_mm < self.min_gap_mm
+        if fit is None or fit.way_mm < FIT_FROM_MM or rolling or too_soon or left < self.min_gap_mm:
             return state
-        if state.turns >= self.most_turns:
+        if state.turns >= self.max_turns:
             return state
         _, slope, kappa = fit.solved()
-        turn = robot_state.angle_rad - state.seen.task.angle_rad
+        turn = robot_state.insertion_angle_rad - state.push.task.angle_rad
         pull = -math.copysign(max(kappa, 0.0), math.cos(robot_state.roll_rad))
         miss = event_points(pull, slope - turn, left, seen.across_mm)
-        if miss[0] > min(miss) + 1e-9 or miss[-1] - miss[0] < self.gain_mm:
+        if miss[0] > min(miss) + 1e-9 or miss[-1] - miss[0] < self.min_gain_mm:
             return state
         back = -math.pi if state.turns % 2 else math.pi  # there and back: the base does not wind up
         roll = state.roll_rad + back
@@ -168,10 +187,10 @@ class Steer:
 
 
 def event_points(pull_per_mm: float, slope_rad: float, left_mm: float, across_mm: float, n: int = 8) -> list[float]:
-    """How far from the target a needle ends that is turned over after 0, 1/n, ... of the way left, and never (last).
+    """Return how far from the target a needle ends, mm, if it turns after 0, 1/n, ... of the way left, or never (last).
 
-    pull_per_mm: curvature to the steeper side as the bevel lies now. slope_rad: of the tip against the needle's own
-    line now. across_mm: of the target, from that line.
+    pull_per_mm: curvature to the steeper side as the bevel lies now. slope_rad: slope of the tip against the needle's
+    own line now. across_mm: distance of the target from that line.
     """
     out = []
     for i in range(n + 1):
@@ -182,14 +201,14 @@ def event_points(pull_per_mm: float, slope_rad: float, left_mm: float, across_mm
     return out
 
 
-def _near(seen: TargetOffset, robot_state: RobotState) -> bool:
-    """True if every number is one that a needle can have."""
+def _plausible(seen: TargetOffset, robot_state: RobotState) -> bool:
+    """True if a needle can have these numbers."""
     said = (
         *seen.tip_mm,
         seen.along_mm,
         seen.across_mm,
         robot_state.depth_mm,
         robot_state.roll_rad,
-        robot_state.angle_rad,
+        robot_state.insertion_angle_rad,
     )
-    return all(abs(v) < FAR for v in said)
+    return all(abs(v) < MAX_MEASURED for v in said)

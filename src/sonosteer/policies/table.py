@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 POLICIES = LazyTable(
     "policy",
     {
-        "hold": "sonosteer.policies.hold:Hold",
-        "vla": "sonosteer.policies.vla:Vla",
+        "hold": "sonosteer.policies.hold:HoldPolicy",
+        "vla": "sonosteer.policies.vla:VlaPolicy",
         "constant": "sonosteer.policies.constant:Constant",
         "visibility": "sonosteer.policies.visibility:Visibility",
         "operator": "sonosteer.policies.simulated_operator:SimulatedOperator",

@@ -1,14 +1,16 @@
-"""`vla`: Paper V's policy, a language model that reads what the tracker's encoder sees, an instruction, the robot.
+"""`vla`: the learned policy, a language model that reads the tracker's features, an instruction and the robot's state.
 
-Source: Paper V, Section III-F (uncertainty-aware control policy); the network is in `learning/nets/policy.py`, its
-numbers in `vla_numbers.py`, its words in `vla_words.py`. It needs a tracker that hands over features (`vla`).
-Departs from the paper, all ours: an answer that is not a number and a tip that is lost mean zero speed; numbers are
-held to their ranges; [STOP] needs a probability of `stop_at` and is final; the needle's roll stays where it was first
-read, since the paper's action does not say it; theta is said as the turn from where the needle points.
+Reference: Zhang et al. 2026, Section III-F (uncertainty-aware control policy). The network is in
+`learning/nets/policy.py`, its numbers are in `inference/action_encoding.py`, its words in `inference/prompt.py`. The
+tracker must give features, as `vla` does.
 
 | symbol | name here | unit |
 | --- | --- | --- |
-| a = (theta, v_i, v_p) or [STOP] | `PolicyReply` | places 0..1 in `ACTION_RANGES`: turn in deg, mm/s, mm/s |
+| a = (theta, v_i, v_p) or [STOP] | `PolicyReply` | 0 to 1 within `ACTION_RANGES`: turn in deg, mm/s, mm/s |
+
+Departs from the paper: an answer that is not a number means zero speed, and so does a lost tip. Numbers are clipped to
+their ranges. [STOP] needs a probability of `stop_at` and is final. The roll of the needle stays where it was first
+read, because the paper's action does not contain it. theta is the turn from where the needle points now.
 """
 
 from __future__ import annotations
@@ -33,13 +35,17 @@ from sonosteer.policies.orders import Axes, order, stay
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class State:
-    """What vla remembers of an episode. prefix: of the instruction. axes: as last ordered. stopped: it is over."""
+class VlaState:
+    """What `vla` remembers of an episode."""
 
     task: Task
+    """What is to be done."""
     prefix: F32
+    """The instruction as the network has read it, no unit."""
     axes: Axes | None = None
+    """Angle and roll as last ordered. None before the first step."""
     stopped: bool = False
+    """True once the procedure is over."""
 
     __setstate__ = load_locked
 
@@ -48,19 +54,21 @@ class State:
 
 
 @dataclass(frozen=True)
-class Vla:
-    """model: "edge", which ships, or a folder that `sonosteer train policy` made. runtime: onnx or torch.
-
-    lifetime_s: from a frame's capture to the expiry of what was decided on it. stop_at: probability from which on the
-    procedure is over; chosen on validation scenes. network: instead of a model's.
-    """
+class VlaPolicy:
+    """The policy `vla`."""
 
     model: str = "edge"
+    """The model "edge", which ships, or a folder that `sonosteer train policy` made."""
     runtime: str = "onnx"
+    """What runs the network: "onnx" or "torch"."""
     threads: int = 1
-    lifetime_s: float = 0.35
-    stop_at: float = 0.85
+    """Number of threads of the network."""
+    lifetime_s: float = 0.35  # chosen: as the scripted policies. The gate allows 0.5
+    """Time from a frame's capture to the expiry of its action, s."""
+    stop_at: float = 0.85  # chosen: on validation scenes
+    """Probability of [STOP] from which the procedure is over. 0 to 1."""
     network: Any = field(default=None, repr=False, compare=False)
+    """A network of your own, used instead of the model's."""
     _made: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -69,7 +77,7 @@ class Vla:
         check_range(self, "vla", 0.01, 2.0, "lifetime_s")
 
     def net(self) -> PolicyNetwork:
-        """The network, loaded when it is first asked for. InputError for a policy that is not there."""
+        """Return the network, and load it when first asked for. Raises InputError if the policy does not exist."""
         if self.network is not None:
             given: PolicyNetwork = self.network
             return given
@@ -84,12 +92,12 @@ class Vla:
         state = self.start(Task((0.0, 0.0), "in-plane-static", 0.5, "left", Spacing(0.2, 0.2)))
         net.act(state.prefix, np.zeros(net.features_shape, np.float32), np.full(len(INPUT_RANGES), 0.5, np.float32))
 
-    def start(self, task: Task) -> State:
-        """Read the instruction; this takes as long as some actions, and is done once."""
-        return State(check_task(task), self.net().begin(instruction(task)))
+    def start(self, task: Task) -> VlaState:
+        """Read the instruction. This is done once and takes as long as a few actions."""
+        return VlaState(check_task(task), self.net().begin(instruction(task)))
 
-    def step(self, state: State, observation: Observation) -> tuple[State, Action]:
-        """One action. InputError if the tracker hands over no features, or those of another network."""
+    def step(self, state: VlaState, observation: Observation) -> tuple[VlaState, Action]:
+        """Decide on one action. Raises InputError if the tracker gives no features, or those of another network."""
         axes = stay(state.axes, observation.robot_state, state.task)
         state = replace(state, axes=axes)
         seen = observation.estimate
@@ -100,28 +108,32 @@ class Vla:
             return state, self._dated(order(observation, axes))
         if reply.stop >= self.stop_at:
             return replace(state, stopped=True), self._dated(order(observation, axes, stop=True))
-        turn, insertion, probe = (r.value(min(max(p, 0.0), 1.0)) for r, p in zip(ACTION_RANGES, reply.places, strict=True))
-        now = observation.robot_state.angle_rad
+        turn, insertion, probe = (
+            r.value(min(max(p, 0.0), 1.0)) for r, p in zip(ACTION_RANGES, reply.places, strict=True)
+        )
+        now = observation.robot_state.insertion_angle_rad
         axes = replace(axes, angle_rad=now + math.radians(turn))
         wanted = order(observation, axes, insertion, (forward(state.task) * probe, 0.0, 0.0))
         return replace(state, axes=axes), self._dated(wanted)
 
     def _dated(self, action: Action) -> Action:
+        """Give an action its lifetime, unless it has expired already."""
         if action.command.expired(action.capture_time_s):
             return action
         lasting = replace(action.command, expires_at_s=action.capture_time_s + self.lifetime_s)
         return replace(action, command=lasting)
 
     def _features(self, observation: Observation) -> F32:
+        """Return the features of the frame. Raises InputError if they do not fit the network."""
         features, wanted = observation.features, self.net().features_shape
         if features is None:
             raise InputError(
-                "policy vla reads what the tracker's network sees, but this tracker hands over nothing: track with "
-                "vla, with a model whose graphs were exported by this version"
+                "policy vla reads the features of the tracker's network, but this tracker gives none. Track with vla, "
+                "with a model whose graphs were exported by this version"
             )
         if features.shape != wanted:
             raise InputError(
-                f"policy vla reads features of shape {wanted}, but the tracker hands over {features.shape}: use the "
+                f"policy vla reads features of shape {wanted}, but the tracker gives {features.shape}. Use the "
                 "tracker that the policy was trained with"
             )
         return features

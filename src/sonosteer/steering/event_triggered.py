@@ -112,7 +112,8 @@ class EventTriggered:
         check_range(self, "paper-s", 1.0, 500.0, "depth_mm")
         check_range(self, "paper-s", 1, 20, "points")
         check_range(self, "paper-s", 0.0, 1e6, "alpha", "beta")
-        check_range(self, "paper-s", 2, 100_000, "fit_individuals", "plan_individuals", "test_points")
+        for name in ("fit_individuals", "plan_individuals", "test_points"):
+            check_range(self, "paper-s", 2, 100_000, name)
         if self.fit not in ("genetic", "least squares") or self.search not in ("genetic", "gradient"):
             raise InputError("paper-s: fit is genetic or least squares, search is genetic or gradient")
 

@@ -65,7 +65,7 @@ class Mask:
     """Forbidden voxels from a segmented image."""
 
     voxels: NDArray[np.bool_]
-    """(depth, y, z) grid, True where the needle must not go."""
+    """(depth, y, z) grid, True where the needle must not go, no unit."""
     origin_mm: tuple[float, float, float]
     """Centre (depth, y, z) of the first voxel, mm."""
     spacing_mm: tuple[float, float, float]

@@ -29,7 +29,7 @@ from sonosteer.steering import moves
 from sonosteer.steering.obstacles import NO_OBSTACLES, Obstacles
 from sonosteer.steering.transient import Transient, correct_with_tip, predict_tip
 
-OUTLIER_SD = 5.0  # chosen: a measured tip farther off, in standard deviations, is left out
+MEASUREMENT_GATE_SD = 5.0  # chosen: a measured tip farther off, in standard deviations, is left out
 #: chosen: the needle is stopped after PATIENCE plans in a row without a safe path, if contact is predicted within
 #: CONTACT_FAR_MM. It is stopped at once if contact is predicted within CONTACT_NEAR_MM
 PATIENCE, CONTACT_FAR_MM, CONTACT_NEAR_MM = 5, 25.0, 6.0
@@ -336,7 +336,7 @@ class MovePlanner:
         assert seen.tip_mm is not None
         sd = max(seen.sd_mm, self.model.min_sd_mm)
         y, z = seen.tip_mm
-        taken: bool = correct_with_tip(x, P, tip_rad, self.model.jump_mm2, seen.breath, y, z, sd, OUTLIER_SD)
+        taken: bool = correct_with_tip(x, P, tip_rad, self.model.jump_mm2, seen.breath, y, z, sd, MEASUREMENT_GATE_SD)
         return taken
 
     def _planned(self, s: PlannerState, seen: TipMeasurement, used_rad: float) -> PlannerState:

@@ -68,7 +68,7 @@ def fit_one_insertion(
         off[d] = total / (d + 1)
 
 
-def draw_insertion(rng: np.random.Generator) -> tuple[float, float, F64, F64]:
+def draw_random_needle(rng: np.random.Generator) -> tuple[float, float, F64, F64]:
     """Draw kappa (1/mm), theta_0 (rad), starts (mm) and rates (rad/mm) of one insertion."""
     theta0, k = rng.uniform(LOW, HIGH).tolist()
     starts = np.array([0.0, *np.sort(rng.uniform(5.0, DEPTHS - 5.0, 3)).tolist()])
@@ -84,7 +84,7 @@ def fit_chunk(seed: int) -> dict[str, Any]:
     sums = np.zeros((4, DEPTHS))
     scores, off = np.empty(DEPTHS), np.empty(DEPTHS)
     for _ in range(CHUNK):
-        k, theta0, starts, rates = draw_insertion(rng)
+        k, theta0, starts, rates = draw_random_needle(rng)
         noise = rng.normal(0.0, NOISE_MM, (DEPTHS, 2))
         population = first_population(INDIVIDUALS, LOW, HIGH, rng)
         fit_one_insertion(k, theta0, starts, rates, noise, population, LOW, HIGH, rng, scores, off)
@@ -98,7 +98,7 @@ def coverage(insertions: int, seed: int) -> dict[str, Any]:
     held = np.zeros(2, int)
     failed = 0
     for _ in range(insertions):
-        k, theta0, starts, rates = draw_insertion(rng)
+        k, theta0, starts, rates = draw_random_needle(rng)
         plan = Plan(tuple(starts.tolist()), tuple(rates.tolist()))
         depths = np.arange(1.0, DEPTHS + 1.0)
         way = Bicycle(k, theta0).path(plan, depths)[:, 1:3] + rng.normal(0.0, NOISE_MM, (DEPTHS, 2))

@@ -1,6 +1,6 @@
 """Failed insertions of the study frame by frame: what the tracker said, where the tip was, before each ended.
 
-A trial is deterministic, so that a failed one is carried out once more and looked at; the first of each reason first.
+A trial is deterministic. Therefore a failed one is carried out again and looked at, the first of each reason first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sonosteer.imaging.crops import crop, step_of
 from sonosteer.viz.film_strip import CUT_MM_PER_PX, CUT_PX, FilmStripCell, FilmStripRow, in_cut, write_strip
 
 MAX_FAILURES, FAILURE_COLUMNS = 6, 8
-BEFORE_S = 4.0  # ours: so much of the end is shown
+BEFORE_S = 4.0  # chosen: how much of the end is shown, s
 TRACKED, TARGET_MARK = "tip as tracked", "target"
 
 
@@ -58,10 +58,12 @@ def case_of(setup: InsertionConfig) -> FilmStripRow:
                 f"{frame.time_s - last_s:+.2f} s" + ("" if truth.visible else ", hidden"),
             )
         )
-    label = f"{setup.mode}, seed {setup.seed}\n{done.outcome.reason}\n{done.outcome.final_error_mm:.1f} mm off"
+    error_mm = done.outcome.final_error_mm
+    off = "" if error_mm is None else f"\n{error_mm:.1f} mm off"
+    label = f"{setup.mode}, seed {setup.seed}\n{done.outcome.reason}{off}"
     return FilmStripRow(label, cells)
 
 
 def write_failures(path: Path, title: str, setups: Sequence[InsertionConfig]) -> int:
-    """Draw them; returns the number of cells."""
+    """Draw them. Returns the number of cells."""
     return write_strip(path, title, (TRACKED, TARGET_MARK), [case_of(s) for s in setups])

@@ -1,13 +1,16 @@
-"""Paper V's insertion study, Table II: success and time of robotic insertions, ours, a simulated operator, ablations.
+"""The insertion study: success and time of robotic insertions by our policy, a simulated operator and ablations.
 
-Source: Paper V, Section IV-C: 20 insertions with the probe standing still (IPS) and 20 with it moving (IPM); success is
-a stop within 5 mm of the target. The same targets for every method, from test scenes, whose tissue no network has seen.
-Forty as they come: bones and lost contact hide the tip for good in about one of four, and such a target
-tells no method from another. Therefore a larger run with an acoustic window, as the paper's phantoms have it: the same
-test recipes, further seeds, no bones, full contact. On a simulated clock with the paper's rates, so that the result
-does not depend on the machine. `operator` is a simulated person, not a person.
+Source: Zhang et al. 2026 (full reference in `studies/vla_tracking/run.py`), Section IV-C, Table II: 20 insertions with
+the probe standing still (IPS) and 20 with it moving (IPM). Success is a stop within 5 mm of the target. All methods get
+the same targets, from test scenes, whose tissue no network has seen.
 
-Ablations need networks of their own: `sonosteer train tracking` and `train policy` put them where `MODELS` says.
+The first forty scenes are as they come. In about one of four, bones and lost contact hide the tip for good. Such a
+target tells no method from another. Therefore there is a larger run with an acoustic window, as the paper's phantoms
+have it: the same test recipes, further seeds, no bones, full contact.
+
+The clock is simulated, at the paper's rates, so that the result does not depend on the machine. `operator` is a
+simulated person, not a person. Ablations need networks of their own. `sonosteer train tracking` and `train policy` put
+them into the folder `models` of the study.
 """
 
 from __future__ import annotations
@@ -48,14 +51,14 @@ def methods(models: Path, *, quick: bool) -> tuple[list[InsertionMethod], list[s
     """(those that can be carried out, why others cannot)."""
     from sonosteer.inference.onnx_graphs import model_folder
     from sonosteer.inference.policy_network import policy_folder
-    from sonosteer.policies.vla import Vla
+    from sonosteer.policies.vla import VlaPolicy
 
     wanted = [m for m in METHODS if not quick or m.name in QUICK_METHODS]
     able, missing = [], []
     for m in wanted:
         try:
             if m.policy == "vla":
-                policy_folder(found_settings(m.policy_settings, models, "policy").get("model", Vla().model))
+                policy_folder(found_settings(m.policy_settings, models, "policy").get("model", VlaPolicy().model))
             if "model" in m.tracker_settings:
                 model_folder(found_settings(m.tracker_settings, models, "tracking")["model"])
         except InputError as e:

@@ -1,4 +1,4 @@
-"""One trial of Paper V's insertion study: one method on one target."""
+"""One trial of the insertion study: one method on one target."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class InsertionTrial:
             tracker=m.tracker,
             policy_settings=found_settings(m.policy_settings, self.models, "policy"),
             tracker_settings=found_settings(m.tracker_settings, self.models, "tracking"),
-            fields=CONDITIONS[self.condition],
+            scene_fields=CONDITIONS[self.condition],
             pace=Pace(asynchronous=m.asynchronous),
         )
 
@@ -105,13 +105,13 @@ def found_settings(settings: Mapping[str, Any], models: Path, kind: str) -> dict
 
 
 def run_insertion_trial(trial: InsertionTrial) -> dict[str, Any]:
-    """Carry it out; what came of it, and speed and visibility every tenth of a second."""
+    """Carry a trial out. Returns the outcome, and speed and visibility every tenth of a second."""
     done = run_episode(build_episode(trial.setup()))
     error = done.outcome.final_error_mm
     rows = [[round(v, 3) if v == v else None for v in row[:7]] for row in done.run.rows[::10]]
     return {
         **done.summary(),
-        "final_error_mm": error if error < 1e6 else None,
+        "final_error_mm": error,
         "ended": done.run.ended,
         "judged": done.outcome.reason,
         "held": dict(done.held_because),

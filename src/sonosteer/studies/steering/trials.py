@@ -11,17 +11,20 @@ import numpy as np
 from sonosteer.core.arrays import F64
 from sonosteer.core.clock import RealClock
 from sonosteer.core.types import RollCommand, TipMeasurement
-from sonosteer.episodes.steering import DEVICE, errors, insert
+from sonosteer.episodes.steering import (
+    SteeringConfig,
+    SteeringEpisode,
+    build_steerer,
+    build_steering_episode,
+    path_errors,
+    run_steering_episode,
+)
 from sonosteer.metrics.latency import percentiles_ms
-from sonosteer.runtime.ledger import Ledger
-from sonosteer.sim.steering_scenes import RECIPES, TISSUES, steering_scene
-from sonosteer.sim.world import World
+from sonosteer.sim.steering_scenes import RECIPES, TISSUES
 from sonosteer.steering.budget import RollLimits
-from sonosteer.steering.obstacles import Cuboid, Sphere, combine_obstacles
+from sonosteer.steering.obstacles import NO_OBSTACLES, Cuboid, Obstacles, Sphere, combine_obstacles
 from sonosteer.steering.simulated_fits import CHUNK, coverage, fit_chunk
-from sonosteer.steering.table import make_steerer
 from sonosteer.steering.transient import transient_preset
-from sonosteer.trackers.table import make_tracker
 
 DEPTH_MM = 120.0
 BUDGETS_DEG = (180.0, 270.0, 360.0, 450.0, 540.0, 720.0)
@@ -146,32 +149,41 @@ def run_steering_trial(trial: SteeringTrial) -> dict[str, Any]:
     return _around(trial) if trial.kind == "obstacles" else _insertion(trial)
 
 
-def _steerer(trial: SteeringTrial, **more: Any) -> Any:
+def _config(
+    trial: SteeringTrial, target_mm: tuple[float, float] = (0.0, 0.0), obstacles: Obstacles = NO_OBSTACLES
+) -> SteeringConfig:
+    """Return what a trial steers, and what its controller believes."""
     settings = dict(trial.settings)
     other = "plastisol" if trial.tissue != "plastisol" else "porcine"
     model = transient_preset(other if settings.pop("wrong_preset", False) else trial.tissue)
     if settings.pop("no_transient", False):
         model = replace(model, slope_mm=0.0, jump_mm2=0.0, g_mm=0.0)
     model = replace(model, torque=settings.pop("torque", model.torque) * settings.pop("torque_factor", 1.0))
-    limits = RollLimits(math.radians(trial.budget_deg))
-    backlash = DEVICE.roll_backlash_rad
-    return make_steerer(
-        trial.controller, tissue=model, limits=limits, backlash_rad=backlash, seed=trial.seed, **settings, **more
+    return SteeringConfig(
+        controller=trial.controller,
+        tissue=trial.tissue,
+        recipe=trial.recipe,
+        seed=trial.seed,
+        target_mm=target_mm,
+        obstacles=obstacles,
+        limits=RollLimits(math.radians(trial.budget_deg)),
+        model=model,
+        controller_settings=settings,
+        tracker="axial" if trial.images else None,
+        tracker_settings=trial.tracker,
+        noise_mm=trial.noise_mm,
+        breath_known=bool(trial.settings.get("breathing")),
+        scene_fields=trial.scene,
     )
 
 
 def _insertion(trial: SteeringTrial) -> dict[str, Any]:
-    scene = steering_scene(trial.tissue, trial.recipe, trial.seed, **trial.scene)
-    world, steerer, ledger = World(scene, DEVICE), _steerer(trial), Ledger()
-    tracker = make_tracker("axial", **trial.tracker) if trial.images else None
-    steerer.prepare()
-    if tracker is not None:
-        tracker.prepare()
-        world.look()
-    breath = bool(trial.settings.get("breathing"))
-    done = insert(world, steerer, RealClock(), ledger, tracker=tracker, noise_mm=trial.noise_mm, breath_known=breath)
+    episode = build_steering_episode(_config(trial))
+    if episode.tracker is not None:
+        episode.world.look()  # the first image takes longer than the others
+    done = run_steering_episode(episode, RealClock())
     path = done.path()
-    e = errors(path, DEPTH_MM)
+    e = path_errors(path, DEPTH_MM)
     result = {
         "final_mm": e.final_mm,
         "mean_mm": e.mean_mm,
@@ -191,7 +203,7 @@ def _insertion(trial: SteeringTrial) -> dict[str, Any]:
         off = np.hypot(done.column("seen_y_mm") - done.column("y_mm"), done.column("seen_z_mm") - done.column("z_mm"))
         seen = off[np.isfinite(off)]
         result["sight_mm"] = [float(np.mean(seen)), float(np.quantile(seen, 0.95))] if len(seen) else None
-        result["times_ms"] = {stage: percentiles_ms(times) for stage, times in ledger.times_ms.items()}
+        result["times_ms"] = {stage: percentiles_ms(times) for stage, times in done.ledger.times_ms.items()}
     return result
 
 
@@ -213,16 +225,16 @@ class _Turns:
         return state, RollCommand(state + float(self.turns[self.depths <= sighting.depth_mm].sum()))
 
 
-def _solvable(trial: SteeringTrial) -> tuple[World, tuple[float, float], list[Sphere | Cuboid]]:
+def _solvable(trial: SteeringTrial) -> tuple[SteeringEpisode, tuple[float, float], list[Sphere | Cuboid]]:
     """A scene that has a solution: the needle itself goes by up to three random turns and its end is the target.
 
     Three obstacles stand 0.7 to 2.5 mm off its shaft at some depth, the first on the side of the straight way.
     """
     rng = np.random.default_rng([trial.seed, 77])
-    world = World(steering_scene(trial.tissue, trial.recipe, trial.seed), DEVICE)
+    episode = build_steering_episode(replace(_config(trial), noise_mm=0.0))
     n = int(rng.integers(1, 4))
     way = _Turns(np.sort(rng.uniform(15, 105, n)), rng.uniform(-math.pi, math.pi, n))
-    path = insert(world, way, RealClock(), Ledger(), noise_mm=0.0).path()
+    path = run_steering_episode(replace(episode, steerer=way), RealClock()).path()
     target = (float(path[-1, 1]), float(path[-1, 2]))
     parts: list[Sphere | Cuboid] = []
     while len(parts) < 3:
@@ -240,19 +252,19 @@ def _solvable(trial: SteeringTrial) -> tuple[World, tuple[float, float], list[Sp
         part = Sphere(centre, radius) if rng.random() < 0.6 else Cuboid(low, high)
         if part.distance(path).min() > NEEDLE_MM + 0.7:
             parts.append(part)
-    return world, target, parts
+    return episode, target, parts
 
 
 def _around(trial: SteeringTrial) -> dict[str, Any]:
-    world, target, parts = _solvable(trial)
-    steerer = _steerer(trial, target_mm=target, obstacles=combine_obstacles(parts))
-    done = insert(world, steerer, RealClock(), Ledger(), noise_mm=trial.noise_mm)
+    solvable, target, parts = _solvable(trial)
+    config = _config(trial, target, combine_obstacles(parts))
+    done = run_steering_episode(replace(solvable, config=config, steerer=build_steerer(config)), RealClock())
     path = done.path()
     room = min(float(p.distance(path).min()) for p in parts) - NEEDLE_MM
     share = np.linspace(0, 1, 240)
     straight = np.stack([DEPTH_MM * share, target[0] * share**2, target[1] * share**2], 1)
     return {
-        "final_mm": errors(path, DEPTH_MM, target).final_mm,
+        "final_mm": path_errors(path, DEPTH_MM, target).final_mm,
         "depth_mm": float(path[-1, 0]),
         "ended": done.ended,
         "warned": done.warned,

@@ -1,5 +1,6 @@
 """The closed loop: a hand, a probe, images, a controller, a needle on a beam."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,59 +8,73 @@ import pytest
 
 from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.types import RollCommand
-from sonosteer.episodes.steering import DEVICE, FIELDS, errors, insert
-from sonosteer.runtime.ledger import Ledger
-from sonosteer.sim.steering_scenes import steering_scene
-from sonosteer.sim.world import World
-from sonosteer.steering.table import make_steerer
-from sonosteer.trackers.table import make_tracker
+from sonosteer.episodes.steering import (
+    DEVICE,
+    SteeringConfig,
+    SteeringRow,
+    build_steering_episode,
+    path_errors,
+    run_steering_episode,
+)
 
 SPLIT = "validation"
 
 
 def go(seed=3, tissue="porcine", controller="moves", images=False, depth=120.0, settings=None, **fields):
-    scene = steering_scene(tissue, "middle", seed, SPLIT, depth, **fields)
-    steerer = make_steerer(
-        controller, tissue=tissue, depth_mm=depth, backlash_rad=DEVICE.roll_backlash_rad, **(settings or {})
+    config = SteeringConfig(
+        controller=controller,
+        tissue=tissue,
+        seed=seed,
+        split=SPLIT,
+        depth_mm=depth,
+        controller_settings=settings or {},
+        tracker="axial" if images else None,
+        breath_known=fields.get("breathing_mm", 0.0) > 0,
+        scene_fields=fields,
     )
-    tracker = make_tracker("axial") if images else None
-    breath = fields.get("breathing_mm", 0.0) > 0
-    ledger = Ledger()
-    done = insert(World(scene, DEVICE), steerer, SimulatedClock(), ledger, tracker=tracker, breath_known=breath)
-    return done, ledger
+    return run_steering_episode(build_steering_episode(config), SimulatedClock())
+
+
+def short_episode(**parts):
+    """60 mm of porcine tissue, with a steerer or a tracker of one's own."""
+    config = SteeringConfig(controller="moves", split=SPLIT, depth_mm=60.0, tracker=None)
+    return dataclasses.replace(build_steering_episode(config), **parts)
 
 
 def test_from_images_alone_the_needle_arrives():
-    done, ledger = go(images=True, pauses=2, retractions=1)
-    e = errors(done.path(), 120.0)
+    done = go(images=True, pauses=2, retractions=1)
+    e = path_errors(done.path(), 120.0)
     assert done.ended == "target depth reached"
     assert e.final_mm < 0.9
     assert e.mean_mm < 0.5
     assert done.rotation_rad <= 3 * math.pi + 1e-9
-    assert ledger.frames == len(done.rows)
+    assert done.ledger.frames == len(done.rows)
     depth = done.column("depth_mm")
     assert (np.diff(depth) < -0.01).any()  # it was drawn back
     assert (np.diff(done.path()[:, 0]) > 0).all()
 
 
 def test_control_beats_none():
-    final = {name: errors(go(controller=name)[0].path(), 120.0).final_mm for name in ("moves", "none")}
+    final = {name: path_errors(go(controller=name).path(), 120.0).final_mm for name in ("moves", "none")}
     assert final["moves"] < 0.9
     assert final["none"] > 2.0
 
 
 def test_the_same_seed_gives_the_same_insertion():
-    a, b = (go(images=True, depth=30.0)[0] for _ in range(2))
-    assert np.array_equal(np.array(a.rows), np.array(b.rows), equal_nan=True)
+    a, b = (go(images=True, depth=30.0) for _ in range(2))
+    assert a.rows == b.rows
 
 
 def test_breathing_with_its_signal_is_taken_out():
     breathing = {"breathing_mm": 1.5}
-    known, _ = go(settings={"breathing": True}, **breathing)
-    assert errors(known.path(), 120.0).final_mm < 1.0
+    known = go(settings={"breathing": True}, **breathing)
+    assert path_errors(known.path(), 120.0).final_mm < 1.0
 
 
 class Still:
+    def prepare(self):
+        pass
+
     def start(self, roll_rad):
         return roll_rad
 
@@ -68,8 +83,7 @@ class Still:
 
 
 def test_a_stop_stops_the_hand():
-    world = World(steering_scene("porcine", "middle", 0, SPLIT, 60.0), DEVICE)
-    done = insert(world, Still(), SimulatedClock(), Ledger())
+    done = run_steering_episode(short_episode(steerer=Still()), SimulatedClock())
     assert done.warned
     assert done.ended == "stop: enough"
     assert 20 < done.path()[-1, 0] < 21.5
@@ -91,23 +105,22 @@ class Blind:
 
 
 def test_without_a_tip_the_hand_waits_and_gives_up():
-    world = World(steering_scene("porcine", "middle", 0, SPLIT, 60.0), DEVICE)
-    done = insert(world, make_steerer("moves"), SimulatedClock(), Ledger(), tracker=Blind())
+    done = run_steering_episode(short_episode(tracker=Blind()), SimulatedClock())
     assert done.ended == "stop: the tip is lost"
     assert done.rotation_rad == 0.0
     assert done.path()[-1, 0] < 15
 
 
 def test_the_base_lags_by_the_backlash():
-    done, _ = go()
+    done = go()
     behind = np.abs(done.column("ordered_rad") - done.column("base_rad"))
     assert behind[-1] <= DEVICE.roll_backlash_rad / 2 + 1e-6
-    assert len(done.rows[0]) == len(FIELDS)
+    assert len(done.rows[0]) == len(SteeringRow._fields)
 
 
 def test_errors_of_a_bent_reference():
     depth = np.linspace(0, 100, 101)
     path = np.stack([depth, 3 * (depth / 100) ** 2, np.zeros(101)], 1)
-    on = errors(path, 100.0, (3.0, 0.0))
+    on = path_errors(path, 100.0, (3.0, 0.0))
     assert (on.final_mm, on.max_mm) == pytest.approx((0.0, 0.0), abs=1e-12)
-    assert errors(path, 100.0).mean_mm == pytest.approx(1.0, abs=0.01)
+    assert path_errors(path, 100.0).mean_mm == pytest.approx(1.0, abs=0.01)
