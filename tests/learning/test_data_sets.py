@@ -232,7 +232,7 @@ def test_a_full_disk_keeps_the_finished_videos(tmp_path, monkeypatch):
         ({"name": "d-track", "videos": 9}, "needs at least 10"),
         ({"name": "d-encoder", "videos": 1}, "must be at least 2"),
         ({"executor": "cloud"}, "no executor 'cloud'"),
-        ({"seed": -1}, "--seed is -1"),
+        ({"seed": -1}, "`seed` is -1"),
         ({"seed": 5}, "holds another data set \\(seed 0 instead of 5\\)"),
     ],
 )
@@ -755,7 +755,7 @@ def test_what_is_there_already_is_left_alone(short, tmp_path):
         with pytest.raises(InputError, match="is there already and not empty"):
             imported(tmp_path / "p", out, labels, Spacing(0.1, 0.1))
     assert files(short) == before
-    with pytest.raises(InputError, match="scale is unknown; give it with --spacing-mm"):
+    with pytest.raises(InputError, match="scale is unknown; give `spacing_mm`"):
         imported(tmp_path / "p", tmp_path / "set")
-    with pytest.raises(InputError, match="--rate-hz 0"):
+    with pytest.raises(InputError, match="`rate_hz` 0"):
         imported(tmp_path / "p", tmp_path / "set", rate_hz=0.0)

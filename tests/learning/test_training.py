@@ -177,7 +177,7 @@ def test_what_is_wrong_with_a_training_is_one_line(data, tmp_path):
         train_encoder(
             out=tmp_path, seed=0, quick=False, progress=nothing, options=TrainOptions((data,), "tiny", "fast")
         )
-    with pytest.raises(InputError, match="--data FOLDER is needed"):
+    with pytest.raises(InputError, match="`data` is missing"):
         train_encoder(out=tmp_path, seed=0, quick=True, progress=nothing, options=TrainOptions((), "tiny"))
     refused("no setting 'stepps'", settings={"schedule": {"stepps": 3}})
     refused("name its folder with --from", run=train_tracking)

@@ -1,4 +1,7 @@
-"""A toy expert for the policy's tests: a bright tip on noise, whose brightness is its visibility.
+"""A toy expert for the policy's tests: a bright tip on noise. Tip and ground are as bright as the tip is visible.
+
+The ground brightens too, so that every token of the picture tells the visibility. With a bright tip alone a policy
+says one speed for all until it has found the few tokens that tell, and how many steps that takes is chance.
 
 The expert pushes as fast as the tip is bright, slides the probe along where it is to move, and stops near the target.
 """
@@ -38,7 +41,7 @@ def scene(rng, technique, enters="left"):
 
 def sample(rng, task, tip, visible, angle, index, depth_mm):
     """(frame, observation, action)."""
-    image = rng.integers(0, 30, (SIZE, SIZE)).astype(np.uint8)
+    image = (rng.integers(0, 30, (SIZE, SIZE)) + int(120 * visible)).astype(np.uint8)
     x, y = round(float(tip[0])), round(float(tip[1]))
     image[y - 2 : y + 3, x - 2 : x + 3] = 60 + int(190 * visible)
     at = (float(tip[0]), float(tip[1]))

@@ -1,4 +1,4 @@
-"""Paper S's control step in plain NumPy, as one would write it first: the reference of `bench steering`."""
+"""The control step of Carriere et al. 2019 in plain NumPy, as one would write it first: a reference for speed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The methods of Paper T in plain NumPy, line by line: the reference for speed, and the tests' oracle.
+"""The trackers of Mathiassen et al. 2017 in plain NumPy: the reference for speed, and the tests' oracle.
 
 Source: Mathiassen et al., IEEE Trans. Control Systems Technology 25(3), 2017. Written from the paper's text,
 not from the kernels: every angle resamples the image for itself, the window sums of Eqs. (4) and (5) are

@@ -100,7 +100,7 @@ def _case(name: str, seed: int, full_ms: float, fields: dict[str, Any]) -> dict[
 
 
 def frames_ms(world: World) -> list[float]:
-    """Time of each of the first frames; the first few, which may compile, left out."""
+    """Time of each of the first frames. The first few are left out, since they may compile."""
     out: list[float] = []
     frames = world.frames()
     for _ in range(min(TIMED_FRAMES, world.clip_frames - 1)):

@@ -1,4 +1,4 @@
-"""Speed of steering: Paper S's model, control step and image step against their references, on one thread."""
+"""Speed of steering: model, control step and image step of Carriere et al. 2019 against references, on one thread."""
 
 from __future__ import annotations
 

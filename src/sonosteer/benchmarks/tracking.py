@@ -1,7 +1,8 @@
 """Speed of tracking: every method per frame against its plain NumPy statement and OpenCV's CSRT and KCF.
 
-Measured: from a decoded grey frame of 512x512 px to an estimate, on one thread; decoding and drawing apart. The clip is
-one insertion at 5 mm/s and a rest of 4 s. Every method sees all of it, its start included; NumPy every eighth frame.
+Measured: from a decoded grey frame of 512x512 px to an estimate, on one thread. Decoding and drawing are apart. The
+clip is one insertion at 5 mm/s and a rest of 4 s. Every method sees all of it, its start included. NumPy sees every
+eighth frame.
 """
 
 from __future__ import annotations

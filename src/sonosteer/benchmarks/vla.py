@@ -1,4 +1,4 @@
-"""Speed of Paper V's tracking on one CPU thread: ONNX Runtime and PyTorch, beside OpenCV's CSRT and KCF.
+"""Speed of the tracking network on one CPU thread: ONNX Runtime and PyTorch, beside OpenCV's CSRT and KCF.
 
 Measured: `vla` from a decoded grey frame to an estimate on a simulated convex insertion, and the network's own answer
 to one search crop, by both runtimes in the same run.

@@ -2,10 +2,10 @@
 
 Weights are random, of the right shapes: speed does not depend on their values. Tracking: one frame at a time, from a
 grey pair on the host to candidates on the host. Deciding: one action at a time, from what the tower saw, left on the
-device, to an answer on the host; the instruction is read beforehand. Both: each in its thread and on its CUDA stream
-(tracking's goes first), as in a live insertion. 16 bit; the whole pass captured as a CUDA graph, and eagerly in the
-same run. The paper reports 25.1 frames and 10.4 actions a second on an A800. Needs a CUDA GPU with about 20 GB free;
-the code runs at a small size on a CPU in the tests.
+device, to an answer on the host. The instruction is read beforehand. Both: each in its thread and on its CUDA stream
+(tracking's goes first), as in a live insertion. In 16 bit. The whole pass runs as a captured CUDA graph, and eagerly
+in the same run. The paper reports 25.1 frames and 10.4 actions a second on an A800. Needs a CUDA GPU with about 20 GB
+free. The code runs at a small size on a CPU in the tests.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ UNTIMED = 10
 
 
 def bench_vla_gpu(*, seed: int, progress: CountProgress) -> dict[str, Any]:
-    """`sonosteer bench vla-gpu`. InputError without a GPU."""
+    """`sonosteer bench vla-gpu`. Raises InputError without a GPU."""
     try:
         import torch
     except ImportError:
@@ -47,7 +47,7 @@ def bench_vla_gpu(*, seed: int, progress: CountProgress) -> dict[str, Any]:
 def time_full_size(
     preset_name: str, device: str, seed: int, progress: CountProgress, repeats: int = 300
 ) -> dict[str, Any]:
-    """One preset on one device; on a CPU eagerly and in 32 bit only."""
+    """Time one preset on one device. On a CPU it runs eagerly and in 32 bit only."""
     import torch
 
     from sonosteer.learning.nets.policy import PolicyNet

@@ -18,15 +18,15 @@ from sonosteer.sim.scenes import Split
 
 DATA_CARD = "README.md"
 TILES = 12  # on a sheet
-#: ours: every so many tiles show a hidden tip, where the video has one, since these are what is worth looking at
+#: chosen: every so many tiles show a hidden tip, where the video has one, since these are what is worth looking at
 HIDDEN_EVERY = 4
 
 
 def describe(folder: Path, *, write: bool = True) -> dict[str, Any]:
     """Count what is in a set, and write its data card and contact sheets.
 
-    Videos that are missing or damaged are not counted, and are named under `incomplete`. InputError if there is no
-    set in the folder.
+    Videos that are missing or damaged are not counted, and are named under `incomplete`. Raises InputError if there
+    is no set in the folder.
     """
     data = DataSet(folder)
     asked = data.about.get("videos_asked")
@@ -105,7 +105,7 @@ def _counts(videos: Sequence[Video]) -> dict[str, Any]:
 
 
 def _grouped(videos: Sequence[Video], by: str) -> dict[str, dict[str, Any]]:
-    """Counts for each value of a field of the entries; splits in their own order, all else by name."""
+    """Counts for each value of a field of the entries. Splits in their own order, all else by name."""
     names = {getattr(v.entry, by) for v in videos}
     order = [s for s in get_args(Split) if s in names] if by == "split" else sorted(names)
     out = {}
@@ -204,8 +204,8 @@ def _what(result: dict[str, Any], simulated: bool) -> str:
         )
     told = {
         "d-track": "Simulated ultrasound videos of robotic needle insertions with the exact place of the tip in every "
-        "frame, after the data set D_track of Paper V (239 videos, 105 with the probe standing still, `ips`, and 134 "
-        "with it sliding along, `ipm`; three angles, 20 mm/s, pork, agar and silicone; split 7:1:2 by video).",
+        "frame, after the data set D_track of Zhang et al. 2026 (239 videos, 105 with the probe standing still, `ips`, "
+        "and 134 with it sliding along, `ipm`; three angles, 20 mm/s, pork, agar and silicone; split 7:1:2 by video).",
         "d-encoder": "Simulated ultrasound videos of needle insertions under a convex and a linear probe with the "
         "exact place of the tip in every frame: what the vision encoder of the edge preset learns from first. Training "
         "scenes only, at other seeds than those of `d-track`.",
@@ -296,7 +296,7 @@ def _labels(result: dict[str, Any], simulated: bool) -> str:
 | `visible` | 1: the tip can be seen; 0: faded, hidden, out of the plane, or not there |
 | `visibility_db` | tip over the tissue around it, in dB; empty where unknown |
 
-The side of the box, {result["box_mm"]:g} mm, is ours: Paper V draws tip boxes and gives no size."""
+The side of the box, {result["box_mm"]:g} mm, is chosen: Zhang et al. 2026 draw tip boxes and give no size."""
 
 
 def _pictures(result: dict[str, Any]) -> str:

@@ -58,7 +58,7 @@ class SampleRef:
 def samples_with_tip(episodes: Sequence[RecordedEpisode]) -> list[SampleRef]:
     """All moments that a policy learns from: those where the tip was not lost (there a rule decides, not the network).
 
-    InputError if there are none.
+    Raises InputError if there are none.
     """
     out = [
         SampleRef(e, k)
@@ -75,7 +75,7 @@ def pair_at(place: SampleRef, search_px: int, scale_mm: float) -> U8:
     """(2, S, S): what a tracker looks at in that moment, from the previous and the present frame, around the tip.
 
     A tracker looks around its prediction, which lies within a millimetre of what it says afterwards. Where the frame
-    before was not kept, the present one stands for it, as for a tracker's first. InputError without frames.
+    before was not kept, the present one stands for it, as for a tracker's first. Raises InputError without frames.
     """
     episode, k = place.episode, place.k
     if episode.frames is None:

@@ -30,16 +30,16 @@ from sonosteer.recording.truths import COLUMNS as TRUTH
 from sonosteer.sim.scenes import SETUPS, make_scene
 
 FORMATS = ("png", "mp4", "coco")
-CRF = 4  # ours: H.264 that is off by about a grey level
+CRF = 4  # chosen: H.264 that is off by about a grey level
 COCO_IMAGES, COCO_ANNOTATIONS = "images", "annotations.json"
 
 
 def export_set(folder: Path, *, out: Path, form: str, splits: Sequence[str], progress: StageProgress) -> dict[str, Any]:
     """Write the videos of these splits (all without one). InputError, and nothing written, if one is damaged."""
     if form not in FORMATS:
-        raise InputError(f"--format {form!r}: {', '.join(FORMATS)} are possible")
+        raise InputError(f"`format` {form!r}: {', '.join(FORMATS)} are possible")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there already and not empty; choose another --out")
+        raise InputError(f"{out} is there already and not empty; choose another `out`")
     videos = DataSet(folder).videos(*splits)
     if not videos:
         raise InputError(f"{folder} has no video{' in ' + ' and '.join(splits) if splits else ''}")

@@ -1,11 +1,11 @@
-"""`sonosteer dataset import`: a user's own labelled frames as a data set.
+"""Imports a user's own labelled frames as a data set: `sonosteer dataset import`.
 
-* a folder of pictures and a CSV file `image,tip_x_px,tip_y_px`, optionally `visible,video,split,time_s`; without a
-  column `video` the pictures of each sub-folder are a video;
+* a folder of pictures and a CSV file `image,tip_x_px,tip_y_px`, optionally `visible,video,split,time_s`. Without a
+  column `video` the pictures of each sub-folder are a video.
 * a clip (video file, MetaImage, DICOM cine) and a CSV file `frame,tip_x_px,tip_y_px`, optionally `visible`, and the
   other columns of truth.csv, which are left alone.
 
-An empty tip says that there is none; pictures and frames without a row are left out. Everything is checked before
+An empty tip says that there is none. Pictures and frames without a row are left out. Everything is checked before
 anything is written.
 """
 
@@ -109,13 +109,13 @@ def import_frames(
     from sonosteer.datasets.card import describe
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there already and not empty; choose another --out")
+        raise InputError(f"{out} is there already and not empty; choose another `out`")
     if not 0.1 <= rate_hz <= 1000.0:
-        raise InputError(f"--rate-hz {rate_hz:g}: 0.1 to 1000 frames a second are possible")
+        raise InputError(f"`rate_hz` {rate_hz:g}: 0.1 to 1000 frames a second are possible")
     kind = kind_of(source)
     if labels is None:
         if kind != "images" or not source.is_dir():
-            raise InputError(f"{source}: name the CSV file with its tips by --labels")
+            raise InputError(f"{source}: name the CSV file with its tips by `labels`")
         labels = source / "labels.csv"
     if kind == "images" and source.is_dir():
         drafts, left_out = _pictures(source, labels, spacing, rate_hz, progress)
@@ -151,7 +151,7 @@ def _rows(path: Path, needed: Sequence[str], more: Sequence[str]) -> list[dict[s
 
 
 def _mark(path: Path, line: int, row: dict[str, str]) -> Mark:
-    """What image and clip tables have in common. InputError says what is wrong in which line."""
+    """What image and clip tables have in common. Raises InputError, which says what is wrong in which line."""
     try:
         x, y = optional(row, "tip_x_px"), optional(row, "tip_y_px")
         if (x is None) != (y is None):
@@ -193,7 +193,7 @@ def _inside(path: Path, mark: Mark, size_px: tuple[int, int], what: str) -> None
 
 def _needed(spacing: Spacing | None, what: Path) -> Spacing:
     if spacing is None:
-        raise InputError(f"{what}: the scale is unknown; give it with --spacing-mm X[,Y] in millimetres per pixel")
+        raise InputError(f"{what}: the scale is unknown; give `spacing_mm`, millimetres per pixel")
     return spacing
 
 
@@ -259,7 +259,7 @@ def _unlabelled(root: Path, groups: dict[str, list[Mark]]) -> int:
 
 
 def _ordered(table: Path, name: str, marks: list[Mark]) -> list[Mark]:
-    """By time where there are times, else in the natural order of the names; one split."""
+    """By time where there are times, else in the natural order of the names. All are in one split."""
     splits = {m.split for m in marks}
     if len(splits) > 1:
         raise InputError(f"{table}: video {name} has pictures in {' and '.join(sorted(splits))}; splits are by video")
@@ -360,7 +360,7 @@ def counts(n: int) -> tuple[int, int, int]:
 
 
 def _with_splits(drafts: list[Draft], seed: int) -> list[Draft]:
-    """As the table says; else 7:1:2 by video, or in time order where there is one video only."""
+    """As the table says. Else 7:1:2 by video, or in time order where there is one video only."""
     if drafts[0].marks[0].split:
         return [_split_draft(d, d.marks[0].split, d.name, d.marks) for d in drafts]
     if len(drafts) == 1:
@@ -411,7 +411,7 @@ def _write(out: Path, about: dict[str, Any], drafts: Sequence[Draft], progress: 
 
 
 def _write_video(folder: Path, draft: Draft) -> None:
-    """frames.npy first and labels.csv with it; the video counts once the index names it."""
+    """frames.npy first and labels.csv with it. The video counts once the index names it."""
     shape = (len(draft.marks), draft.size_px[1], draft.size_px[0])
     written = 0
     with FramesWriter(folder / FRAMES, shape) as frames, LabelWriter(folder / LABELS, draft.spacing) as labels:

@@ -19,7 +19,7 @@ COUNTED = ("moments", "lost", "stops", "seconds", "mean_mm_s", "pauses")
 
 
 def describe_insertions(folder: Path, *, write: bool = True) -> dict[str, Any]:
-    """Count what is in a set, and write its card. InputError if there is none, or an episode is damaged."""
+    """Count what is in a set, and write its card. Raises InputError if there is none, or an episode is damaged."""
     data = InsertionSet(folder)
     rows = [(e, _counts(e)) for e in data.episodes()]
     result: dict[str, Any] = {
@@ -78,10 +78,11 @@ def _card(result: dict[str, Any]) -> str:
     columns = ", ".join(f"`{c}`" for c in SAMPLE_COLUMNS)
     return f"""# {result["name"]}
 
-Demonstrations of needle insertions under simulated ultrasound, after the data set D_insert of Paper V (18 videos, 9
-with the probe standing still, 9 with it moving): at every moment what the tracker said, what the encoders read, where
-the target is, and what an expert did. The experts are models, not people; they see the tracker's estimate, never the
-simulator's truth. {result["episodes"]} episodes, {result["moments"]:g} moments, seed {result["seed"]}.
+Demonstrations of needle insertions under simulated ultrasound, after the data set D_insert of Zhang et al. 2026 (18
+videos, 9 with the probe standing still, 9 with it moving): at every moment what the tracker said, what the encoders
+read, where the target is, and what an expert did. The experts are models, not people; they see the tracker's
+estimate, never the simulator's truth. {result["episodes"]} episodes, {result["moments"]:g} moments, seed
+{result["seed"]}.
 
 {table}
 

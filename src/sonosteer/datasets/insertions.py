@@ -5,8 +5,8 @@ dataset.json               what it is, and a line for each episode: split, tissu
 README.md                  the data card, for people
 episodes/NAME/task.json    the task: target, technique, angle, side, scale
 episodes/NAME/moments.csv  a row a sample: estimate (or why it was lost), reading, target, action
-episodes/NAME/frames.npy   (moments, rows, columns) uint8; absent where no frames were kept
-episodes/NAME/features.npy (moments, N + L, width) float16: what the tracker handed over; absent where it did not
+episodes/NAME/frames.npy   (moments, rows, columns) uint8, absent where no frames were kept
+episodes/NAME/features.npy (moments, N + L, width) float16: what the tracker handed over, absent where it did not
 ```
 
 An episode gets its name when it is complete, so that a set whose making was interrupted can be read as far as it goes.
@@ -68,7 +68,7 @@ class EpisodeInfo:
 
 
 class _Rows:
-    """An array file that grows by one row at a time; its head is put right at the end."""
+    """An array file that grows by one row at a time. Its head is put right at the end."""
 
     def __init__(self, path: Path, row: NDArray[Any]) -> None:
         self._shape, self._dtype, self.rows = row.shape, row.dtype, 0
@@ -97,9 +97,9 @@ class _Rows:
 
 
 class EpisodeWriter:
-    """Writes one episode below a set's folder; use it in a `with` block, which drops what it could not finish.
+    """Writes one episode below a set's folder. Use it in a `with` block, which drops what it could not finish.
 
-    InputError if the disk is full, or where some moments have a frame (or features) and others do not.
+    Raises InputError if the disk is full, or where some moments have a frame (or features) and others do not.
     """
 
     def __init__(self, folder: Path, info: EpisodeInfo, task: Task) -> None:
@@ -116,7 +116,7 @@ class EpisodeWriter:
         self._stopped = False
 
     def add(self, observation: Observation, frame: Frame | None, action: Action) -> None:
-        """Append one moment, best one a frame. frame: what the observation was made of; None: none are to be kept."""
+        """Append one sample. frame: what the observation was made of. None: frames are not kept."""
         features = observation.features
         rows = {
             FRAMES: None if frame is None else frame.grey(),
@@ -140,7 +140,7 @@ class EpisodeWriter:
             raise writing_failed(self._end / name, e, "the episodes made so far are kept") from None
 
     def finish(self) -> EpisodeInfo:
-        """Give the episode its name; returns its line for the index."""
+        """Give the episode its name. Returns its line for the index."""
         self._close(whole=True)
         try:
             shutil.rmtree(self._end, ignore_errors=True)
@@ -166,7 +166,10 @@ class EpisodeWriter:
 
 
 class RecordedEpisode:
-    """One demonstration; frames and features are mapped, not loaded. InputError says what is missing or damaged."""
+    """One demonstration. Frames and features are mapped, not loaded.
+
+    Raises InputError if a file is missing or damaged.
+    """
 
     def __init__(self, folder: Path, info: EpisodeInfo) -> None:
         self.folder, self.info = folder, info
@@ -182,7 +185,7 @@ class RecordedEpisode:
 
     @cached_property
     def samples(self) -> list[TrainingSample]:
-        """All that was told and done; the observations without their features."""
+        """All that was told and done. The observations lack their features."""
         return read_table(self.folder / MOMENTS, SAMPLE_COLUMNS, sample)
 
     @cached_property
@@ -211,7 +214,7 @@ class RecordedEpisode:
 
 
 class InsertionSet:
-    """A set of episodes. InputError if there is none in the folder, or its index is damaged."""
+    """A set of episodes. Raises InputError if there is none in the folder, or its index is damaged."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -235,7 +238,7 @@ class InsertionSet:
 
 
 def write_insertions(folder: Path, about: dict[str, Any], entries: list[EpisodeInfo]) -> None:
-    """Write dataset.json; replaces the old one whole. InputError if the disk is full."""
+    """Write dataset.json. Replaces the old one whole. Raises InputError if the disk is full."""
     fresh = folder / (INDEX + ".new")
     try:
         fresh.write_text(json.dumps(to_dict({**about, "episodes": entries}), indent=1) + "\n")

@@ -1,7 +1,8 @@
 """Makes simulated videos with exact labels: `sonosteer dataset make`.
 
-* `d-track`: Paper V's D_track: 239 videos, 105 with the probe standing still (IPS) and 134 with it moving (IPM), three
-  angles, 20 mm/s, pork, agar and silicone, split 7:1:2 by video; the splits differ in tissue and look as well.
+* `d-track`: after D_track of Zhang et al. 2026: 239 videos, 105 with the probe standing still (IPS) and 134 with it
+  moving (IPM), three angles, 20 mm/s, pork, agar and silicone, split 7:1:2 by video. The splits differ in tissue and
+  look as well.
 * `d-encoder`: what the edge preset's vision encoder is first trained on: insertions of the training split only, under
   the convex and linear probes, with thick and thin needles, at other seeds than `d-track`.
 """
@@ -40,7 +41,7 @@ from sonosteer.runtime.executor import run_trials
 from sonosteer.sim.scenes import Scene, make_scene
 from sonosteer.sim.world import World
 
-SPLIT_FRACTIONS = (("train", 0.7), ("validation", 0.1), ("test", 0.2))  # Paper V, 7:1:2
+SPLIT_FRACTIONS = (("train", 0.7), ("validation", 0.1), ("test", 0.2))  # Zhang et al. 2026, 7:1:2
 PAPER_VIDEOS, PAPER_IPS = 239, 105
 SETS = {"d-track": PAPER_VIDEOS, "d-encoder": 360}
 
@@ -72,17 +73,17 @@ class VideoJob:
 
 
 def plan_videos(name: str, videos: int, seed: int) -> list[tuple[str, Scene]]:
-    """Names and scenes of a set. InputError for an unknown set or too few videos."""
+    """Names and scenes of a set. Raises InputError for an unknown set or too few videos."""
     if name not in SETS:
         raise InputError(f"there is no data set called {name!r}; there are: {', '.join(SETS)}")
     if seed < 0:
-        raise InputError(f"--seed is {seed}: it must be 0 or more")
+        raise InputError(f"`seed` is {seed}: it must be 0 or more")
     if name == "d-track":
         if videos < 10:
-            raise InputError(f"--videos is {videos}, but a set split 7:1:2 in two modes needs at least 10")
+            raise InputError(f"`videos` is {videos}, but a set split 7:1:2 in two modes needs at least 10")
         return _track(videos, seed)
     if videos < 2:
-        raise InputError(f"--videos is {videos}, but must be at least 2")
+        raise InputError(f"`videos` is {videos}, but must be at least 2")
     return _encoder(videos, seed)
 
 
@@ -109,7 +110,7 @@ def _encoder(videos: int, seed: int) -> list[tuple[str, Scene]]:
 
 
 def make_video(job: VideoJob) -> Entry:
-    """Draw one video into its folder; the folder gets its name when all is there."""
+    """Draw one video into its folder. The folder gets its name when all is there."""
     world = World(job.scene)
     spacing = Spacing(job.scene.spacing_mm, job.scene.spacing_mm)
     making = job.folder / f"{MAKING}{job.name}"
@@ -139,10 +140,10 @@ def make_video_set(
     executor: str,
     progress: Callable[[str, int, int], None],
 ) -> dict[str, Any]:
-    """Make what is missing of a data set in `out`; its card and contact sheets are written at the end.
+    """Make what is missing of a data set in `out`. Its card and contact sheets are written at the end.
 
-    The index is written after every video, so that what there is can be read, whatever ends the work. InputError if
-    `out` holds another set, or the disk is full.
+    The index is written after every video, so that what there is can be read, whatever ends the work. Raises
+    InputError if `out` holds another set, or the disk is full.
     """
     from sonosteer.datasets.card import describe
 
@@ -200,5 +201,5 @@ def _refuse_another(out: Path, about: dict[str, Any]) -> None:
     for key in ("name", "seed", "videos_asked"):
         if old.get(key) != about[key]:
             raise InputError(
-                f"{out} holds another data set ({key} {old.get(key)} instead of {about[key]}); choose another --out"
+                f"{out} holds another data set ({key} {old.get(key)} instead of {about[key]}); choose another `out`"
             )

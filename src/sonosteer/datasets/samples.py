@@ -67,7 +67,7 @@ def _text(value: float | None) -> str:
 
 
 def sample(row: dict[str, str]) -> TrainingSample:
-    """A row back again. ValueError says what is wrong with it."""
+    """A row back again. Raises ValueError, which says what is wrong with it."""
     index, t = int(row["frame"]), number(row, "time_s")
     x, y, z = (number(row, f"probe_{c}_mm") for c in "xyz")
     time_s, depth_mm, speed_mm_s, needle_rad, roll_rad = (number(row, c) for c in _READING[:5])

@@ -2,12 +2,12 @@
 
 ```
 dataset.json            what it is: name, scale, box, seed, and a line for each video
-README.md               the data card, for people; contact-*.png beside it
+README.md               the data card, for people, with contact-*.png
 videos/NAME/frames.npy  (frames, rows, columns) uint8, mapped into memory, never read whole
 videos/NAME/labels.csv  frame,time_s,tip_x_px,tip_y_px,box_x0_px,box_y0_px,box_x1_px,box_y1_px,visible,visibility_db
 ```
 
-A tip's box is a square of `BOX_MM` around it, in px; a frame without a tip has empty fields. labels.csv appears when
+A tip's box is a square of `BOX_MM` around it, in px. A frame without a tip has empty fields. labels.csv appears when
 the video is complete, so that a set whose making was interrupted can be read as far as it goes.
 """
 
@@ -30,7 +30,7 @@ from sonosteer.core.geometry import Point, Spacing
 from sonosteer.recording.tables import TableWriter, number, optional, read_table, writing_failed
 from sonosteer.sim.scenes import Split
 
-#: ours: side of the square around the tip (Paper V draws tip boxes and gives no size)
+#: chosen: side of the square around the tip, mm. Zhang et al. 2026 draw tip boxes and give no size
 BOX_MM = 10.0
 INDEX, FRAMES, LABELS = "dataset.json", "frames.npy", "labels.csv"
 #: begins the name of a folder whose video or episode is not complete
@@ -95,7 +95,10 @@ class LabelWriter(TableWriter):
 
 
 class FramesWriter:
-    """Writes frames.npy, frame by frame; a full disk is an OSError here (in mapped memory it would end the process)."""
+    """Writes frames.npy, frame by frame.
+
+    Raises OSError if the disk is full. In mapped memory a full disk would end the process.
+    """
 
     def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
         self._file = path.open("wb", buffering=0)
@@ -118,7 +121,7 @@ class FramesWriter:
 
 
 def read_labels(path: Path) -> list[Label]:
-    """Read labels.csv. InputError says which line is wrong and why."""
+    """Read labels.csv. Raises InputError, which says which line is wrong and why."""
     return read_table(path, LABEL_COLUMNS, _label)
 
 
@@ -134,7 +137,7 @@ def _label(row: dict[str, str]) -> Label:
 
 
 class Video:
-    """Frames and labels of one video; frames are mapped, not loaded."""
+    """Frames and labels of one video. Frames are mapped, not loaded."""
 
     def __init__(self, folder: Path, entry: Entry) -> None:
         self.folder, self.entry = folder, entry
@@ -142,7 +145,7 @@ class Video:
 
     @cached_property
     def frames(self) -> U8:
-        """(frames, rows, columns) uint8, read-only. InputError if the file is missing or cut."""
+        """(frames, rows, columns) uint8, read-only. Raises InputError if the file is missing or cut."""
         try:
             frames: U8 = np.load(self.folder / FRAMES, mmap_mode="r")
         except (OSError, ValueError, EOFError) as e:
@@ -202,7 +205,7 @@ class DataSet:
 
 
 def write_index(folder: Path, about: dict[str, Any], entries: list[Entry]) -> None:
-    """Write dataset.json; replaces the old one whole. InputError if the disk is full."""
+    """Write dataset.json. Replaces the old one whole. Raises InputError if the disk is full."""
     fresh = folder / (INDEX + ".new")
     lines = ",\n".join("  " + json.dumps(to_dict(e)) for e in entries)
     head = json.dumps(to_dict(about), indent=1)[:-2]

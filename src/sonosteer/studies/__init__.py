@@ -1,1 +1,1 @@
-"""The published tables and figures, ours beside theirs: one file for each paper's set."""
+"""The published tables and figures, ours beside theirs. One folder for each study."""

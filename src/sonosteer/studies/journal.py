@@ -25,7 +25,7 @@ AnyTrial = TypeVar("AnyTrial", bound=Named)
 
 
 class Journal:
-    """trials.jsonl. A first line says what was asked for; another question begins a new file."""
+    """trials.jsonl. A first line says what was asked for. Another question begins a new file."""
 
     def __init__(self, path: Path, question: dict[str, Any]) -> None:
         self.done: dict[str, Any] = {}
@@ -41,7 +41,7 @@ class Journal:
             self._writer.line(line)
 
     def add(self, trial: str, result: Any) -> None:
-        """Enter one trial; it is on disk when this returns."""
+        """Enter one trial. It is on disk when this returns."""
         self.done[trial] = result
         self._writer.line(json.dumps({"trial": trial, "result": result}, allow_nan=False))
 
@@ -53,7 +53,7 @@ class Journal:
 def run_missing(
     work: Callable[[AnyTrial], Any], todo: Sequence[AnyTrial], journal: Journal, executor: str
 ) -> Iterator[int]:
-    """Run the trials that are not in the journal yet; yields how many are done."""
+    """Run the trials that are not in the journal yet. Yields how many are done."""
     missing = [t for t in todo if t.name not in journal.done]
     yield len(todo) - len(missing)
     for i, result in run_trials(work, missing, executor):

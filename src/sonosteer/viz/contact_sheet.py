@@ -51,7 +51,7 @@ class Tile:
 
 
 def write_sheet(path: Path, title: str, note: str, tiles: Sequence[Tile]) -> None:
-    """Write the sheet as PNG. InputError if the disk is full."""
+    """Write the sheet as PNG. Raises InputError if the disk is full."""
     side = min(TILES_A_ROW, max(len(tiles), 2))  # two, for the title's sake
     pictures = [thumbnail(t) for t in tiles]
     height = max(p.shape[0] for p in pictures)
@@ -114,7 +114,7 @@ def thumbnail(tile: Tile) -> U8:
 
 
 def _inset(out: U8, tile: Tile, tip: Point) -> None:
-    """The surroundings of the tip, enlarged, in the corner farthest from it; left out in a small picture."""
+    """The surroundings of the tip, enlarged, in the corner farthest from it. A small picture has none."""
     assert tile.tip_px is not None
     assert tile.box_px is not None
     rows, columns = out.shape[:2]

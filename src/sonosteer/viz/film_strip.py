@@ -1,6 +1,6 @@
 """A film strip of cases: a row each, its frames from left to right, each cut around the true tip.
 
-The truth is a white cross; every tracker has a colour and a shape of its own. A filled shape at the edge: its tip lies
+The truth is a white cross. Every tracker has a colour and a shape of its own. A filled shape at the edge: its tip lies
 outside the cut, that way. Below each frame the trackers' errors in mm, in their colours.
 """
 
@@ -25,7 +25,7 @@ MARKS = (("o", "#56b4e9"), ("s", "#e69f00"), ("^", "#e39ac2"), ("D", "#00d296"))
 STRIP_GROUND, INK, SOFT_INK = "#121418", "#f2f3f5", "#aab0ba"
 CELL_IN, GAP_IN, CAPTION_IN, LABEL_IN, HEAD_IN = 1.3, 0.07, 0.42, 1.5, 0.62  # inches
 STRIP_DPI = 110
-#: ours: side of a cut, and size of its pixels
+#: chosen: side of a cut, and size of its pixels
 CUT_PX, CUT_MM_PER_PX = 128, 0.25
 
 
@@ -45,7 +45,7 @@ class FilmStripCell:
     """Text below the cut, such as the time."""
 
     def error_mm(self, tracker: str) -> float | None:
-        """Distance of a tracker's tip from the truth; None where it says nothing."""
+        """Distance of a tracker's tip from the truth. None where it says nothing."""
         tip = self.tips_px[tracker]
         return None if tip is None else float(np.hypot(*np.subtract(tip, self.truth_px)) * self.mm_per_px)
 
@@ -67,7 +67,7 @@ def in_cut(tip_px: Point, centre_px: Point, step: NDArray[np.float64], middle: f
 
 
 def write_strip(path: Path, title: str, trackers: Sequence[str], cases: Sequence[FilmStripRow]) -> int:
-    """Write the strip as PNG; returns how many cells it has. InputError if the disk is full."""
+    """Write the strip as PNG. Returns how many cells it has. Raises InputError if the disk is full."""
     assert len(trackers) <= len(MARKS)
     columns = max((len(case.cells) for case in cases), default=1)
     wide, high = LABEL_IN + columns * (CELL_IN + GAP_IN), HEAD_IN + max(len(cases), 1) * (CELL_IN + CAPTION_IN + GAP_IN)

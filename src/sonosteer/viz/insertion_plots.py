@@ -1,4 +1,4 @@
-"""Figures of robotic insertions as SVG text: speed and visibility over time (Paper V, Fig. 5), and outcomes."""
+"""Figures of robotic insertions as SVG text: speed and visibility (Zhang et al. 2026, Fig. 5), and outcomes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sonosteer.viz.plots import AMBER, BLUE, GREEN, MID_GREY, PLOT_STYLE, RED, _
 
 
 def speed_and_visibility(rows: F64, error_mm: F64, title: str) -> str:
-    """One insertion over time. rows: as `runtime.insertion.ROWS`; error_mm: (n, 2) time, distance of tip and target."""
+    """One insertion over time. rows: as `runtime.insertion.ROWS`. error_mm: (n, 2) time, distance of tip and target."""
     with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(2, 1, 4.4)
         top, low = axes[:, 0]
@@ -54,7 +54,7 @@ def _shade(axis: object, rows: F64) -> None:
 
 
 def success_rates(rates: Mapping[str, tuple[float, float, float]], theirs: Mapping[str, float], title: str) -> str:
-    """Share of successes with its interval per method, in percent; theirs: the paper's, where it has one."""
+    """Success rate with its interval per method, in percent. theirs: the paper's, where it has one."""
     with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 1, 0.9 + 0.34 * len(rates))
         axis = axes[0, 0]

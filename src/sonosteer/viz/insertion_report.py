@@ -18,7 +18,7 @@ SHEET = "Green: the tip as tracked; yellow: target and 5 mm around it; blue cros
 def write_insertion_report(
     path: Path, title: str, summary: Mapping[str, Any], svg: str, sheet: Sequence[tuple[str, RgbPicture]]
 ) -> None:
-    """Write the page. InputError if the disk is full."""
+    """Write the page. Raises InputError if the disk is full."""
     rows = [(k, summary[k]) for k in ("success", "reason", "final_error_mm", "time_s", "tracking_hz", "action_hz")]
     rows += [(f"frames {k}", v) for k, v in summary["counts"].items() if not isinstance(v, Mapping)]
     rows += [(f"refused: {k}", v) for k, v in summary["refused"].items()]

@@ -127,7 +127,7 @@ def _mix(colour: RGB, share: float) -> RGB:
 
 
 class OverlayVideo:
-    """Watches a run and writes overlay.mp4; keeps pictures spread over the clip for a contact sheet."""
+    """Watches a run and writes overlay.mp4. It keeps pictures spread over the clip for a contact sheet."""
 
     def __init__(
         self, path: Path, info: SourceInfo, truth_of: Callable[[int], Truth | None], keep: frozenset[int]
@@ -140,7 +140,7 @@ class OverlayVideo:
         self.sheet: list[tuple[str, NDArray[np.uint8]]] = []
 
     def saw(self, frame: Frame, estimate: Estimate) -> None:
-        """Draw and append one frame. InputError if the disk is full."""
+        """Draw and append one frame. Raises InputError if the disk is full."""
         picture = draw_overlay(frame, estimate, self._truth_of(frame.index), tuple(self._trail))
         if isinstance(estimate, TipEstimate):
             self._trail.append(estimate.tip_px)

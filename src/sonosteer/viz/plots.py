@@ -1,4 +1,4 @@
-"""Figures as SVG text. The only room that knows matplotlib; no pyplot, no global state."""
+"""Figures as SVG text. Only this room uses matplotlib, without pyplot and without global state."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _figure(rows: int, columns: int, height: float, width: float = 8.6) -> tuple
 
 
 def tip_path(tips: Sequence[TipRow], errors: TipErrors | None, truth: Sequence[tuple[float, float, float]]) -> str:
-    """Tip in the image (mm) and both coordinates over time; truth as (time_s, x_mm, y_mm)."""
+    """Tip in the image (mm) and both coordinates over time. Truth as (time_s, x_mm, y_mm)."""
     with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 2, 3.4)
         path, over = axes[0]

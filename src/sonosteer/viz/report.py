@@ -49,7 +49,7 @@ class Story:
 
 
 def write_report(path: Path, story: Story) -> None:
-    """Write the page. InputError if the disk is full."""
+    """Write the page. Raises InputError if the disk is full."""
     try:
         path.write_text(render(story), encoding="utf-8")
     except OSError as e:

@@ -17,7 +17,7 @@ CURVE_COLOURS = (BLUE, AMBER, GREEN, RED, MID_GREY, "#cc79a7", "#56b4e9")
 def plot_insertion(
     path: F64, seen: F64, ordered: tuple[F64, F64], target_mm: tuple[float, float], depth_mm: float, title: str
 ) -> str:
-    """One insertion. path, seen: (n, 3) depth, y, z in mm, true and measured; ordered: (depth, base roll in rad)."""
+    """One insertion. path, seen: (n, 3) depth, y, z in mm, true and measured. ordered: (depth, base roll in rad)."""
     with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(2, 1, 4.6)
         top, low = axes[:, 0]
@@ -101,7 +101,7 @@ def plot_reach(
 ) -> str:
     """Left: what can be reached at the target's depth, and of it what without contact. Right: the plan's path.
 
-    corners: (m, 2) hull; free: (n, 2) ends that touch nothing. plan: (n, 3) depth, y, z. clearance: (depth, y, least
+    corners: (m, 2) hull. free: (n, 2) ends that touch nothing. plan: (n, 3) depth, y, z. clearance: (depth, y, least
     signed distance over z (depth, y)), for the obstacles' outline.
     """
     with mpl.rc_context(PLOT_STYLE):

@@ -1,4 +1,4 @@
-"""Figures 4 to 6 of Paper T from our own numbers, as SVG text."""
+"""Figures 4 to 6 of Mathiassen et al. 2017 and curves of networks, from our own numbers, as SVG text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PINK, SKY = "#cc79a7", "#56b4e9"
 
 
 def box_plot(e_n: Mapping[str, F64], theirs: Mapping[str, tuple[float, float]]) -> str:
-    """Fig. 4: box and whiskers (minimum to maximum) of e_n; theirs: mean and SD of the paper as a grey bar."""
+    """Fig. 4: box and whiskers (minimum to maximum) of e_n. theirs: mean and SD of the paper as a grey bar."""
     with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 1, 3.6)
         axis = axes[0, 0]
@@ -43,7 +43,7 @@ def box_plot(e_n: Mapping[str, F64], theirs: Mapping[str, tuple[float, float]]) 
 
 
 def density(curves: Mapping[str, tuple[F64, F64]], inside: Mapping[str, float]) -> str:
-    """Fig. 5: Parzen densities of e_n between -5 and 5 mm; inside: share of the frames in that range."""
+    """Fig. 5: Parzen densities of e_n between -5 and 5 mm. inside: share of the frames in that range."""
     with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 1, 3.0)
         axis = axes[0, 0]
@@ -57,7 +57,7 @@ def density(curves: Mapping[str, tuple[F64, F64]], inside: Mapping[str, float]) 
 
 
 def angle_by_length(length_mm: F64, e_theta: F64, centres: Sequence[float], mean: F64, sd: F64, said: str) -> str:
-    """Fig. 6: e_theta against visible length; mean and mean +- SD in bins of 5 mm."""
+    """Fig. 6: e_theta against visible length. Mean and mean +- SD in bins of 5 mm."""
     with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 1, 3.0)
         axis = axes[0, 0]

@@ -39,7 +39,7 @@ def plot_policy(log: Sequence[Mapping[str, Any]], path: Path) -> None:
 def _plot(
     log: Sequence[Mapping[str, Any]], path: Path, parts: Mapping[str, str], errors: Curves, said: str, title: str
 ) -> None:
-    """Left: parts of the loss; right: errors on what was held back."""
+    """Left: parts of the loss. Right: errors on what was held back."""
     with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 2, 3.0)
         left, right = axes[0, 0], axes[0, 1]

@@ -1,7 +1,7 @@
-"""Network -> ONNX graphs without weights: they stay in model.safetensors, once, and are put in when a graph is loaded.
+"""Exports a network as ONNX graphs without weights. The weights stay in model.safetensors and are put in on loading.
 
 template.onnx: template (1, T, T) uint8 -> kept (1, M, c). search.onnx: search (2, S, S) uint8 and kept ->
-candidates score, visible, sd (K,), centre, size (K, 2), in crop units; features (N + L, width) for a policy.
+candidates score, visible, sd (K,), centre, size (K, 2), in crop units, and features (N + L, width) for a policy.
 graphs.json: which weights each graph needs.
 """
 
@@ -62,7 +62,7 @@ class _Search(nn.Module):
 
 
 def export_onnx(net: TipNet, folder: Path) -> None:
-    """Write template.onnx and search.onnx beside the weights. MissingExtraError without onnx and onnxscript."""
+    """Write template.onnx and search.onnx beside the weights. Raises MissingExtraError without onnx and onnxscript."""
     net.eval()
     template = torch.zeros(1, net.template_px, net.template_px, dtype=torch.uint8)
     search = torch.zeros(2, net.search_px, net.search_px, dtype=torch.uint8)
@@ -78,7 +78,7 @@ def export_onnx(net: TipNet, folder: Path) -> None:
 
 
 def write_graphs(net: nn.Module, folder: Path, jobs: Sequence[GraphJob]) -> None:
-    """Write the graphs of a network, and graphs.json. MissingExtraError without onnx and onnxscript."""
+    """Write the graphs of a network, and graphs.json. Raises MissingExtraError without onnx and onnxscript."""
     try:
         import onnx
         import onnxscript  # noqa: F401  torch's exporter needs it
@@ -110,7 +110,7 @@ def write_graphs(net: nn.Module, folder: Path, jobs: Sequence[GraphJob]) -> None
 
 
 def _take_out(onnx: Any, tensor: Any) -> None:
-    """Leave a tensor's name, type and shape; its values come from elsewhere."""
+    """Leave a tensor's name, type and shape. Its values come from elsewhere."""
     tensor.ClearField("raw_data")
     tensor.data_location = onnx.TensorProto.EXTERNAL
     del tensor.external_data[:]

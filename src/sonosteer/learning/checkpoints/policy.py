@@ -40,7 +40,7 @@ def save_policy(net: PolicyNet, language: Language, folder: Path, about: dict[st
 
 
 def load_policy(folder: Path) -> tuple[PolicyNet, Language, dict[str, Any]]:
-    """(network, its language, what was done). InputError for what is no whole policy of ours."""
+    """(network, its language, what was done). Raises InputError for what is no whole policy of ours."""
     try:
         said = json.loads((folder / CONFIG).read_text())
     except FileNotFoundError:

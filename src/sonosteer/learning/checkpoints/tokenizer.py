@@ -1,7 +1,7 @@
 """The words of a policy: the edge preset's own vocabulary, or a checkpoint's tokenizer with its free rows.
 
-The own vocabulary holds the instruction's words, all printable characters one by one, and the action tokens; it is a
-file of the library tokenizers, which anybody can read, and which `policies/vla_words.py` reads without that library.
+The own vocabulary holds the instruction's words, all printable characters one by one, and the action tokens. It is a
+file of the library tokenizers, which anybody can read, and which `inference/prompt.py` reads without that library.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from sonosteer.core.errors import InputError
 from sonosteer.inference.action_encoding import BINS
-from sonosteer.inference.prompt import INSTRUCTION, TECHNIQUES, TOKENIZER, read_vocabulary
+from sonosteer.inference.prompt import INSTRUCTION, PROMPT_TECHNIQUES, TOKENIZER, read_vocabulary
 from sonosteer.learning.nets.action_tokens import CHARACTERS, SLOTS, TOKEN_ROWS
 from sonosteer.learning.nets.policy_presets import PolicyConfig
 
@@ -26,7 +26,7 @@ ACTION_WORDS = (
     *(f"<|slot_{k}|>" for k in range(SLOTS)),
     "<|end_of_action|>",
 )
-SAMPLE = INSTRUCTION.format(target="(0000, 0000)", technique=TECHNIQUES[0])
+SAMPLE = INSTRUCTION.format(target="(0000, 0000)", technique=PROMPT_TECHNIQUES[0])
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Language:
     """Writes the tokenizer into a folder."""
 
     def fit(self, config: PolicyConfig) -> PolicyConfig:
-        """The configuration with this language in it; an own vocabulary has as many rows as words."""
+        """The configuration with this language in it. An own vocabulary has as many rows as words."""
         ours = {} if config.checkpoint else {"llm": replace(config.llm, vocabulary=self.first_row)}
         told = {"vision": self.vision, "turn": self.turn, "answer": self.answer, "first_row": self.first_row}
         return replace(config, **ours, **told, text_tokens=len(self.encode(SAMPLE)))  # type: ignore[arg-type]
@@ -57,7 +57,7 @@ def write_words(path: Path) -> None:
     """Write the own vocabulary."""
     from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
 
-    text = " ".join(INSTRUCTION.format(target="", technique=t) for t in TECHNIQUES)
+    text = " ".join(INSTRUCTION.format(target="", technique=t) for t in PROMPT_TECHNIQUES)
     words = sorted(set(re.findall(r" ?[A-Za-z]+", text)), key=lambda w: (-len(w), w))
     characters = ["\n", *(chr(c) for c in range(32, 127))]
     plain = [UNKNOWN, *VISION, *characters, *(w for w in words if len(w) > 1)]
@@ -91,9 +91,9 @@ def own_language(folder: Path) -> Language:
 
 
 def checkpoint_language(folder: str, vocabulary: int) -> Language:
-    """The tokenizer of a Qwen2.5-VL checkpoint; the action tokens are the free rows of its embedding.
+    """The tokenizer of a Qwen2.5-VL checkpoint. The action tokens are the free rows of its embedding.
 
-    InputError if there is no tokenizer, or fewer free rows than action tokens.
+    Raises InputError if there is no tokenizer, or fewer free rows than action tokens.
     """
     from transformers import AutoTokenizer
 

@@ -1,4 +1,4 @@
-"""Weights on disk: a folder with config.json, model.safetensors and a card; one clear line for what can be wrong."""
+"""A tracking network on disk: a folder with config.json, model.safetensors and a card."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def save_pretrained(net: VlaTracker, folder: Path, about: dict[str, Any], *, hal
 
 
 def read_config(folder: Path) -> tuple[TrackingConfig, dict[str, Any]]:
-    """(shape, what was done) of a saved network. InputError if it is none of ours."""
+    """(shape, what was done) of a saved network. Raises InputError if it is none of ours."""
     try:
         said = json.loads((folder / CONFIG).read_text())
     except FileNotFoundError:
@@ -51,7 +51,7 @@ def read_config(folder: Path) -> tuple[TrackingConfig, dict[str, Any]]:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file. InputError if it is missing or damaged."""
+    """The tensors of a safetensors file. Raises InputError if it is missing or damaged."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -65,7 +65,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_into(net: TipNet, state: dict[str, Tensor], where: Path, *, only: str = "") -> None:
-    """Copy weights (of the parts whose names begin with `only`). InputError if they do not fit."""
+    """Copy weights (of the parts whose names begin with `only`). Raises InputError if they do not fit."""
     own = {k: v for k, v in net.state_dict().items() if k.startswith(only)}
     missing = [k for k in own if k not in state]
     wrong = [k for k in own if k in state and state[k].shape != own[k].shape]
@@ -84,7 +84,7 @@ def from_pretrained(folder: Path, **changes: Any) -> VlaTracker:
 
 
 def tower_of(checkpoint: str) -> Tower:
-    """Shape of the vision tower of a Qwen2.5-VL checkpoint, by name or folder. InputError if there is none."""
+    """Shape of the vision tower of a Qwen2.5-VL checkpoint, by name or folder. Raises InputError if there is none."""
     from transformers import AutoConfig
 
     try:
@@ -112,9 +112,9 @@ def tower_of(checkpoint: str) -> Tower:
 
 
 def from_qwen(config: TrackingConfig) -> VlaTracker:
-    """A network around the vision tower of config.checkpoint, whose shape config.tower has; register and head are new.
+    """A network around the vision tower of config.checkpoint, whose shape config.tower has. Register and head are new.
 
-    InputError if its weights cannot be loaded.
+    Raises InputError if its weights cannot be loaded.
     """
     from transformers import Qwen2_5_VLForConditionalGeneration
 

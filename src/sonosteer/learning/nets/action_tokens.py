@@ -1,8 +1,8 @@
-"""Actions as tokens: 256 bins shared by all numbers, [STOP], four slots; and the same action as text.
+"""Actions as tokens: 256 bins shared by all numbers, [STOP], four slots. The same action as text.
 
-After RT-2 (Zitkovich et al., 2023) and OpenVLA-OFT (Kim et al., 2025); Paper V names action and [STOP], and no tokens.
-All of it is ours then: a number is learnt as a bell over the bins around it and read as the mean over all bins, which
-is finer than a bin; [STOP] competes with all bins together, and is a probability of its own.
+After RT-2 (Zitkovich et al. 2023) and OpenVLA-OFT (Kim et al. 2025). Zhang et al. 2026 name an action and [STOP], but
+no tokens. Therefore all of this is chosen. A number is learnt as a bell over the bins around it. It is read as the mean
+over all bins, which is finer than a bin. [STOP] competes with all bins together and has a probability of its own.
 
 | rows, from a vocabulary's first free one | what |
 | --- | --- |
@@ -27,8 +27,9 @@ from sonosteer.inference.action_encoding import ACTION_RANGES, BINS
 Decode = Literal["parallel", "ar", "text"]
 STOP_ROW, SLOT_ROW, END_ROW = BINS, BINS + 1, BINS + 5
 SLOTS, TOKEN_ROWS = 4, BINS + 6
-SIGMA = 2.0  # bins
-#: text answers: these characters, then STOP and END as classes of their own; at most LONGEST of them
+#: chosen: standard deviation of the bell over the bins that a number is learnt as, bins
+SIGMA = 2.0
+#: text answers: these characters, then STOP and END as classes of their own. At most LONGEST of them
 CHARACTERS = "0123456789.- "
 STOP_CLASS, END_CLASS = len(CHARACTERS), len(CHARACTERS) + 1
 LONGEST = 17  # "90.0 20.0 -20.0" and its end, with room
@@ -86,7 +87,7 @@ def as_text(places: tuple[float, ...], *, stop: bool) -> list[int]:
 
 
 def from_text(classes: list[int]) -> tuple[float, ...]:
-    """Classes up to the end -> places 0..1; NaN for what is no answer."""
+    """Classes up to the end -> places 0..1. NaN if they are no answer."""
     text = "".join(CHARACTERS[c] for c in classes if c < STOP_CLASS)
     number = r"(-?\d{1,3}\.\d)"
     found = re.fullmatch(rf"{number} {number} {number}", text)

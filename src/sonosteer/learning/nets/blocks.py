@@ -1,6 +1,6 @@
 """What the compared networks are built of: a small ResNet, depth-wise correlation, a ViT block, labels per cell.
 
-All of it is ours in size and in the words of the papers that `table.py` names; places and lengths are in crop units.
+All sizes are chosen. The papers that `table.py` names give the parts. Places and lengths are in crop units.
 """
 
 from __future__ import annotations
@@ -20,18 +20,21 @@ from sonosteer.learning.nets.face import Candidates, Raw, TipTarget
 
 Net = TypeVar("Net")
 Widths = tuple[int, int, int, int, int]
-#: ours: with these a network of the ResNet's costs about what the edge preset of ours does
+#: chosen: with these channels a network costs about as much as the edge preset of the tracking network
 WIDTHS: Widths = (24, 48, 96, 128, 192)
-#: ours: of the template's side; the tip's box of 10 mm in the edge preset's template of 64 px of 0.25 mm
-BOX_SHARE = 0.625
+#: chosen: side of the tip's box in the template, as a fraction of its side: 10 mm in 64 px of 0.25 mm
+BOX_FRACTION = 0.625
 #: chosen: distances to the edges begin at half a box of typical size, in crop units
 HALF_BOX = 0.1
-#: ours: a standard deviation to begin with, in crop units
+#: chosen: standard deviation that a network begins with, in crop units
 FIRST_SD = 0.1
 
 
 def build_net(kind: Callable[..., Net], search_px: int, template_px: int, settings: Mapping[str, Any]) -> Net:
-    """A network of a class. InputError for a size that is no multiple of 32 px, or a setting that it does not have."""
+    """A network of a class.
+
+    Raises InputError for a size that is no multiple of 32 px, or a setting that it does not have.
+    """
     for name, value in (("search_px", search_px), ("template_px", template_px)):
         if value <= 0 or value % 32:
             raise InputError(f"model: {name} is {value}, but must be a multiple of 32")
@@ -158,7 +161,7 @@ def correlate(x: Tensor, kernel: Tensor) -> Tensor:
 
 
 class LevelHeads(nn.Module):
-    """Depth-wise correlation and a small head per level; the three answers are added with learned weights."""
+    """Depth-wise correlation and a small head per level. The three answers are added with learned weights."""
 
     def __init__(self, c: int, outputs: int, *, sure: bool) -> None:
         super().__init__()
@@ -259,19 +262,19 @@ def nearest_cell(at: Tensor, target: TipTarget) -> Tensor:
 
 
 def cell_candidates(raw: Raw) -> Candidates:
-    """Every cell is one, of raw score, ltrb, visible and log_sd; a box's edge is at most a crop's side away."""
-    centre, size = from_ltrb(cells(raw["ltrb"]), (raw["ltrb"] - 2).sigmoid())  # ours: 0.12 to begin with
+    """Every cell is one, of raw score, ltrb, visible and log_sd. A box's edge is at most a crop's side away."""
+    centre, size = from_ltrb(cells(raw["ltrb"]), (raw["ltrb"] - 2).sigmoid())  # chosen: 0.12 to begin with
     return Candidates(raw["score"].sigmoid(), centre, size, raw["visible"].sigmoid(), raw["log_sd"].exp())
 
 
 def inside_box(at: Tensor, target: TipTarget) -> Tensor:
-    """(B, K): cells within the box, and the one nearest its centre; none without a tip."""
+    """(B, K): cells within the box, and the one nearest its centre. None without a tip."""
     off = (at - target.centre[:, None]).abs() / (target.size[:, None] / 2)
     return _with_nearest(at, target, (off < 1).all(-1))
 
 
 def inside_ellipse(at: Tensor, target: TipTarget, share: float) -> Tensor:
-    """(B, K): cells within the ellipse whose axes are the box's sides times `share`; the rest as above."""
+    """(B, K): cells within the ellipse whose axes are the box's sides times `share`. The rest as above."""
     off = (at - target.centre[:, None]) / (target.size[:, None] * share / 2)
     return _with_nearest(at, target, (off**2).sum(-1) < 1)
 
@@ -289,7 +292,7 @@ def centerness(at: Tensor, target: TipTarget) -> Tensor:
 
 
 def mean_of(each: Tensor, chosen: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Mean of (B, K) over the chosen, samples weighted by (B,); 0 where none is chosen."""
+    """Mean of (B, K) over the chosen, samples weighted by (B,). 0 where none is chosen."""
     share = chosen.to(each.dtype) if weight is None else chosen * weight[:, None]
     return (each * share).sum() / share.sum().clamp(min=1.0)
 

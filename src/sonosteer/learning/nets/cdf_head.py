@@ -1,4 +1,6 @@
-"""The cross-depth-fusion (CDF) tracking head of Paper V.
+"""The cross-depth-fusion (CDF) tracking head.
+
+Source: Zhang et al. 2026 (full reference in `studies/vla_tracking/run.py`).
 
 | symbol | name here | shape |
 | --- | --- | --- |
@@ -8,11 +10,11 @@
 | (3) conditional feature gating | f (1 + a gamma(r)) + a beta(r), r the encoded register | (B, N, c) |
 | a | `gate`, begins at 0 | 1 |
 
-The equations are blank in the published text; this is our reading of its words and of its figure. (1) attends over
-channels by default ("channel sequences"), over positions as an option; the study shows both.
+The equations are blank in the published text. This is our reading of its words and of its figure. (1) attends over
+channels by default ("channel sequences"), over positions as an option. The study shows both.
 
 Departs from the paper: a score map with sub-cell offset and size instead of one box by a convolution, so that a second
-candidate can be seen; a map of visibility and one of the place's standard deviation beside it.
+candidate can be seen. It has a map of visibility and one of the place's standard deviation beside it.
 """
 
 from __future__ import annotations

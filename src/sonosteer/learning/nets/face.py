@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Raw = dict[str, Tensor]
-#: ours: mean and deviation of a grey level, of training crops
+#: chosen: mean and standard deviation of the grey levels of training crops
 GREY_MEAN, GREY_SD = 0.25, 0.2
 
 
@@ -63,14 +63,14 @@ class TipNet(nn.Module, ABC):
 
     @abstractmethod
     def embed(self, template: Tensor) -> Tensor:
-        """(B, 1, T, T) grey levels 0..1 -> what is kept of the template; computed once a clip."""
+        """(B, 1, T, T) grey levels 0..1 -> what is kept of the template. Computed once a clip."""
 
     @abstractmethod
     def respond(self, search: Tensor, kept: Tensor) -> Raw:
         """(B, 2, S, S) previous and present crop, 0..1, and what was kept -> the network's own maps."""
 
     def respond_and_tell(self, search: Tensor, kept: Tensor) -> tuple[Raw, Tensor | None]:
-        """`respond`, and what the encoder made of the search crop (B, N + L, width); None where nobody reads it."""
+        """`respond`, and what the encoder made of the search crop (B, N + L, width). None where nobody reads it."""
         return self.respond(search, kept), None
 
     @abstractmethod
@@ -86,7 +86,7 @@ class TipNet(nn.Module, ABC):
         return self.respond(search, self.embed(template))
 
     def groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """Parameter groups for AdamW: no decay on gains, biases and tokens; gates learn ten times faster."""
+        """Parameter groups for AdamW: no decay on gains, biases and tokens. Gates learn ten times faster."""
         kinds: dict[str, list[nn.Parameter]] = {"weights": [], "others": [], "gates": []}
         for name, p in self.named_parameters():
             if p.requires_grad:
@@ -116,7 +116,7 @@ def cell_centres(h: int, w: int, like: Tensor) -> Tensor:
 
 
 def cell_of(centre: Tensor, h: int, w: int) -> Tensor:
-    """(B,) number of the cell that a place lies in; places outside go to the nearest."""
+    """(B,) number of the cell that a place lies in. Places outside go to the nearest."""
     x = (centre[:, 0] * w).long().clamp(0, w - 1)
     y = (centre[:, 1] * h).long().clamp(0, h - 1)
     return y * w + x

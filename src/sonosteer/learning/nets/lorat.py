@@ -1,4 +1,4 @@
-"""LoRAT: a frozen encoder with low-rank additions sees template and search as one sequence; MLPs read it out.
+"""LoRAT: a frozen encoder with low-rank additions sees template and search as one sequence. MLPs read it out.
 
 Source: L. Lin, H. Fan, Z. Zhang, Y. Wang, Y. Xu, H. Ling, "Tracking Meets LoRA: Faster Training, Larger Model, Stronger
 Performance", ECCV 2024. LoRA: E. J. Hu et al., ICLR 2022.
@@ -11,7 +11,7 @@ Performance", ECCV 2024. LoRA: E. J. Hu et al., ICLR 2022.
 | classification, box | `classes`, `edges` | (B, K), (B, K, 4) |
 
 Departs from the paper: the encoder is ours of stage 0 (`sonosteer train encoder`) instead of DINOv2, its position code
-rotary and thus shared as it is; rank 16 instead of 64; the template's target is a box in the middle; visibility and
+rotary and thus shared as it is. Rank 16 instead of 64. The template's target is a box in the middle. Visibility and
 deviation beside the class. Without an encoder to start from, one with random weights is trained whole.
 """
 
@@ -52,9 +52,10 @@ class LoraLinear(nn.Module):
 
 
 class Lorat(TipNet):
-    """encoder: folder of a saved network, whose encoder is frozen; None: one of `preset`'s shape, trained whole.
+    """The network of the paper.
 
-    rank: of the additions. box: share of the template's side that its target takes.
+    encoder: folder of a saved network, whose encoder is frozen. None: one of the preset's shape, trained whole.
+    rank: of the additions. box: side of the target in the template, as a fraction of its side.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Lorat(TipNet):
         encoder: Path | str | None = None,
         preset: str = "edge",
         rank: int = RANK,
-        box: float = blocks.BOX_SHARE,
+        box: float = blocks.BOX_FRACTION,
     ) -> None:
         super().__init__()
         self.search_px, self.template_px, self.box = search_px, template_px, box
@@ -78,7 +79,7 @@ class Lorat(TipNet):
         self.edges = blocks.mlp_head(c, 4, sure=False)
 
     def embed(self, template: Tensor) -> Tensor:
-        """(B, 1, T, T) -> template tokens with their type (B, M, D), in raster order; no block has seen them."""
+        """(B, 1, T, T) -> template tokens with their type (B, M, D), in raster order. No block has seen them."""
         z = self.encoder.embed(blocks.two_frames(template))
         target = blocks.centre_mask(z.shape[-1], self.box, z).flatten()[:, None]
         return blocks.per_cell(z) + target * self.kind[0] + (1 - target) * self.kind[1]
@@ -123,7 +124,10 @@ class Lorat(TipNet):
 def stage0_encoder(
     search_px: int, template_px: int, folder: Path | str | None, preset_name: str
 ) -> RegisterVisionEncoder:
-    """The encoder of a saved network, or one of a preset with random weights. InputError if it cannot serve here."""
+    """The encoder of a saved network, or one of a preset with random weights.
+
+    Raises InputError if it cannot serve here.
+    """
     config: TrackingConfig = tracking_preset(preset_name) if folder is None else read_config(Path(folder))[0]
     tower = config.tower
     if tower.stem != "conv" or not config.pair or len(tower.full_blocks) != tower.depth:
@@ -147,5 +151,5 @@ def add_lora(layers: nn.Module, rank: int) -> None:
 
 
 def make_lorat(search_px: int = 160, template_px: int = 64, **settings: Any) -> Lorat:
-    """settings: as `Lorat` takes them; encoder: a folder to start from."""
+    """A network with random weights, or with the encoder of a folder. settings: as `Lorat` takes them."""
     return blocks.build_net(Lorat, search_px, template_px, settings)

@@ -10,11 +10,11 @@ Source: Y. Cui, C. Jiang, L. Wang, G. Wu, "MixFormer: End-to-End Tracking with I
 | corner maps, soft-argmax | `corners` | (B, 2, (S / 4)^2) |
 | score prediction module (SPM) | `ScoreModule` | (B, 1) |
 
-Since the template asks nobody but itself, its keys and values can be kept; the last of `kept` are its tokens.
+Since the template asks nobody but itself, its keys and values can be kept. The last of `kept` are its tokens.
 
 Departs from the paper: plain blocks as in our tower instead of CvT's with convolutional projections, without
-pretraining; no online template, since all networks here see the same; the score module is not trained afterwards but
-beside the rest, its gradient stopped before the backbone as there, and learns whether the crop holds a tip; visibility
+pretraining. No online template, since all networks here see the same. The score module is not trained afterwards but
+beside the rest, its gradient stopped before the backbone as there, and learns whether the crop holds a tip. Visibility
 and deviation from the token at the box's centre. It answers with one candidate, as published.
 """
 
@@ -38,7 +38,7 @@ PATCH = 16
 
 
 class CornerHead(nn.Module):
-    """Convolutions, twice up-sampled, to a map of each corner; a corner is its map's mean place."""
+    """Convolutions, twice up-sampled, to a map of each corner. A corner is its map's mean place."""
 
     def __init__(self, c: int) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class MixFormer(TipNet):
         return out
 
     def respond(self, search: Tensor, kept: Tensor) -> Raw:
-        """box (B, 1, 4): corners; score, visible, log_sd (B, 1)."""
+        """Maps box (B, 1, 4), the corners, and score, visible, log_sd (B, 1)."""
         x = self._search(self._tokens(face.normalised_grey(search)), kept)
         at = blocks.cells(x)
         side = round(x.shape[1] ** 0.5)

@@ -1,6 +1,7 @@
-"""Paper V's policy: the language model of Qwen2.5-VL reads what the tracker's encoder saw, and says an action.
+"""The policy: the language model of Qwen2.5-VL reads what the tracker's encoder saw, and says an action.
 
-Source: Paper V, Sections III-B and III-F. The sequence, in the order of its architecture figure:
+Source: Zhang et al. 2026 (full reference in `studies/vla_tracking/run.py`), Sections III-B and III-F. The sequence,
+in the order of its architecture figure:
 
 | tokens | edge | from |
 | --- | --- | --- |
@@ -11,9 +12,11 @@ Source: Paper V, Sections III-B and III-F. The sequence, in the order of its arc
 | answer | 4 slots | parallel: all four in one pass; ar: [STOP] or not, then each reads the one before; text |
 
 The aligner is Qwen2.5-VL's merger, a copy of its own: what adapts it leaves the tracking head's alone, also where that
-one reads merged tokens. Departs from the paper: a number is the mix of its two nearest bins and, ours, a linear map of
-it and its sines beside that, since bins that few demonstrations visited are rough; action tokens are the vocabulary's
-free rows, kept apart so that they can learn while the text's stay; only the rows that an answer needs are multiplied.
+one reads merged tokens.
+
+Departs from the paper: a number is the mix of its two nearest bins, plus a linear map of it and its sines. Bins that
+few demonstrations visited are rough. Action tokens are the vocabulary's
+free rows, kept apart so that they can learn while the text's stay. Only the rows that an answer needs are multiplied.
 """
 
 from __future__ import annotations
@@ -42,7 +45,10 @@ class PolicyAnswer(NamedTuple):
 
 
 class PolicyNet(nn.Module):
-    """The policy of a configuration, with random weights; llm, aligner, head: the library's modules, or new ones."""
+    """The policy of a configuration, with random weights.
+
+    llm, aligner, head: modules of the library transformers. None: new ones.
+    """
 
     def __init__(self, config: PolicyConfig, llm: Any = None, aligner: Any = None, head: Any = None) -> None:
         super().__init__()
@@ -66,7 +72,7 @@ class PolicyNet(nn.Module):
             self._turn = self._rotations()
 
     def _start_rows(self) -> None:
-        """Free rows of the checkpoint, where there is one; else bins that are alike where they are near."""
+        """Free rows of the checkpoint, where there is one. Else bins that are alike where they are near."""
         with torch.no_grad():
             rows = self.actions.weight
             if self.config.checkpoint:
@@ -82,7 +88,7 @@ class PolicyNet(nn.Module):
             rows[:BINS] = 0.02 * math.sqrt(2.0) * torch.cos(2 * math.pi * cycles * at + phase)
 
     def _rotations(self) -> tuple[Tensor, Tensor]:
-        """Of the whole sequence, an answer's longest included; its places are the same in every episode."""
+        """Of the whole sequence, an answer's longest included. Its places are the same in every episode."""
         config, seen = self.config, self.config.features
         parts, at = [text_places(0, config.text_tokens + 1)], config.text_tokens + 1
         for grid, after in ((seen.merged, 2), (seen.merged_register, 1 + len(INPUT_RANGES) + len(config.turn))):
@@ -107,7 +113,7 @@ class PolicyNet(nn.Module):
         return decode_tokens(self.llm, x, (cos[part].to(x.device), sin[part].to(x.device)), past)
 
     def prefix(self, ids: Tensor) -> Tensor:
-        """Instruction (B, T) -> its keys and values (layers, 2, B, heads, T, head); computed once an episode."""
+        """Instruction (B, T) -> its keys and values (layers, 2, B, heads, T, head). Computed once an episode."""
         return self._run(self.llm.embed_tokens(ids), 0)[1]
 
     def numbers(self, places: Tensor) -> Tensor:

@@ -143,7 +143,7 @@ POLICY_PRESETS = {c.preset: c for c in (POLICY_TINY, POLICY_EDGE, POLICY_BASE, P
 
 
 def policy_preset(name: str) -> PolicyConfig:
-    """A preset by name. InputError if there is none."""
+    """A preset by name. Raises InputError if there is none."""
     if name not in POLICY_PRESETS:
         raise InputError(f"there is no preset {name!r}; there are: {', '.join(POLICY_PRESETS)}")
     return POLICY_PRESETS[name]

@@ -161,7 +161,7 @@ TRACKING_PRESETS = {
 
 
 def tracking_preset(name: str) -> TrackingConfig:
-    """A preset by name. InputError if there is none."""
+    """A preset by name. Raises InputError if there is none."""
     if name not in TRACKING_PRESETS:
         raise InputError(f"there is no preset {name!r}; there are: {', '.join(TRACKING_PRESETS)}")
     return TRACKING_PRESETS[name]

@@ -1,6 +1,6 @@
 """The language model of Qwen2.5-VL, walked through by our own forward pass: dense, with open keys and values.
 
-As in the library transformers, whose modules hold the weights (so published checkpoints and LoRA fit); what comes out
+As in the library transformers, whose modules hold the weights (so published checkpoints and LoRA fit). What comes out
 is the same (tested to 1e-5). Keys and values of a prefix are one tensor that goes in and out, instead of a cache object
 with a state of its own: it can be shared by threads, kept for an episode and written into a graph.
 """

@@ -1,8 +1,8 @@
 """The vision tower of Qwen2.5-VL with a tracking-conditioning (TraCon) register, dense and batched.
 
-Source: Paper V (`studies/vla_tracking.py` has the reference), the TraCon register: learnable tokens appended to the
-image's before the frozen vision encoder. The tower is S. Bai et al., "Qwen2.5-VL Technical Report", 2025, as in the
-library transformers, whose own modules hold the weights here.
+Source: Zhang et al. 2026 (full reference in `studies/vla_tracking/run.py`), the TraCon register: learnable tokens
+appended to the image's before the frozen vision encoder. The tower is S. Bai et al., "Qwen2.5-VL Technical Report",
+2025, as in the library transformers, whose own modules hold the weights here.
 
 | symbol | name here | shape |
 | --- | --- | --- |
@@ -10,9 +10,9 @@ library transformers, whose own modules hold the weights here.
 | F_s, F_d | `shallow`, `deep`: patch tokens behind block `shallow_block`, behind the last | (B, N, D) |
 | encoded register | `register` of the result | (B, L, D) |
 
-The library walks over windows one by one; here all windows of a block are one attention call, which gives the same
+The library walks over windows one by one. Here all windows of a block are one attention call, which gives the same
 (tested to 1e-5) and can be captured in a graph. The register sees only itself in windowed blocks (`own_window`) or
-lends its keys and values to every window (`shared`); in blocks of full attention it meets the patches either way. Its
+lends its keys and values to every window (`shared`). In blocks of full attention it meets the patches either way. Its
 tokens are not rotated, so that it does not depend on the image's size.
 """
 
@@ -110,7 +110,7 @@ class RegisterVisionEncoder(nn.Module):
         self._geometry: dict[tuple[int, int, str], Geometry] = {}
 
     def geometry(self, rows: int, columns: int, device: torch.device) -> Geometry:
-        """Of an image of rows x columns patches; remembered."""
+        """What depends on a size of rows x columns patches only. It is computed once."""
         key = (rows, columns, str(device))
         if key not in self._geometry:
             with torch.no_grad():
@@ -143,7 +143,7 @@ class RegisterVisionEncoder(nn.Module):
         return F.conv2d(image, both, stride=self.patch)
 
     def forward(self, image: Tensor) -> Encoded:
-        """Encode an image; its sides are multiples of merge x patch pixels."""
+        """Encode an image. Its sides are multiples of merge x patch pixels."""
         x = self.embed(image)
         rows, columns = int(x.shape[2]), int(x.shape[3])
         g = self.geometry(rows, columns, x.device)

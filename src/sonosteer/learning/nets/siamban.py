@@ -1,4 +1,4 @@
-"""SiamBAN: no anchors; every cell says at once whether it lies in the target and how far the box's edges are.
+"""SiamBAN: no anchors. Every cell says at once whether it lies in the target and how far the box's edges are.
 
 Source: Z. Chen, B. Zhong, G. Li, S. Zhang, R. Ji, "Siamese Box Adaptive Network for Visual Tracking", CVPR 2020.
 
@@ -9,9 +9,9 @@ Source: Z. Chen, B. Zhong, G. Li, S. Zhang, R. Ji, "Siamese Box Adaptive Network
 | E_1: axes g_w, g_h | `OUTER`: cells outside are negative | |
 | E_2: axes g_w / 2, g_h / 2 | `INNER`: cells inside are positive; those between are neither | |
 
-Departs from the paper: a small ResNet without pretraining; correlation with zeros around, so that a tip anywhere in the
-crop has a cell; an even template map is brought to an odd one first; the cell nearest the centre is always positive,
-since a small box's inner ellipse may hold none; visibility and deviation beside the classes.
+Departs from the paper: a small ResNet without pretraining. Correlation with zeros around, so that a tip anywhere in the
+crop has a cell. An even template map is brought to an odd one first. The cell nearest the centre is always positive,
+since a small box's inner ellipse may hold none. Visibility and deviation beside the classes.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ for Visual Tracking", CVPR 2020.
 | A_cls, A_cen, A_reg | raw class, centerness, ltrb | (B, K, 2), (B, K), (B, K, 4) |
 | lambda_1, lambda_2 | CENTERNESS_WEIGHT, BOX_WEIGHT | 1, 3 |
 
-Departs from the paper: a small ResNet without pretraining; correlation with zeros around, so that a tip anywhere in the
-crop has a cell; an even template map is brought to an odd one first; visibility and deviation beside the classes; the
+Departs from the paper: a small ResNet without pretraining. Correlation with zeros around, so that a tip anywhere in the
+crop has a cell. An even template map is brought to an odd one first. Visibility and deviation beside the classes. The
 scale penalty and the cosine window belong to whoever follows the tip and are not part of the score.
 """
 
@@ -60,7 +60,7 @@ class SiamCar(TipNet):
         }
 
     def candidates(self, raw: Raw) -> Candidates:
-        """Every cell is one; its score is the class's times the centerness."""
+        """Every cell is one. Its score is the class's times the centerness."""
         centre, size = blocks.from_ltrb(blocks.cells(raw["ltrb"]), blocks.HALF_BOX * raw["ltrb"].clamp(-3, 2).exp())
         score = raw["class"].softmax(-1)[..., 1] * raw["centerness"].sigmoid()
         return Candidates(score, centre, size, raw["visible"].sigmoid(), raw["log_sd"].exp())

@@ -12,9 +12,9 @@ Deep Networks", CVPR 2019.
 
 The paper's spatial bias through padding is met as there: the tip is shifted at random in the training crops.
 
-Departs from the paper: a small ResNet without pretraining; correlation with zeros around, so that a tip anywhere in the
-crop has a cell; an even template map is brought to an odd one first; three square anchors, since a tip's box is square;
-the best anchor is positive even where none reaches an IoU of 0.6; visibility and deviation beside the classes.
+Departs from the paper: a small ResNet without pretraining. Correlation with zeros around, so that a tip anywhere in the
+crop has a cell. An even template map is brought to an odd one first. Three square anchors, since a tip's box is square.
+The best anchor is positive even where none reaches an IoU of 0.6. Visibility and deviation beside the classes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sonosteer.learning.nets import blocks, face
 from sonosteer.learning.nets.blocks import LevelHeads, Levels
 from sonosteer.learning.nets.face import Candidates, Raw, TipNet, TipTarget
 
-#: ours: sides in crop units; the training crops' boxes lie between 0.11 and 0.29
+#: chosen: sides in crop units. The training crops' boxes lie between 0.11 and 0.29
 ANCHOR_SIDES = (0.13, 0.19, 0.27)
 POSITIVE, NEGATIVE = 0.6, 0.3
 MAX_POSITIVE_ANCHORS, MAX_ANCHORS = 16, 64
@@ -59,7 +59,7 @@ class SiamRpnPp(TipNet):
         return torch.cat([self.classes.kernels(z), self.places.kernels(z)], 1)
 
     def respond(self, search: Tensor, kept: Tensor) -> Raw:
-        """Maps class (B, K, 2), delta (B, K, 4), visible and log_sd (B, K); K = cells x anchors, a cell's together."""
+        """Maps class (B, K, 2), delta (B, K, 4), visible and log_sd (B, K). K = cells x anchors, a cell's together."""
         x = self.levels(face.normalised_grey(search))
         said = blocks.per_cell(self.classes(x, kept[:, :3]))
         delta = blocks.per_cell(self.places(x, kept[:, 3:]))
@@ -113,7 +113,7 @@ def anchor_overlap(at: Tensor, side: Tensor, target: TipTarget) -> Tensor:
 
 
 def anchor_labels(overlap: Tensor, target: TipTarget) -> tuple[Tensor, Tensor]:
-    """(positive, negative) anchors (B, K); those between are neither. Without a tip, none is positive."""
+    """(positive, negative) anchors (B, K). Those between are neither. Without a tip, none is positive."""
     best = F.one_hot(overlap.argmax(1), overlap.shape[1]).bool()
     here = target.present[:, None] > 0
     positive = ((overlap > POSITIVE) | best) & here

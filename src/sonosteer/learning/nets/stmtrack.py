@@ -10,12 +10,12 @@ CVPR 2021.
 | w_ij = softmax over i of f^m_i . f^q_j / sqrt(c) | `read` | |
 | y = [f^q, sum_i w_ij f^m_i] | `read` | (B, 2 c, H, W) |
 
-The paper adds a convolution of the label map to the first one of the frame; here the map is one more channel of the
+The paper adds a convolution of the label map to the first one of the frame. Here the map is one more channel of the
 first convolution, which is the same sum.
 
 Departs from the paper: one memory frame, the template, since all networks here see the same (more would be appended to
-what `embed` keeps: a read takes any number); its label map is a box in the middle; a small ResNet without pretraining;
-visibility and deviation beside the score. Weights of the losses as in the authors' configuration (github.com/fzh0917,
+what `embed` keeps: a read takes any number). Its label map is a box in the middle. A small ResNet without pretraining.
+Visibility and deviation beside the score. Weights of the losses as in the authors' configuration (github.com/fzh0917,
 experiments/stmtrack/train/got10k/stmtrack-googlenet-trn.yaml).
 """
 
@@ -44,7 +44,7 @@ class StmTrack(TipNet):
         c: int = 96,
         widths: blocks.Widths = blocks.WIDTHS,
         depth: int = 2,
-        box: float = blocks.BOX_SHARE,
+        box: float = blocks.BOX_FRACTION,
     ) -> None:
         super().__init__()
         self.search_px, self.template_px, self.box = search_px, template_px, box
@@ -75,7 +75,7 @@ class StmTrack(TipNet):
         }
 
     def candidates(self, raw: Raw) -> Candidates:
-        """Every cell is one; its score is the class's times the centerness."""
+        """Every cell is one. Its score is the class's times the centerness."""
         centre, size = blocks.from_ltrb(blocks.cells(raw["ltrb"]), blocks.HALF_BOX * raw["ltrb"].clamp(-3, 2).exp())
         score = raw["score"].sigmoid() * raw["centerness"].sigmoid()
         return Candidates(score, centre, size, raw["visible"].sigmoid(), raw["log_sd"].exp())

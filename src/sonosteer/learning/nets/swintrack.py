@@ -14,9 +14,9 @@ NeurIPS 2022. Windows: Z. Liu et al., "Swin Transformer", ICCV 2021. Untied posi
 Loss as in the authors' configuration (github.com/LitingLin/SwinTrack, config/SwinTrack/Tiny/runs.yaml): varifocal with
 alpha 0.75 and gamma 2, and GIoU with the same weight (1.5 each there, 1 each here).
 
-Departs from the paper: no motion token, since all networks here have the same inputs and none sees past boxes; two
-stages of two blocks, with our tower's norm and MLP and a convolutional stem, without pretraining; of the positions of
-the joint sequence only the absolute part, its code fixed; visibility and deviation beside the score; the GIoU loss is
+Departs from the paper: no motion token, since all networks here have the same inputs and none sees past boxes. Two
+stages of two blocks, with our tower's norm and MLP and a convolutional stem, without pretraining. Of the positions of
+the joint sequence only the absolute part, its code fixed. Visibility and deviation beside the score. The GIoU loss is
 the mean over the box's cells, which the authors weight by their scores.
 """
 
@@ -42,7 +42,7 @@ VARIFOCAL_ALPHA, VARIFOCAL_GAMMA = (
 
 
 class WindowBlock(nn.Module):
-    """A block inside windows, with a learned bias by relative place; shifted: windows moved by half of one."""
+    """A block inside windows, with a learned bias by relative place. shifted: windows moved by half of one."""
 
     def __init__(self, c: int, heads: int, mlp: int, *, shifted: bool) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class WindowBlock(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Cells of 8 px, two blocks; four cells merged to one of 16 px, two blocks."""
+    """Cells of 8 px, two blocks. Four cells merged to one of 16 px, two blocks."""
 
     def __init__(self, c: int, heads: int) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class Backbone(nn.Module):
 
 
 class UntiedPosition(nn.Module):
-    """How much a place of template or search asks another, whatever is there; the same in all blocks."""
+    """How much a place of template or search asks another, whatever is there. The same in all blocks."""
 
     def __init__(self, c: int, heads: int) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ class SwinTrack(TipNet):
         return {"score": said[..., 0], "visible": said[..., 1], "log_sd": said[..., 2], "ltrb": self.edges(x)}
 
     def candidates(self, raw: Raw) -> Candidates:
-        """Every cell is one; its score is the IoU that it expects of its box."""
+        """Every cell is one. Its score is the IoU that it expects of its box."""
         return blocks.cell_candidates(raw)
 
     def loss(self, raw: Raw, target: TipTarget) -> tuple[Tensor, dict[str, Tensor]]:
@@ -181,7 +181,7 @@ def out_of_windows(x: Tensor, side: int) -> Tensor:
 
 
 def varifocal(logit: Tensor, quality: Tensor, inside: Tensor, weight: Tensor) -> Tensor:
-    """Inside, cross-entropy with the box's IoU, weighted by it; outside, focal; over the number of cells inside."""
+    """Inside: cross-entropy with the box's IoU, weighted by it. Outside: focal loss. Divided by the cells inside."""
     worth = torch.where(
         inside, quality * weight[:, None], VARIFOCAL_ALPHA * logit.detach().sigmoid() ** VARIFOCAL_GAMMA
     )

@@ -1,4 +1,7 @@
-"""Networks by name: ours, and the seven that Paper V compares with. Each module has `make(search_px, template_px)`."""
+"""Tracking networks by name: that of Zhang et al. 2026, and the seven that they compare it with.
+
+Each entry is a function of `search_px` and `template_px` that returns a network with random weights.
+"""
 
 from __future__ import annotations
 

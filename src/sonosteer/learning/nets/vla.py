@@ -1,6 +1,6 @@
-"""Paper V's tracking network: vision tower with register, cross-depth-fusion head.
+"""The tracking network of Zhang et al. 2026: a vision tower with a register, and a cross-depth-fusion head.
 
-The template is encoded once a clip and kept reduced and fused; each frame costs one pass of the search crop.
+The template is encoded once a clip and kept reduced and fused. Each frame costs one pass of the search crop.
 """
 
 from __future__ import annotations
@@ -150,7 +150,10 @@ def focal_on_centre(logit: Tensor, target: TipTarget, side: int) -> Tensor:
 def make_vla_tracker(
     search_px: int = 160, template_px: int = 64, *, preset: str = "edge", **settings: Any
 ) -> VlaTracker:
-    """A preset with random weights. settings: fields of its configuration. InputError for one that it does not have."""
+    """A preset with random weights. settings: fields of its configuration.
+
+    Raises InputError for a field that it does not have.
+    """
     config = presets.tracking_preset(preset)
     fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     changes = {**settings, "search_px": search_px, "template_px": template_px}

@@ -39,8 +39,8 @@ def kept_features(
 ) -> tuple[F16, TrackerTokens]:
     """(moments, N + L, width), mapped from `path`, where they are computed unless they are there already.
 
-    Features that were recorded are taken as they are where an episode has no frames. InputError where they do not fit
-    the tracker.
+    Features that were recorded are taken as they are where an episode has no frames. Raises InputError where they do
+    not fit the tracker.
     """
     net = from_pretrained(tracker)
     shape = seen_by(net)

@@ -2,7 +2,7 @@
 
 Batches are drawn from (seed, sample number), so that a stopped training goes on with what it would have seen next, and
 ends with the same weights as one that was never stopped (on the same machine and number of threads). accelerate carries
-it to one or many GPUs; every process draws its own share of a batch.
+it to one or many GPUs. Every process draws its own share of a batch.
 """
 
 from __future__ import annotations
@@ -76,11 +76,11 @@ QUICK_SCHEDULE = Schedule(steps=6, batch=4, lr=6e-4, shape="cosine", save_every=
 
 
 def check_device(device: Device) -> str:
-    """What to run on. InputError if CUDA is asked for and absent."""
+    """What to run on. Raises InputError if CUDA is asked for and absent."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: PyTorch sees no GPU here; use --device cpu, or install its CUDA build")
+        raise InputError("`device` is cuda, but PyTorch sees no GPU here; use cpu, or install its CUDA build")
     return device
 
 
@@ -136,7 +136,7 @@ class Objective(Protocol):
     """What the loop does not know of what is learnt: how a batch is drawn, put through, judged."""
 
     def batch(self, first: int, count: int) -> Any:
-        """Samples `first` to `first + count`, the same ones whenever they are asked for; in a thread of its own."""
+        """Samples `first` to `first + count`, the same ones at every call. Called in a thread of its own."""
         ...
 
     def respond(self, model: Any, batch: Any, device: Any) -> Any:
@@ -235,7 +235,7 @@ def train_tip_network(
     precision: Precision = "no",
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> dict[str, Any]:
-    """Train a tip network in place; `train_loop` says what it does and returns."""
+    """Train a tip network in place. `train_loop` says what it does and returns."""
     objective = TipObjective(sampler, validation, schedule.look_samples)
     return train_loop(net, objective, schedule, out, seed=seed, device=device, precision=precision, progress=progress)
 
@@ -338,7 +338,7 @@ def train_loop(
 
 
 class _Progress:
-    """Where a training is; kept in its checkpoints."""
+    """Where a training is. Kept in its checkpoints."""
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule, self.step, self.seconds = to_dict(schedule), 0, 0.0
@@ -383,6 +383,6 @@ def _resume(accelerator: Any, folder: Path, state: _Progress) -> None:
     try:
         accelerator.load_state(str(folder))
     except (OSError, RuntimeError, ValueError, KeyError) as e:
-        raise InputError(f"{folder} cannot be gone on from ({str(e).splitlines()[0]}); choose another --out") from None
+        raise InputError(f"{folder} cannot be gone on from ({str(e).splitlines()[0]}); choose another `out`") from None
     if state.schedule != wanted:
-        raise InputError(f"{folder} belongs to another schedule; choose another --out, or remove it")
+        raise InputError(f"{folder} belongs to another schedule; choose another `out`, or remove it")

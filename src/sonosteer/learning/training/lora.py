@@ -1,8 +1,8 @@
 """Low-rank adaptation (Hu et al., LoRA, 2021) of a policy's language model and aligner, by the library peft.
 
-Paper V, stage 2: these and nothing else learn. Vision encoder, register and tracking head are not even part of the
-policy, which reads their features. Only where the action tokens are new, beside a published checkpoint, must they and
-the numbers' map learn as well.
+Zhang et al. 2026, stage 2: these and nothing else learn. Vision encoder, register and tracking head are not even part
+of the policy, which reads their features. Only where the action tokens are new, beside a published checkpoint, must
+they and the numbers' map learn as well.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NEW = ("actions.", "action_head.", "names.", "number.")
 def adapt(net: PolicyNet, rank: int, *, new: bool = False) -> None:
     """Freeze all, put adapters beside the linear layers. new: the action tokens and numbers learn, too.
 
-    MissingExtraError without peft.
+    Raises MissingExtraError without peft.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model

@@ -1,4 +1,4 @@
-"""What the user asked of a network's training; without torch, so that the command line can say it."""
+"""What the user asked of a network's training. It loads without PyTorch, for the command line."""
 
 from __future__ import annotations
 

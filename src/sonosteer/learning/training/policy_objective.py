@@ -1,4 +1,4 @@
-"""What the training loop (`fit.learn`) must know of a policy: batches of moments, loss, errors of what is said."""
+"""What the training loop (`fit.train_loop`) must know of a policy: batches of moments, loss, errors of what is said."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class PolicyObjective:
 
 @torch.no_grad()
 def assess_policy(net: PolicyNet, held: Demonstrations, device: Any, batch: int = 64) -> dict[str, float]:
-    """Mean errors of what is said against what the expert did, by name and unit; how often [STOP] is right.
+    """Mean errors of what is said against what the expert did, by name and unit, and how often [STOP] is right.
 
-    stops_found: share of the expert's stops that are said; stops_early: share of other moments where one is said.
-    Moments are spread over all there are; all that stop are among them.
+    stops_found: fraction of the expert's stops that are said. stops_early: fraction of other moments where one is said.
+    Moments are spread over all there are. All that stop are among them.
     """
     was_training = net.training
     net.eval()

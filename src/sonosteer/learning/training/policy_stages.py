@@ -1,9 +1,11 @@
-"""`sonosteer train policy`: a policy from demonstrations, whole or by low-rank adaptation (stage 2 of Paper V).
+"""Trains a policy on demonstrations, whole or by low-rank adaptation: `sonosteer train policy`.
+
+Source: Zhang et al. 2026 (full reference in `studies/vla_tracking/run.py`), stage 2.
 
 * whole: the edge preset's language model has no pretraining, so it and its aligner are first trained on demonstrations,
-  on the features of a tracker (`--set model.tracker=FOLDER`; the model that ships, if none is named). Ours.
-* lora: the paper's stage 2: adapters on language model and aligner only, one epoch, batch 16, cosine from 1e-4; from a
-  trained policy (`--from FOLDER`), or on a published Qwen2.5-VL (`--preset qwen3b`).
+  on the features of a tracker (`--set model.tracker=FOLDER`, or the model that ships). The paper does not do it.
+* lora: the paper's stage 2: adapters on language model and aligner only, one epoch, batch 16, cosine from 1e-4. It
+  starts from a trained policy (`--from FOLDER`), or from a published Qwen2.5-VL (`--preset qwen3b`).
 
 Vision encoder, register and tracking head are read, never written: their features are computed once, beforehand.
 """
@@ -40,8 +42,8 @@ from sonosteer.learning.training.options import TrainOptions
 from sonosteer.learning.training.policy_objective import PolicyObjective, assess_policy
 from sonosteer.recording.summary import versions
 
-LORA_BATCH, LORA_LR = 16, 1e-4  # Paper V, stage 2
-#: ours: whole training from random weights, so many epochs over the demonstrations
+LORA_BATCH, LORA_LR = 16, 1e-4  # Zhang et al. 2026, stage 2
+#: chosen: whole training from random weights, so many epochs over the demonstrations
 WHOLE_SCHEDULE = Schedule(steps=0, batch=32, lr=1e-3, shape="cosine", warmup=100, save_every=300, look_every=300)
 WHOLE_EPOCHS = 12
 
@@ -81,7 +83,7 @@ def train_policy(
 
     settings = from_dict(PolicySettings, options.settings.get("model", {}), "model")
     if not options.data:
-        raise InputError("--data FOLDER is needed: make one with sonosteer dataset make d-insert")
+        raise InputError("`data` is missing: make one with sonosteer dataset make d-insert")
     sets = [InsertionSet(folder) for folder in options.data]
     train, held = split(sets)
     tracker = model_folder(settings.tracker)
@@ -137,7 +139,7 @@ def train_policy(
 
 
 def split(sets: Sequence[InsertionSet]) -> tuple[list[RecordedEpisode], list[RecordedEpisode]]:
-    """(training, validation) episodes; where a set has none for validation, its last training ones are held back.
+    """(training, validation) episodes. Where a set has none for validation, its last training ones are held back.
 
     A set of validation scenes alone is one to adapt to: its last quarter is held back.
     """
@@ -156,7 +158,10 @@ def split(sets: Sequence[InsertionSet]) -> tuple[list[RecordedEpisode], list[Rec
 
 
 def policy_schedule(options: TrainOptions, samples: int, *, method: str, quick: bool) -> Schedule:
-    """The paper's stage 2 for adapters; ours for a whole policy, `--recipe cpu` or not. `samples` make an epoch."""
+    """The schedule of a method: the paper's for adapters, a chosen one for a whole policy.
+
+    samples: number of samples in an epoch.
+    """
     if options.recipe not in ("paper", "cpu"):
         raise InputError(f"there is no recipe {options.recipe!r}; there are: paper, cpu")
     asked = dict(options.settings.get("schedule", {}))

@@ -1,8 +1,8 @@
-"""Weights of the five tip features, Eq. (24) of Paper T, by an evolutionary search on training insertions.
+"""Weights of the five tip features, found by an evolutionary search on training insertions.
 
-Source: Mathiassen et al. 2017 (full reference in `trackers/mathiassen2017.py`), Sections II-E and III-A: the sum of
-|p_i - p_hat_i| over the training frames whose axis is less than 3 mm off is minimised by a genetic algorithm. Ours is
-SciPy's differential evolution: real-coded, with mutation, crossover and selection, seeded.
+Source: Mathiassen et al. 2017 (full reference in `trackers/mathiassen2017.py`), Eq. (24), Sections II-E and III-A. A
+genetic algorithm minimises the sum of |p_i - p_hat_i| over the training frames whose axis is less than 3 mm off. Here
+it is SciPy's differential evolution: real-coded, with mutation, crossover and selection, seeded.
 
 | symbol | name here | unit |
 | --- | --- | --- |
@@ -106,7 +106,7 @@ class TipWeightsObjective:
 
     @classmethod
     def of(cls, samples: list[Samples]) -> TipWeightsObjective:
-        """Stack the frames; beyond an axis' end h counts as impossible."""
+        """Stack the frames. Beyond an axis' end h counts as impossible."""
         E = [f for s in samples for f in s.features]
         deviation = np.mean([e.std(1) for e in E], axis=0).astype(np.float64)
         longest = max(e.shape[1] for e in E)
@@ -116,7 +116,7 @@ class TipWeightsObjective:
         return cls(features, np.array([t for s in samples for t in s.tips]), deviation)
 
     def __call__(self, w: F64) -> float:
-        """Mean error in mm; w of any length but 0."""
+        """Mean error in mm. w: weights of any length but 0."""
         norm = float(np.linalg.norm(w))
         if not norm > 1e-6:
             return 1e3

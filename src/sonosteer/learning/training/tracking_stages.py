@@ -1,9 +1,11 @@
-"""`sonosteer train encoder` (stage 0) and `sonosteer train tracking` (stage 1 of Paper V).
+"""Trains an encoder and a tracking network: `sonosteer train encoder`, `sonosteer train tracking`.
+
+Source: Zhang et al. 2026 (full reference in `studies/vla_tracking/run.py`), stage 1.
 
 * encoder: the edge preset has no pretrained vision encoder as Qwen2.5-VL has, so its own is trained first, with a
   tracking head and without a register, on scenes (`dataset make d-encoder`).
-* tracking: encoder frozen; register and cross-depth-fusion head learn on `d-track`. The paper's schedule is the
-  default (350 epochs, batch 48, AdamW, 1e-4, a tenth after 100 epochs); `--recipe cpu` is ours for a laptop.
+* tracking: encoder frozen. Register and cross-depth-fusion head learn on `d-track`. The paper's schedule is the
+  default (350 epochs, batch 48, AdamW, 1e-4, a tenth after 100 epochs). `--recipe cpu` is chosen for a laptop.
 """
 
 from __future__ import annotations
@@ -42,16 +44,16 @@ from sonosteer.learning.training.options import TrainOptions
 from sonosteer.recording.summary import versions
 
 Settings = TypeVar("Settings")
-PAPER_EPOCHS, PAPER_BATCH = 350, 48  # Paper V, stage 1
+PAPER_EPOCHS, PAPER_BATCH = 350, 48  # Zhang et al. 2026, stage 1
 PUBLISHED = Augmentation()
-#: ours: what a laptop or a CI machine trains in about half an hour, from scratch or from an encoder
+#: chosen: what a laptop or a CI machine trains in about half an hour, from scratch or from an encoder
 CPU_SCHEDULE = Schedule(
     steps=2400, batch=24, lr=6e-4, shape="cosine", warmup=100, average=0.998, save_every=300, look_every=300
 )
 
 
 def tracking_schedule(options: TrainOptions, frames: int, *, quick: bool) -> Schedule:
-    """By recipe; `frames` of the training split make an epoch."""
+    """The schedule of a recipe. frames: number of frames of the training split, which make an epoch."""
     if quick:
         base = QUICK_SCHEDULE
     elif options.recipe == "paper":
@@ -76,7 +78,7 @@ def samplers_for(
     seed: int,
     augmentation: Augmentation = PUBLISHED,
 ) -> tuple[Sampler, Sampler]:
-    """(training, validation); the validation crops are drawn alike, without changes of look, from their own split."""
+    """(training, validation). The validation crops are drawn alike, without changes of look, from their own split."""
     train: list[Video] = []
     held: list[Video] = []
     for each in data:
@@ -90,7 +92,7 @@ def samplers_for(
 
 
 def model_config(options: TrainOptions, **changes: Any) -> TrackingConfig:
-    """The preset with --set model.* and what a stage demands; the tower's shape is its checkpoint's, if it has one."""
+    """The preset with --set model.* and what a stage demands. The tower's shape is its checkpoint's, if it has one."""
     base, asked = tracking_preset(options.preset), {**options.settings.get("model", {}), **changes}
     checkpoint = str(asked.get("checkpoint", base.checkpoint))
     if checkpoint:
@@ -101,7 +103,7 @@ def model_config(options: TrainOptions, **changes: Any) -> TrackingConfig:
 def train_encoder(
     *, out: Path, seed: int, quick: bool, progress: StageProgress, options: TrainOptions
 ) -> dict[str, Any]:
-    """Stage 0: the whole network without a register; from the weights of another one, if one is named."""
+    """Stage 0: the whole network without a register, from random weights or from those of another network."""
     if tracking_preset(options.preset).checkpoint:
         raise InputError(
             f"{options.preset} has a pretrained encoder: train its register and head: sonosteer train tracking"
@@ -150,7 +152,7 @@ def train_tracking(
 
 
 def take_encoder(net: VlaTracker, folder: Path) -> dict[str, Any]:
-    """Encoder weights of a saved network, and its head's where the shapes are the same; returns what it had done."""
+    """Encoder weights of a saved network, and its head's where the shapes are the same. Returns what it had done."""
     config, about = read_config(folder)
     state = read_weights(folder / WEIGHTS)
     fresh = {k: v for k, v in net.state_dict().items() if k.startswith("head.") or k == "encoder.register"}
@@ -178,7 +180,7 @@ def _train(
     from sonosteer.viz.training_plots import plot_training
 
     if not options.data:
-        raise InputError("--data FOLDER is needed: make one with sonosteer dataset make")
+        raise InputError("`data` is missing: make one with sonosteer dataset make")
     data = [DataSet(folder) for folder in options.data]
     augmentation = _changed(Augmentation(), options.settings.get("augmentation", {}), "augmentation")
     train, held = samplers_for(data, net.search_px, net.template_px, config.scale_mm, seed, augmentation)

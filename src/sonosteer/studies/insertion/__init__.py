@@ -1,1 +1,1 @@
-"""Paper V's Table II, ours beside theirs."""
+"""Table II of Zhang et al. 2026, ours beside theirs."""

@@ -1,4 +1,4 @@
-"""Figures that Paper V published in Table II."""
+"""Figures that Zhang et al. 2026 published in Table II."""
 
 from __future__ import annotations
 

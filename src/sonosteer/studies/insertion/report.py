@@ -112,7 +112,7 @@ def _markdown(tables: Mapping[str, list[TableRow]], missing: Sequence[str], *, q
 
 
 def table_2(results: InsertionResults, papers: Mapping[str, str]) -> list[TableRow]:
-    """Success, interval and time of every method: IPS, IPM and both; the paper's row below those it has."""
+    """Success, interval and time of every method: IPS, IPM and both. The paper's row below those it has."""
     rows: list[TableRow] = []
     ours = results.get(OUR_METHOD)
     for name, modes in results.items():

@@ -1,1 +1,1 @@
-"""Paper S's tables and figures, ours beside theirs."""
+"""Tables and figures of Carriere et al. 2019, ours beside theirs."""

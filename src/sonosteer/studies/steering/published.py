@@ -1,8 +1,8 @@
-"""Figures that Paper S published in its tables."""
+"""Figures that Carriere et al. 2019 published in their tables."""
 
 from __future__ import annotations
 
-#: Paper S, Table 1 (mean and SD over 10 trials), Table 2 (maxima), Table 3 (ms)
+#: Carriere et al. 2019, Table 1 (mean and SD over 10 trials), Table 2 (maxima), Table 3 (ms)
 TABLE_1 = {
     "porcine": ("0.40 ± 0.24", "0.25 ± 0.06", "174 ± 86"),
     "bovine": ("0.51 ± 0.14", "0.31 ± 0.08", "177 ± 84"),

@@ -1,1 +1,1 @@
-"""Paper T's tables and figures, ours beside theirs."""
+"""Tables and figures of Mathiassen et al. 2017, ours beside theirs."""

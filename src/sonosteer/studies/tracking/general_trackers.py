@@ -1,6 +1,6 @@
 """What a user would pick instead: OpenCV's general trackers and Lucas-Kanade, started on the true tip.
 
-None of them knows an angle or an uncertainty; each follows a box of 48 px, or points in it, from the first frame on.
+None of them knows an angle or an uncertainty. Each follows a box of 48 px, or points in it, from the first frame on.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def start_general(name: str, image: U8, tip_px: Point) -> Step:
 
 
 def _lucas_kanade(image: U8, tip_px: Point) -> Step:
-    """Pyramidal Lucas-Kanade on up to 30 corners of the box; the tip moves by their median, as do new corners."""
+    """Pyramidal Lucas-Kanade on up to 30 corners of the box. The tip moves by their median, as do new corners."""
     last, tip = image, tip_px
     corners = _corners(image, tip)
 

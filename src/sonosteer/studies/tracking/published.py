@@ -1,11 +1,11 @@
-"""What Paper T reports: Table III (mean, SD; 95th or 2.5th-97.5th percentile) and Table VI.
+"""Figures that Mathiassen et al. 2017 published: Table III (mean, SD, percentiles) and Table VI.
 
 Source: Mathiassen et al. 2017 (full reference in `trackers/mathiassen2017.py`).
 """
 
 from __future__ import annotations
 
-#: e_theta mean, SD; |e_theta| mean; ||e|| mean, SD, 95th; e_n mean, SD, 2.5th, 97.5th; e_p mean, SD
+#: e_theta mean, SD. |e_theta| mean. ||e|| mean, SD, 95th. e_n mean, SD, 2.5th, 97.5th. e_p mean, SD
 TABLE_III: dict[str, tuple[float, ...]] = {
     "df": (-2.66, 3.58, 3.33, 13.75, 10.09, 33.68, 9.32, 13.43, -17.59, 37.44, -0.98, 4.77),
     "om": (0.06, 2.20, 1.67, 3.55, 6.23, 17.21, -0.13, 7.14, -21.32, 10.33, -0.04, 0.63),

@@ -109,7 +109,7 @@ def _runs(method: str, results: Sequence[TrackingResult]) -> list[dict[str, F64]
 
 
 def _row(method: str, paper: Sequence[TrackingResult]) -> dict[str, Any]:
-    """A row of Table III; for the particle filters the mean over the runs."""
+    """A row of Table III. A particle filter has the mean over its runs."""
     runs = _runs(method, paper)
     several = len(runs) > 1
     distance = [np.hypot(c["en"], c["ep"]) for c in runs]

@@ -81,7 +81,7 @@ def tracking_trials(*, quick: bool, seed: int = 0) -> list[TrackingTrial]:
 
 
 def hard_scene(kind: str, seed: int, split: str = "test") -> Scene:
-    """A scene that Paper T leaves as future work. Deterministic in (kind, seed, split)."""
+    """A scene that the paper leaves as future work. Deterministic in (kind, seed, split)."""
     rng = np.random.default_rng([seed, HARD.index(kind)])
     setup = f"in-plane-linear/{split}"
     speed = float(rng.choice(SPEEDS_MM_S))

@@ -1,1 +1,1 @@
-"""Paper V's Table I, ours beside theirs."""
+"""Table I of Zhang et al. 2026, ours beside theirs."""

@@ -1,4 +1,4 @@
-"""Paper V's Table I and its ablations from our own runs: figures, intervals over videos, tests by video."""
+"""Table I and its ablations from our own runs: figures, intervals over videos, tests by video."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def scores(rows: F64) -> F64:
 
 
 def said_by_paper(method: str) -> tuple[ScoreRow | None, ScoreRow | None, ScoreRow] | None:
-    """(IPS, IPM, mean) as printed; of ablations only the mean is. None for a method that the paper has not."""
+    """(IPS, IPM, mean) as printed. Of ablations only the mean is. None for a method that the paper has not."""
     return ZHANG2026_TABLE_1.get(method) or ((None, None, ABLATIONS[method]) if method in ABLATIONS else None)
 
 
 def table_1(results: VlaTrackingResults, entries: Mapping[str, Entry], methods: Sequence[str], *, seen: bool) -> Table:
-    """AUC, P, Err and SD for IPS, IPM and all frames; the paper's numbers in the row below."""
+    """AUC, P, Err and SD for IPS, IPM and all frames. The paper's numbers in the row below."""
     out = []
     for method in methods:
         row: dict[str, Any] = {"method": method}

@@ -1,7 +1,7 @@
-"""Hard moments of Paper V's tracking study, chosen by rule and drawn as a strip of frames.
+"""Hard moments of the study, chosen by rule and drawn as a strip of frames.
 
 Trials record errors and no tips, so the trackers that are shown follow the chosen videos again, up to the last frame
-that is drawn; `differs_mm` says how far that is from what the trials recorded.
+that is drawn. `differs_mm` says how far that is from what the trials recorded.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from sonosteer.viz.film_strip import CUT_MM_PER_PX, CUT_PX, FilmStripCell, FilmS
 VlaTrackingTrials = Mapping[str, Mapping[str, VlaTrackingTrial]]
 Bools = NDArray[np.bool_]
 STRIP_FILE = "film-strip.png"
-#: ours: the distance that P allows; videos of each kind; trackers beside ours
+#: chosen: the distance that P allows, mm. Number of videos of each kind. Number of trackers beside ours
 LIMIT_MM, MAX_CASES, MAX_BESIDE = 5.0, 3, 3
-#: ours: frames drawn of a case, how many of them before it begins, how many frames apart
+#: chosen: frames drawn of a case, how many of them before it begins, how many frames apart
 STRIP_COLUMNS, BEFORE, APART = 7, 2, 5
 RULE = (
     f"Chosen by rule, over frames with a visible tip. Trackers: ours and the {MAX_BESIDE} compared networks of least "
@@ -113,7 +113,7 @@ def _off(r: Mapping[str, Any]) -> Bools:
 
 
 def _begin(hard: Bools, error_mm: NDArray[np.float64]) -> int:
-    """First frame of the longest run of hard ones; the one of the largest error if there is none."""
+    """First frame of the longest run of hard ones. Without hard ones, the frame of the largest error."""
     if not hard.any():
         return int(error_mm.argmax())
     edges = np.diff(np.concatenate([[0], hard.astype(int), [0]]))
@@ -129,7 +129,7 @@ def drawn_frames(frames: int, at: int) -> list[int]:
 
 
 def tips_px(stretch: Stretch) -> list[Point | None]:
-    """Where a tracker says the tip is, in each of the stretch's frames; None where it says nothing."""
+    """Where a tracker says the tip is, in each of the stretch's frames. None where it says nothing."""
     said: dict[int, Point | None] = {}
     for t, _, estimate in follow_video(stretch.trial, stretch.trial.video()):
         said[t] = None if isinstance(estimate, Lost) else estimate.tip_px
@@ -141,7 +141,7 @@ def tips_px(stretch: Stretch) -> list[Point | None]:
 def write_hard_cases(
     path: Path, results: VlaTrackingResults, trials: VlaTrackingTrials, executor: str, progress: StageProgress
 ) -> dict[str, Any]:
-    """Choose, follow again, draw; returns what was drawn. Empty, and no file, where no video has a visible tip."""
+    """Choose, follow again, draw. Returns what was drawn. Empty, and no file, where no video has a visible tip."""
     trackers = shown_trackers(results)
     moments = choose_hard_cases(results, trackers)
     if not moments:

@@ -1,8 +1,8 @@
-"""What Paper V's tracking study trains: our network, the seven compared ones, and our network with parts changed.
+"""The networks that the study trains: our network, the seven compared ones, and our network with parts changed.
 
 Every compared network sees the same number of samples, drawn from the same videos by the same seed, in the same crops,
 under the same optimiser. Ours spends two thirds of its samples on its encoder (stage 0), which then is frozen, and one
-third on register and head; LoRAT, which the paper's authors freeze, too, gets the same encoder and the rest of the
+third on register and head. LoRAT, which the paper's authors freeze, too, gets the same encoder and the rest of the
 samples. The ablations share that encoder, but for two: without stage 0 and without the pair of frames.
 """
 
@@ -79,7 +79,7 @@ def networks(*, quick: bool) -> list[Network]:
 
 
 def build_study_network(network: Network, base: TrackingConfig, folder: Path, seed: int) -> TipNet:
-    """The network with its first weights; those of its encoder from folder/ENCODER's folder."""
+    """The network with its first weights. Its encoder's come from the folder of the network that it names."""
     torch.manual_seed(seed)
     encoder = folder / Network(network.encoder).folder if network.encoder not in ("", "random") else None
     if network.net != "vla":
@@ -106,7 +106,7 @@ def train_study_network(
     device: Device,
     progress: Callable[[str, int, int], None],
 ) -> dict[str, Any]:
-    """Train one network into folder/NAME; goes on where it stopped, and does nothing where it is done."""
+    """Train one network into folder/NAME. Goes on where it stopped, and does nothing where it is done."""
     from safetensors.torch import save_file
 
     out = folder / network.folder
@@ -147,7 +147,7 @@ def train_study_network(
 
 
 def load_study_network(network: Network, base: TrackingConfig, folder: Path) -> TipNet:
-    """A trained network. InputError if it is not there."""
+    """A trained network. Raises InputError if it is not there."""
     out = folder / network.folder
     if network.net == "vla":
         return from_pretrained(out)

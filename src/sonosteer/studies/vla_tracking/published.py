@@ -1,4 +1,4 @@
-"""Table I of Paper V as printed: AUC and P in percent, Err and SD in mm, for IPS, IPM and their mean."""
+"""Table I of Zhang et al. 2026 as printed: AUC and P in percent, Err and SD in mm, for IPS, IPM and their mean."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ZHANG2026_TABLE_1: dict[str, tuple[ScoreRow, ScoreRow, ScoreRow]] = {
     "vla": ((60.3, 84.0, 3.45, 1.92), (67.9, 95.5, 2.29, 1.98), (63.5, 88.9, 3.01, 2.20)),
 }
 
-#: ablation -> mean (AUC, P, Err, SD); the other register's length is lost from the text
+#: ablation -> mean (AUC, P, Err, SD). The other register's length is lost from the text
 ABLATIONS: dict[str, ScoreRow] = {
     "default": (63.5, 88.9, 3.01, 2.20),
     "another register length": (63.7, 88.5, 3.10, 2.19),

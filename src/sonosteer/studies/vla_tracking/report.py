@@ -1,4 +1,4 @@
-"""The page of Paper V's tracking study: README, HTML, CSVs, curves and the film strip of hard cases."""
+"""The page of the tracking study of networks: README, HTML, CSVs, curves and the film strip of hard cases."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ FILES = {
 def write_vla_tracking_study(
     out: Path, results: VlaTrackingResults, entries: Mapping[str, Entry], summary: Mapping[str, Any]
 ) -> Table:
-    """README.md, report.html, CSVs and figures; returns Table I. summary: the study's, but for its table."""
+    """README.md, report.html, CSVs and figures. Returns Table I. summary: the study's, but for its table."""
     known = [m for m in results if m in ZHANG2026_TABLE_1]
     others = [m for m in (SHIPPED_MODEL, *CLASSIC) if m in results]
     varied = [m for m in results if m not in known and m not in others]

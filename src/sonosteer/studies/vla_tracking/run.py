@@ -1,12 +1,13 @@
-"""Paper V's tracking study, Table I: our network, seven compared ones and its ablations on the same simulated videos.
+"""The tracking study of networks: ours, seven compared ones and ablations on the same simulated videos.
 
-Source: Paper V, "Vision-Language-Action Model for Ultrasound-Guided Needle Insertion and Tracking", Sections IV-A and
-IV-B. The data are ours after its description (`sonosteer dataset make d-track`); the compared networks are compact
-forms of our own. Beside the paper's methods: the model that ships (`vla, shipped`), `auto`, and Paper T's `kf+f`.
+Source: Zhang et al. 2026, "Vision-Language-Action Model for Ultrasound-Guided Needle Insertion and Tracking",
+Sections IV-A and IV-B. The data are ours after its description (`sonosteer dataset make d-track`). The compared
+networks are compact forms of our own. Beside the paper's methods: the model that ships (`vla, shipped`), `auto`, and
+`kf+f` of Mathiassen et al. 2017.
 
 Every tracker is started on the true tip of the first frame that has one. Networks run in the same loop (`trackers/vla`)
 with the same settings. A frame in which a tracker says nothing misses in AUC and P, and its last place counts in Err.
-The table is over frames whose tip can be seen, as a person could have marked them; all frames are in `all-frames.csv`.
+The table is over frames whose tip can be seen, as a person could have marked them. All frames are in `all-frames.csv`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from sonosteer.studies.journal import Journal, run_missing
 from sonosteer.studies.pages import quick_facts, writing
 from sonosteer.studies.vla_tracking.trials import CLASSIC, SHIPPED_MODEL, VlaTrackingTrial, run_vla_tracking_trial
 
-#: ours: samples that every compared network sees; five to ten minutes each on two cores
+#: chosen: samples that every compared network sees. Five to ten minutes each on two cores
 NETWORK_SAMPLES, NETWORK_BATCH = 8_000, 24
 
 
@@ -89,7 +90,7 @@ def run_vla_tracking_study(
 def _track(
     todo: Mapping[str, Mapping[str, VlaTrackingTrial]], journal: Journal, executor: str, progress: StageProgress
 ) -> dict[str, dict[str, Any]]:
-    """method -> video -> what `run_vla_tracking_trial` says; trials that the journal has are not run again."""
+    """method -> video -> what `run_vla_tracking_trial` says. Trials that the journal has are not run again."""
     trials = [trial for by_video in todo.values() for trial in by_video.values()]
     try:
         for done in run_missing(run_vla_tracking_trial, trials, journal, executor):

@@ -1,4 +1,4 @@
-"""What a frame costs by each network of Paper V's tracking study: all in one process, in turns, on one CPU thread."""
+"""What a frame costs by each network: all in one process, in turns, on one CPU thread."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def load_all(base: TrackingConfig, folder: Path, *, quick: bool) -> dict[str, Ti
 def time_networks(
     nets: Mapping[str, TipNet], progress: Callable[[str, int, int], None], rounds: int = ROUNDS
 ) -> dict[str, dict[str, Any]]:
-    """name -> {"parameters", "ms" (median of a search step), "ratio" (of it to ours)}; the networks take turns."""
+    """name -> {"parameters", "ms" (median of a search step), "ratio" (of it to ours)}. The networks take turns."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

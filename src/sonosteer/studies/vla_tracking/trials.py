@@ -1,4 +1,4 @@
-"""One trial of Paper V's tracking study: one method on one video, followed from the first frame with a tip on."""
+"""One trial of the study: one method on one video, followed from the first frame with a tip on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sonosteer.datasets.videos import BOX_MM, Entry, Video
 from sonosteer.metrics.success import overlap
 from sonosteer.sim.scenes import make_scene, planned_angles
 
-#: the published network, trained here; the model that ships; trackers without a network
+#: the published network, trained here, the model that ships, and trackers without a network
 OUR_NETWORK, SHIPPED_MODEL, CLASSIC = "vla", "vla, shipped", ("auto", "kf+f")
 #: method -> video -> what `run_vla_tracking_trial` says of it
 VlaTrackingResults = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -63,12 +63,12 @@ def follow_video(trial: VlaTrackingTrial, video: Video) -> Iterator[tuple[int, A
 
 
 def frames_with_tip(video: Video) -> NDArray[np.intp]:
-    """Numbers of the frames with a tip; figures are of all but the first, whose tip every tracker is told."""
+    """Numbers of the frames with a tip. Figures are of all but the first, whose tip every tracker is told."""
     return np.flatnonzero(~np.isnan(video.tips_px[:, 0]))
 
 
 def run_vla_tracking_trial(trial: VlaTrackingTrial) -> dict[str, Any]:
-    """Follow the tip through a video; figures of every frame after the first with a tip."""
+    """Follow the tip through a video. Figures of every frame after the first with a tip."""
     video = trial.video()
     tips, mm = video.tips_px, np.array(trial.entry.spacing_mm)
     counted = frames_with_tip(video)
