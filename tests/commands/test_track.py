@@ -198,7 +198,7 @@ def test_no_hint_at_all_is_told_what_to_add(capsys, tmp_path):
     path = video(tmp_path / "a.mp4", 5)
     code, _, stderr = run(capsys, "track", path, "--method", "kf+f", "--spacing-mm", "0.1", "--out", tmp_path / "out")
     assert code == 2
-    assert "--enters left|right|top" in stderr
+    assert "--enters (left, right or top)" in stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -1,7 +1,9 @@
 """Installed packages add names by entry points, which are read when somebody asks, and never win over ours."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +37,18 @@ def test_a_built_in_name_wins_and_the_clash_is_said(install):
         made = make_tracker("kf+f")
     assert type(made).__module__ == "sonosteer.trackers.mathiassen2017"
     assert list(TRACKERS).count("kf+f") == 1
+
+
+def test_on_the_command_line_the_clash_is_one_line(install, monkeypatch):
+    site = install("bright", {"sonosteer.trackers": {"auto": "mine:Brightest"}})
+    command = [str(Path(sys.executable).parent / "sonosteer"), "track", "nothing.mp4", "--out", "out"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": str(site)}
+    )
+    assert done.returncode == 2
+    first, second = done.stderr.splitlines()
+    assert first.startswith("sonosteer: the package bright has a tracking method called 'auto', too")
+    assert second == "sonosteer: nothing.mp4 does not exist"
 
 
 def test_two_packages_of_one_name_are_said(install):

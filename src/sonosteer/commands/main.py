@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
+import warnings
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -61,11 +63,14 @@ def sonosteer(
 def main(arguments: list[str] | None = None) -> None:
     """Run a command. A failure is one line on stderr and exit code 2 (wrong input), 1 (it broke) or 130 (stopped)."""
     signal.signal(signal.SIGTERM, _interrupt)
+    warnings.formatwarning = lambda message, *_, **__: f"sonosteer: {message}\n"
     command: Any = typer.main.get_command(app)
     try:
         code = command.main(args=arguments, prog_name="sonosteer", standalone_mode=False)
     except SonosteerError as e:
-        _fail(str(e), e.exit_code)
+        if os.environ.get("SONOSTEER_TRACEBACK") and e.__cause__ is not None:
+            raise
+        _fail(with_options(str(e)), e.exit_code)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except BrokenPipeError:  # the reader of our output has gone (| head)
@@ -82,6 +87,11 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         _fail(f"broke with {type(e).__name__}: {e} (SONOSTEER_TRACEBACK=1 shows where)", 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def with_options(message: str) -> str:
+    """A message with its parameters, which stand in backticks, spelled as options: `spacing_mm` -> --spacing-mm."""
+    return re.sub(r"`([a-z][a-z0-9_]*)`", lambda found: "--" + found[1].replace("_", "-"), message)
 
 
 def _interrupt(number: int, frame: object) -> None:

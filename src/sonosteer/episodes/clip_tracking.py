@@ -68,18 +68,18 @@ class ClipJob:
 def check_clip(info: SourceInfo, start: int) -> None:
     """Raise InputError if the scale is unknown or absurd, or if there is nothing to track from frame `start` on."""
     if info.spacing is None:
-        raise InputError(f"{info.name}: the scale is unknown; give it with --spacing-mm X[,Y] in millimetres per pixel")
+        raise InputError(f"{info.name}: the scale is unknown; give `spacing_mm`, millimetres per pixel")
     width_mm, height_mm = info.spacing.to_mm((float(info.size_px[0]), float(info.size_px[1])))
     if not (min(width_mm, height_mm) >= MIN_IMAGE_MM and max(width_mm, height_mm) <= MAX_IMAGE_MM):
         raise InputError(
             f"{info.name}: at {info.spacing.x_mm:g},{info.spacing.y_mm:g} mm per pixel the image would be "
-            f"{width_mm:.4g} x {height_mm:.4g} mm, which is no ultrasound image; check --spacing-mm"
+            f"{width_mm:.4g} x {height_mm:.4g} mm, which is no ultrasound image; check `spacing_mm`"
         )
     if info.frames == 1 and info.kind in ("video", "images"):
         raise InputError(f"{info.name} has one frame only: a clip of two or more is needed to track in")
     if info.frames is not None and start >= info.frames:
         raise InputError(
-            f"--frames starts at {start}, but {info.name} has {info.frames} frames (0 to {info.frames - 1})"
+            f"`frames` starts at {start}, but {info.name} has {info.frames} frames (0 to {info.frames - 1})"
         )
 
 

@@ -481,7 +481,9 @@ def _pair(value: Any, name: str, wanted: str) -> tuple[float, float]:
 def _spacing(spacing_mm: SpacingMm | None) -> Spacing | None:
     if spacing_mm is None or isinstance(spacing_mm, Spacing):
         return spacing_mm
-    x, y = _pair((spacing_mm,) * 2 if np.isscalar(spacing_mm) else spacing_mm, "spacing_mm", "mm per pixel, as in 0.1")
+    if isinstance(spacing_mm, int | float | np.number):
+        return Spacing(float(spacing_mm), float(spacing_mm))
+    x, y = _pair(spacing_mm, "spacing_mm", "mm per pixel, as in 0.1 or (0.1, 0.12)")
     return Spacing(x, y)
 
 
@@ -510,7 +512,7 @@ def _open(source: Clip, spacing_mm: SpacingMm | None, *, rate_hz: float, seed: i
     if not callable(getattr(source, "frames", None)):
         if not isinstance(source, Iterable):
             raise InputError(
-                f"a {type(source).__name__} is no clip: give a path, a source, an array (n, rows, columns), or frames"
+                f"{type(source).__name__} is no clip: give a path, a source, an array (n, rows, columns), or frames"
             )
         return FramesFromLoop(source, spacing=spacing, rate_hz=rate_hz)
     known: Source = source  # type: ignore[assignment]
@@ -585,7 +587,17 @@ def _truths(truth: SimulatedClip | Iterable[Truth] | str | Path) -> Iterable[Tru
 
 def _row(e: Estimate, spacing: Spacing) -> TipRow:
     if not isinstance(e, TipEstimate):
-        return TipRow(e.frame_index, e.time_s, None, None, None, None, None, None, "lost")
+        return TipRow(
+            frame=e.frame_index,
+            time_s=e.time_s,
+            tip_px=None,
+            tip_mm=None,
+            angle_deg=None,
+            sd_along_mm=None,
+            sd_across_mm=None,
+            confidence=None,
+            state="lost",
+        )
     return TipRow(
         frame=e.frame_index,
         time_s=e.time_s,

@@ -21,9 +21,9 @@ REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, 
 def writing_failed(path: Path, error: OSError, kept: str) -> SonosteerError:
     """The error to raise when writing to `path` failed; `kept` says what is left of the work."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return InputError(f"the disk is full: {path} cannot grow; {kept}; free some space or choose another --out")
+        return InputError(f"the disk is full: {path} cannot grow; {kept}; free some space or choose another `out`")
     if error.errno in REFUSED:
-        return InputError(f"{path} cannot be written: {error.strerror}; choose another --out")
+        return InputError(f"{path} cannot be written: {error.strerror}; choose another `out`")
     return BrokenError(f"writing {path} failed: {error.strerror}; {kept}")
 
 

@@ -66,12 +66,12 @@ def _dask(
     try:
         from distributed import Client, as_completed
     except ImportError:
-        raise MissingExtraError(f"--executor {where}", "distributed", "cluster") from None
+        raise MissingExtraError(f"`executor` {where}", "distributed", "cluster") from None
     options: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
     try:
         client = Client(where, timeout="10s") if where != "dask" else Client(**options)
     except (OSError, TimeoutError) as e:
-        raise InputError(f"--executor {where}: no dask scheduler answers there ({e})") from None
+        raise InputError(f"`executor` {where}: no dask scheduler answers there ({e})") from None
     with client:
         futures = {client.submit(work, item, pure=False): i for i, item in enumerate(items)}
         for future, result in as_completed(list(futures), with_results=True):

@@ -33,7 +33,10 @@ START_MM = 10.0  # chosen: the needle is in the image from the beginning
 NUMBERS = (
     "capture_time_s",
     "target_px",
-    *(f"robot_state.{n}" for n in ("time_s", "depth_mm", "speed_mm_s", "angle_rad", "roll_rad", "probe_mm")),
+    *(
+        f"robot_state.{n}"
+        for n in ("time_s", "depth_mm", "insertion_speed_mm_s", "insertion_angle_rad", "roll_rad", "probe_mm")
+    ),
     *(f"estimate.{n}" for n in ("tip_px", "angle_rad", "covariance_mm2", "confidence", "visibility")),
 )
 
@@ -99,7 +102,14 @@ class KinematicNeedle:
 
     def robot_state(self) -> RobotState:
         """What the encoders say now."""
-        return RobotState(self.time_s, self.depth_mm, self.speed_mm_s, self.angle_rad, self.roll_rad, self.probe_mm)
+        return RobotState(
+            time_s=self.time_s,
+            depth_mm=self.depth_mm,
+            insertion_speed_mm_s=self.speed_mm_s,
+            insertion_angle_rad=self.angle_rad,
+            roll_rad=self.roll_rad,
+            probe_mm=self.probe_mm,
+        )
 
     def observe(self) -> Observation:
         """What a policy is told now."""

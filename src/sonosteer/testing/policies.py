@@ -224,7 +224,14 @@ def _odd_observation(needle: KinematicNeedle, rng: np.random.Generator, traits: 
     assert isinstance(seen.estimate, TipEstimate)
     return dataclasses.replace(
         seen,
-        robot_state=RobotState(*a[:5], (a[5], a[6], a[7])),
+        robot_state=RobotState(
+            time_s=a[0],
+            depth_mm=a[1],
+            insertion_speed_mm_s=a[2],
+            insertion_angle_rad=a[3],
+            roll_rad=a[4],
+            probe_mm=(a[5], a[6], a[7]),
+        ),
         estimate=dataclasses.replace(seen.estimate, tip_px=(a[8], a[9]), visibility=a[10]),
         target_px=(a[11], 3.0),
         features=traits.features,

@@ -36,7 +36,7 @@ def check_robot(robot: Any) -> None:
     _must_be_closed("send", lambda: driver.send(cleared))
 
 
-def cleared_for(state: RobotState, **wanted: float) -> Cleared:
+def cleared_for(state: RobotState, **wanted: Any) -> Cleared:
     """A command that the gate has cleared for a rig in this state. wanted: fields of the Command."""
     now = state.time_s
     tip = TipEstimate(
@@ -49,7 +49,7 @@ def cleared_for(state: RobotState, **wanted: float) -> Cleared:
         state=Track.TRACKING,
         entry_px=(0.0, 0.0),
     )
-    still = {"insertion_angle_rad": state.insertion_angle_rad, "roll_rad": state.roll_rad}
+    still: dict[str, Any] = {"insertion_angle_rad": state.insertion_angle_rad, "roll_rad": state.roll_rad}
     action = Action(1, now, Command(expires_at_s=now + 0.35, **(still | wanted)))
     gate = Gate()
     _, verdict = gate.clear(gate.start(now), action, GateInput(now, state, tip, Spacing(0.25, 0.25)))

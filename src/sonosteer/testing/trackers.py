@@ -18,8 +18,8 @@ from sonosteer.sim.world import World
 from sonosteer.testing.laws import arrays_in, maker, require, stored
 from sonosteer.trackers.table import make_tracker, plug_in_tracker
 
-FRAMES = 25  # chosen: every built-in tracker has found the needle by then
-FORKED_AT, STORED_AT = 12, 20
+MIN_FRAMES = 25  # chosen: every built-in tracker has found the needle by then
+FORKED_AT, FORKED_UNTIL = 12, 20
 MOVED_PX = 30
 HINT = Hint(angle_rad=(math.radians(35), math.radians(45)), enters="left")
 
@@ -32,7 +32,7 @@ def simulated_clip(view: Literal["in-plane", "axial"] = "in-plane") -> tuple[Fra
     else:
         scene = make_scene("in-plane-linear/validation", 3, enters="left", angle_deg=40.0, speed_mm_s=15.0)
     frames = (frame for frame, _ in World(scene).frames())
-    return tuple(frame for frame, _ in zip(frames, range(FRAMES), strict=False))
+    return tuple(frame for frame, _ in zip(frames, range(MIN_FRAMES), strict=False))
 
 
 def check_tracker(tracker: Any, *, clip: Sequence[Frame] | None = None, hint: Hint = HINT) -> None:
@@ -43,7 +43,7 @@ def check_tracker(tracker: Any, *, clip: Sequence[Frame] | None = None, hint: Hi
     """
     make = maker(tracker, make_tracker, "tracker", plug_in_tracker)
     frames = simulated_clip() if clip is None else clip
-    require(len(frames) >= FRAMES, f"the clip has {len(frames)} frames; {FRAMES} are needed")
+    require(len(frames) >= MIN_FRAMES, f"the clip has {len(frames)} frames; {MIN_FRAMES} are needed")
     pixels = [f.pixels.copy() for f in frames]
     first = make()
     states, said = _track(first, frames, hint)
@@ -104,12 +104,12 @@ def _check_states(
     for frame in frames[FORKED_AT : FORKED_AT + 3]:
         tracker.step(states[FORKED_AT], frame)
     forked, loaded = states[FORKED_AT], kept
-    for frame, e in zip(frames[FORKED_AT:STORED_AT], said[FORKED_AT:STORED_AT], strict=True):
+    for frame, e in zip(frames[FORKED_AT:FORKED_UNTIL], said[FORKED_AT:FORKED_UNTIL], strict=True):
         forked, a = tracker.step(forked, frame)
         loaded, b = tracker.step(loaded, frame)
         require(_key(a) == _key(e), f"frame {frame.index}: a state that was used before gives another estimate")
         require(_key(b) == _key(e), f"frame {frame.index}: a state that was stored and loaded gives another estimate")
-    for which, state in (("the state", states[STORED_AT]), ("a stored state", stored(states[STORED_AT]))):
+    for which, state in (("the state", states[FORKED_UNTIL]), ("a stored state", stored(states[FORKED_UNTIL]))):
         writeable = [a.shape for a in arrays_in(state) if a.flags.writeable]
         advice = "set array.flags.writeable = False, or use sonosteer.core.frozen"
         require(not writeable, f"{which} holds arrays that can be written to {writeable}: {advice}")
