@@ -124,9 +124,9 @@ def test_travel_and_speed_are_bounded_and_a_vain_search_ends_where_it_was_best()
 
     actions, _ = run(policy, lane, steps=300, change=note)
     assert max(map(abs, places)) <= 3.0 + 0.3
-    assert max(abs(a.command.probe_velocity_mm_s[1]) for a in actions) <= policy.speed_mm_s
+    assert max(abs(a.command.probe_velocity_mm_s[1]) for a in actions) <= policy.probe_mm_s
     assert any(
-        a.command.probe_velocity_mm_s[1] == 0.0 and a.command.insertion_speed_mm_s > policy.slow_mm_s
+        a.command.probe_velocity_mm_s[1] == 0.0 and a.command.insertion_speed_mm_s > policy.max_speed_mm_s
         for a in actions[5:]
     )
 

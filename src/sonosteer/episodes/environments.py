@@ -123,7 +123,7 @@ class _RigEnv(gymnasium.Env[EnvObservation, F32]):
         """Move the rig for one frame. Raises InputError unless the action is finite and of the right size."""
         a = np.asarray(action, np.float64)
         if a.shape != self.action_space.shape or not np.isfinite(a).all():
-            raise InputError(f"an action must be {len(self.names)} finite numbers ({', '.join(self.names)}); got {a}")
+            raise InputError(f"an action must be {len(self.names)} finite numbers ({', '.join(self.names)}), not {a}")
         world = self.world
         order = self._order(np.clip(a, -1.0, 1.0))
         before = self._cost_mm()

@@ -65,7 +65,7 @@ class OperatorModel:
         for name in ("lapse_s", "pause_s"):
             low, high = getattr(self, name)
             if not 0.0 <= low <= high:
-                raise InputError(f"operator model: {name} is ({low:g}, {high:g}); it must rise from 0 or more")
+                raise InputError(f"operator model: {name} is ({low:g}, {high:g}), but must rise from 0 or more")
 
     @property
     def blind_s(self) -> float:

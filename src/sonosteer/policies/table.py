@@ -28,7 +28,7 @@ POLICIES = LazyTable(
 
 
 def make_policy(name: str, **settings: Any) -> Policy[Any]:
-    """Build a policy by name. settings: its fields; "part.field" for those of its parts.
+    """Build a policy by name. settings: its fields, and "part.field" for those of its parts.
 
     name: a built-in name, the name of an installed plug-in, or `package.module:Class` for a class of your own, which
     needs `start(task)` and `step(state, observation)`. Raises InputError with the policies or the settings that there
@@ -56,7 +56,7 @@ def _set(owner: Any, path: list[str], value: Any, where: str) -> Any:
         return dataclasses.replace(owner, **{first: _set(fields[first], rest, value, f"{where}: {first}")})
     if rest:
         parts = ", ".join(k for k, v in fields.items() if dataclasses.is_dataclass(v)) or "none"
-        raise InputError(f"{where}: {first} has no parts to set ({'.'.join(path)}); those that have: {parts}")
+        raise InputError(f"{where}: {first} has no parts to set ({'.'.join(path)}). These have parts: {parts}")
     if dataclasses.is_dataclass(value) or value is None:
         return dataclasses.replace(owner, **{first: value})
     return dataclasses.replace(owner, **{first: getattr(from_dict(type(owner), {first: value}, where), first)})

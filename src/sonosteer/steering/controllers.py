@@ -20,10 +20,10 @@ CONTROLLERS = LazyTable(
 #: what each is, for --help and the studies
 ABOUT_CONTROLLERS = {
     "moves": "recommended: few turns planned anew as the needle goes, on a model with the beam's transient",
-    "paper-s": "Paper S: its genetic fit and genetic plan of event points, one generation a frame",
-    "paper-s-fit": "Paper S with our least-squares fit",
-    "paper-s-plan": "Paper S with our gradient search",
-    "bicycle": "Paper S with both of ours",
+    "paper-s": "Carriere et al. 2019: genetic fit and genetic plan of event points, one generation per frame",
+    "paper-s-fit": "as paper-s, with our least-squares fit",
+    "paper-s-plan": "as paper-s, with our gradient search",
+    "bicycle": "as paper-s, with both of ours",
     "open-loop": "one plan before the insertion, never looked at again",
     "none": "no control",
 }

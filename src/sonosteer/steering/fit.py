@@ -77,7 +77,7 @@ def read_tip_measurements(path: Path) -> TipMeasurements:
     )
     seen = sorted((d, y, z) for d, y, z in rows if y is not None and z is not None)
     if len(seen) < MIN_POINTS:
-        raise InputError(f"{path} has {len(seen)} positions of the tip; at least {MIN_POINTS} are needed for a fit")
+        raise InputError(f"{path} has {len(seen)} positions of the tip. A fit needs at least {MIN_POINTS}")
     if seen[0][0] < 0:
         raise InputError(f"{path}: depth_mm is {seen[0][0]:g}, but inserted length begins at 0")
     table = np.array(seen, np.float64).T
@@ -135,7 +135,7 @@ def fit_needle(
     information = final.jac.T @ final.jac
     unit = np.outer(scale, scale)
     if not np.linalg.cond(information * unit) < MAX_CONDITION:
-        raise InputError("fit: the positions do not tell curvature and angle apart; more depth is needed")
+        raise InputError("fit: the positions do not tell curvature and angle apart. Insert deeper")
     sd = np.sqrt(np.diag(np.linalg.inv(information)) * variance)
     k, theta0 = (float(v) for v in final.x[:2])
     roll = float(final.x[2]) if fit_phi0 else phi0_rad

@@ -172,7 +172,7 @@ class MovePlanner:
         if not math.hypot(*self.target_mm) <= 0.3 * self.depth_mm:
             raise InputError(
                 f"planner: a target {math.hypot(*self.target_mm):g} mm off the axis at {self.depth_mm:g} mm is farther "
-                "than any bevel-tip needle bends; aim the insertion first"
+                "than any bevel-tip needle bends. Aim the insertion first"
             )
 
     @cached_property

@@ -17,7 +17,7 @@ from sonosteer.steering.obstacles import NO_OBSTACLES, Obstacles
 from sonosteer.steering.planner import MovePlanner, Weights
 from sonosteer.steering.transient import Transient, transient_preset
 
-AMONG_OBSTACLES = Weights(mean=1.0)  # ours: the way round leaves the axis
+AMONG_OBSTACLES = Weights(mean=1.0)  # chosen: the way round leaves the axis
 
 
 def make_steerer(
@@ -32,7 +32,7 @@ def make_steerer(
     seed: int = 0,
     **settings: Any,
 ) -> Limited:
-    """Build a controller. tissue: a preset's name, or its parameters; settings: fields of the controller itself.
+    """Build a controller. tissue: name of a preset, or its parameters. settings: fields of the controller itself.
 
     name: a built-in name, the name of an installed plug-in, or `package.module:Class` for a class of your own. Such a
     class needs `start(roll_rad)` and `step(state, measurement, ordered_rad, used_rad)`. It is given those of the
@@ -61,11 +61,11 @@ def make_steerer(
         if obstacles.present:
             settings = {"weights": AMONG_OBSTACLES, **settings}
         planner = MovePlanner(
-            model,
-            depth_mm,
-            target_mm,
-            obstacles,
-            limits.budget_rad,
+            model=model,
+            depth_mm=depth_mm,
+            target_mm=target_mm,
+            obstacles=obstacles,
+            budget_rad=limits.budget_rad,
             rate_rad_s=limits.rate_rad_s,
             seed=seed,
             **settings,
