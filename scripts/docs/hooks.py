@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-
 import pages
 from mkdocs.structure.files import File
 
@@ -27,7 +26,7 @@ LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
 def on_config(config: Any) -> Any:
     """Name the rooms' pages in the navigation."""
     api: list[Any] = ["reference/api/index.md"]
-    api += [{f"sonosteer.{room}": f"reference/api/{room}.md"} for room in pages.rooms_with_a_face()]
+    api += [{pages.import_name(room): f"reference/api/{room}.md"} for room in pages.rooms_with_a_face()]
     for section in config.nav:
         for entry in section.get("Reference", []):
             if "Python API" in entry:
@@ -50,7 +49,10 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     site = page.file.src_uri
     if site in TOP.values():
         return markdown
-    return rewrite(markdown, f"docs/{site}", site)
+    text = rewrite(markdown, f"docs/{site}", site)
+    if site.startswith("results/"):  # a mean and its deviation stay on one line of a narrow table
+        text = re.sub(r"(?<=\d) (±|\+-) (?=\d)", r"&nbsp;±&nbsp;", text)
+    return text
 
 
 def rewrite(markdown: str, path: str, site: str) -> str:

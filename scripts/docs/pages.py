@@ -136,16 +136,20 @@ def field_lines(cls: type) -> list[FieldLine]:
         if field.name.startswith("_") or not field.init:
             continue
         if field.default is not dataclasses.MISSING:
-            default = repr(field.default)
+            default = _shown(field.default)
         elif field.default_factory is not dataclasses.MISSING:
-            made = field.default_factory()
-            default = f"{type(made).__name__}()" if dataclasses.is_dataclass(made) else repr(made)
+            default = _shown(field.default_factory())
         else:
             default = ""
-        if len(default) > 60:
-            default = "see the source"
         out.append(FieldLine(field.name, default, lines.get(field.name, "")))
     return out
+
+
+def _shown(value: Any) -> str:
+    if dataclasses.is_dataclass(value):
+        return f"{type(value).__name__}(...)"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _docstring_lines(cls: type) -> dict[str, str]:
@@ -239,27 +243,38 @@ def _first_line(cls: type) -> str:
 
 # Faces
 
+#: the package's own face, beside those of its rooms
+WHOLE = "sonosteer"
+
 
 def rooms_with_a_face() -> list[str]:
-    """Rooms whose `__init__.pyi` names their public things."""
-    return sorted(p.parent.name for p in PACKAGE.glob("*/__init__.pyi"))
+    """Rooms whose `__init__.pyi` names their public things, after the package itself."""
+    return [WHOLE, *sorted(p.parent.name for p in PACKAGE.glob("*/__init__.pyi"))]
+
+
+def import_name(room: str) -> str:
+    """How a room is imported."""
+    return room if room == WHOLE else f"{WHOLE}.{room}"
+
+
+def _folder(room: str) -> Path:
+    return PACKAGE if room == WHOLE else PACKAGE / room
 
 
 def face(room: str) -> list[tuple[str, str]]:
     """(public name, where it is defined) of a room's face."""
-    tree = ast.parse((PACKAGE / room / "__init__.pyi").read_text(encoding="utf-8"))
+    tree = ast.parse((_folder(room) / "__init__.pyi").read_text(encoding="utf-8"))
     out = []
     for node in tree.body:
-        if not isinstance(node, ast.ImportFrom):
+        if not isinstance(node, ast.ImportFrom) or node.module in (None, "__future__"):
             continue
-        above = f"sonosteer.{room}" if node.level == 1 else "sonosteer"
-        module = f"{above}.{node.module}" if node.level else str(node.module)
-        out += [(a.asname or a.name, f"{module}.{a.name}") for a in node.names if node.module != "__future__"]
-    return out
+        module = f"{import_name(room)}.{node.module}" if node.level == 1 else str(node.module)
+        out += [(a.asname or a.name, f"{module}.{a.name}") for a in node.names]
+    return sorted(out, key=lambda entry: (entry[0][0].islower(), entry[0]))
 
 
-def _docstring(path: Path) -> str:
-    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+def _docstring(room: str) -> str:
+    return ast.get_docstring(ast.parse((_folder(room) / "__init__.py").read_text(encoding="utf-8"))) or ""
 
 
 def api_index() -> str:
@@ -271,16 +286,17 @@ def api_index() -> str:
         "| room | what |\n| --- | --- |\n",
     ]
     for room in rooms_with_a_face():
-        line = _docstring(PACKAGE / room / "__init__.py").partition("\n\n")[0].replace("\n", " ")
-        out.append(f"| [`sonosteer.{room}`]({room}.md) | {_cell(_escape(line))} |\n")
+        line = _docstring(room).partition("\n\n")[0].replace("\n", " ")
+        out.append(f"| [`{import_name(room)}`]({room}.md) | {_cell(_escape(line))} |\n")
     return "".join(out)
 
 
 def api_page(room: str) -> str:
     """What a room offers, by mkdocstrings."""
     names = face(room)
-    out = [NOTE, f"# sonosteer.{room}\n\n", _escape(_docstring(PACKAGE / room / "__init__.py")), "\n\n"]
-    out.append(f"```python\nfrom sonosteer.{room} import {', '.join(n for n, _ in names)}\n```\n\n")
+    out = [NOTE, f"# {import_name(room)}\n\n", _escape(_docstring(room)), "\n\n"]
+    listed = textwrap.fill(", ".join(n for n, _ in names), 76, initial_indent="    ", subsequent_indent="    ")
+    out.append(f"```python\nfrom {import_name(room)} import (\n{listed},\n)\n```\n\n")
     out += [f"::: {where}\n\n" for _, where in names]
     return "".join(out)
 
