@@ -116,7 +116,7 @@ def test_as_published_a_still_picture_stays_where_it_was_clicked(clip):
     [
         (lambda: Axial(template_px=64), "must be odd"),
         (lambda: Axial(template_px=129), "does not fit"),
-        (lambda: Axial(published=True).start(Hint()), "--start X,Y"),
+        (lambda: Axial(published=True).start(Hint()), "starts by a click on the tip: give it with `start`"),
     ],
 )
 def test_nonsense_is_said(make, said):

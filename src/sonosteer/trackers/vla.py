@@ -203,11 +203,11 @@ class VlaTipTracker:
     _loaded: _Loaded = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_loaded", _Loaded(self.network))
         check_finite(self, "vla")
         for name in ("believed", "sure", "found"):
             check_range(self, "vla", 0.0, 1.0, name)
         check_range(self, "vla", 1.0, 4.0, "wide")
-        object.__setattr__(self, "_loaded", _Loaded(self.network))
 
     def net(self) -> TipNetwork:
         """Network, loaded when it is first asked for. Raises InputError if there is no such model."""
