@@ -59,7 +59,7 @@ def check(fake, known_s, reason, until_s=math.inf):
     held = [t for t in fake.robot.told if held_since(fake) <= t.time_s < until_s - EPS]
     assert held
     assert all(t.order is None for t in held)
-    assert all(t.at.speed_mm_s == 0.0 for t in held if t.time_s > held_since(fake) + fake.limits.standstill_s)
+    assert all(t.at.insertion_speed_mm_s == 0.0 for t in held if t.time_s > held_since(fake) + fake.limits.standstill_s)
 
 
 def first_frame_after(fake, time_s=AT):
@@ -388,7 +388,7 @@ def test_the_process_is_killed_and_the_last_order_expires_by_itself():
     world.advance(0.2)  # the rig's first orders
     robot = SimulatedRobot(world)
     control_branch = ControlBranch.open(Gate(), robot, TASK, world.time_s)
-    angle = robot.read().angle_rad
+    angle = robot.read().insertion_angle_rad
     for k in range(50):
         now = world.time_s
         frame = Frame(picture(Needle(), k), k, now, SPACING)
@@ -398,11 +398,11 @@ def test_the_process_is_killed_and_the_last_order_expires_by_itself():
         control_branch.tick(now, Observation(k, now, FakeTracker().step(0, frame)[1], robot.read(), TASK.target_px))
         world.advance(PERIOD)
     last, depth = control_branch.last, robot.read().depth_mm
-    assert robot.read().speed_mm_s == pytest.approx(10.0, abs=1.0)
+    assert robot.read().insertion_speed_mm_s == pytest.approx(10.0, abs=1.0)
     while world.time_s < last.command.expires_at_s + 0.05 + Limits().standstill_s + PERIOD:
         world.advance(PERIOD)
     stood = robot.read()
-    assert stood.speed_mm_s == pytest.approx(0.0, abs=0.01)
+    assert stood.insertion_speed_mm_s == pytest.approx(0.0, abs=0.01)
     assert stood.depth_mm - depth < 10.0 * (Limits().order_s + 0.05 + Limits().standstill_s)
     world.advance(1.0)
     assert robot.read().depth_mm == pytest.approx(stood.depth_mm, abs=0.01)

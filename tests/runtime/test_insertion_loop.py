@@ -126,7 +126,7 @@ def test_a_needle_that_is_held_for_too_long_ends_the_run_and_says_what_held_it()
 
 def test_a_needle_that_is_held_ends_the_run_though_its_encoders_say_that_it_moves():
     fake = Fake(lambda k, seen: act(seen, 40.0))
-    fake.robot.spoil = lambda robot_state: replace(robot_state, speed_mm_s=5.0)
+    fake.robot.spoil = lambda robot_state: replace(robot_state, insertion_speed_mm_s=5.0)
     assert fake.run(Pace(patience_s=1.0)).ended.startswith("held: insertion speed")
 
 

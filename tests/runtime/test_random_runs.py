@@ -36,7 +36,9 @@ class RandomPolicy:
             width = 1.6 if wild else 1.0
             self.steady = {
                 "speed_mm_s": float(rng.uniform(-25, 25) * width if wild else rng.uniform(-5, 25)),
-                "angle_rad": float(np.clip(seen.robot_state.angle_rad + rng.normal(0, 0.1 * width), 0.1, 1.2)),
+                "angle_rad": float(
+                    np.clip(seen.robot_state.insertion_angle_rad + rng.normal(0, 0.1 * width), 0.1, 1.2)
+                ),
                 "probe": tuple(map(float, rng.uniform(-25, 25, 3) * (width, width, 0.2 * width))),
                 "roll_rad": float(rng.uniform(-3, 3)),
                 "lives_s": float(rng.uniform(0.3, 0.52)),
@@ -137,7 +139,7 @@ def test_no_order_exceeds_a_speed_an_angle_or_a_step(runs):
             assert all(abs(v) <= most for v, most in zip(o.command.probe_velocity_mm_s, LIMITS.probe_mm_s, strict=True))
             low, high = LIMITS.angle_rad
             assert low - EPS <= o.command.insertion_angle_rad <= high + EPS
-            assert abs(o.command.insertion_angle_rad - told.at.angle_rad) <= LIMITS.angle_step_rad + EPS
+            assert abs(o.command.insertion_angle_rad - told.at.insertion_angle_rad) <= LIMITS.angle_step_rad + EPS
 
 
 def test_no_order_is_stale_or_lasts_longer_than_it_may(runs):

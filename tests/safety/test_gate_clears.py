@@ -188,12 +188,21 @@ def test_while_the_tip_is_lost_the_needle_keeps_its_angles():
 @pytest.mark.parametrize("way", [1.0, -1.0])
 def test_kept_angles_are_the_set_points_once_they_are_reached_so_that_noise_moves_nothing(way):
     near, far = LIMITS.still_rad, LIMITS.still_rad + 2.0**-20
-    order = cleared(ask(seek(), estimate=LOST, robot_state=read(angle_rad=0.5 + way * near, roll_rad=way * near)))
+    order = cleared(
+        ask(seek(), estimate=LOST, robot_state=read(insertion_angle_rad=0.5 + way * near, roll_rad=way * near))
+    )
     assert (order.command.insertion_angle_rad, order.command.roll_rad) == (0.5, 0.0)
-    order = cleared(ask(seek(), estimate=LOST, robot_state=read(angle_rad=0.5 + way * far, roll_rad=way * far)))
+    order = cleared(
+        ask(seek(), estimate=LOST, robot_state=read(insertion_angle_rad=0.5 + way * far, roll_rad=way * far))
+    )
     assert (order.command.insertion_angle_rad, order.command.roll_rad) == (0.5 + way * far, way * far)
     order = cleared(
-        ask(seek(), estimate=LOST, robot_state=read(angle_rad=0.5 + way * near, roll_rad=way * near), state=REST)
+        ask(
+            seek(),
+            estimate=LOST,
+            robot_state=read(insertion_angle_rad=0.5 + way * near, roll_rad=way * near),
+            state=REST,
+        )
     )
     assert (order.command.insertion_angle_rad, order.command.roll_rad) == (0.5 + way * near, way * near)
 

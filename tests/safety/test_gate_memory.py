@@ -50,8 +50,8 @@ def test_a_tip_is_remembered_in_the_tissue():
 
 
 def test_encoders_are_interpolated_to_when_the_frame_was_acquired():
-    one = read(time_s=1.0, depth_mm=10.0, angle_rad=0.5, probe_mm=(0.0, 0.0, 4.0))
-    two = read(time_s=2.0, depth_mm=14.0, angle_rad=0.75, probe_mm=(8.0, 5.0, 0.0))
+    one = read(time_s=1.0, depth_mm=10.0, insertion_angle_rad=0.5, probe_mm=(0.0, 0.0, 4.0))
+    two = read(time_s=2.0, depth_mm=14.0, insertion_angle_rad=0.75, probe_mm=(8.0, 5.0, 0.0))
     three = read(time_s=3.0, depth_mm=20.0)
     assert pose_at((one, two, three), 1.25) == Pose(11.0, 0.5625, (2.0, 3.0))
     assert pose_at((one, two, three), 2.0) == Pose(14.0, 0.75, (8.0, 0.0))
@@ -138,18 +138,18 @@ def test_a_tip_may_move_as_far_as_the_needle_was_moved():
 
 def test_a_tip_may_move_as_far_as_the_needle_was_turned():
     for angle in (0.625, 0.375):
-        turned = read(angle_rad=angle)
+        turned = read(insertion_angle_rad=angle)
         assert jump(end=((28.0, 20.0), turned, EXACT)) is None
         assert jump(end=((28.0 + TINY, 20.0), turned, EXACT)).allowed_mm == 8.0
 
 
 def test_a_turn_counts_at_the_greater_depth_and_outside_not_at_all():
-    out, deep = read(depth_mm=24.0), read(depth_mm=40.0, angle_rad=0.625)
+    out, deep = read(depth_mm=24.0), read(depth_mm=40.0, insertion_angle_rad=0.625)
     assert jump(((20.0, 20.0), out, EXACT), ((59.0, 20.0), deep, EXACT)).allowed_mm == 16.0 + 5.0 + 3.0
-    back = read(depth_mm=24.0, angle_rad=0.625)
+    back = read(depth_mm=24.0, insertion_angle_rad=0.625)
     assert jump(end=((59.0, 20.0), back, EXACT)).allowed_mm == 16.0 + 5.0 + 3.0
     air = read(depth_mm=-2.0)
-    assert jump(((20.0, 20.0), air, EXACT), ((59.0, 20.0), replace(air, angle_rad=0.625), EXACT)).allowed_mm == 3.0
+    assert jump(((20.0, 20.0), air, EXACT), ((59.0, 20.0), replace(air, insertion_angle_rad=0.625), EXACT)).allowed_mm == 3.0
 
 
 def test_a_tip_may_move_by_three_sd_of_both_estimates():

@@ -70,7 +70,10 @@ ABOVE = {  # a value above the bound is refused
         20.0,
         lambda v: {"action": act(insertion_speed_mm_s=-v), "state": replace(STATE, command=BACK)},
     ),
-    "insertion angle": (1.5, lambda v: {"action": act(insertion_angle_rad=v), "robot_state": read(angle_rad=1.4375)}),
+    "insertion angle": (
+        1.5,
+        lambda v: {"action": act(insertion_angle_rad=v), "robot_state": read(insertion_angle_rad=1.4375)},
+    ),
     "angle step": (0.125, lambda v: {"action": act(insertion_angle_rad=0.5 + v)}),
     "probe speed x": (16.0, lambda v: {"action": act(probe_velocity_mm_s=(v, 0.0, 0.0))}),
     "probe speed y": (12.0, lambda v: {"action": act(probe_velocity_mm_s=(0.0, v, 0.0))}),
@@ -95,7 +98,10 @@ ABOVE = {  # a value above the bound is refused
     "retraction speed while the tip is lost": (2.0, lost_back),
 }
 BELOW = {
-    "insertion angle": (0.25, lambda v: {"action": act(insertion_angle_rad=v), "robot_state": read(angle_rad=0.3125)}),
+    "insertion angle": (
+        0.25,
+        lambda v: {"action": act(insertion_angle_rad=v), "robot_state": read(insertion_angle_rad=0.3125)},
+    ),
     "depth": (
         4.0,
         lambda v: {
@@ -155,7 +161,7 @@ def test_a_refusal_is_a_sentence_with_the_value_the_bound_and_the_unit():
     no = refused(ask(act(insertion_speed_mm_s=31.0)), "insertion speed")
     assert (no.value, no.bound, no.unit) == (31.0, 24.0, "mm/s")
     assert no.reason == "insertion speed 31 mm/s is above 24 mm/s"
-    low = refused(ask(act(insertion_angle_rad=0.2), robot_state=read(angle_rad=0.25)), "insertion angle")
+    low = refused(ask(act(insertion_angle_rad=0.2), robot_state=read(insertion_angle_rad=0.25)), "insertion angle")
     assert low.reason == "insertion angle 0.2 rad is below 0.25 rad"
     late = refused(ask(act(frame_index=8), state=KNOWN), "late reply: frame")
     assert late.reason == "late reply: frame 8 is below 9"
@@ -378,12 +384,12 @@ def test_the_way_back_into_the_limits_of_travel_is_free():
 
 
 def test_a_needle_that_is_faster_than_ordered_takes_longer_to_stand():
-    refused(ask(robot_state=read(depth_mm=128.0 - 1.5, speed_mm_s=8.0 + TINY * 64)), "depth")
-    cleared(ask(robot_state=read(depth_mm=128.0 - 1.5, speed_mm_s=2.0)))
+    refused(ask(robot_state=read(depth_mm=128.0 - 1.5, insertion_speed_mm_s=8.0 + TINY * 64)), "depth")
+    cleared(ask(robot_state=read(depth_mm=128.0 - 1.5, insertion_speed_mm_s=2.0)))
     back = {"action": act(insertion_speed_mm_s=-8.0), "state": replace(STATE, command=BACK)}
-    refused(ask(robot_state=read(depth_mm=4.0 + 1.5, speed_mm_s=-8.0 - TINY * 64), **back), "depth")
-    cleared(ask(robot_state=read(depth_mm=4.0 + 1.5, speed_mm_s=-2.0), **back))
-    cleared(ask(robot_state=read(depth_mm=4.0 + 1.5, speed_mm_s=12.0), **back))
+    refused(ask(robot_state=read(depth_mm=4.0 + 1.5, insertion_speed_mm_s=-8.0 - TINY * 64), **back), "depth")
+    cleared(ask(robot_state=read(depth_mm=4.0 + 1.5, insertion_speed_mm_s=-2.0), **back))
+    cleared(ask(robot_state=read(depth_mm=4.0 + 1.5, insertion_speed_mm_s=12.0), **back))
 
 
 def test_an_order_that_expires_soon_goes_less_far():

@@ -60,7 +60,7 @@ WORST_ACTION = act(
     stop=True, frame_index=math.nan, capture_time_s=math.nan, expires_at_s=-math.inf, insertion_speed_mm_s=None
 )
 WORST = {
-    "robot_state": read(angle_rad=math.nan, fault="stalled"),
+    "robot_state": read(insertion_angle_rad=math.nan, fault="stalled"),
     "estimate": None,
     "spacing": None,
     "faults": ("the disk is full",),
@@ -85,9 +85,13 @@ def test_a_stop_passes_whatever_else_is_wrong(now_s, state):
 
 
 def test_a_stop_says_the_angles_that_were_last_known():
-    state, _ = GATE.clear(STATE, ACTION, gate_input(robot_state=read(time_s=NOW - TINY, angle_rad=0.5, roll_rad=0.1)))
-    state, _ = GATE.clear(state, ACTION, gate_input(robot_state=read(angle_rad=0.51, roll_rad=0.2)))
-    order = cleared(ask(act(stop=True, insertion_angle_rad=1.0), state=state, robot_state=read(angle_rad=math.nan)))
+    state, _ = GATE.clear(
+        STATE, ACTION, gate_input(robot_state=read(time_s=NOW - TINY, insertion_angle_rad=0.5, roll_rad=0.1))
+    )
+    state, _ = GATE.clear(state, ACTION, gate_input(robot_state=read(insertion_angle_rad=0.51, roll_rad=0.2)))
+    order = cleared(
+        ask(act(stop=True, insertion_angle_rad=1.0), state=state, robot_state=read(insertion_angle_rad=math.nan))
+    )
     assert (order.command.insertion_angle_rad, order.command.roll_rad) == (0.51, 0.2)
 
 

@@ -132,10 +132,10 @@ def check(order, action, gate_input, before, elapsed):
         within(end, min(-travel, at), max(travel, at))
     kept = before.command.insertion_angle_rad if before else math.nan
     assert (
-        order.command.insertion_angle_rad in (robot_state.angle_rad, kept)
+        order.command.insertion_angle_rad in (robot_state.insertion_angle_rad, kept)
         or 0.1 <= order.command.insertion_angle_rad <= 1.4
     )
-    within(abs(order.command.insertion_angle_rad - robot_state.angle_rad), 0.0, 0.15)
+    within(abs(order.command.insertion_angle_rad - robot_state.insertion_angle_rad), 0.0, 0.15)
     rolled = before.command.roll_rad if before else robot_state.roll_rad
     if state is not Track.LOST:
         within(abs(order.command.roll_rad - rolled), 0.0, 6.0 * elapsed)

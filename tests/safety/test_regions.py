@@ -295,9 +295,9 @@ def test_a_turn_alone_counts_unless_it_is_the_encoder_s_noise():
 
 def test_a_needle_that_still_moves_counts_while_it_is_turned():
     turn = act(insertion_speed_mm_s=0.0, insertion_angle_rad=0.5625)
-    refused(at_wall(20.0 + 2.5 + 0.5, turn, robot_state=read(speed_mm_s=8.0)), "forbidden region")
-    cleared(at_wall(20.0 + 2.5 + 0.5 + TINY, turn, robot_state=read(speed_mm_s=8.0)))
-    cleared(at_wall(20.0 + 2.5 + TINY, turn, robot_state=read(speed_mm_s=-8.0)))
+    refused(at_wall(20.0 + 2.5 + 0.5, turn, robot_state=read(insertion_speed_mm_s=8.0)), "forbidden region")
+    cleared(at_wall(20.0 + 2.5 + 0.5 + TINY, turn, robot_state=read(insertion_speed_mm_s=8.0)))
+    cleared(at_wall(20.0 + 2.5 + TINY, turn, robot_state=read(insertion_speed_mm_s=-8.0)))
 
 
 def test_a_tip_in_a_region_may_be_drawn_out_and_the_probe_may_move():

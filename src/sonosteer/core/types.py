@@ -142,18 +142,22 @@ class Hint:
 
 @dataclass(frozen=True, slots=True)
 class RobotState:
-    """What a robot's encoders say. probe_mm: (x along the image, y across it, z down) from where the run began.
-
-    angle_rad: of the needle below the horizontal. fault: why an axis does not move, until somebody has put it right.
-    """
+    """What a robot's encoders say."""
 
     time_s: float
+    """When they were read, s on the run's clock."""
     depth_mm: float
-    speed_mm_s: float
-    angle_rad: float
+    """Inserted length of the needle, mm."""
+    insertion_speed_mm_s: float
+    """Speed of the needle along itself, mm/s. Positive goes in."""
+    insertion_angle_rad: float
+    """Angle of the needle, rad below the horizontal."""
     roll_rad: float
+    """Roll of the needle's base, rad."""
     probe_mm: Vector
+    """Where the probe is, mm from where the run began: x along the image, y across it, z down."""
     fault: str | None = None
+    """Why an axis does not move until somebody has put it right, None while all is well."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

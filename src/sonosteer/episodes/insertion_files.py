@@ -54,7 +54,7 @@ def _write_overlay(path: Path, done: EpisodeResult, recorded: RunReader) -> Sequ
         clip.add(picture, frame.time_s)
         if frame.index in kept:
             seen = observed.get(frame.index)
-            speed = "" if seen is None else f", {seen.robot_state.speed_mm_s:.1f} mm/s"
+            speed = "" if seen is None else f", {seen.robot_state.insertion_speed_mm_s:.1f} mm/s"
             sheet.append((f"{frame.time_s:.2f} s{speed}", picture))
     if clip is not None:
         clip.close()

@@ -67,7 +67,7 @@ class SimulatedRobot:
                 return
             if self._held is None:  # read once: a goal read anew each time would wander with the encoders' noise
                 robot_state = self._world.read()
-                self._held = robot_state.angle_rad, robot_state.roll_rad
+                self._held = robot_state.insertion_angle_rad, robot_state.roll_rad
             self.held_because = reason
             angle, roll = self._held
             self._tell(Command(expires_at_s=None, insertion_angle_rad=angle, roll_rad=roll, stop=True))

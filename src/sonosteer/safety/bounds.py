@@ -33,7 +33,9 @@ def bounded(
     speed = _speed(limits, wanted.insertion_speed_mm_s, tip, was, elapsed_s, notes)
     angle = float(wanted.insertion_angle_rad)
     if tip is None or speed < 0:
-        angle = _stay(None if before is None else before.insertion_angle_rad, robot_state.angle_rad, limits.still_rad)
+        angle = _stay(
+            None if before is None else before.insertion_angle_rad, robot_state.insertion_angle_rad, limits.still_rad
+        )
         why = "the tip is lost" if tip is None else "the needle is drawn back"
         _note(notes, "insertion angle", wanted.insertion_angle_rad, angle, "rad", why)
     set_point = None if before is None else before.roll_rad

@@ -172,7 +172,9 @@ def _first(answers: Iterable[Refused | None]) -> Refused | None:
 
 def _stand(now: GateState, action: Action, until_s: float) -> Cleared:
     robot_states = now.memory.robot_states
-    angle_rad, roll_rad = (robot_states[-1].angle_rad, robot_states[-1].roll_rad) if robot_states else (0.0, 0.0)
+    angle_rad, roll_rad = (
+        (robot_states[-1].insertion_angle_rad, robot_states[-1].roll_rad) if robot_states else (0.0, 0.0)
+    )
     frame = action.frame_index if usable(action.frame_index) else None
     command = Command(expires_at_s=until_s, insertion_angle_rad=angle_rad, roll_rad=roll_rad, stop=True)
     return Cleared(frame, now.time_s, command, key=_KEY)

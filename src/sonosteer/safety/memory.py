@@ -19,8 +19,11 @@ class Pose:
     """Where encoders had the needle and the probe at some time."""
 
     depth_mm: float
-    angle_rad: float
-    probe_mm: Point  # x along the image, z down: what moves the image over the tissue
+    """Inserted length of the needle, mm."""
+    insertion_angle_rad: float
+    """Angle of the needle, rad below the horizontal."""
+    probe_mm: Point
+    """Where the probe is, mm: x along the image, z down. This moves the image over the tissue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ def pose_at(robot_states: tuple[RobotState, ...], time_s: float) -> Pose:
         return float(np.interp(time_s, times_s, values))
 
     probe = at([r.probe_mm[0] for r in robot_states]), at([r.probe_mm[2] for r in robot_states])
-    return Pose(at([r.depth_mm for r in robot_states]), at([r.angle_rad for r in robot_states]), probe)
+    return Pose(at([r.depth_mm for r in robot_states]), at([r.insertion_angle_rad for r in robot_states]), probe)
 
 
 def _with(robot_states: tuple[RobotState, ...], new: RobotState, since_s: float) -> tuple[RobotState, ...]:
@@ -108,7 +111,7 @@ def _see(robot_states: tuple[RobotState, ...], gate_input: GateInput) -> SeenTip
 def _jump(before: SeenTip, seen: SeenTip, limits: Limits, now_s: float) -> Jump | None:
     one, two = before.pose, seen.pose
     pushed = abs(two.depth_mm - one.depth_mm)
-    swung = max(one.depth_mm, two.depth_mm, 0.0) * abs(two.angle_rad - one.angle_rad)
+    swung = max(one.depth_mm, two.depth_mm, 0.0) * abs(two.insertion_angle_rad - one.insertion_angle_rad)
     sd_mm = math.hypot(largest_sd_mm(before.covariance_mm2), largest_sd_mm(seen.covariance_mm2))
     allowed = pushed + swung + limits.jump_mm + 3 * sd_mm
     moved = math.dist(before.tip_mm, seen.tip_mm)

@@ -90,7 +90,7 @@ def of_the_numbers(limits: Limits, command: Command, robot_state: RobotState) ->
     yield above("retraction speed", -speed, limits.backward_mm_s, "mm/s")
     yield below("insertion angle", angle, limits.angle_rad[0], "rad")
     yield above("insertion angle", angle, limits.angle_rad[1], "rad")
-    yield above("angle step", abs(angle - robot_state.angle_rad), limits.angle_step_rad, "rad")
+    yield above("angle step", abs(angle - robot_state.insertion_angle_rad), limits.angle_step_rad, "rad")
     for axis, probe, most in zip("xyz", command.probe_velocity_mm_s, limits.probe_mm_s, strict=True):
         yield above(f"probe speed {axis}", abs(probe), most, "mm/s")
 
@@ -140,7 +140,7 @@ def of_the_regions(
     """
     still = (
         command.insertion_speed_mm_s == 0
-        and abs(command.insertion_angle_rad - robot_state.angle_rad) <= limits.still_rad
+        and abs(command.insertion_angle_rad - robot_state.insertion_angle_rad) <= limits.still_rad
     )
     if not regions or command.insertion_speed_mm_s < 0 or still:
         return
@@ -154,7 +154,7 @@ def of_the_regions(
 def reach_mm(limits: Limits, command: Command, robot_state: RobotState, lasts_s: float) -> float:
     """How far the needle goes on an order and until it stands after it; a needle that is faster now takes longer."""
     speed = command.insertion_speed_mm_s
-    worst = min(speed, robot_state.speed_mm_s) if speed < 0 else max(speed, robot_state.speed_mm_s)
+    worst = min(speed, robot_state.insertion_speed_mm_s) if speed < 0 else max(speed, robot_state.insertion_speed_mm_s)
     return speed * lasts_s + worst * limits.standstill_s
 
 
@@ -170,7 +170,10 @@ def _kept_clear(
     end_mm = start_mm + reach_mm(limits, command, robot_state, lasts_s)
     path = _ahead(seen.tip_mm, seen.angle_rad, start_mm), _ahead(seen.tip_mm, seen.angle_rad, end_mm)
     P = turned(seen.covariance_mm2, seen.angle_rad)
-    swing_rad = max(abs(angle - seen.pose.angle_rad) for angle in (command.insertion_angle_rad, robot_state.angle_rad))
+    swing_rad = max(
+        abs(angle - seen.pose.insertion_angle_rad)
+        for angle in (command.insertion_angle_rad, robot_state.insertion_angle_rad)
+    )
     for region in regions:
         distance_mm, towards = region.nearest(path)
         clear_mm = distance_mm - swing_rad * max(robot_state.depth_mm, 0.0)
