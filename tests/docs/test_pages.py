@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
 import re
 import shlex
@@ -86,6 +87,31 @@ def test_commands_in_the_pages_exist_with_their_options(pages: ModuleType) -> No
             options = {w.partition("=")[0] for w in words if w.startswith("--") and w != "--"}
             wrong += [f"{name}: sonosteer {command} has no {o}" for o in options - known[command] - {"--help"}]
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("page", "methods"),
+    [("auto", ["auto"]), ("mathiassen2017", ["kf+f", "kfv+f", "pf+f", "pfv+f"]), ("axial", ["axial"])],
+)
+def test_settings_in_the_pages_are_settings(page: str, methods: list[str]) -> None:
+    from sonosteer import make_tracker
+
+    text = (ROOT / "docs" / "explanation" / f"{page}.md").read_text(encoding="utf-8").partition("## Settings\n")[2]
+    rows = re.findall(r"^\| (`[^|]*) \|", text.partition("\n## ")[0], re.M)
+    told = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    known = set().union(*(settings(make_tracker(method)) for method in methods))
+    assert told <= known
+
+
+def settings(owner: object, above: str = "") -> set[str]:
+    """Names that --set takes."""
+    found = set()
+    for field in dataclasses.fields(owner):  # type: ignore[arg-type]
+        value = getattr(owner, field.name)
+        found.add(above + field.name)
+        if dataclasses.is_dataclass(value):
+            found |= settings(value, f"{above}{field.name}.")
+    return found
 
 
 def test_the_tracker_of_the_tutorial_runs_and_keeps_the_laws() -> None:
