@@ -30,7 +30,7 @@ from sonosteer.learning.nets.policy_presets import (
     TrackerTokens,
     policy_preset,
 )
-from sonosteer.learning.nets.qwen_text import decode, image_places, rotation, text_places
+from sonosteer.learning.nets.qwen_text import decode_tokens, image_places, rotation, text_places
 
 SEEN = TrackerTokens((6, 6), 4, 32)
 
@@ -138,7 +138,7 @@ def test_the_dense_walk_equals_the_librarys_own_forward():
     turn = rotation(places, shape.width // shape.heads, shape.sections, shape.theta)
     with torch.no_grad():
         theirs = llm(inputs_embeds=x, position_ids=places[:, None].expand(3, 2, -1)).last_hidden_state
-        ours, _ = decode(llm, x, turn)
+        ours, _ = decode_tokens(llm, x, turn)
     assert torch.allclose(ours, theirs, atol=1e-5)
 
 
@@ -159,9 +159,9 @@ def test_a_past_and_what_follows_equal_both_at_once():
     x = torch.randn(2, places.shape[1], shape.width)
     turn = rotation(places, shape.width // shape.heads, shape.sections, shape.theta)
     with torch.no_grad():
-        whole, kept = decode(llm, x, turn)
-        _, past = decode(llm, x[:, :7], tuple(t[:7] for t in turn))
-        after, both = decode(llm, x[:, 7:], tuple(t[7:] for t in turn), past)
+        whole, kept = decode_tokens(llm, x, turn)
+        _, past = decode_tokens(llm, x[:, :7], tuple(t[:7] for t in turn))
+        after, both = decode_tokens(llm, x[:, 7:], tuple(t[7:] for t in turn), past)
     assert torch.allclose(whole[:, 7:], after, atol=1e-5)
     assert torch.allclose(kept, both, atol=1e-5)
 

@@ -27,12 +27,12 @@ from sonosteer.learning.nets.vla import make_vla_tracker
 from sonosteer.learning.training import policy_stages
 from sonosteer.learning.training.options import TrainOptions
 from sonosteer.learning.training.policy_stages import split, train_policy
-from sonosteer.policies.vla import VlaTipTracker
+from sonosteer.policies.vla import VlaPolicy
 from sonosteer.trackers import vla as tracking
 
 SHORT = {"steps": 6, "batch": 8, "save_every": 2, "look_every": 3, "average": 0.9}
-#: the toy is learnt after some 50 steps; a third of these would do
-LEARN = {"steps": 150, "batch": 28, "lr": 4e-3, "warmup": 20, "average": 0.0, "save_every": 1000, "look_every": 150}
+#: more than enough: after 50 steps the error is below the bound with every seed
+LEARN = {"steps": 200, "batch": 28, "lr": 4e-3, "warmup": 20, "average": 0.0, "save_every": 1000, "look_every": 200}
 
 
 def nothing(stage, done, total):
@@ -92,7 +92,7 @@ def test_the_toy_is_learnt(trained):
 
 
 def test_it_slows_where_the_tip_fades_and_stops_at_the_target(trained, tracker):
-    policy, net = VlaTipTracker(model=str(trained[0])), checkpoint.from_pretrained(tracker)
+    policy, net = VlaPolicy(model=str(trained[0])), checkpoint.from_pretrained(tracker)
     rng, seen = np.random.default_rng(7), []
     for _ in range(30):
         task, frame, observation, action = scene(rng, "in-plane-static")
@@ -238,7 +238,7 @@ def test_a_stopped_training_ends_with_the_weights_of_one_that_was_not(
 def test_other_decodings_are_trained_and_run_by_torch(data, tracker, tmp_path, decode):
     train(tmp_path, options(data, tracker, decode=decode))
     assert not (tmp_path / "action.onnx").exists()
-    policy = VlaTipTracker(model=str(tmp_path), runtime="torch")
+    policy = VlaPolicy(model=str(tmp_path), runtime="torch")
     policy.prepare()
     task, _, observation, _ = scene(np.random.default_rng(4), "in-plane-static")
     features = np.zeros(policy.net().features_shape, np.float32)
@@ -251,7 +251,7 @@ def test_other_decodings_are_trained_and_run_by_torch(data, tracker, tmp_path, d
 def test_the_card_says_how_it_came_about_and_what_it_is_not(trained, adapted):
     card = (trained[0] / "README.md").read_text()
     assert "not a medical device" in card
-    assert "4200 samples (150 steps)" in card
+    assert "5600 samples (200 steps)" in card
     assert "low-rank adapters" in (adapted[0] / "README.md").read_text()
     assert "began from" in (adapted[0] / "README.md").read_text()
     assert (trained[0] / "curves.svg").read_text().startswith("<svg")

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from quick_runs import assert_quick
 
 from sonosteer.episodes.insertion import InsertionConfig, build_episode
 from sonosteer.metrics.proportions import mcnemar
@@ -116,6 +117,10 @@ def test_the_quick_study_writes_its_tables_and_says_what_it_could_not_run(studie
     assert rows[0]["IPS n"] == 1
     assert any(line.startswith("weaker tracker: there is no") for line in summary["missing"])
     assert "Not run: weaker tracker: there is no" in (out / "README.md").read_text()
+
+
+def test_a_quick_run_says_everywhere_that_it_is_one(studied):
+    assert_quick(studied[0], 1)
 
 
 def test_a_study_that_is_run_again_takes_what_is_there(studied):

@@ -7,12 +7,13 @@ import re
 
 import numpy as np
 import pytest
+from quick_runs import assert_quick
 
 from sonosteer.sim.scenes import make_scene
 from sonosteer.sim.world import World
 from sonosteer.studies.tracking import run as tracking
 from sonosteer.studies.tracking.general_trackers import start_general
-from sonosteer.studies.tracking.run import (
+from sonosteer.studies.tracking.trials import (
     HARD,
     PAPER_METHODS,
     TrackingTrial,
@@ -41,7 +42,7 @@ def written(tmp_path_factory):
     patch.setattr(tracking, "tracking_trials", lambda **_: few)
     said = []
     summary = tracking.run_tracking_study(
-        out=out, quick=True, seed=0, executor="serial", progress=lambda stage, done, total: said.append((done, total))
+        out=out, quick=True, seed=0, executor="serial", progress=lambda *each: said.append(each)
     )
     patch.undo()
     return out, summary, said
@@ -52,7 +53,8 @@ def test_all_tables_and_figures_are_written(written):
     names = {p.name for p in out.iterdir()}
     wanted = {f"table-{n}.csv" for n in (3, 4, 5, 6)} | {f"fig-{n}.svg" for n in (4, 5, 6)}
     assert wanted | {"report.html", "README.md", "summary.json", "harder.csv", "calibration.csv"} <= names
-    assert said[-1] == (4, 4)
+    assert ("trials", 4, 4) in said
+    assert said[-2:] == [("writing the report", 0, 1), ("writing the report", 1, 1)]
 
 
 def test_table_3_is_the_errors_of_the_frames(written):
@@ -73,9 +75,13 @@ def test_the_page_stands_alone_and_names_the_paper_s_numbers(written):
     page = (written[0] / "report.html").read_text()
     assert "1.68 ± 1.72" in page  # KF+F in Table III
     assert "not a medical device" in page
-    assert "quick run" in page
+    assert "Quick run" in page
     assert not re.search(r'(src|href)="http', page)
     assert page.count("<svg") == 4
+
+
+def test_a_quick_run_says_everywhere_that_it_is_one(written):
+    assert_quick(written[0], 4)
 
 
 def test_a_second_run_does_nothing_again(written, monkeypatch):

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from quick_runs import assert_quick
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
@@ -68,10 +69,16 @@ def test_tables_figures_and_page_are_written(written):
     paper = summary["table"][1]
     assert (paper["mean AUC"], paper["mean P"], paper["mean Err mm"]) == ("63.5", "88.9", "3.01 +- 2.20")
     readme = (out / "README.md").read_text()
-    assert "figures mean nothing" in readme
+    assert "proves nothing" in readme
     for said in ("film-strip.png", vla_film_strip.RULE, vla_speed.SAID, "Against vla, video by video"):
         assert said in readme
     assert json.loads((out / "summary.json").read_text())["networks"]["siamcar"]["samples"] == 96
+
+
+def test_a_quick_run_says_everywhere_that_it_is_one(written):
+    out, summary, said, _ = written
+    assert_quick(out, 4 * len(summary["videos"]))
+    assert said[-2:] == [("writing the report", 0), ("writing the report", 1)]
 
 
 def test_the_film_strip_shows_what_the_trials_recorded(written):
