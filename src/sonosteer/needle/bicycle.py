@@ -160,7 +160,7 @@ def gradient(k: float, theta0: float, phi0: float, starts: F64, rates: F64, dept
             c, s = math.cos(theta + sign * phi), math.sin(theta + sign * phi)
             e_re, e_im = c * re0 - s * im0, s * re0 + c * im0
             f_re, f_im = c * re1 - s * im1, s * re1 + c * im1  # weighted with the way since the section began
-            # i E has real part -e_im and imaginary part e_re; y takes the imaginary part, z -sign times the real one
+            # i E has real part -e_im and imaginary part e_re. y takes the imaginary part, z -sign times the real one
             out[0, 0] += 0.5 * (begin * e_re + f_re)
             out[1, 0] += 0.5 * sign * (begin * e_im + f_im)
             out[0, 1] += 0.5 * e_re
@@ -241,7 +241,7 @@ def published_largest_deflection(
     k: float, theta0: float, phi0: float, starts: F64, rates: F64, depth: float
 ) -> tuple[float, float]:
     """The same by the paper's test (Section 4.2): where y' = 0 or z' = 0, that is theta or phi at a multiple of a
-    right angle (theta: of a half turn); where there is none, the end. It misses maxima that lie elsewhere.
+    right angle (theta: of a half turn). Where there is none, the end counts. It misses maxima that lie elsewhere.
     """
     y = z = 0.0
     phi, best, at = phi0, -1.0, depth

@@ -14,7 +14,7 @@ from sonosteer.core.types import Frame
 
 
 class PluggedInSource:
-    """A stranger's source. It needs `info` and `frames(start, stop)`; `close()` is optional.
+    """A stranger's source. It needs `info` and `frames(start, stop)`. `close()` is optional.
 
     Raises InputError if it lacks one of them, or its info is no SourceInfo.
     """
