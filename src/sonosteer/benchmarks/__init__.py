@@ -1,1 +1,5 @@
 """Speed, each figure as a ratio to a stated reference measured in the same run."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -138,7 +138,7 @@ def time_insertion(
     episode.policy = Slow(episode.policy, wait_s)
     notes = Times()
     done = run_episode(episode, recorder=notes)
-    return notes, done.run.fates.times_ms
+    return notes, done.run.ledger.times_ms
 
 
 def _case(name: str, ms: list[float], others: Mapping[str, list[float]]) -> dict[str, Any]:

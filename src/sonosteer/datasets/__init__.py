@@ -1,1 +1,5 @@
 """Data sets on disk: make, read, describe, import and export them. No PyTorch."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

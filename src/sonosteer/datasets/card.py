@@ -159,11 +159,11 @@ def box(tip_px: tuple[float, float] | None, video: Video) -> tuple[float, float,
 def choose_frames(videos: Sequence[Video], tiles: int = TILES) -> list[tuple[Video, int]]:
     """Frames to show, (video, number), spread over the videos and over their length."""
     count = min(tiles, sum(v.entry.frames for v in videos))
-    share = len(videos) / max(count, 1)
+    videos_a_tile = len(videos) / max(count, 1)
     stagger = [
-        0.618034 * i % 1.0 if share >= 2 else 0.0 for i in range(count)
+        0.618034 * i % 1.0 if videos_a_tile >= 2 else 0.0 for i in range(count)
     ]  # else every other set-up would be missed
-    shown = Counter(math.floor((i + off) * share) for i, off in enumerate(stagger))
+    shown = Counter(math.floor((i + off) * videos_a_tile) for i, off in enumerate(stagger))
     out: list[tuple[Video, int]] = []
     for k, many in sorted(shown.items()):
         video = videos[k]
@@ -265,8 +265,8 @@ def _table(videos: Sequence[Video]) -> str:
 
 def _row(key: tuple[str, str, str], videos: Sequence[Video]) -> str:
     n = _counts(videos)
-    share = "-" if n["visible_share"] is None else f"{100 * n['visible_share']:.1f} %"
-    return "| " + " | ".join([*(k or "-" for k in key), str(len(videos)), str(n["frames"]), share]) + " |"
+    fraction = "-" if n["visible_share"] is None else f"{100 * n['visible_share']:.1f} %"
+    return "| " + " | ".join([*(k or "-" for k in key), str(len(videos)), str(n["frames"]), fraction]) + " |"
 
 
 SIMULATED_SPLITS = """By video: no video has frames in two splits. Scenes of `train`, `validation` and `test` are

@@ -91,7 +91,7 @@ def _track(videos: int, seed: int) -> list[tuple[str, Scene]]:
     ips = round(videos * PAPER_IPS / PAPER_VIDEOS)
     out: list[tuple[str, Scene]] = []
     for mode, count in (("ips", ips), ("ipm", videos - ips)):
-        bounds = np.round(np.cumsum([share for _, share in SPLIT_FRACTIONS]) * count).astype(int)
+        bounds = np.round(np.cumsum([fraction for _, fraction in SPLIT_FRACTIONS]) * count).astype(int)
         for k in range(count):
             split = SPLIT_FRACTIONS[int(np.searchsorted(bounds, k, side="right"))][0]
             scene = make_scene(f"in-plane-convex/{split}", 10_000 * seed + len(out), mode=mode)

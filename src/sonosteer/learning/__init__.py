@@ -1,1 +1,5 @@
-"""Training: each stage writes what the rest of the package reads."""
+"""Networks, their training, and what they are on disk. The only room with PyTorch."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -35,8 +35,8 @@ def draw_overlay(
     unit = max(canvas.shape[0], canvas.shape[1]) / 512
     colour = STATE_COLOURS[estimate.state]
     for i, point in enumerate(trail):
-        share = (i + 1) / len(trail)
-        _dot(canvas, point, max(1.0, 1.3 * unit), _mix(colour, 0.25 + 0.5 * share))
+        fraction = (i + 1) / len(trail)
+        _dot(canvas, point, max(1.0, 1.3 * unit), _mix(colour, 0.25 + 0.5 * fraction))
     if isinstance(estimate, TipEstimate):
         _needle(canvas, frame, estimate, colour, unit)
     if truth is not None and truth.tip_px is not None:
@@ -121,8 +121,8 @@ def _fixed(p: Point) -> tuple[int, int]:
     return x, y
 
 
-def _mix(colour: RGB, share: float) -> RGB:
-    r, g, b = (round(share * c) for c in colour)
+def _mix(colour: RGB, fraction: float) -> RGB:
+    r, g, b = (round(fraction * c) for c in colour)
     return r, g, b
 
 

@@ -14,7 +14,6 @@ over all bins, which is finer than a bin. [STOP] competes with all bins together
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Literal
 
@@ -32,7 +31,7 @@ SIGMA = 2.0
 #: text answers: these characters, then STOP and END as classes of their own. At most LONGEST of them
 CHARACTERS = "0123456789.- "
 STOP_CLASS, END_CLASS = len(CHARACTERS), len(CHARACTERS) + 1
-LONGEST = 17  # "90.0 20.0 -20.0" and its end, with room
+MAX_TEXT = 17  # "90.0 20.0 -20.0" and its end, with room
 
 
 def soft_labels(place: Tensor) -> Tensor:
@@ -86,11 +85,11 @@ def as_text(places: tuple[float, ...], *, stop: bool) -> list[int]:
     return [*(CHARACTERS.index(c) for c in said), END_CLASS]
 
 
-def from_text(classes: list[int]) -> tuple[float, ...]:
-    """Classes up to the end -> places 0..1. NaN if they are no answer."""
+def from_text(classes: list[int]) -> tuple[float, ...] | None:
+    """Classes up to the end -> places 0..1. None if they are no answer."""
     text = "".join(CHARACTERS[c] for c in classes if c < STOP_CLASS)
     number = r"(-?\d{1,3}\.\d)"
     found = re.fullmatch(rf"{number} {number} {number}", text)
     if found is None:
-        return (math.nan,) * len(ACTION_RANGES)
+        return None
     return tuple(r.place(float(v)) for r, v in zip(ACTION_RANGES, found.groups(), strict=True))

@@ -50,10 +50,10 @@ def two_frames(template: Tensor) -> Tensor:
     return face.normalised_grey(template).expand(-1, 2, -1, -1)
 
 
-def centre_mask(side: int, share: float, like: Tensor) -> Tensor:
-    """(side, side): 1 in the middle square of `share` of the side, else 0."""
+def centre_mask(side: int, fraction: float, like: Tensor) -> Tensor:
+    """(side, side): 1 in the middle square of `fraction` of the side, else 0."""
     at = (torch.arange(side, device=like.device) + 0.5) / side
-    near = ((at - 0.5).abs() < share / 2).to(like.dtype)
+    near = ((at - 0.5).abs() < fraction / 2).to(like.dtype)
     return near[:, None] * near
 
 
@@ -178,9 +178,9 @@ class LevelHeads(nn.Module):
 
     def forward(self, levels: Sequence[Tensor], kernels: Tensor) -> Tensor:
         """Search levels and the template's kernels -> (B, outputs, h, w)."""
-        share = self.level_weight.softmax(0)
+        weights = self.level_weight.softmax(0)
         each = [
-            head(correlate(layer(x), kernels[:, i])) * share[i]
+            head(correlate(layer(x), kernels[:, i])) * weights[i]
             for i, (layer, head, x) in enumerate(zip(self.search, self.heads, levels, strict=True))
         ]
         return torch.stack(each).sum(0)
@@ -273,9 +273,9 @@ def inside_box(at: Tensor, target: TipTarget) -> Tensor:
     return _with_nearest(at, target, (off < 1).all(-1))
 
 
-def inside_ellipse(at: Tensor, target: TipTarget, share: float) -> Tensor:
-    """(B, K): cells within the ellipse whose axes are the box's sides times `share`. The rest as above."""
-    off = (at - target.centre[:, None]) / (target.size[:, None] * share / 2)
+def inside_ellipse(at: Tensor, target: TipTarget, fraction: float) -> Tensor:
+    """(B, K): cells within the ellipse whose axes are the box's sides times `fraction`. The rest as above."""
+    off = (at - target.centre[:, None]) / (target.size[:, None] * fraction / 2)
     return _with_nearest(at, target, (off**2).sum(-1) < 1)
 
 
@@ -293,8 +293,8 @@ def centerness(at: Tensor, target: TipTarget) -> Tensor:
 
 def mean_of(each: Tensor, chosen: Tensor, weight: Tensor | None = None) -> Tensor:
     """Mean of (B, K) over the chosen, samples weighted by (B,). 0 where none is chosen."""
-    share = chosen.to(each.dtype) if weight is None else chosen * weight[:, None]
-    return (each * share).sum() / share.sum().clamp(min=1.0)
+    worth = chosen.to(each.dtype) if weight is None else chosen * weight[:, None]
+    return (each * worth).sum() / worth.sum().clamp(min=1.0)
 
 
 def drawn(among: Tensor, most: int) -> Tensor:

@@ -74,8 +74,8 @@ class ChannelAttention(nn.Module):
 
         k, v = self.kv(keys).chunk(2, -1)
         q, k = F.normalize(split(self.q(queries)), dim=-1), F.normalize(split(k), dim=-1)
-        share = (q @ k.transpose(-1, -2) * self.temperature).softmax(-1)
-        done: Tensor = self.out((share @ split(v)).reshape(b, c, n).transpose(1, 2))
+        weights = (q @ k.transpose(-1, -2) * self.temperature).softmax(-1)
+        done: Tensor = self.out((weights @ split(v)).reshape(b, c, n).transpose(1, 2))
         return done
 
 

@@ -50,8 +50,8 @@ class CornerHead(nn.Module):
         for layer in (self.coarse, self.middle):
             x = F.interpolate(layer(x), scale_factor=2.0, mode="bilinear")
         heat = self.maps(x)
-        share = heat.flatten(2).float().softmax(-1)
-        mean: Tensor = share @ face.cell_centres(heat.shape[2], heat.shape[3], share)
+        weights = heat.flatten(2).float().softmax(-1)
+        mean: Tensor = weights @ face.cell_centres(heat.shape[2], heat.shape[3], weights)
         return mean.flatten(1)
 
 

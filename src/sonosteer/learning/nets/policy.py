@@ -97,7 +97,7 @@ class PolicyNet(nn.Module):
                 at += max(grid)
             parts.append(text_places(at, after))
             at += after
-        parts.append(text_places(at, tokens.LONGEST + 1))
+        parts.append(text_places(at, tokens.MAX_TEXT + 1))
         head = config.llm.width // config.llm.heads
         return rotation(torch.cat(parts, 1), head, config.llm.sections, config.llm.theta)
 
@@ -120,9 +120,9 @@ class PolicyNet(nn.Module):
         """(B, K) in 0..1 -> a token each: its two nearest bins mixed, its name, a linear map of it and its sines."""
         at = places * (BINS - 1)
         low = at.detach().floor().clamp(0, BINS - 2)
-        share = (at - low).unsqueeze(-1)
+        fraction = (at - low).unsqueeze(-1)
         k = low.long()
-        binned = self.actions(k) * (1 - share) + self.actions(k + 1) * share
+        binned = self.actions(k) * (1 - fraction) + self.actions(k + 1) * fraction
         rates = math.pi * 2.0 ** torch.arange(self.config.waves, device=places.device, dtype=places.dtype)
         waves = places.unsqueeze(-1) * rates
         said = torch.cat([2 * places.unsqueeze(-1) - 1, waves.sin(), waves.cos()], -1)
@@ -262,7 +262,7 @@ class PolicyNet(nn.Module):
         x, first, past = torch.cat([before, self._slots(1, before)], 1), self.config.text_tokens, prefix
         said: list[Tensor] = []
         stop = before.new_zeros(len(before))
-        for k in range(tokens.LONGEST):
+        for k in range(tokens.MAX_TEXT):
             h, past = self._run(x, first, past)
             logits = self._classes(h[:, -1]).float()
             if k == 0:
@@ -277,4 +277,5 @@ class PolicyNet(nn.Module):
             each[: each.index(tokens.END_CLASS)] if tokens.END_CLASS in each else []
             for each in torch.stack(said, 1).tolist()
         ]
-        return PolicyAnswer(before.new_tensor([tokens.from_text(a) for a in answers]), stop)
+        none = (math.nan,) * len(ACTION_RANGES)
+        return PolicyAnswer(before.new_tensor([tokens.from_text(a) or none for a in answers]), stop)

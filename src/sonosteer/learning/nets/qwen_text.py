@@ -59,8 +59,8 @@ def decode_tokens(
         if past is not None:
             k, v = torch.cat([past[i, 0], k], 2), torch.cat([past[i, 1], v], 2)
         kept.append(torch.stack([k, v]))
-        share = q.shape[1] // k.shape[1]
-        out = F.scaled_dot_product_attention(q, k.repeat_interleave(share, 1), v.repeat_interleave(share, 1), mask)
+        repeats = q.shape[1] // k.shape[1]
+        out = F.scaled_dot_product_attention(q, k.repeat_interleave(repeats, 1), v.repeat_interleave(repeats, 1), mask)
         x = x + attention.o_proj(out.transpose(1, 2).reshape(b, s, -1))
         x = x + layer.mlp(layer.post_attention_layernorm(x))
     done: Tensor = llm.norm(x)

@@ -272,9 +272,9 @@ def train_loop(
     state = _Progress(schedule)
     accelerator.register_for_checkpointing(state)
     _resume(accelerator, out / CHECKPOINT, state)
-    share = -(-schedule.batch // accelerator.num_processes)
-    lot = share * accelerator.num_processes
-    numbers = ((k * lot + accelerator.process_index * share, share) for k in range(state.step, schedule.steps))
+    own_batch = -(-schedule.batch // accelerator.num_processes)
+    lot = own_batch * accelerator.num_processes
+    numbers = ((k * lot + accelerator.process_index * own_batch, own_batch) for k in range(state.step, schedule.steps))
     ahead = _Ahead(objective, numbers)
     out.mkdir(parents=True, exist_ok=True)
     log = out / LOG

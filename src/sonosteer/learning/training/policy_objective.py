@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sonosteer.datasets.demonstrations import DemonstrationBatch, Demonstrations
 from sonosteer.inference.action_encoding import ACTION_RANGES
-from sonosteer.learning.nets.action_tokens import LONGEST, as_text
+from sonosteer.learning.nets.action_tokens import MAX_TEXT, as_text
 from sonosteer.learning.nets.policy import PolicyNet
 
 LOOKED_AT = 512  # moments of a look at validation
@@ -87,7 +87,7 @@ def _on(values: Any, device: Any) -> Tensor:
 
 def _texts(batch: DemonstrationBatch) -> Tensor:
     """(B, LONGEST) classes of the answers as text, -1 behind their end."""
-    out = torch.full((len(batch.stop), LONGEST), -1, dtype=torch.long)
+    out = torch.full((len(batch.stop), MAX_TEXT), -1, dtype=torch.long)
     for row, places, stop in zip(out, batch.places, batch.stop, strict=True):
         classes = as_text(tuple(places.tolist()), stop=bool(stop))
         row[: len(classes)] = torch.tensor(classes)

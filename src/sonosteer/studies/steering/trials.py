@@ -242,8 +242,8 @@ def _solvable(trial: SteeringTrial) -> tuple[SteeringEpisode, tuple[float, float
         x, y, z = path[i].tolist()
         radius, gap, angle = (float(rng.uniform(*r)) for r in ((1, 4), (0.7, 2.5), (-math.pi, math.pi)))
         if not parts:
-            share = (x / DEPTH_MM) ** 2
-            angle = math.atan2(target[1] * share - z, target[0] * share - y)
+            fraction = (x / DEPTH_MM) ** 2
+            angle = math.atan2(target[1] * fraction - z, target[0] * fraction - y)
         off = radius + NEEDLE_MM + gap
         centre = (x, y + off * math.cos(angle), z + off * math.sin(angle))
         half = 0.8 * radius
@@ -261,8 +261,8 @@ def _around(trial: SteeringTrial) -> dict[str, Any]:
     done = run_steering_episode(replace(solvable, config=config, steerer=build_steerer(config)), RealClock())
     path = done.path()
     room = min(float(p.distance(path).min()) for p in parts) - NEEDLE_MM
-    share = np.linspace(0, 1, 240)
-    straight = np.stack([DEPTH_MM * share, target[0] * share**2, target[1] * share**2], 1)
+    fraction = np.linspace(0, 1, 240)
+    straight = np.stack([DEPTH_MM * fraction, target[0] * fraction**2, target[1] * fraction**2], 1)
     return {
         "final_mm": path_errors(path, DEPTH_MM, target).final_mm,
         "depth_mm": float(path[-1, 0]),

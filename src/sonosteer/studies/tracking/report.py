@@ -232,8 +232,8 @@ def _honesty(results: Sequence[TrackingResult]) -> list[dict[str, Any]]:
             c = _columns(method, some)
             args = (c["en"], c["ep"], c["sd_along"], c["sd_across"])
             row: dict[str, Any] = {"scenes": kind, "method": method, "frames": len(c["en"])}
-            for share in ELLIPSE_FRACTIONS:
-                row[f"inside_{round(100 * share)}"] = round(ellipse_coverage(*args, share), 3)
+            for fraction in ELLIPSE_FRACTIONS:
+                row[f"inside_{round(100 * fraction)}"] = round(ellipse_coverage(*args, fraction), 3)
             row["mean_nees"] = round(mean_nees(*args), 2)
             d = np.hypot(c["en"], c["ep"])
             high = c["confidence"] >= 0.8

@@ -86,17 +86,17 @@ def choose_hard_cases(results: VlaTrackingResults, trackers: Sequence[str], most
     error = {name: np.where(seen[name], r["error_mm"], 0.0) for name, r in videos.items()}
     mean = {name: float(error[name].sum() / seen[name].sum()) for name in videos}
     divided = {name: seen[name] & off[name].any(0) & ~off[name].all(0) for name in videos}
-    share = {name: float(divided[name].sum() / seen[name].sum()) for name in videos}
+    fraction = {name: float(divided[name].sum() / seen[name].sum()) for name in videos}
     each = min(most, (len(videos) + 1) // 2)
     worst = sorted(videos, key=lambda name: -mean[name])[:each]
-    rest = sorted((n for n in videos if n not in worst and share[n] > 0), key=lambda name: -share[name])[:each]
+    rest = sorted((n for n in videos if n not in worst and fraction[n] > 0), key=lambda name: -fraction[name])[:each]
     return [
         *(
             HardCase(n, f"ours errs most:\n{mean[n]:.1f} mm in the mean", _begin(seen[n] & off[n][0], error[n]))
             for n in worst
         ),
         *(
-            HardCase(n, f"they disagree most:\nin {100 * share[n]:.0f} % of frames", _begin(divided[n], error[n]))
+            HardCase(n, f"they disagree most:\nin {100 * fraction[n]:.0f} % of frames", _begin(divided[n], error[n]))
             for n in rest
         ),
     ]

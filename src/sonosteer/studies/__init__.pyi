@@ -1,0 +1,15 @@
+__all__ = [
+    "STUDIES",
+    "Journal",
+    "run_insertion_study",
+    "run_steering_study",
+    "run_tracking_study",
+    "run_vla_tracking_study",
+]
+
+from .insertion.run import run_insertion_study as run_insertion_study
+from .journal import Journal as Journal
+from .steering.run import run_steering_study as run_steering_study
+from .table import STUDIES as STUDIES
+from .tracking.run import run_tracking_study as run_tracking_study
+from .vla_tracking.run import run_vla_tracking_study as run_vla_tracking_study
