@@ -195,7 +195,7 @@ def test_what_is_no_vocabulary_of_ours_is_one_line(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         read_vocabulary(tmp_path / "tokenizer.json")
     (tmp_path / "tokenizer.json").write_text('{"model": {"type": "BPE"}, "pre_tokenizer": {"pattern": {"Regex": "."}}}')
-    with pytest.raises(InputError, match="no words of ours"):
+    with pytest.raises(InputError, match="no vocabulary that sonosteer made"):
         read_vocabulary(tmp_path / "tokenizer.json")
 
 

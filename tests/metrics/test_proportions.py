@@ -17,12 +17,12 @@ def test_wilsons_interval_is_the_solution_of_its_own_equation(case):
     low, high = wilson(k, n)
     assert 0 <= low <= high <= 1
     if n:
-        share, z = k / n, 1.959963984540054
-        middle, spread = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+        fraction, z = k / n, 1.959963984540054
+        middle, spread = fraction + z * z / (2 * n), z * math.sqrt(fraction * (1 - fraction) / n + z * z / (4 * n * n))
         assert low == pytest.approx((middle - spread) / (1 + z * z / n), abs=1e-9)
         assert high == pytest.approx((middle + spread) / (1 + z * z / n), abs=1e-9)
-        assert low <= share + 1e-12
-        assert high >= share - 1e-12
+        assert low <= fraction + 1e-12
+        assert high >= fraction - 1e-12
 
 
 def test_wilsons_interval_holds_the_true_share_about_as_often_as_it_says():

@@ -59,11 +59,11 @@ def test_pearson_of_a_line_is_one():
     assert 0 <= p <= 1
 
 
-@pytest.mark.parametrize("share", [0.5, 0.9, 0.95])
-def test_honest_covariances_cover_what_they_claim(share):
+@pytest.mark.parametrize("fraction", [0.5, 0.9, 0.95])
+def test_honest_covariances_cover_what_they_claim(fraction):
     n = 20_000
     sd_a, sd_b = RNG.uniform(0.2, 3, n), RNG.uniform(0.1, 0.5, n)
     a, b = sd_a * RNG.normal(0, 1, n), sd_b * RNG.normal(0, 1, n)
-    assert ellipse_coverage(a, b, sd_a, sd_b, share) == pytest.approx(share, abs=0.01)
+    assert ellipse_coverage(a, b, sd_a, sd_b, fraction) == pytest.approx(fraction, abs=0.01)
     assert mean_nees(a, b, sd_a, sd_b) == pytest.approx(2.0, abs=0.06)
-    assert ellipse_coverage(2 * a, 2 * b, sd_a, sd_b, share) < share - 0.1
+    assert ellipse_coverage(2 * a, 2 * b, sd_a, sd_b, fraction) < fraction - 0.1

@@ -22,7 +22,7 @@ def truth(i, angle_deg=35.0, tip=None, visible=True):
 
 
 def row(t, along=0.0, across=0.0, angle_error=0.0, sd=(0.5, 0.2), spacing=S):
-    """An estimate that is off by (along, across) mm, in the sense of Paper T: truth minus estimate."""
+    """An estimate that is off by (along, across) mm, as Mathiassen et al. 2017 define it: truth minus estimate."""
     c, s = math.cos(t.angle_rad), math.sin(t.angle_rad)
     x = t.tip_px[0] - (along * c - across * s) / spacing.x_mm
     y = t.tip_px[1] - (along * s + across * c) / spacing.y_mm

@@ -246,7 +246,7 @@ class Auto:
     def _search(
         self, state: AutoState, needle: Needle | None, here: Past, mm: float, grid: Grid
     ) -> tuple[tuple[Arc, float, float] | None, tuple[Suspect, ...], tuple[NeedleCandidate, ...]]:
-        """Search. Returns (axis, length in px and its deviation in mm to start on, if any; lines to remember)."""
+        """Search. Returns (axis, length in px and its deviation in mm, or None) and the lines to remember."""
         suspects, candidates = state.suspects, state.candidates
         if state.families:
             if needle is None or self._on_probation(state, here.time_s):

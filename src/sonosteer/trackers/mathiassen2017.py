@@ -242,7 +242,7 @@ class Mathiassen2017:
     def _look(
         self, state: Mathiassen2017State, needle: Following | None, now: _View
     ) -> tuple[Line | None, tuple[Suspect, ...]]:
-        """Search the image. Returns (the line to start on, if any; the lines to remember)."""
+        """Search the image. Returns (the line to start on, or None, and the lines to remember)."""
         click = state.hint.start_px if state.time_s is None else None
         return self.start_search.look(
             now.image,

@@ -158,7 +158,7 @@ class StartSearch:
         start_px: Point | None = None,
         among: tuple[Family, ...] | None = None,
     ) -> tuple[Line | None, tuple[Suspect, ...]]:
-        """Search one frame. Returns (the line to start on, or None; what to remember).
+        """Search one frame. Returns (the line to start on, or None, and what to remember).
 
         image: (rows, columns) uint8 with `scale_mm` mm per px. Lines are in px of this image. families: those whose
         turn it is. current: the line that is being followed, if any. Another must then be clearly better. start_px:

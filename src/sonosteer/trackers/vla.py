@@ -28,7 +28,7 @@ import numpy as np
 
 from sonosteer.core.arrays import F32, F64, U8
 from sonosteer.core.config import check_finite, check_range
-from sonosteer.core.frozen import load_locked, lock_fields
+from sonosteer.core.frozen import load_locked, lock, lock_fields
 from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
 from sonosteer.imaging.crops import crop, step_of, working_scale
@@ -121,8 +121,6 @@ class VlaTipState:
     """Which tile is searched next, an index."""
     ever: bool = False
     """True once a tip was found."""
-    features: F32 | None = None
-    """What the encoder made of the newest crop, for a policy, no unit. None from a network that hands over none."""
 
     __setstate__ = load_locked
 
@@ -258,7 +256,9 @@ class VlaTipTracker:
             [crop(each, centre, net.search_px, step) for each in (image if before is None else before, image)]
         )
         side = net.search_px * scale_mm
-        return _Seen(net.respond(pair, kept), side, (centre_mm[0] - side / 2, centre_mm[1] - side / 2))
+        reply = net.respond(pair, kept)
+        lock(reply.features)  # a policy reads them, too
+        return _Seen(reply, side, (centre_mm[0] - side / 2, centre_mm[1] - side / 2))
 
     def _candidate(self, seen: _Seen, k: int) -> TipCandidate:
         """Candidate number k of a reply, in mm of the image."""
@@ -317,12 +317,12 @@ class VlaTipTracker:
         # chosen: 1 mm more than while following, since the first look is coarser
         same = last is not None and math.dist(last.candidate.at_mm, best.at_mm) < self.again_mm + 1
         count = 1 + (last.count if last is not None and same else 0)
-        state = replace(state, elsewhere=Rumour(best, count) if surely else None, features=seen.reply.features)
+        state = replace(state, elsewhere=Rumour(best, count) if surely else None)
         if surely and count >= self.again:
             state = replace(self._take(state, image, spacing, best.at_mm), box_mm=best.box_mm)
-            return self._report(state, frame, image, spacing, best, sure=True)
+            return self._report(state, frame, image, spacing, best=best, sure=True, features=seen.reply.features)
         reason = "the tip was lost and is looked for" if state.ever else "no tip found yet"
-        return state, Lost(frame.index, frame.time_s, reason)
+        return state, Lost(frame.index, frame.time_s, reason, seen.reply.features)
 
     # -- following one -----------------------------------------------------------------------------------------
 
@@ -347,18 +347,19 @@ class VlaTipTracker:
                 state = self._take(replace(state, belief=None), image, spacing, best.at_mm)
                 assert state.belief is not None
                 belief, elsewhere, fits = state.belief, None, True
-        state = replace(state, belief=belief, elsewhere=elsewhere, features=seen.reply.features)
+        state = replace(state, belief=belief, elsewhere=elsewhere)
         width, height = spacing.to_mm((float(image.shape[1]), float(image.shape[0])))
         x, y = belief.at_mm
         outside = max(-x, -y, x - width, y - height)
         if belief.doubt_s > self.lost_s or belief.sd_mm > self.lost_sd_mm or outside > self.margin_mm:
             why = "the tip has left the image" if outside > self.margin_mm else "the tip is not seen any more"
-            return replace(state, belief=None, elsewhere=None, contrast=None), Lost(frame.index, frame.time_s, why)
+            lost = Lost(frame.index, frame.time_s, why, seen.reply.features)
+            return replace(state, belief=None, elsewhere=None, contrast=None), lost
         accepted = belief.doubt_s == 0.0
         if accepted:
             state = replace(state, box_mm=best.box_mm)
         sure = accepted and best.score >= self.sure and best.visible >= 0.5
-        return self._report(state, frame, image, spacing, best, sure=sure)
+        return self._report(state, frame, image, spacing, best=best, sure=sure, features=seen.reply.features)
 
     def _choose(self, seen: _Seen, belief: TipBelief) -> TipCandidate:
         """Choose the candidate with the largest score, which is lowered far from the prediction."""
@@ -400,7 +401,15 @@ class VlaTipTracker:
     # -- what is reported ------------------------------------------------------------------------------------------
 
     def _report(
-        self, state: VlaTipState, frame: Frame, image: U8, spacing: Spacing, best: TipCandidate, *, sure: bool
+        self,
+        state: VlaTipState,
+        frame: Frame,
+        image: U8,
+        spacing: Spacing,
+        *,
+        best: TipCandidate,
+        sure: bool,
+        features: F32 | None,
     ) -> tuple[VlaTipState, Estimate]:
         """Report the belief as an estimate."""
         belief = state.belief
@@ -426,6 +435,7 @@ class VlaTipTracker:
             entry_px=_entry(tip, (c / spacing.x_mm, s / spacing.y_mm), image.shape[1]),
             visibility=min(max(best.visible, 0.0), 1.0) if believed else 0.0,
             box_px=(tip[0] - half[0], tip[1] - half[1], tip[0] + half[0], tip[1] + half[1]),
+            features=features,
         )
 
     def _rays(self, image: U8, spacing: Spacing, at_mm: Point, old: F32 | None) -> F32:
