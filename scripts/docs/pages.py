@@ -94,7 +94,7 @@ def commands_page() -> str:
             out.append(f"```sh\n{command.example}\n```\n\n")
         rows = [_parameter_row(p) for p in command.parameters if p.name != "help" and not getattr(p, "hidden", False)]
         if rows:
-            out.append("| | what | default |\n| --- | --- | --- |\n" + "".join(rows) + "\n")
+            out.append("| | default | what |\n| --- | --- | --- |\n" + "".join(rows) + "\n")
     return "".join(out)
 
 
@@ -104,7 +104,7 @@ def _parameter_row(parameter: Any) -> str:
     if parameter.param_type_name == "option" and metavar:
         names += f" `{metavar}`"
     default = "required" if parameter.required else _default(parameter.default)
-    return f"| {names} | {_cell(_escape(parameter.help or ''))} | {default} |\n"
+    return f"| {names} | {default} | {_cell(_escape(parameter.help or ''))} |\n"
 
 
 def _default(value: Any) -> str:
