@@ -47,7 +47,7 @@ def test_a_row_says_what_it_is():
 def test_a_slow_policy_takes_nothing_from_the_tracker(decide_s):
     slow = Fake().run(decide_s=lambda k: decide_s)
     alone = Fake().run(decide_s=lambda k: 1e-3)
-    assert slow.fates.fates["used"] >= 0.95 * alone.fates.fates["used"] > 40
+    assert slow.ledger.outcomes["used"] >= 0.95 * alone.ledger.outcomes["used"] > 40
 
 
 def test_no_stale_action_reaches_the_robot():
@@ -80,31 +80,31 @@ def test_with_a_policy_of_one_second_nothing_moves_and_the_reason_is_the_actions
 def test_synchronous_branches_share_one_rate():
     pace = replace(QUICK, asynchronous=False)
     run = Fake().run(pace)
-    used = run.fates.fates["used"]
+    used = run.ledger.outcomes["used"]
     assert abs(used - run.decisions) <= 1
     assert used == pytest.approx(2.0 * 13.1, rel=0.1)
-    assert Fake().run().fates.fates["used"] > 1.5 * used
+    assert Fake().run().ledger.outcomes["used"] > 1.5 * used
 
 
 @pytest.mark.parametrize("rate_hz", [5.0, 25.0, 90.0])
 @pytest.mark.parametrize("asynchronous", [True, False])
-def test_every_frame_has_one_fate(rate_hz, asynchronous):
+def test_every_frame_has_one_outcome(rate_hz, asynchronous):
     fake = Fake()
     fake.rig.rate_hz = rate_hz
     run = fake.run(replace(QUICK, asynchronous=asynchronous))
-    counts = run.fates.counts()
+    counts = run.ledger.counts()
     assert counts["captured"] == len(fake.notes.frames) == len(fake.rig.captured_s)
     assert counts["captured"] == counts["used"] + counts["late"] + counts["dropped"] + counts["refused"]
-    told = [what["fate"] for _, what in fake.notes.on("/frame")]
+    told = [what["outcome"] for _, what in fake.notes.on("/frame")]
     assert told.count("used") == counts["used"]
     assert told.count("late") == counts["late"]
     assert (counts["late"] > 0) == (rate_hz > 25.0 or (rate_hz == 25.0 and not asynchronous))
-    assert len(run.fates.times_ms["decision"]) == run.decisions
+    assert len(run.ledger.times_ms["decision"]) == run.decisions
 
 
 def test_the_times_of_the_stages_are_what_the_pace_says():
     run = Fake().run(Pace(track_s=0.03, decide_s=0.1, longest_s=2.0))
-    first = run.fates.times_ms["estimate"][0], run.fates.times_ms["decision"][0], run.fates.times_ms["command"][0]
+    first = run.ledger.times_ms["estimate"][0], run.ledger.times_ms["decision"][0], run.ledger.times_ms["command"][0]
     assert first == pytest.approx((30.0, 130.0, 130.0), abs=1.0)
 
 
@@ -179,7 +179,7 @@ def test_ctrl_c_keeps_what_was_done_and_holds_the_needle():
     assert run.ended == "interrupted"
     assert len(run.rows) == 101
     assert fake.robot.told[-1].reason == "the run is over"
-    counts = run.fates.counts()
+    counts = run.ledger.counts()
     assert counts["captured"] == counts["used"] + counts["late"] + counts["dropped"]
 
 

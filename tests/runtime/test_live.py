@@ -31,7 +31,7 @@ def branches():
 
 
 def share_used(run):
-    return run.fates.fates["used"] / run.fates.frames
+    return run.ledger.outcomes["used"] / run.ledger.frames
 
 
 def attempts(one, tries=3):
@@ -56,13 +56,13 @@ def test_a_policy_of_one_second_takes_nothing_from_the_tracker_and_moves_nothing
     assert attempts(one)
 
 
-def test_every_frame_has_one_fate_and_what_was_done_is_recorded():
+def test_every_frame_has_one_outcome_and_what_was_done_is_recorded():
     fake = live()
     run = fake.run(Pace(longest_s=1.0))
-    counts = run.fates.counts()
+    counts = run.ledger.counts()
     assert run.ended == "not there after 1 s"
     assert counts["captured"] == counts["used"] + counts["late"] + counts["dropped"] == len(fake.notes.frames)
-    assert len(fake.notes.on("/estimate")) == counts["used"] == len(run.fates.times_ms["estimate"])
+    assert len(fake.notes.on("/estimate")) == counts["used"] == len(run.ledger.times_ms["estimate"])
     assert len(fake.notes.on("/decision")) == run.decisions > 0
     assert len(fake.notes.on("/tick")) == fake.control_branch.ticks > 10
     assert fake.robot.sent
@@ -107,9 +107,9 @@ def test_synchronous_branches_wait_for_one_another():
 
     fake = live(slow)
     run = fake.run(Pace(longest_s=1.0, asynchronous=False))
-    assert abs(run.fates.fates["used"] - run.decisions) <= 1
-    assert run.fates.fates["used"] <= 6
-    assert run.fates.fates["late"] > 0
+    assert abs(run.ledger.outcomes["used"] - run.decisions) <= 1
+    assert run.ledger.outcomes["used"] <= 6
+    assert run.ledger.outcomes["late"] > 0
 
 
 def test_no_frame_waits_for_a_disk_that_takes_nothing(tmp_path, monkeypatch):
@@ -131,7 +131,7 @@ def test_no_frame_waits_for_a_disk_that_takes_nothing(tmp_path, monkeypatch):
         assert fake.robot.told[-2].order is None
         assert "nothing has reached the disk for" in reason
         assert RunReader(log.path).complete
-        return share_used(run) > 0.8 and run.fates.fates["used"] > 20
+        return share_used(run) > 0.8 and run.ledger.outcomes["used"] > 20
 
     assert attempts(one)
 

@@ -8,7 +8,7 @@ from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.errors import InputError
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Frame, Hint, Lost
-from sonosteer.runtime.ledger import Ledger
+from sonosteer.recording.frame_ledger import FrameLedger
 from sonosteer.runtime.tracking import Background, track_frames
 
 
@@ -59,14 +59,14 @@ class Notes:
 
 
 def run(source, tracker=None, watchers=(), **kw):
-    ledger = Ledger(source.n - kw.get("start", 0))
+    ledger = FrameLedger(source.n - kw.get("start", 0))
     track_frames(source, tracker or Counter(), Hint(), SimulatedClock(), ledger, watchers=watchers, **kw)
     return ledger
 
 
 def test_every_frame_is_accounted_for():
     notes = Notes()
-    counts = run(Clip(7), watchers=[notes]).counts()
+    counts = run(Clip(7), watchers=[notes]).tracking_counts()
     assert counts["frames"] == counts["tracking"] + counts["coasting"] + counts["lost"] == 7
     assert counts["dropped"] == 0
     assert notes.seen == list(range(7))
@@ -80,18 +80,18 @@ def test_only_the_frames_asked_for_are_tracked():
 
 def test_ctrl_c_keeps_what_was_done_and_books_the_rest():
     notes = Notes()
-    counts = run(Clip(9), Counter(interrupt=4), [notes]).counts()
+    counts = run(Clip(9), Counter(interrupt=4), [notes]).tracking_counts()
     assert notes.seen == [0, 1, 2, 3]
     assert counts["interrupted"]
     assert counts["dropped_because"] == {"interrupted": 5}
 
 
 def test_a_source_that_breaks_off_is_booked_and_raised():
-    ledger = Ledger(9)
+    ledger = FrameLedger(9)
     with pytest.raises(InputError, match="ends early"):
         track_frames(Clip(9, breaks=3), Counter(), Hint(), SimulatedClock(), ledger)
-    assert ledger.counts()["frames"] == 3
-    assert ledger.counts()["dropped_because"] == {"clip ends early": 6}
+    assert ledger.tracking_counts()["frames"] == 3
+    assert ledger.tracking_counts()["dropped_because"] == {"clip ends early": 6}
 
 
 def test_times_are_kept_per_stage_and_frame():
@@ -119,7 +119,7 @@ def test_a_live_source_never_waits_for_a_hung_watcher():
 
     hung = Hung()
     with Background(hung, depth=2, complete=False) as background:
-        counts = run(Clip(50), watchers=[background]).counts()
+        counts = run(Clip(50), watchers=[background]).tracking_counts()
         release.set()
     assert counts["frames"] == 50
     assert background.dropped >= 40

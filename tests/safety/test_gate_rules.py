@@ -175,7 +175,7 @@ def test_the_lower_bound_of_the_clock_is_inclusive_too():
 
 
 NOT_NUMBERS = [math.nan, math.inf, -math.inf, None, "fast", 2 * LARGEST, -2 * LARGEST, (1.0,), 1j]
-NO_NUMBER_FIELDS = ("command", "stop", "fault", "state", "reason")
+NO_NUMBER_FIELDS = ("command", "features", "stop", "fault", "state", "reason")
 WHOLE_TIP = replace(TIP, visibility=0.5, box_px=(0.0, 1.0, 2.0, 3.0), shaft_px=((0.0, 1.0), (2.0, 3.0)))
 
 

@@ -157,7 +157,7 @@ def _carry_out(
         done = run_episode(episode, recorder=log, watch=count, button=_button(live))
         if log is None:
             return done, {}
-        log.write("/ledger", done.run.time_s, done.run.fates.counts())
+        log.write("/ledger", done.run.time_s, done.run.ledger.counts())
         log.close(done.run.ended)
     return done, {"failed": log.failed, "pictures_dropped": dict(log.dropped)}
 
@@ -206,7 +206,7 @@ def _write_results(
         **result,
         "ended": done.run.ended,
         "held_because": dict(done.held_because),
-        "counts": done.run.fates.counts(),
+        "counts": done.run.ledger.counts(),
         "timing": _latency(done),
         "recorder": recorder,
         "configuration": typed,
@@ -220,7 +220,7 @@ def _write_results(
 def _latency(done: EpisodeResult) -> dict[str, dict[str, float]]:
     from sonosteer.metrics.latency import percentiles_ms
 
-    return {stage: percentiles_ms(times) for stage, times in done.run.fates.times_ms.items() if times}
+    return {stage: percentiles_ms(times) for stage, times in done.run.ledger.times_ms.items() if times}
 
 
 def _tell(done: EpisodeResult, result: Mapping[str, Any], episode: Episode) -> None:
@@ -234,7 +234,7 @@ def _tell(done: EpisodeResult, result: Mapping[str, Any], episode: Episode) -> N
     for stage, t in _latency(done).items():
         numbers = f"p50 {t['median_ms']:.1f}, p95 {t['p95_ms']:.1f}, p99 {t['p99_ms']:.1f} ms"
         print(f"capture to {stage:9} {numbers}")
-    counts = done.run.fates.counts()
+    counts = done.run.ledger.counts()
     print("frames: " + ", ".join(f"{counts[k]} {k}" for k in ("captured", "used", "late", "dropped", "refused")))
     for rule, count in result["refused"].items():
         print(f"refused by the gate: {count} x {rule}")

@@ -7,7 +7,7 @@ frame it came from, and an action says when it expires. Absence is a value (`Los
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, TypeAlias
 
@@ -78,26 +78,32 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TipEstimate:
-    """Where a tracker believes the tip to be.
-
-    tip_px: (column, row). angle_rad: direction from entry to tip in millimetre space, from image +x
-    towards +y (down). covariance_mm2: (2, 2), axes along and across the needle, in mm^2.
-    confidence: 0..1. entry_px: where the axis enters the image, for drawing.
-    shaft_px: points from the entry to the tip along a curved axis; empty for a straight one. visibility: how well the
-    tip itself is seen, 0..1, and box_px: (left, top, right, bottom) around it; None from trackers that do not say.
-    """
+    """Where a tracker believes the tip to be."""
 
     frame_index: int
+    """Index of the frame this was said of."""
     time_s: float
+    """When that frame was acquired, s."""
     tip_px: Point
+    """Place of the tip in the image, px: (column, row)."""
     angle_rad: float
+    """Direction from entry to tip in millimetre space, rad from image +x towards +y (down)."""
     covariance_mm2: NDArray[np.float64]
+    """Covariance of the tip, mm^2: (2, 2), axes along and across the needle."""
     confidence: float
+    """How surely this is the tip, 0 to 1."""
     state: Track
+    """Whether the tip was seen or only predicted."""
     entry_px: Point
+    """Where the axis enters the image, px: (column, row). For drawing."""
     shaft_px: tuple[Point, ...] = ()
+    """Points from the entry to the tip along a curved axis, px: (column, row). Empty for a straight one."""
     visibility: float | None = None
+    """How well the tip itself is seen, 0 to 1. None from trackers that do not say."""
     box_px: Box | None = None
+    """Box around the tip, px: (left, top, right, bottom). None from trackers that do not say."""
+    features: NDArray[np.float32] | None = field(default=None, repr=False)
+    """What the tracker's network made of the frame, for a policy, no unit. Read-only, never recorded. None without."""
 
     @property
     def sd_along_mm(self) -> float:
@@ -115,8 +121,13 @@ class Lost:
     """The tracker does not know, and says why."""
 
     frame_index: int
+    """Index of the frame this was said of."""
     time_s: float
+    """When that frame was acquired, s."""
     reason: str
+    """Why the tip is not known, in one line."""
+    features: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    """As in `TipEstimate`, no unit."""
 
     @property
     def state(self) -> Track:

@@ -17,9 +17,9 @@ from sonosteer.core.protocols import Source, SourceInfo, Tracker
 from sonosteer.core.types import Estimate, Frame, Hint, Truth
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.metrics.tip_error import summarise, tip_errors
+from sonosteer.recording.frame_ledger import FrameLedger
 from sonosteer.recording.summary import versions, write_summary
 from sonosteer.recording.tips import TipsWriter, read_tips
-from sonosteer.runtime.ledger import Ledger
 from sonosteer.runtime.tracking import Background, track_frames
 from sonosteer.viz.overlay import OverlayVideo
 from sonosteer.viz.report import Story, write_report
@@ -91,7 +91,7 @@ def track_into_folder(job: ClipJob, progress: StageProgress) -> dict[str, Any]:
     spacing = job.source.info.spacing
     assert spacing is not None
     expected = job.expected_frames
-    ledger = Ledger(expected)
+    ledger = FrameLedger(expected)
     job.tracker.prepare()
     last = SHEET_PICTURES - 1
     keep = frozenset(round(i * ((expected or SHEET_PICTURES) - 1) / last) for i in range(SHEET_PICTURES))
@@ -142,7 +142,7 @@ class _Rows:
         self._writer.add(estimate)
 
 
-def _write_results(job: ClipJob, ledger: Ledger, video: OverlayVideo, elapsed_s: float) -> dict[str, Any]:
+def _write_results(job: ClipJob, ledger: FrameLedger, video: OverlayVideo, elapsed_s: float) -> dict[str, Any]:
     """Write summary.json and report.html from what there is."""
     info = job.source.info
     assert info.spacing is not None
@@ -152,8 +152,8 @@ def _write_results(job: ClipJob, ledger: Ledger, video: OverlayVideo, elapsed_s:
     errors = tip_errors(rows, known, info.spacing) if comparable else None
     summary: dict[str, Any] = {
         "command": "track",
-        "counts": ledger.counts(),
-        "dropped": ledger.dropped.total(),
+        "counts": ledger.tracking_counts(),
+        "dropped": ledger.outcomes["dropped"],
         "timing": {stage: percentiles_ms(ms) for stage, ms in ledger.times_ms.items()},
         "elapsed_s": round(elapsed_s, 3),
         "error": summarise(errors) if errors is not None else None,

@@ -121,13 +121,13 @@ class EpisodeResult:
     def summary(self) -> dict[str, Any]:
         """Return the numbers that `insert --json` prints."""
         o, run = self.outcome, self.run
-        rates = run.fates.rates_hz(run.time_s)
+        rates = run.ledger.rates_hz(run.time_s)
         return {
             "success": o.success,
             "reason": o.reason if run.stopped or o.reason != "gave up" else run.ended,
             "final_error_mm": None if o.final_error_mm is None else round(o.final_error_mm, 3),
             "time_s": round(o.time_s, 3),
-            "frames": run.fates.frames,
+            "frames": run.ledger.frames,
             "actions": run.decisions,
             "tracking_hz": round(rates.get("estimate", 0.0), 2),
             "action_hz": round(rates.get("decision", 0.0), 2),

@@ -21,7 +21,7 @@ from sonosteer.core.geometry import Point
 from sonosteer.core.protocols import Steerer, Tracker
 from sonosteer.core.types import Command, Estimate, Frame, Hint, RollCommand, TipEstimate, TipMeasurement, Track
 from sonosteer.needle.tissue import respiratory_signal
-from sonosteer.runtime.ledger import Ledger
+from sonosteer.recording.frame_ledger import FrameLedger
 from sonosteer.sim.rig import RigLimits
 from sonosteer.sim.steering_scenes import steering_scene
 from sonosteer.sim.world import World
@@ -137,7 +137,7 @@ class SteeringResult:
     """Whether the needle was stopped before the target, by the controller or for want of a tip."""
     rotation_rad: float = 0.0
     """Total ordered rotation of the base, rad."""
-    ledger: Ledger = field(default_factory=Ledger)
+    ledger: FrameLedger = field(default_factory=FrameLedger)
     """Frames by outcome, and the time of each stage."""
 
     def column(self, name: str) -> F64:
@@ -343,7 +343,7 @@ def _row(world: World, seen: TipMeasurement, turn: RollCommand) -> SteeringRow:
 class _TipSensor:
     """Measures the tip: by images and a tracker, or as the true tip with noise. Encoders measure depth and roll."""
 
-    def __init__(self, episode: SteeringEpisode, clock: Clock, ledger: Ledger) -> None:
+    def __init__(self, episode: SteeringEpisode, clock: Clock, ledger: FrameLedger) -> None:
         self.world, self.tracker, self.config = episode.world, episode.tracker, episode.config
         self.clock, self.ledger = clock, ledger
         self.rng = np.random.default_rng([self.world.scene.seed, 11])
@@ -386,7 +386,7 @@ class _TipSensor:
         tracked_s = self.clock.now_s()
         self.ledger.timed("image", drawn_s - before_s)
         self.ledger.timed("track", tracked_s - drawn_s)
-        self.ledger.count(estimate)
+        self.ledger.tracked(estimate)
         if not isinstance(estimate, TipEstimate) or estimate.state is not Track.TRACKING:
             return None, 1.0, frame, estimate
         spacing = self.world.spacing

@@ -27,10 +27,10 @@ from sonosteer.episodes.clip_tracking import check_clip, without_workspaces
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.metrics.tip_error import TipErrors, summarise, tip_errors
 from sonosteer.recording.clips import open_clip
+from sonosteer.recording.frame_ledger import FrameLedger
 from sonosteer.recording.summary import versions
 from sonosteer.recording.tips import TipRow, TipsWriter, read_tips
 from sonosteer.recording.truths import TruthWriter, read_truth
-from sonosteer.runtime.ledger import Ledger
 from sonosteer.runtime.tracking import track_frames
 from sonosteer.sim.scenes import Scene
 from sonosteer.sim.truth import NeedleTruth
@@ -307,7 +307,7 @@ def track(
     feed = clip if velocity_mm_s is None else WithVelocity(clip, _velocity(velocity_mm_s))
     seen = _Seen()
     total = clip.info.frames
-    ledger = Ledger(None if total is None else min(total if end is None else end, total) - first)
+    ledger = FrameLedger(None if total is None else min(total if end is None else end, total) - first)
     tracker.prepare()
     broke: SonosteerError | None = None
     try:
@@ -330,7 +330,7 @@ def track(
         method=name,
         estimates=estimates,
         truths=_truths_of(clip, estimates),
-        counts=ledger.counts(),
+        counts=ledger.tracking_counts(),
         times_ms=dict(ledger.times_ms),
         configuration=_settings_of(tracker),
     )

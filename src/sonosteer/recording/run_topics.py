@@ -69,14 +69,14 @@ TICK = {
     "stop": TEXT,
     "verdict": _object(VERDICT),
 }
-FATE = {"index": WHOLE, "time_s": NUMBER, "arrived_s": NUMBER, "fate": TEXT, "why": TEXT}
+OUTCOME = {"index": WHOLE, "time_s": NUMBER, "arrived_s": NUMBER, "outcome": TEXT, "why": TEXT}
 
 #: topic -> (name of its schema, fields)
 TOPICS: dict[str, tuple[str, dict[str, Any]]] = {
     CONFIGURATION: ("sonosteer.Configuration", {"started_at": TEXT}),
     ARRIVAL: ("sonosteer.Arrival", {"arrival": shown(Arrival)}),
     PICTURE: ("foxglove.CompressedImage", IMAGE),
-    "/frame": ("sonosteer.Frame", FATE),
+    "/frame": ("sonosteer.Frame", OUTCOME),
     "/estimate": ("sonosteer.Estimate", {"estimate": shown(Estimate), **SPAN}),
     "/decision": ("sonosteer.Decision", {"observation": shown(Observation), "action": shown(Action), **SPAN}),
     "/tick": ("sonosteer.Tick", TICK),

@@ -40,7 +40,7 @@ from sonosteer.core.types import (
 Kind = TypeVar("Kind")
 TAG = "_type"
 NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-NOT_RECORDED = {(Observation, "features")}
+NOT_RECORDED = {(TipEstimate, "features"), (Lost, "features"), (Observation, "features")}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

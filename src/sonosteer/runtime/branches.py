@@ -87,8 +87,7 @@ class TrackingBranch:
         """Track one frame, and say with what else the policy is to see it."""
         frame, estimate = capture.frame, self.track(capture.frame)
         target = self.task.target_at(capture.robot_state.probe_mm)
-        features = getattr(self.state, "features", None)
-        return Observation(frame.index, frame.time_s, estimate, capture.robot_state, target, features)
+        return Observation(frame.index, frame.time_s, estimate, capture.robot_state, target, estimate.features)
 
     def track(self, frame: Frame) -> Estimate:
         """Track one frame; where the tracker breaks, its state stays as it was."""

@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.errors import InputError
 from sonosteer.core.types import Capture, Lost, Observation, RobotState
-from sonosteer.recording.frame_ledger import FrameFates
+from sonosteer.recording.frame_ledger import FrameLedger
 from sonosteer.runtime.branches import ControlBranch, Decision, PolicyBranch, TrackingBranch
 from sonosteer.safety.gate import Cleared, Refused
 
@@ -65,7 +65,7 @@ class Run:
 
     ended: str = ""
     stopped: bool = False
-    fates: FrameFates = field(default_factory=FrameFates)
+    ledger: FrameLedger = field(default_factory=FrameLedger)
     decisions: int = 0
     time_s: float = 0.0
     rows: list[tuple[float, ...]] = field(default_factory=list)
@@ -122,9 +122,9 @@ def row_of(
 
 def note_used(run: Run, control_branch: ControlBranch, index: int, now_s: float) -> None:
     """The tracker takes a frame; those that waited longer are late."""
-    for late in run.fates.used(index):
-        control_branch.recorder.write("/frame", now_s, {"index": late, "fate": "late"})
-    control_branch.recorder.write("/frame", now_s, {"index": index, "fate": "used"})
+    for late in run.ledger.used(index):
+        control_branch.recorder.write("/frame", now_s, {"index": late, "outcome": "late"})
+    control_branch.recorder.write("/frame", now_s, {"index": index, "outcome": "used"})
 
 
 def note_seen(control_branch: ControlBranch, seen: Observation, now_s: float, started_s: float, done_s: float) -> None:
@@ -198,7 +198,7 @@ class _Loop:
             return None
         frame = capture.frame
         self.control_branch.frame_came(frame, now)
-        self.run.fates.captured(frame.index)
+        self.run.ledger.captured(frame.index)
         self.waiting = capture
         return capture
 
@@ -207,13 +207,14 @@ class _Loop:
             started, due, seen = self.looking
             self.seen, self.looking = seen, None
             note_seen(self.control_branch, seen, now, started, due)
-            self.run.fates.tracked(seen.frame_index, due - seen.capture_time_s)
+            self.run.ledger.timed("estimate", due - seen.capture_time_s, seen.frame_index)
         if self.thinking is not None and self.thinking[1] <= now + 1e-9:
             decision, self.thinking = self.thinking[2], None
             if decision is not None:
                 self.run.decisions += 1
                 note_thought(self.control_branch, decision, now)
-                self.run.fates.decided(decision.observation.frame_index, now - decision.observation.capture_time_s)
+                seen = decision.observation
+                self.run.ledger.timed("decision", now - seen.capture_time_s, seen.frame_index)
                 self.control_branch.propose(decision.action, now)
 
     def _begin(self, now: float) -> None:
@@ -249,7 +250,7 @@ class _Loop:
 
     def close(self, now: float) -> None:
         self.run.time_s = now
-        self.run.fates.close()
+        self.run.ledger.close()
         for frame_index, after_s in self.control_branch.commanded.items():
-            self.run.fates.commanded(frame_index, after_s)
+            self.run.ledger.timed("command", after_s, frame_index)
         self.control_branch.let_go()

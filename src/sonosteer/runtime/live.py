@@ -86,9 +86,9 @@ def insert_live(
         for thread in threads:
             thread.join(2.0)
         run.time_s = clock.now_s() - began_s
-        run.fates.close()
+        run.ledger.close()
         for frame_index, after_s in control_branch.commanded.items():
-            run.fates.commanded(frame_index, after_s)
+            run.ledger.timed("command", after_s, frame_index)
     return run
 
 
@@ -140,7 +140,7 @@ class _Live:
             if capture is None:
                 time.sleep(0.001)
                 continue
-            self.run.fates.captured(capture.frame.index)
+            self.run.ledger.captured(capture.frame.index)
             self.control_branch.frame_came(capture.frame, self.clock.now_s())
             self.shots.put(capture)
 
@@ -156,7 +156,7 @@ class _Live:
             note_used(self.run, self.control_branch, capture.frame.index, started)
             seen = self.tracking_branch.see(capture)
             done = self.clock.now_s()
-            self.run.fates.tracked(capture.frame.index, done - capture.frame.time_s)
+            self.run.ledger.timed("estimate", done - capture.frame.time_s, capture.frame.index)
             note_seen(self.control_branch, seen, done, started, done)
             self.sights.put(seen)
             if not self.pace.asynchronous:
@@ -179,7 +179,7 @@ class _Live:
         if action is None:
             return
         self.run.decisions += 1
-        self.run.fates.decided(seen.frame_index, done - seen.capture_time_s)
+        self.run.ledger.timed("decision", done - seen.capture_time_s, seen.frame_index)
         decision = Decision(seen, action, started, done)
         note_thought(self.control_branch, decision, done)
         self.decisions.put(decision)

@@ -83,7 +83,7 @@ class Replay:
             _keep(self._frames, what.index, what)
         elif message.topic == "/frame":
             frame = self._frames.pop(what["index"], None)
-            if what["fate"] == "used":
+            if what["outcome"] == "used":
                 self._taken.append(frame)
         elif message.topic == "/estimate":
             self._estimate(what["estimate"])
@@ -101,7 +101,7 @@ class Replay:
             self.result.skipped[self._blind] += 1
             return
         estimate = self._tracking_branch.track(frame)
-        _keep(self._features, index, getattr(self._tracking_branch.state, "features", None))
+        _keep(self._features, index, estimate.features)
         self.result.enter("estimate", f"of frame {index}", recorded, estimate)
 
     def _decide(self, observation: Observation, recorded: Action) -> None:

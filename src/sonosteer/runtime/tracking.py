@@ -18,7 +18,7 @@ from sonosteer.core.clock import Clock
 from sonosteer.core.errors import SonosteerError
 from sonosteer.core.protocols import Source, Tracker, Watcher
 from sonosteer.core.types import Estimate, Frame, Hint
-from sonosteer.runtime.ledger import Ledger
+from sonosteer.recording.frame_ledger import FrameLedger
 
 
 def track_frames(
@@ -26,13 +26,13 @@ def track_frames(
     tracker: Tracker[Any],
     hint: Hint,
     clock: Clock,
-    ledger: Ledger,
+    ledger: FrameLedger,
     *,
     start: int = 0,
     stop: int | None = None,
     watchers: Sequence[Watcher] = (),
     progress: Callable[[int], None] = lambda done: None,
-) -> Ledger:
+) -> FrameLedger:
     """Track frames `start` to `stop` of a source and enter them in the ledger.
 
     Ctrl-C ends the run and is noted in the ledger. If the source or the tracker breaks off, the frames before have been
@@ -49,7 +49,7 @@ def track_frames(
             decoded_s = clock.now_s()
             state, estimate = tracker.step(state, frame)
             tracked_s = clock.now_s()
-            ledger.count(estimate)
+            ledger.tracked(estimate)
             for watcher in watchers:
                 watcher.saw(frame, estimate)
             ledger.timed("read", decoded_s - before_s)
