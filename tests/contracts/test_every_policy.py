@@ -81,5 +81,6 @@ def test_an_unknown_policy_or_setting_is_named():
     with pytest.raises(InputError, match="no parts"):
         make_policy("constant", **{"speed_mm_s.x": 3})
     assert (
-        make_policy("operator", seed=3, **{"operator_model.principle.within_mm": 2}).operator_model.principle.within_mm == 2.0
+        make_policy("operator", seed=3, **{"operator_model.principle.within_mm": 2}).operator_model.principle.within_mm
+        == 2.0
     )
