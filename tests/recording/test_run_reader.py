@@ -131,10 +131,10 @@ def test_others_read_it_too(small):
     assert base64.b64decode(found[1][1]["data"]).startswith(b"\x89PNG")
 
 
-def other_mcap(path, profile):
+def other_mcap(path, profile, library=""):
     with path.open("wb") as f:
         writer = Writer(f)
-        writer.start(profile)
+        writer.start(profile, library)
         writer.finish()
 
 
@@ -156,8 +156,11 @@ def test_what_is_no_recording_is_said_in_one_line(tmp_path):
     assert said() == f"{path} is no recording: it is not an MCAP file"
     other_mcap(path, "ros2")
     assert said() == f"{path} is an MCAP file, but no recorded run of sonosteer: its profile is 'ros2'"
-    other_mcap(path, "sonosteer-run/7")
-    assert said() == f"{path} has format 7; this sonosteer reads format 2: use the version that wrote it"
+    now = "This sonosteer reads format 2: install the version that wrote it, or record the run again"
+    other_mcap(path, "sonosteer-run/7", "sonosteer 3.1.0")
+    assert said() == f"{path} has format 7, written by sonosteer 3.1.0. {now}"
+    other_mcap(path, "sonosteer-run/1", "sonosteer 0.4.0")  # before there was a command inside an action
+    assert said() == f"{path} has format 1, written by sonosteer 0.4.0. {now}"
     other_mcap(path, "sonosteer-run/2")
     assert said() == f"{path} was closed before anything was recorded"
 

@@ -1,5 +1,6 @@
 """What flows, through JSON and back: nothing is lost, not even the last bit or a NaN."""
 
+import dataclasses
 import json
 import math
 import struct
@@ -138,6 +139,12 @@ def test_an_observation_goes_without_its_features():
     lost, robot_state = Lost(1, 0.1, "nothing"), RobotState(0.1, 0.0, 0.0, 0.5, 0.0, (0.0, 0.0, 0.0))
     with_features = Observation(1, 0.1, lost, robot_state, (3.0, 4.0), np.zeros(9, np.float32))
     assert revive(through_json(with_features)).features is None
+    tip = TipEstimate(1, 0.1, (3.0, 4.0), 0.5, np.eye(2), 0.9, Track.TRACKING, (0.0, 0.0))
+    for answer in (tip, lost):
+        more = dataclasses.replace(answer, features=np.ones(9, np.float32))
+        assert through_json(more) == through_json(answer)
+        assert same(more, answer)
+        assert "features" not in repr(more)
     assert same(revive(through_json(with_features)), with_features)
 
 

@@ -4,11 +4,14 @@ from sonosteer.benchmarks import insertion
 
 
 def test_every_run_says_how_often_it_tracked_and_decided_and_the_reference_is_in_it(monkeypatch):
-    monkeypatch.setattr(insertion, "RUN_S", 1.2)
     monkeypatch.setattr(insertion, "INSERTION_RUNS", (insertion.INSERTION_RUNS[0], insertion.INSERTION_RUNS[2]))
-    seen = []
-    result = insertion.bench_insertion(seed=0, progress=seen.append)
-    cases = {c["case"]: c for c in result["cases"]}
+    for run_s in (1.2, 6.0, 30.0):  # a machine that is busy gets longer runs
+        monkeypatch.setattr(insertion, "RUN_S", run_s)
+        seen = []
+        result = insertion.bench_insertion(seed=0, progress=seen.append)
+        cases = {c["case"]: c for c in result["cases"]}
+        if len(cases) == 6:
+            break
     for name in ("asynchronous", "synchronous"):
         for what in ("tracking", "deciding", "capture to estimate"):
             assert cases[f"{what}, {name}"]["median_ms"] > 0

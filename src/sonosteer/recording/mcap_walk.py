@@ -22,14 +22,16 @@ HEAD = struct.Struct("<BQ")  # of a record: what, and how long
 
 @dataclass
 class McapWalk:
-    """A walk through a file from its beginning; after it, `cut` says why it ended early, None at the file's own end.
-
-    profile: what the file says it is, None before its header. OSError as the system raises it.
-    """
+    """A walk through a file from its beginning. Raises OSError as the system does."""
 
     path: Path
+    """File to walk through."""
     profile: str | None = None
+    """What the file says it is. None before its header was read."""
+    library: str = ""
+    """Program and version that wrote the file. Empty where it does not say, and before its header was read."""
     cut: str | None = None
+    """Why the walk ended early, known after it. None at the file's own end."""
 
     def messages(self) -> Iterator[tuple[str, Message]]:
         """Yield (topic, message), numbered from 0. Ends at a record that is not whole, a wrong checksum or a gap."""
@@ -59,7 +61,8 @@ class McapWalk:
         stream = ReadDataStream(BytesIO(payload))
         records = []
         if opcode == Opcode.HEADER:
-            self.profile = Header.read(stream).profile
+            header = Header.read(stream)
+            self.profile, self.library = header.profile, header.library
         elif opcode == Opcode.CHUNK:
             records = breakup_chunk(Chunk.read(stream), validate_crc=True)
         elif opcode == Opcode.CHANNEL:

@@ -52,7 +52,7 @@ class RunReader:
             self.until_s = max(self.until_s, message.log_time * 1e-9)
             first = first or (topic, message)
             end = self._what(topic, message) if topic == END else end
-        _check_profile(path, walk.profile)
+        _check_profile(path, walk)
         if first is None or first[0] != CONFIGURATION:
             raise InputError(f"{path} was {walk.cut or 'closed'} before anything was recorded")
         begin = self._what(*first)
@@ -123,13 +123,15 @@ def _check_beginning(path: Path) -> None:
         raise InputError(f"{path} is no recording: it is not an MCAP file")
 
 
-def _check_profile(path: Path, profile: str | None) -> None:
-    if profile is None:
+def _check_profile(path: Path, walk: McapWalk) -> None:
+    if walk.profile is None:
         raise InputError(f"{path} was cut off before anything was recorded")
-    kind, _, version = profile.partition("/")
+    kind, _, version = walk.profile.partition("/")
     if kind != PROFILE:
-        raise InputError(f"{path} is an MCAP file, but no recorded run of sonosteer: its profile is {profile!r}")
+        raise InputError(f"{path} is an MCAP file, but no recorded run of sonosteer: its profile is {walk.profile!r}")
     if version != str(VERSION):
+        writer = walk.library or "a sonosteer that does not say its version"
         raise InputError(
-            f"{path} has format {version}; this sonosteer reads format {VERSION}: use the version that wrote it"
+            f"{path} has format {version}, written by {writer}. This sonosteer reads format {VERSION}: "
+            "install the version that wrote it, or record the run again"
         )

@@ -112,7 +112,7 @@ def encode(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if is_dataclass(value) and not isinstance(value, type):
-        return {TAG: type(value).__name__} | {n: encode(getattr(value, n)) for n in _recorded(type(value))}
+        return {TAG: type(value).__name__} | {n: encode(getattr(value, n)) for n in recorded_fields(type(value))}
     raise TypeError(f"a {type(value).__name__} has no form in JSON")
 
 
@@ -143,7 +143,7 @@ def same(a: Any, b: Any) -> bool:
     """Equal in all that is recorded; NaN equals NaN, and a list equals a tuple of the same."""
     kind: Any = type(a)
     if is_dataclass(kind):
-        return kind is type(b) and all(same(getattr(a, n), getattr(b, n)) for n in _recorded(kind))
+        return kind is type(b) and all(same(getattr(a, n), getattr(b, n)) for n in recorded_fields(kind))
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
     if isinstance(a, Mapping) and isinstance(b, Mapping):
@@ -159,7 +159,9 @@ def _name_of(value: float) -> str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def _recorded(cls: Any) -> tuple[str, ...]:
+@lru_cache
+def recorded_fields(cls: Any) -> tuple[str, ...]:
+    """Names of the fields of a dataclass that are recorded: not what is private, not what is too large."""
     names = [f.name for f in fields(cls)]
     return tuple(n for n in names if not n.startswith("_") and (cls, n) not in NOT_RECORDED)
 
@@ -219,7 +221,7 @@ def _array(dtype: Any, value: Any) -> Any:
 def _object(cls: Any, value: Any) -> Any:
     if not isinstance(value, dict) or value.get(TAG) != cls.__name__:
         raise ValueError(f"{value!r} is no {cls.__name__}")
-    hints, known = _hints(cls), set(_recorded(cls))
+    hints, known = _hints(cls), set(recorded_fields(cls))
     more = value.keys() - known - {TAG}
     missing = [
         f.name

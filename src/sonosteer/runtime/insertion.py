@@ -115,7 +115,13 @@ def row_of(
     visible = None if seen is None or isinstance(seen.estimate, Lost) else seen.estimate.visibility
     ordered = verdict.command.insertion_speed_mm_s if isinstance(verdict, Cleared) else 0.0
     return (
-        *(now_s, robot_state.depth_mm, robot_state.insertion_speed_mm_s, ordered, math.nan if visible is None else visible),
+        *(
+            now_s,
+            robot_state.depth_mm,
+            robot_state.insertion_speed_mm_s,
+            ordered,
+            math.nan if visible is None else visible,
+        ),
         *(robot_state.probe_mm[0], float(not isinstance(verdict, Cleared))),
     )
 
