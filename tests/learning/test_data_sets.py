@@ -22,7 +22,7 @@ from sonosteer.datasets.importing import counts, import_frames
 from sonosteer.datasets.make_videos import make_video_set, plan_videos
 from sonosteer.datasets.videos import (
     BOX_MM,
-    FRAMES,
+    FRAMES_FILE,
     DataSet,
     Entry,
     FramesWriter,
@@ -184,10 +184,10 @@ def test_an_interrupted_making_goes_on_to_the_same_bytes(short, tmp_path, monkey
     assert describe(out, write=False)["incomplete"] == ["1 of 3 videos are made: the same command goes on"]
     half = out / "videos" / "001-short"  # what a killed process leaves
     half.mkdir()
-    (half / FRAMES).write_bytes(b"half")
-    first = (out / "videos" / "000-short" / FRAMES).stat().st_mtime_ns
+    (half / FRAMES_FILE).write_bytes(b"half")
+    first = (out / "videos" / "000-short" / FRAMES_FILE).stat().st_mtime_ns
     assert made(out, videos=3)["complete"]
-    assert (out / "videos" / "000-short" / FRAMES).stat().st_mtime_ns == first
+    assert (out / "videos" / "000-short" / FRAMES_FILE).stat().st_mtime_ns == first
     assert files(out) == files(short)
     assert (out / "dataset.json").read_bytes() == (short / "dataset.json").read_bytes()
 
@@ -316,7 +316,7 @@ PLAIN = Augmentation(
 def written(folder, frames, tips, *, seen=None, name="blob"):
     """A video of these frames and tips."""
     folder.mkdir(parents=True)
-    with FramesWriter(folder / FRAMES, frames.shape) as pixels, LabelWriter(folder / "labels.csv", STEP) as labels:
+    with FramesWriter(folder / FRAMES_FILE, frames.shape) as pixels, LabelWriter(folder / "labels.csv", STEP) as labels:
         for i, (frame, tip) in enumerate(zip(frames, tips, strict=True)):
             pixels.add(frame)
             labels.add(Label(i, i / 20, tip, tip is not None and (seen is None or seen[i])))

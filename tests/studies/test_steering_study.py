@@ -69,7 +69,9 @@ def test_the_tables_are_the_means_of_the_trials(written):
     tables = written[1]["tables"]
     trials = [t for t in steering_trials(quick=True) if t.group == "paper" and t.controller == "none"]
     final = [outcome(t)["final_mm"] for t in trials]
-    row = next(r for r in tables["Controllers on the same scenes"] if r["controller"] == "none")
+    rows = tables["Controllers on the same scenes"]
+    assert {r["controller"] for r in rows} == {"moves", "paper-s", "open-loop", "none", "the paper, its phantoms"}
+    row = next(r for r in rows if r["controller"] == "none")
     assert (row["trials"], row["reached"]) == (len(TISSUES), len(TISSUES))
     assert row["final mm"] == f"{np.mean(final):.2f} ± {np.std(final):.2f}"
     assert row["max"] == f"{max(final):.2f}"
@@ -94,8 +96,17 @@ def test_trials_of_every_kind_give_what_the_report_reads():
     every = steering_trials(quick=True)
     kinds = {(t.kind, t.group == "paper", t.images): t for t in reversed(every) if t.kind in ("insert", "obstacles")}
     assert len(kinds) == 5
-    for trial in kinds.values():
+    special = [next(t for t in every if word in t.name) for word in ("tracker as published", "breathing")]
+    for trial in (*kinds.values(), *special):
         got, made = run_steering_trial(trial), outcome(trial)
         assert set(made) <= set(got), trial.name
         assert got["rotation_deg"] <= trial.budget_deg + 1e-6
         assert got["final_mm"] >= 0
+
+
+def test_the_studys_seeds_and_split_are_its_own():
+    full = steering_trials(quick=False)
+    assert len({t.name for t in full}) == len(full)
+    assert sum(t.group == "paper" and t.controller == "moves" and t.images for t in full) == 90
+    assert sum(t.kind == "fit" for t in full) * 250 == 10_000
+    assert sum(t.kind == "obstacles" for t in full) == 200

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonosteer.core.errors import InputError
-from sonosteer.datasets.videos import BOX_MM, FRAMES, DataSet, Video
+from sonosteer.datasets.videos import BOX_MM, FRAMES_FILE, DataSet, Video
 from sonosteer.recording.tables import writing_failed
 from sonosteer.sim.scenes import Split
 
@@ -285,7 +285,7 @@ def _labels(result: dict[str, Any], simulated: bool) -> str:
         if simulated
         else "the tip as it was marked"
     )
-    return f"""`videos/NAME/{FRAMES}`: (frames, rows, columns) uint8, for `numpy.load(..., mmap_mode="r")`.
+    return f"""`videos/NAME/{FRAMES_FILE}`: (frames, rows, columns) uint8, for `numpy.load(..., mmap_mode="r")`.
 `videos/NAME/labels.csv`: a row a frame. `dataset.json`: the index: name, split, frames, scale, mode, material, source.
 
 | column | what |

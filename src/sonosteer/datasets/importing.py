@@ -29,7 +29,7 @@ from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.progress import StageProgress
 from sonosteer.datasets.videos import (
     BOX_MM,
-    FRAMES,
+    FRAMES_FILE,
     LABELS,
     Entry,
     FramesWriter,
@@ -414,7 +414,7 @@ def _write_video(folder: Path, draft: Draft) -> None:
     """frames.npy first and labels.csv with it. The video counts once the index names it."""
     shape = (len(draft.marks), draft.size_px[1], draft.size_px[0])
     written = 0
-    with FramesWriter(folder / FRAMES, shape) as frames, LabelWriter(folder / LABELS, draft.spacing) as labels:
+    with FramesWriter(folder / FRAMES_FILE, shape) as frames, LabelWriter(folder / LABELS, draft.spacing) as labels:
         for mark, (time_s, grey) in zip(draft.marks, draft.read(draft.marks), strict=False):
             frames.add(grey)
             labels.add(Label(written, time_s, mark.tip_px, mark.visible))

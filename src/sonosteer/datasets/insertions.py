@@ -31,7 +31,7 @@ from sonosteer.core.config import from_dict, to_dict
 from sonosteer.core.errors import InputError
 from sonosteer.core.types import Action, Frame, Observation, Task
 from sonosteer.datasets.samples import SAMPLE_COLUMNS, TrainingSample, sample, written
-from sonosteer.datasets.videos import FRAMES, INDEX, MAKING
+from sonosteer.datasets.videos import FRAMES_FILE, INDEX, MAKING
 from sonosteer.recording.tables import TableWriter, read_table, writing_failed
 from sonosteer.sim.scenes import Split
 
@@ -119,7 +119,7 @@ class EpisodeWriter:
         """Append one sample. frame: what the observation was made of. None: frames are not kept."""
         features = observation.features
         rows = {
-            FRAMES: None if frame is None else frame.grey(),
+            FRAMES_FILE: None if frame is None else frame.grey(),
             FEATURES: None if features is None else features.astype(np.float16),
         }
         for name, row in rows.items():
@@ -191,7 +191,7 @@ class RecordedEpisode:
     @cached_property
     def frames(self) -> U8 | None:
         """(moments, rows, columns) uint8, None where no frames were kept."""
-        frames: U8 | None = self._mapped(FRAMES, 3, np.uint8)
+        frames: U8 | None = self._mapped(FRAMES_FILE, 3, np.uint8)
         return frames
 
     @cached_property

@@ -23,7 +23,7 @@ from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.datasets.videos import (
     BOX_MM,
-    FRAMES,
+    FRAMES_FILE,
     INDEX,
     LABELS,
     MAKING,
@@ -118,7 +118,7 @@ def make_video(job: VideoJob) -> Entry:
     try:
         making.mkdir(parents=True)
         shape = (world.clip_frames, job.scene.height_px, job.scene.width_px)
-        with FramesWriter(making / FRAMES, shape) as frames, LabelWriter(making / LABELS, spacing) as labels:
+        with FramesWriter(making / FRAMES_FILE, shape) as frames, LabelWriter(making / LABELS, spacing) as labels:
             for i, (frame, truth) in enumerate(world.frames()):
                 frames.add(frame.grey())
                 labels.add(Label(i, frame.time_s, truth.tip_px, truth.visible, truth.visibility_db))

@@ -32,7 +32,7 @@ from sonosteer.sim.scenes import Split
 
 #: chosen: side of the square around the tip, mm. Zhang et al. 2026 draw tip boxes and give no size
 BOX_MM = 10.0
-INDEX, FRAMES, LABELS = "dataset.json", "frames.npy", "labels.csv"
+INDEX, FRAMES_FILE, LABELS = "dataset.json", "frames.npy", "labels.csv"
 #: begins the name of a folder whose video or episode is not complete
 MAKING = ".making-"
 LABEL_COLUMNS = (
@@ -147,11 +147,11 @@ class Video:
     def frames(self) -> U8:
         """(frames, rows, columns) uint8, read-only. Raises InputError if the file is missing or cut."""
         try:
-            frames: U8 = np.load(self.folder / FRAMES, mmap_mode="r")
+            frames: U8 = np.load(self.folder / FRAMES_FILE, mmap_mode="r")
         except (OSError, ValueError, EOFError) as e:
-            raise InputError(f"{self.folder / FRAMES} cannot be read ({e}); make the data set again") from None
+            raise InputError(f"{self.folder / FRAMES_FILE} cannot be read ({e}); make the data set again") from None
         if frames.ndim != 3 or frames.dtype != np.uint8 or len(frames) != len(self.labels):
-            raise InputError(f"{self.folder / FRAMES} does not fit {LABELS}; make the data set again")
+            raise InputError(f"{self.folder / FRAMES_FILE} does not fit {LABELS}; make the data set again")
         return frames
 
     @cached_property

@@ -251,90 +251,143 @@ def train_loop(
     precision: Precision = "no",
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> dict[str, Any]:
-    """Train `net`, a `Trainable`, in place: it ends with the weights to keep. Returns what was done.
+    """Train `net`, a `Trainable`, in place. It ends with the weights to keep. Returns what was done.
 
-    Goes on from out/checkpoint where there is one of the same schedule. Ctrl-C saves and raises on.
+    Goes on from out/checkpoint if there is one of the same schedule. Ctrl-C saves and is raised again.
     """
-    from accelerate import Accelerator
-    from accelerate.utils import set_seed
-
-    accelerator = Accelerator(cpu=check_device(device) == "cpu", mixed_precision=precision)
-    set_seed(seed)
-    groups = cast(Trainable, net).groups(schedule.lr, schedule.weight_decay)
-    trained = sum(p.numel() for g in groups for p in g["params"])
-    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
-    mean = None
-    if schedule.average:
-        decay = get_ema_multi_avg_fn(schedule.average)  # type: ignore[no-untyped-call]
-        mean = AveragedModel(net, multi_avg_fn=decay).to(accelerator.device)
-        accelerator.register_for_checkpointing(mean)
-    model, optimizer = accelerator.prepare(net, optimizer)
-    state = _Progress(schedule)
-    accelerator.register_for_checkpointing(state)
-    _resume(accelerator, out / CHECKPOINT, state)
-    own_batch = -(-schedule.batch // accelerator.num_processes)
-    lot = own_batch * accelerator.num_processes
-    numbers = ((k * lot + accelerator.process_index * own_batch, own_batch) for k in range(state.step, schedule.steps))
-    ahead = _Ahead(objective, numbers)
-    out.mkdir(parents=True, exist_ok=True)
-    log = out / LOG
-    log.write_text("".join(json.dumps(line) + "\n" for line in state.log))
-    net.train()
-    began_s = time.perf_counter() - state.seconds
+    training = _Training(net, objective, schedule, out, seed=seed, device=device, precision=precision)
+    ahead = _Ahead(objective, training.numbers())
+    training.begin()
     try:
-        while state.step < schedule.steps:
-            batch = ahead.next()
-            for group in optimizer.param_groups:
-                group["lr"] = group["base_lr"] * schedule.factor(state.step)
-            with accelerator.autocast():
-                raw = objective.respond(model, batch, accelerator.device)
-            loss, parts = objective.loss(net, raw, batch, accelerator.device)
-            if not torch.isfinite(loss):
-                raise InputError(f"the loss is not finite at step {state.step}: lower the learning rate (--set lr=...)")
-            optimizer.zero_grad(set_to_none=True)
-            accelerator.backward(loss)
-            accelerator.clip_grad_norm_([p for g in groups for p in g["params"]], schedule.clip)
-            optimizer.step()
-            if mean is not None:
-                mean.update_parameters(net)
-            state.note(float(loss.detach()), {k: float(v.detach()) for k, v in parts.items()})
-            progress("samples", state.step * lot, schedule.steps * lot)
-            last = state.step == schedule.steps
-            if (state.step % schedule.look_every == 0 or last) and accelerator.is_main_process:
-                averaged = mean is not None and state.step > 200
-                looked = mean.module if mean is not None and averaged else net
-                line = state.line(lot) | objective.assess(looked, accelerator.device)
-                state.seconds = time.perf_counter() - began_s
-                line["seconds"] = round(state.seconds, 1)
-                state.log.append(line)
-                with log.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
-            if state.step % schedule.save_every == 0 or last:
-                state.seconds = time.perf_counter() - began_s
-                _save(accelerator, out / CHECKPOINT)
+        while not training.over:
+            training.learn(ahead.next())
+            progress("samples", training.state.step * training.lot, schedule.steps * training.lot)
+            if training.due(schedule.look_every):
+                training.look()
+            if training.due(schedule.save_every):
+                training.save()
     except KeyboardInterrupt:
-        state.seconds = time.perf_counter() - began_s
-        _save(accelerator, out / CHECKPOINT)
+        training.save()
         raise
     finally:
         ahead.close()
-    accelerator.wait_for_everyone()
-    if mean is not None:
-        net.load_state_dict(mean.module.state_dict())
-    net.eval()
-    return {
-        "steps": state.step,
-        "samples": state.step * lot,
-        "seconds": round(state.seconds, 1),
-        "trained_parameters": trained,
-        "processes": accelerator.num_processes,
-        "device": str(accelerator.device),
-        "threads": torch.get_num_threads(),
-        "precision": precision,
-        "schedule": to_dict(schedule),
-        "seed": seed,
-        "log": state.log,
-    }
+    return training.finish()
+
+
+class _Training:
+    """A training under way: network, optimiser, running mean of the weights, and where it is."""
+
+    def __init__(
+        self,
+        net: nn.Module,
+        objective: Objective,
+        schedule: Schedule,
+        out: Path,
+        *,
+        seed: int,
+        device: Device,
+        precision: Precision,
+    ) -> None:
+        from accelerate import Accelerator
+        from accelerate.utils import set_seed
+
+        self.net, self.objective, self.schedule, self.out = net, objective, schedule, out
+        self.seed, self.precision = seed, precision
+        self.accelerator = Accelerator(cpu=check_device(device) == "cpu", mixed_precision=precision)
+        set_seed(seed)
+        self.groups = cast(Trainable, net).groups(schedule.lr, schedule.weight_decay)
+        optimizer = torch.optim.AdamW(self.groups, betas=(0.9, 0.98))
+        self.mean: AveragedModel | None = None
+        if schedule.average:
+            decay = get_ema_multi_avg_fn(schedule.average)  # type: ignore[no-untyped-call]
+            self.mean = AveragedModel(net, multi_avg_fn=decay).to(self.accelerator.device)
+            self.accelerator.register_for_checkpointing(self.mean)
+        self.model, self.optimizer = self.accelerator.prepare(net, optimizer)
+        self.state = _Progress(schedule)
+        self.accelerator.register_for_checkpointing(self.state)
+        _resume(self.accelerator, out / CHECKPOINT, self.state)
+        self.own_batch = -(-schedule.batch // self.accelerator.num_processes)
+        self.lot = self.own_batch * self.accelerator.num_processes
+        self.began_s = 0.0
+
+    def numbers(self) -> Iterator[tuple[int, int]]:
+        """(first sample, how many) of this process in each step that is left."""
+        own, at = self.own_batch, self.accelerator.process_index
+        return ((k * self.lot + at * own, own) for k in range(self.state.step, self.schedule.steps))
+
+    def begin(self) -> None:
+        """Write the log as far as it goes, and start the clock."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / LOG).write_text("".join(json.dumps(line) + "\n" for line in self.state.log))
+        self.net.train()
+        self.began_s = time.perf_counter() - self.state.seconds
+
+    @property
+    def over(self) -> bool:
+        """Whether all steps are done."""
+        return self.state.step >= self.schedule.steps
+
+    def due(self, every: int) -> bool:
+        """Whether something that is done every so many steps, and at the end, is done now."""
+        return self.state.step % every == 0 or self.over
+
+    def learn(self, batch: Any) -> None:
+        """One step of the optimiser. Raises InputError if the loss is no number."""
+        device = self.accelerator.device
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * self.schedule.factor(self.state.step)
+        with self.accelerator.autocast():
+            raw = self.objective.respond(self.model, batch, device)
+        loss, parts = self.objective.loss(self.net, raw, batch, device)
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"the loss is not finite at step {self.state.step}: lower the learning rate (--set lr=...)"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_([p for g in self.groups for p in g["params"]], self.schedule.clip)
+        self.optimizer.step()
+        if self.mean is not None:
+            self.mean.update_parameters(self.net)
+        self.state.note(float(loss.detach()), {k: float(v.detach()) for k, v in parts.items()})
+
+    def look(self) -> None:
+        """Judge the network on validation samples, and log it."""
+        if not self.accelerator.is_main_process:
+            return
+        # the running mean of the first steps is still close to the random weights
+        looked = self.mean.module if self.mean is not None and self.state.step > 200 else self.net
+        line = self.state.line(self.lot) | self.objective.assess(looked, self.accelerator.device)
+        self.state.seconds = time.perf_counter() - self.began_s
+        line["seconds"] = round(self.state.seconds, 1)
+        self.state.log.append(line)
+        with (self.out / LOG).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        self.state.seconds = time.perf_counter() - self.began_s
+        _save(self.accelerator, self.out / CHECKPOINT)
+
+    def finish(self) -> dict[str, Any]:
+        """Give the network the weights to keep. Returns what was done."""
+        self.accelerator.wait_for_everyone()
+        if self.mean is not None:
+            self.net.load_state_dict(self.mean.module.state_dict())
+        self.net.eval()
+        return {
+            "steps": self.state.step,
+            "samples": self.state.step * self.lot,
+            "seconds": round(self.state.seconds, 1),
+            "trained_parameters": sum(p.numel() for g in self.groups for p in g["params"]),
+            "processes": self.accelerator.num_processes,
+            "device": str(self.accelerator.device),
+            "threads": torch.get_num_threads(),
+            "precision": self.precision,
+            "schedule": to_dict(self.schedule),
+            "seed": self.seed,
+            "log": self.state.log,
+        }
 
 
 class _Progress:
