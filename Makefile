@@ -5,10 +5,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 OUT ?= demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check safety docs bench study clean
+.PHONY: help demo test test-slow check safety docs bench study clean
 
 help: ## What there is to make
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 .venv/ready: scripts/make-venv
 	@scripts/make-venv "$(PYTHON)"
@@ -32,9 +32,12 @@ help: ## What there is to make
 demo: .venv/user ## One simulated insertion: frames, tracker, overlay, report (demo-out/report.html)
 	@$(BIN)/sonosteer demo --out $(OUT)
 
-test: check ## Style, types, import rules, all the tests, and whether they would notice a broken gate
-	$(BIN)/python -m pytest -n 2 --ignore tests/safety  # which the next line runs, with what they cover
-	$(BIN)/python scripts/check-safety
+test: check ## Style, types, import rules and the tests, the slow ones apart
+	$(BIN)/python -m pytest -n 2 -m "not slow" --ignore tests/safety  # which the next line runs, with what they cover
+	$(BIN)/python scripts/check-safety --if-changed
+
+test-slow: .venv/dev ## The slow tests: end to end, training, studies
+	$(BIN)/python -m pytest -n 2 -m slow
 
 check: .venv/dev ## Style (ruff), types (mypy --strict) and who imports whom (import-linter)
 	$(BIN)/ruff check
