@@ -15,7 +15,7 @@ import pytest
 from command_line import SHORT, one_line, run
 
 from sonosteer.commands import terminal
-from sonosteer.recording.tips import COLUMNS, read_tips
+from sonosteer.recording.tips import TIPS_CSV_COLUMNS, read_tips
 
 
 def frames_of(path):
@@ -26,7 +26,7 @@ def frames_of(path):
 def test_a_track_leaves_the_promised_files(clip, tracked):
     assert {p.name for p in tracked.iterdir()} == {"tips.csv", "overlay.mp4", "report.html", "summary.json"}
     rows = list(csv.reader((tracked / "tips.csv").read_text().splitlines()))
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == TIPS_CSV_COLUMNS
     frames = frames_of(clip / "clip.mp4")
     assert [r[0] for r in rows[1:]] == [str(i) for i in range(frames)]
     assert frames_of(tracked / "overlay.mp4") == frames

@@ -9,7 +9,7 @@ from sonosteer.core.errors import BrokenError, InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Lost, TipEstimate, Track, Truth
 from sonosteer.recording.tables import writing_failed
-from sonosteer.recording.tips import COLUMNS, TipsWriter, read_tips
+from sonosteer.recording.tips import TIPS_CSV_COLUMNS, TipsWriter, read_tips
 from sonosteer.recording.truths import TruthWriter, read_truth
 
 SPACING = Spacing(0.1, 0.2)
@@ -30,7 +30,7 @@ def test_tips_have_the_contracts_columns_and_read_back(tmp_path):
     path = tmp_path / "tips.csv"
     write(path, [Lost(0, 0.0, "no needle"), estimate(1)])
     lines = path.read_text().splitlines()
-    assert lines[0] == ",".join(COLUMNS)
+    assert lines[0] == ",".join(TIPS_CSV_COLUMNS)
     assert lines[1] == "0,0.000000,,,,,,,,,lost"
     lost, tip = read_tips(path)
     assert lost.tip_px is None
@@ -94,9 +94,9 @@ def test_a_failed_write_says_whose_fault_it_is(tmp_path, number, kind, said):
     [
         ("", "is empty"),
         ("frame,time_s\n0,0\n", "lacks the column 'tip_x_px'"),
-        (",".join(COLUMNS) + "\n0,0,abc,2,,,35,,,,tracking\n", "line 2: tip_x_px is 'abc'"),
-        (",".join(COLUMNS) + "\n0,0,nan,2,,,35,,,,tracking\n", "line 2: tip_x_px is nan"),
-        (",".join(COLUMNS) + "\n0,0,1,2,,,35,,,,dreaming\n", "line 2: state is 'dreaming'"),
+        (",".join(TIPS_CSV_COLUMNS) + "\n0,0,abc,2,,,35,,,,tracking\n", "line 2: tip_x_px is 'abc'"),
+        (",".join(TIPS_CSV_COLUMNS) + "\n0,0,nan,2,,,35,,,,tracking\n", "line 2: tip_x_px is nan"),
+        (",".join(TIPS_CSV_COLUMNS) + "\n0,0,1,2,,,35,,,,dreaming\n", "line 2: state is 'dreaming'"),
     ],
 )
 def test_a_damaged_table_is_named_with_its_line(tmp_path, text, said):

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from sonosteer.core.geometry import ConvexProbe, LinearProbe, Spacing
 from sonosteer.core.types import Action, Command, Frame, Lost, Observation, RobotState, Task, TipEstimate, Track
 from sonosteer.recording.pictures import from_png, no_picture, to_png
-from sonosteer.recording.wire import Arrival, decode, encode, revive, same
+from sonosteer.recording.wire import FrameArrival, decode, encode, revive, same
 
 reals = st.floats()  # NaN, infinities, -0.0 and the smallest among them
 wholes = st.integers(-(2**53), 2**53)
@@ -54,7 +54,7 @@ commands = st.builds(
 actions = st.builds(Action, wholes, reals, commands)
 observations = st.builds(Observation, wholes, reals, estimates, robot_states, points)
 arrivals = st.builds(
-    Arrival,
+    FrameArrival,
     *(wholes, reals, reals, st.none() | spacings, st.none() | probes, reals, st.none() | matrices(4)),
     *(st.none() | reals, st.none() | texts),
 )
@@ -216,7 +216,7 @@ def test_a_frame_comes_back_from_png_and_arrival(pixels, arrival):
     assert np.array_equal(back, pixels)
     assert not back.flags.writeable
     frame = arrival.frame(pixels)
-    assert same(Arrival.of(frame, arrival.arrived_s, arrival.no_picture), arrival)
+    assert same(FrameArrival.of(frame, arrival.arrived_s, arrival.no_picture), arrival)
     assert same(arrival.frame(back), frame)
     assert isinstance(frame, Frame)
 

@@ -149,7 +149,10 @@ def test_a_turn_counts_at_the_greater_depth_and_outside_not_at_all():
     back = read(depth_mm=24.0, insertion_angle_rad=0.625)
     assert jump(end=((59.0, 20.0), back, EXACT)).allowed_mm == 16.0 + 5.0 + 3.0
     air = read(depth_mm=-2.0)
-    assert jump(((20.0, 20.0), air, EXACT), ((59.0, 20.0), replace(air, insertion_angle_rad=0.625), EXACT)).allowed_mm == 3.0
+    assert (
+        jump(((20.0, 20.0), air, EXACT), ((59.0, 20.0), replace(air, insertion_angle_rad=0.625), EXACT)).allowed_mm
+        == 3.0
+    )
 
 
 def test_a_tip_may_move_by_three_sd_of_both_estimates():

@@ -1,1 +1,5 @@
 """The language of the project: types, protocols, geometry, clock, errors, configuration, registry."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

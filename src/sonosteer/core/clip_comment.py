@@ -1,4 +1,4 @@
-"""Scale and probe geometry as one line of text, carried in the comment of the video files that we write.
+"""Writes scale and probe geometry as one line of text, into the comment of video files.
 
 `sonosteer spacing_mm=0.1,0.1; probe=linear apex_px=255.5,0 width_mm=38 depth_mm=50`
 """
@@ -27,9 +27,9 @@ def format_clip_comment(spacing: Spacing | None, probe: Probe | None) -> str:
 
 
 def parse_clip_comment(text: str) -> tuple[Spacing | None, Probe | None]:
-    """Read what `format_clip_comment` wrote; (None, None) for anybody else's comment.
+    """Read what `format_clip_comment` wrote. (None, None) for any other comment.
 
-    Raises InputError when the text is ours but damaged.
+    Raises InputError if the text begins like ours but is damaged.
     """
     if not text.startswith("sonosteer"):
         return None, None

@@ -1,4 +1,4 @@
-"""Time comes in by the door: one clock, real or simulated, is passed to whoever needs to know the hour."""
+"""Clocks, real or simulated. One is passed to whoever needs the time: nobody asks the system."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Clock(Protocol):
         ...
 
     def sleep_until(self, time_s: float) -> None:
-        """Return when `now_s() >= time_s`; at once if that is past."""
+        """Return when `now_s() >= time_s`, at once if that is past."""
         ...
 
 
@@ -36,7 +36,7 @@ class RealClock:
 
 
 class SimulatedClock:
-    """A clock that moves only when told: deterministic tests, and runs faster than real time."""
+    """A clock that moves only when told, for deterministic runs that are faster than real time."""
 
     def __init__(self, start_s: float = 0.0) -> None:
         self._now_s = start_s
@@ -50,7 +50,7 @@ class SimulatedClock:
         self._now_s = max(self._now_s, time_s)
 
     def advance(self, by_s: float) -> None:
-        """Move the clock on by `by_s` seconds (never back: ValueError if negative or NaN)."""
+        """Move the clock on by `by_s` seconds. Raises ValueError if that is negative or NaN."""
         if not by_s >= 0:
             raise ValueError(f"a clock cannot go back: advance({by_s})")
         self._now_s += by_s

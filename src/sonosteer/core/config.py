@@ -1,4 +1,4 @@
-"""Configuration is frozen dataclasses. What a run used, defaults included, is saved beside its results."""
+"""Reads, checks and saves configurations, which are frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Config = TypeVar("Config")
 
 
 def to_dict(value: Any) -> Any:
-    """Turn (nested) dataclasses, tuples, paths, enums and numpy numbers into what JSON can say.
+    """Turn nested dataclasses, tuples, paths, enums and numpy numbers into what JSON can hold.
 
-    An object with a method `to_dict` of its own says it itself.
+    An object with a method `to_dict` is asked itself.
     """
     own = getattr(type(value), "to_dict", None)
     if own is not None:
@@ -42,7 +42,7 @@ def to_dict(value: Any) -> Any:
 
 
 def from_dict(cls: type[Config], data: Mapping[str, Any], where: str = "configuration") -> Config:
-    """Build a dataclass from a mapping; InputError names an unknown key or a value of the wrong kind."""
+    """Build a dataclass from a mapping. Raises InputError for an unknown key or a value of the wrong type."""
     hints = get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
@@ -78,7 +78,7 @@ def _coerce(kind: Any, value: Any, where: str) -> Any:
 
 
 def check_finite(owner: Any, where: str) -> None:
-    """InputError names the first float field of a dataclass that is NaN or infinite."""
+    """Raise InputError for the first float field of a dataclass that is NaN or infinite."""
     for f in dataclasses.fields(owner):
         value = getattr(owner, f.name)
         values = value if isinstance(value, tuple) else (value,)
@@ -87,7 +87,7 @@ def check_finite(owner: Any, where: str) -> None:
 
 
 def check_range(owner: Any, where: str, low: float, high: float, *names: str) -> None:
-    """InputError names the first of these fields that does not lie in [low, high]."""
+    """Raise InputError for the first of these fields that does not lie in [low, high]."""
     for name in names:
         value = getattr(owner, name)
         if not low <= value <= high:
@@ -95,7 +95,7 @@ def check_range(owner: Any, where: str, low: float, high: float, *names: str) ->
 
 
 def parse_value(text: str) -> bool | int | float | str:
-    """A setting as typed: true, false, a number, or text."""
+    """Read a setting as typed: true, false, a number, or text."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     for kind in (int, float):
@@ -107,7 +107,7 @@ def parse_value(text: str) -> bool | int | float | str:
 
 
 def load_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; InputError says what is wrong with it."""
+    """Read a TOML file. Raises InputError with what is wrong with it."""
     try:
         with path.open("rb") as f:
             return tomllib.load(f)
@@ -120,5 +120,5 @@ def load_toml(path: Path) -> dict[str, Any]:
 
 
 def save_json(value: Any, path: Path) -> None:
-    """Write `value` as indented JSON (NaN is refused: JSON has none)."""
+    """Write `value` as indented JSON. Raises ValueError for NaN, which JSON does not have."""
     path.write_text(json.dumps(to_dict(value), indent=2, allow_nan=False) + "\n")

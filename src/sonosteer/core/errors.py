@@ -1,10 +1,10 @@
-"""Everything that sonosteer itself raises: one small tree, two branches, two exit codes."""
+"""The exceptions that sonosteer raises, and their exit codes."""
 
 from __future__ import annotations
 
 
 class SonosteerError(Exception):
-    """Root of the tree. The message is one line: what was wrong, with which value, and what to do."""
+    """Root of all of them. The message is one line: what was wrong, with which value, and what to do."""
 
     exit_code = 1
     """Exit code of a command that ends by it, no unit."""
@@ -26,13 +26,13 @@ class MissingExtraError(InputError):
 
 
 class InterruptedRunError(SonosteerError):
-    """The user stopped a run; the message says what is kept (exit code 130, as shells have it)."""
+    """The user stopped a run. The message says what is kept (exit code 130, as in shells)."""
 
     exit_code = 130
 
 
 class BrokenError(SonosteerError):
-    """Something failed that the user could not have prevented: a device that went away (exit code 1)."""
+    """Something failed that the user could not have prevented, such as a device that went away (exit code 1)."""
 
 
 class RobotError(BrokenError):

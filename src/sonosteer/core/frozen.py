@@ -1,7 +1,7 @@
-"""Arrays inside what flows are read-only, and stay so when it is pickled and loaded.
+"""Keeps the arrays inside frozen dataclasses read-only, also after pickling.
 
-NumPy forgets the flag when an array is pickled. That matters beyond good manners: numba compiles a kernel anew for
-writable arrays, and the two may differ in the last digits.
+NumPy forgets the flag when an array is pickled. This matters because numba compiles a kernel anew for writable arrays,
+and the two may differ in the last digits.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 
 def lock(value: Any) -> None:
-    """Set an array, or the arrays of a (nested) tuple, read-only."""
+    """Set an array, or the arrays of a nested tuple, read-only."""
     if isinstance(value, np.ndarray):
         value.flags.writeable = False
     elif isinstance(value, tuple):
@@ -22,13 +22,13 @@ def lock(value: Any) -> None:
 
 
 def lock_fields(self: Any) -> None:
-    """`__post_init__` of a frozen dataclass that holds arrays."""
+    """Lock all arrays: the `__post_init__` of a frozen dataclass that holds some."""
     for field in fields(self):
         lock(getattr(self, field.name))
 
 
 def load_locked(self: Any, values: list[Any]) -> None:
-    """`__setstate__` of the same dataclass, with slots."""
+    """Load and lock: the `__setstate__` of such a dataclass with slots."""
     for field, value in zip(fields(self), values, strict=True):
         lock(value)
         object.__setattr__(self, field.name, value)

@@ -1,9 +1,9 @@
 """Frames of reference: image pixels, image millimetres, probe millimetres, world millimetres.
 
 A point in image pixels is (column, row), 0 at the centre of the first pixel. Image millimetres are pixels
-times spacing. Probe millimetres are (lateral x, depth z): the origin lies at the middle of the transducer's
+times spacing. Probe millimetres are (lateral x, depth z). Their origin lies at the middle of the transducer's
 face, x along the face towards the image's right, z away from it. World is whatever a tracking system says,
-reached by a 4x4 homogeneous matrix. Transforms are named target first so that they cancel like fractions:
+reached by a 4x4 homogeneous matrix. Transforms are named target first, so that they cancel like fractions:
 `T_world_tip = T_world_image @ T_image_tip`.
 """
 
@@ -30,7 +30,9 @@ class Spacing:
     """
 
     x_mm: float
+    """Along a row, mm per pixel."""
     y_mm: float
+    """Along a column, mm per pixel."""
 
     def __post_init__(self) -> None:
         for name, value in (("x", self.x_mm), ("y", self.y_mm)):
@@ -53,6 +55,7 @@ class _Face:
     """Where the middle of a transducer's face is drawn, and the Cartesian coordinates that start there."""
 
     apex_px: Point
+    """Pixel of the middle of the transducer's face, px: (column, row). For a sector, its point of least depth."""
 
     def to_probe_mm(self, point_px: Point, spacing: Spacing) -> Point:
         """Image pixels -> (lateral, depth) in mm from the middle of the face."""
@@ -66,14 +69,12 @@ class _Face:
 
 @dataclass(frozen=True, slots=True)
 class LinearProbe(_Face):
-    """A linear array drawn as a rectangle.
-
-    apex_px: pixel of the middle of the transducer's face. width_mm: length of the face.
-    depth_mm: imaged depth.
-    """
+    """A linear array drawn as a rectangle."""
 
     width_mm: float
+    """Length of the face, mm."""
     depth_mm: float
+    """Imaged depth, mm."""
 
     def beam_angle_rad(self, point_mm: Point) -> float:
         """Direction of the beam through a point, from straight down towards +x: always 0 here."""
@@ -86,15 +87,14 @@ class LinearProbe(_Face):
 
 @dataclass(frozen=True, slots=True)
 class ConvexProbe(_Face):
-    """A curved array drawn as a sector.
-
-    apex_px: pixel of the middle of the face (its lowest-depth point). radius_mm: radius of the face.
-    fov_rad: opening angle of the sector. depth_mm: imaged depth along the middle line.
-    """
+    """A curved array drawn as a sector."""
 
     radius_mm: float
+    """Radius of the face, mm."""
     fov_rad: float
+    """Opening angle of the sector, rad."""
     depth_mm: float
+    """Imaged depth along the middle line, mm."""
 
     def to_polar(self, point_mm: Point) -> Point:
         """(lateral, depth) in mm -> (range from the face in mm, beam angle in rad)."""

@@ -1,4 +1,4 @@
-"""How long work says how far it is: a function that it calls, passed in by whoever shows it."""
+"""Types of the functions that long work calls to report its progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The faces behind which implementations are swapped. A new source or tracker needs nothing but these."""
+"""The protocols behind which implementations are swapped. A new source or tracker needs nothing but these."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ State = TypeVar("State")
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """What a source says of itself before the first frame is read.
-
-    size_px: (width, height). frames: number of frames, None for a live source. rate_hz: nominal frame rate,
-    None where the frames carry only their own times.
-    """
+    """What a source says of itself before the first frame is read."""
 
     name: str
+    """Name to show, such as the file's."""
     kind: str
+    """Kind of source, such as video or dicom."""
     size_px: tuple[int, int]
+    """Size of a frame, px: (width, height)."""
     frames: int | None
+    """Number of frames, None for a live source."""
     rate_hz: float | None
+    """Nominal frame rate, Hz. None where the frames carry only their own times."""
     spacing: Spacing | None
+    """Millimetres per pixel, None where the source does not say."""
     probe: Probe | None = None
+    """Geometry of the transducer, None where unknown."""
 
 
 class Source(Protocol):
@@ -38,7 +41,7 @@ class Source(Protocol):
         ...
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-        """Yield frames `start` (included) to `stop` (excluded; None: to the end), in order."""
+        """Yield frames `start` (included) to `stop` (excluded) in order. None: to the end."""
         ...
 
     def close(self) -> None:
@@ -47,10 +50,10 @@ class Source(Protocol):
 
 
 class Tracker(Protocol[State]):
-    """Frames -> tip. All memory is in `State`: replay, fork and test come free."""
+    """Frames -> tip. All memory is in `State`, so that a run can be replayed, forked and tested."""
 
     def prepare(self) -> None:
-        """Compile and allocate beforehand what frames would otherwise wait for."""
+        """Compile and allocate what the first frames would otherwise wait for."""
         ...
 
     def start(self, hint: Hint) -> State:
@@ -58,30 +61,30 @@ class Tracker(Protocol[State]):
         ...
 
     def step(self, state: State, frame: Frame) -> tuple[State, Estimate]:
-        """Return the next state and what is now believed of the tip. Leaves `state` and `frame` alone."""
+        """Return the next state and the estimate. Does not change `state` and `frame`."""
         ...
 
 
 class Steerer(Protocol[State]):
-    """Where the tip was seen -> how the base is to be rolled. All memory is in `State`."""
+    """Measured tip -> roll of the base. All memory is in `State`."""
 
     def prepare(self) -> None:
-        """Compile what the first sightings would otherwise wait for."""
+        """Compile what the first measurements would otherwise wait for."""
         ...
 
     def start(self, roll_rad: float) -> State:
-        """Return the state at the entry, the bevel rolled by roll_rad."""
+        """Return the state at the entry, with the base rolled by roll_rad."""
         ...
 
     def step(self, state: State, measurement: TipMeasurement) -> tuple[State, RollCommand]:
-        """Return the next state and the roll that is wanted. Leaves `state` alone."""
+        """Return the next state and the wanted roll. Does not change `state`."""
         ...
 
 
 class Policy(Protocol[State]):
-    """Observation -> action: learned or scripted. All memory is in `State`; chance comes from the task's seed.
+    """Observation -> action, learned or scripted. All memory is in `State`.
 
-    A policy proposes; the gate disposes. Its actions carry their frame's time and when they expire.
+    A policy proposes and the gate decides. An action carries its frame's time, and its command says when it expires.
     """
 
     def prepare(self) -> None:
@@ -93,12 +96,12 @@ class Policy(Protocol[State]):
         ...
 
     def step(self, state: State, observation: Observation) -> tuple[State, Action]:
-        """Return the next state and what is wanted now. Leaves `state` and `observation` alone."""
+        """Return the next state and the wanted action. Does not change `state` and `observation`."""
         ...
 
 
 class Watcher(Protocol):
-    """Looks on (recorder, viewer, ledger) and never holds anything up."""
+    """Looks on, as a recorder or viewer does, and never holds anything up."""
 
     def saw(self, frame: Frame, estimate: Estimate) -> None:
         """Take note of one frame and its estimate."""

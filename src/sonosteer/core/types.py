@@ -1,7 +1,7 @@
 """What flows: Frame -> TipEstimate -> Action. Everything here is frozen.
 
-A frame is born with its acquisition time and never loses it; every estimate and every action says which
-frame it came from, and an action says when it expires. Absence is a value (`Lost`), never NaN.
+A frame keeps its acquisition time. Every estimate and every action says which frame it came from. A command says when
+it expires. Absence is a value (`Lost`), never NaN.
 """
 
 from __future__ import annotations
@@ -33,26 +33,24 @@ class Track(Enum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One image as it came from its source.
-
-    pixels: (rows, columns) or (rows, columns, 3) RGB, uint8 or uint16, read-only.
-    index: number of the frame in its source, from 0.
-    time_s: acquisition time in seconds from the source's own origin.
-    spacing: mm per pixel, None where the source does not say.
-    probe: geometry of the transducer, None where unknown.
-    full_scale: pixel value drawn as white (255 for 8 bit; the source's own window for 16 bit).
-    T_world_image: 4x4, image mm -> world mm, where a tracking system gave it.
-    velocity_mm_s: insertion speed along the needle at that time as a robot measured it, None where nobody did.
-    """
+    """One image as it came from its source."""
 
     pixels: Pixels
+    """(rows, columns) or (rows, columns, 3) RGB, uint8 or uint16, read-only."""
     index: int
+    """Number of the frame in its source, from 0."""
     time_s: float
+    """When it was acquired, s from the source's own origin."""
     spacing: Spacing | None = None
+    """Millimetres per pixel, None where the source does not say."""
     probe: Probe | None = None
+    """Geometry of the transducer, None where unknown."""
     full_scale: float = 255.0
+    """Pixel value drawn as white, grey levels: 255 for 8 bit, the source's own window for 16 bit."""
     T_world_image: Matrix | None = None
+    """4x4 matrix, image mm to world mm. None without a tracking system."""
     velocity_mm_s: float | None = None
+    """Measured speed of the needle along itself at that time, mm/s. None where nobody measured it."""
 
     def __post_init__(self) -> None:
         self.pixels.flags.writeable = False
@@ -140,15 +138,14 @@ Estimate: TypeAlias = TipEstimate | Lost
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """What the user knows beforehand, in image terms; every field may be absent.
-
-    angle_rad: (low, high) expected direction from entry to tip. enters: side of the image.
-    start_px: (x, y) of the tip in the first frame.
-    """
+    """What the user knows beforehand, in image terms. Every field may be absent."""
 
     angle_rad: tuple[float, float] | None = None
+    """Expected direction from entry to tip, rad: (low, high)."""
     enters: Side | None = None
+    """Side of the image at which the needle enters."""
     start_px: Point | None = None
+    """Place of the tip in the first frame, px: (column, row)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,46 +170,53 @@ class RobotState:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Capture:
-    """A frame and what the encoders said when it was acquired. arrived_s: on the run's clock."""
+    """A frame and what the encoders said when it was acquired."""
 
     frame: Frame
+    """The image."""
     robot_state: RobotState
+    """What the encoders said."""
     arrived_s: float
+    """When it arrived, s on the run's clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is to be done: bring the tip to a target. All as in the first frame.
-
-    target_px: (column, row). technique: the probe stands still (Paper V's IPS) or moves with the needle (IPM).
-    angle_rad: planned insertion angle below the horizontal. enters: side of the image. spacing: mm per pixel.
-    """
+    """What is to be done: bring the tip to a target. All as in the first frame."""
 
     target_px: Point
+    """Place of the target, px: (column, row)."""
     technique: Technique
+    """The probe stands still (IPS of Zhang et al. 2026) or moves with the needle (IPM)."""
     angle_rad: float
+    """Planned insertion angle, rad below the horizontal."""
     enters: Literal["left", "right"]
+    """Side of the image at which the needle enters."""
     spacing: Spacing
+    """Millimetres per pixel."""
 
     def target_at(self, probe_mm: Vector) -> Point:
-        """(column, row) of the target once the probe has moved by probe_mm; the target stays in the tissue."""
+        """(column, row) of the target once the probe has moved by probe_mm. The target stays in the tissue."""
         x, y = self.target_px
         return x - probe_mm[0] / self.spacing.x_mm, y - probe_mm[2] / self.spacing.y_mm
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
-    """What a policy is told, all of one moment. robot_state: the newest before the frame was acquired.
-
-    target_px: in this frame. features: what the tracker's network made of the frame (read-only), None without one.
-    """
+    """What a policy is told, all of one moment."""
 
     frame_index: int
+    """Number of the frame in its source, from 0."""
     capture_time_s: float
+    """When it was acquired, s."""
     estimate: Estimate
+    """What the tracker said of it."""
     robot_state: RobotState
+    """The newest state before the frame was acquired."""
     target_px: Point
+    """Place of the target in this frame, px: (column, row)."""
     features: NDArray[np.float32] | None = None
+    """As in `TipEstimate`, no unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,48 +259,53 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class TipMeasurement:
-    """What a steering controller is told at one moment.
-
-    depth_mm: inserted length; roll_rad: of the base, as its encoder says. tip_mm: (y, z) across the insertion axis,
-    None where the tip was not seen; sd_mm: its standard deviation, each way. breath: respiratory signal from 0
-    (breathed out) to 1, 0 where there is none.
-    """
+    """What a steering controller is told at one moment."""
 
     time_s: float
+    """When it was measured, s."""
     depth_mm: float
+    """Inserted length of the needle, mm."""
     roll_rad: float
+    """Roll of the base, rad, as its encoder says."""
     tip_mm: Point | None
+    """Place of the tip across the insertion axis, mm: (y, z). None where the tip was not seen."""
     sd_mm: float = 0.15
+    """Standard deviation of that place each way, mm."""
     breath: float = 0.0
+    """Respiratory signal, 0 to 1: 0 is breathed out. 0 where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class RollCommand:
-    """What a steering controller wants: the roll of the base, now.
-
-    why: "steer", or the reason for holding or stopping. stop: the needle must not be pushed on. miss_mm: predicted
-    distance from the target, with its standard deviation; None where the controller predicts none.
-    """
+    """What a steering controller wants now."""
 
     roll_rad: float
+    """Where the base shall be rolled to, rad."""
     why: str = "steer"
+    """Why: "steer", or the reason for holding or stopping."""
     stop: bool = False
+    """True where the needle must not be pushed on."""
     miss_mm: float | None = None
+    """Predicted distance from the target, mm. None where the controller predicts none."""
     miss_sd_mm: float | None = None
+    """Standard deviation of that distance, mm. None where the controller predicts none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What really was, for one frame of a simulation or an annotated clip.
-
-    tip_px: the geometric tip as drawn, None while no needle is in the image. visible: False where the tip
-    cannot be seen (faded, occluded, out of plane). depth_mm: inserted length along the needle from its entry.
-    """
+    """What really was, for one frame of a simulation or an annotated clip."""
 
     frame_index: int
+    """Number of the frame in its source, from 0."""
     time_s: float
+    """When it was acquired, s."""
     tip_px: Point | None
+    """The geometric tip as drawn, px: (column, row). None while no needle is in the image."""
     angle_rad: float
+    """Direction from entry to tip, rad from image +x towards +y (down)."""
     visible: bool
+    """False where the tip cannot be seen: faded, occluded, out of plane."""
     depth_mm: float
+    """Inserted length along the needle from its entry, mm."""
     velocity_mm_s: float
+    """Speed of the needle along itself, mm/s. Positive goes in."""

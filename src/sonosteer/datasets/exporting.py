@@ -26,7 +26,7 @@ from sonosteer.datasets.importing import MORE, NEEDED
 from sonosteer.datasets.videos import BOX_MM, DataSet, Video
 from sonosteer.recording.clips import ClipWriter, PngWriter, VideoWriter
 from sonosteer.recording.tables import TableWriter, writing_failed
-from sonosteer.recording.truths import COLUMNS as TRUTH
+from sonosteer.recording.truths import TRUTH_CSV_COLUMNS as TRUTH
 from sonosteer.sim.scenes import SETUPS, make_scene
 
 FORMATS = ("png", "mp4", "coco")

@@ -39,7 +39,7 @@ from sonosteer.datasets.videos import (
 )
 from sonosteer.recording.summary import versions
 from sonosteer.recording.tables import number, optional, read_table, writing_failed
-from sonosteer.recording.truths import COLUMNS as TRUTH
+from sonosteer.recording.truths import TRUTH_CSV_COLUMNS as TRUTH
 from sonosteer.sim.scenes import Split
 from sonosteer.sources.images import ImageFolder
 from sonosteer.sources.opening import kind_of, open_source

@@ -23,7 +23,7 @@ from sonosteer.episodes.tasks import INSERTION_ROBOT, Judge, Outcome, insertion_
 from sonosteer.policies.table import make_policy
 from sonosteer.robots.simulated import SimulatedRobot
 from sonosteer.robots.simulated_rig import SimulatedRig
-from sonosteer.runtime.branches import ControlBranch, Nobody, PolicyBranch, Recorder, TrackingBranch
+from sonosteer.runtime.branches import ControlBranch, NoRecorder, PolicyBranch, Recorder, TrackingBranch
 from sonosteer.runtime.button import Button
 from sonosteer.runtime.insertion import Pace, Run, insert
 from sonosteer.runtime.live import insert_live
@@ -187,7 +187,7 @@ def run_episode(
     tracking_branch = TrackingBranch.open(episode.tracker, task, episode.hint)
     policy_branch = PolicyBranch.open(episode.policy, task)
     clock = RealClock() if config.live else SimulatedClock()  # time begins when all is ready
-    control_branch = ControlBranch.open(episode.gate, episode.robot, task, clock.now_s(), recorder=recorder or Nobody())
+    control_branch = ControlBranch.open(episode.gate, episode.robot, task, clock.now_s(), recorder=recorder or NoRecorder())
     branches = (rig, tracking_branch, policy_branch, control_branch)
     if isinstance(clock, SimulatedClock):
         run = insert(*branches, clock, config.pace, decide_s=decide_s, watch=judging.look)

@@ -1,1 +1,5 @@
-"""A run on disk: write as it happens, read back what there is."""
+"""Records a run on disk as it happens, and reads back what is there."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

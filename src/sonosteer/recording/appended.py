@@ -1,32 +1,34 @@
-"""A file that grows by whole pieces: what could not be written whole is cut off again."""
+"""A file that grows by whole pieces. What could not be written whole is cut off again."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
 
 class AppendedFile:
-    """Bytes handed to the operating system before `write` returns: they outlive the process, not the machine.
+    """A file whose bytes reach the operating system before `write` returns. They outlive the process, not the machine.
 
-    Raises OSError as the system does; the pieces before a failed one stay readable.
+    Raises OSError as the system does. The pieces before a failed one stay readable.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         self._size = 0
 
     def write(self, data: bytes) -> int:
-        """Append one piece, whole or not at all; returns its length."""
+        """Append one piece, whole or not at all. Returns its length."""
+        file = self._opened()
         try:
-            done = os.write(self._file, data)
+            done = os.write(file, data)
             while done < len(data):
-                done += os.write(self._file, data[done:])
+                done += os.write(file, data[done:])
         except OSError:
             with contextlib.suppress(OSError):  # half a piece must not stay
-                os.ftruncate(self._file, self._size)
-                os.lseek(self._file, self._size, os.SEEK_SET)
+                os.ftruncate(file, self._size)
+                os.lseek(file, self._size, os.SEEK_SET)
             raise
         self._size += done
         return done
@@ -39,7 +41,12 @@ class AppendedFile:
         """Nothing waits here."""
 
     def close(self) -> None:
-        """Close the file; may be called twice."""
-        if self._file >= 0:
+        """Close the file. May be called twice."""
+        if self._file is not None:
             os.close(self._file)
-            self._file = -1
+            self._file = None
+
+    def _opened(self) -> int:
+        if self._file is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return self._file

@@ -1,6 +1,6 @@
-"""Clips on disk: mp4 that plays in browsers, lossless mkv/avi, MetaImage sequences, folders of PNG.
+"""Writes clips: mp4 that plays in browsers, lossless mkv/avi, MetaImage sequences, folders of PNG.
 
-Whatever is being written is readable up to the last whole frame if the process dies.
+If the process dies, the file is readable up to the last whole frame.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class ClipWriter(Protocol):
         ...
 
     def close(self) -> None:
-        """Finish the file; may be called twice."""
+        """Finish the file. May be called twice."""
         ...
 
 
 def open_clip(path: Path, info: SourceInfo) -> ClipWriter:
-    """Writer by ending: .mp4, .mkv, .avi, .mha, or a folder of PNG. InputError for anything else."""
+    """Open a writer by the path's ending: .mp4, .mkv, .avi, .mha, or a folder of PNG. Raises InputError for others."""
     ending = path.suffix.lower()
     if ending in (".mp4", ".m4v"):
         return VideoWriter(path, info)
@@ -50,7 +50,7 @@ def open_clip(path: Path, info: SourceInfo) -> ClipWriter:
 
 
 class VideoWriter:
-    """Video through PyAV: H.264 in fragments (a cut-off file still plays), or lossless FFV1.
+    """Writes video through PyAV: H.264 in fragments, so that a cut-off file still plays, or lossless FFV1.
 
     Grey levels are flagged as full range, so that they come back as they went in. Odd sizes are padded by
     one row or column, as H.264 in browsers needs.
@@ -79,10 +79,10 @@ class VideoWriter:
         self._stream.codec_context.thread_count = 1
         self._clock = 1 / rate if path.suffix.lower() == ".avi" else CLOCK  # AVI knows no times but n / rate
         self._stream.time_base = self._stream.codec_context.time_base = self._clock
-        self._last_pts = -1
+        self._next_pts = 0
 
     def add(self, pixels: NDArray[np.uint8], time_s: float) -> None:
-        """Append one picture. InputError if the disk is full."""
+        """Append one picture. Raises InputError if the disk is full."""
         h, w = self._stream.height - pixels.shape[0], self._stream.width - pixels.shape[1]
         if h or w:
             pixels = cv2.copyMakeBorder(pixels, 0, h, 0, w, cv2.BORDER_REPLICATE)
@@ -91,8 +91,8 @@ class VideoWriter:
             frame.color_range = 2
         frame = frame.reformat(format=self._stream.pix_fmt, dst_color_range=2)
         frame.color_range = 2
-        self._last_pts = max(self._last_pts + 1, round(time_s / self._clock))
-        frame.pts, frame.time_base = self._last_pts, self._clock
+        frame.pts, frame.time_base = max(self._next_pts, round(time_s / self._clock)), self._clock
+        self._next_pts = frame.pts + 1
         self._mux(frame)
         self._frames += 1
 
@@ -105,7 +105,7 @@ class VideoWriter:
             raise self._failed from None
 
     def close(self) -> None:
-        """Write what the encoder still holds and close the file; after a failure, cut it to whole fragments."""
+        """Write what the encoder still holds and close the file. After a failure, cut it to whole fragments."""
         if self._file is None:
             return
         file, self._file = self._file, None
@@ -140,10 +140,9 @@ def cut_to_whole_fragments(path: Path) -> None:
 
 
 class MetaImageWriter:
-    """An uncompressed MetaImage sequence with a time for each frame, as PLUS writes them.
+    """Writes an uncompressed MetaImage sequence with a time for each frame, as PLUS does.
 
-    The header has fixed places for the number of frames and every frame's time; they are patched as frames
-    arrive.
+    The header has fixed places for the number of frames and every frame's time. They are patched as frames arrive.
     """
 
     def __init__(self, path: Path, info: SourceInfo) -> None:
@@ -170,7 +169,7 @@ class MetaImageWriter:
             raise writing_failed(path, e, "nothing was written") from None
 
     def add(self, pixels: NDArray[np.uint8], time_s: float) -> None:
-        """Append one grey picture. InputError if the disk is full."""
+        """Append one grey picture. Raises InputError if the disk is full."""
         grey = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
         try:
             self._put(self._data_at + self._frames * grey.size, np.ascontiguousarray(grey).tobytes())
@@ -191,7 +190,7 @@ class MetaImageWriter:
 
 
 class PngWriter:
-    """A folder of PNG; sequence.json holds scale and probe, times.csv the time of each picture."""
+    """Writes a folder of PNG. sequence.json holds scale and probe, times.csv the time of each picture."""
 
     def __init__(self, path: Path, info: SourceInfo) -> None:
         self._path = path
@@ -204,7 +203,7 @@ class PngWriter:
         self._times = TableWriter(path / "times.csv", ("frame", "time_s"))
 
     def add(self, pixels: NDArray[np.uint8], time_s: float) -> None:
-        """Append one picture. InputError if the disk is full."""
+        """Append one picture. Raises InputError if the disk is full."""
         bgr = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
         number = self._times.rows
         file = self._path / f"frame_{number:06d}.png"

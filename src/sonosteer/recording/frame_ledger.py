@@ -8,8 +8,8 @@ from typing import Literal, get_args
 
 from sonosteer.core.types import Estimate, Lost, Track
 
-Outcome = Literal["used", "late", "dropped", "refused"]
-OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+FrameOutcome = Literal["used", "late", "dropped", "refused"]
+OUTCOMES: tuple[FrameOutcome, ...] = get_args(FrameOutcome)
 #: stages of an asynchronous run, each timed from a frame's capture
 STAGES = ("estimate", "decision", "command")
 
@@ -70,7 +70,7 @@ class FrameLedger:
         self.enter(index, "used")
         return late
 
-    def enter(self, index: int, outcome: Outcome, why: str = "") -> None:
+    def enter(self, index: int, outcome: FrameOutcome, why: str = "") -> None:
         """Book the outcome of a captured frame, once."""
         if outcome not in OUTCOMES:
             raise ValueError(f"frame {index}: there is no outcome {outcome!r}; there are: {', '.join(OUTCOMES)}")
@@ -132,7 +132,7 @@ class FrameLedger:
         stages = {stage: len(self.times_ms[stage]) / time_s for stage in STAGES}
         return {"captured": self.frames / time_s, **stages}
 
-    def _book(self, outcome: Outcome, frames: int, why: str) -> None:
+    def _book(self, outcome: FrameOutcome, frames: int, why: str) -> None:
         if frames:
             self.outcomes[outcome] += frames
             if why:

@@ -1,4 +1,4 @@
-"""MCAP in the order of writing, up to the end or to where the file was cut off or damaged."""
+"""Reads MCAP in the order of writing, up to the end or to where the file was cut off or damaged."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class McapWalk:
     """Why the walk ended early, known after it. None at the file's own end."""
 
     def messages(self) -> Iterator[tuple[str, Message]]:
-        """Yield (topic, message), numbered from 0. Ends at a record that is not whole, a wrong checksum or a gap."""
+        """Yield (topic, message), numbered from 0. Ends at a record that is cut off, a wrong checksum or a gap."""
         with self.path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             at = len(file.read(len(MAGIC)))

@@ -1,9 +1,9 @@
-"""A run on disk as it happens, in MCAP: frames, estimates, decisions, what the gate said, why it ended.
+"""Records a run as it happens, in MCAP: frames, estimates, decisions, what the gate said, why it ended.
 
-A thread of its own writes; the caller only puts into a queue. What is queued reaches the operating system every
-FLUSH_S as one whole chunk, so that a killed process loses less than a second. Chunks instead of single messages cost
-less (0.3 against 0.5 ms for a frame and five messages), and Foxglove can seek in them; zstd takes back the third that
-base64 adds to the pictures.
+A thread of its own writes, and the caller only puts into a queue. What is queued reaches the operating system every
+FLUSH_S as one whole chunk, so that a killed process loses less than a second. Chunks cost less than single messages:
+0.3 against 0.5 ms for a frame and five messages. Foxglove can seek in them, and zstd takes back the third that base64
+adds to the pictures.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from sonosteer.recording.pictures import no_picture, to_png
 from sonosteer.recording.run_topics import ARRIVAL, CONFIGURATION, END, PICTURE, PROFILE, TOPICS, VERSION, schema_of
 from sonosteer.recording.summary import versions
 from sonosteer.recording.tables import writing_failed
-from sonosteer.recording.wire import Arrival, encode
+from sonosteer.recording.wire import FrameArrival, encode
 
 FLUSH_S = 0.25
-STALLED_S = 1.0  # ours: more than this would be lost if the process were killed now
-PICTURES = 16  # ours: at most half a second's work for the thread
-MESSAGES = 2000  # that a run on a simulated clock may be ahead of the disk
+STALLED_S = 1.0  # chosen: more than this would be lost if the process were killed now
+PICTURES = 16  # chosen: at most half a second's work for the thread
+MESSAGES = 2000  # number that a run on a simulated clock may be ahead of the disk
 CLOSING_S = 10.0
-LATEST_S = 9e9  # 285 years; nanoseconds have 64 bits
-KEPT = "what was recorded before is kept"
+LATEST_S = 9e9  # 285 years: nanoseconds have 64 bits
+_KEPT = "what was recorded before is kept"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Entry:
-    """queued_s: on the disk's clock; time_s: on the run's. what: a mapping, or the frame of a picture."""
+    """One message that waits. queued_s: on the disk's clock. time_s: on the run's. what: a mapping or a frame."""
 
     queued_s: float
     number: int
@@ -53,12 +53,12 @@ class _Entry:
 
 
 class RunLog:
-    """Records one run. Nothing is raised after it is open: `failed` says why nothing is written any more.
+    """Records one run without blocking it. Nothing is raised once it is open: `failed` says why recording stopped.
 
-    configuration: what the run was started with. clock: of the disk, real unless a test says otherwise. live: a picture
-    that finds PICTURES others waiting is dropped and counted in `dropped`; everything else waits in a queue without
-    end, and no call waits for the disk. live=False, for simulated clocks, which stand still meanwhile: calls wait for
-    room and nothing is dropped. Opening raises InputError where the file cannot be written.
+    configuration: what the run was started with. clock: of the disk, real unless a test says otherwise.
+    live=True: no call waits for the disk. A picture that finds PICTURES others waiting is dropped and counted in
+    `dropped`. Everything else waits in a queue without end. live=False is for simulated clocks, which stand still
+    meanwhile: calls wait for room, and nothing is dropped. Opening raises InputError if the file cannot be written.
     """
 
     def __init__(
@@ -97,19 +97,19 @@ class RunLog:
         return self._error
 
     def write(self, topic: str, time_s: float, what: Mapping[str, Any]) -> None:
-        """Record something said or decided at time_s of the run. It is read later: hand over what stays as it is."""
+        """Record something said or decided at time_s of the run. It is read later: do not change it afterwards."""
         with self._changed:
             self._wait_for_room()
             self._put(topic, time_s, dict(what))
 
     def frame(self, frame: Frame, now_s: float) -> None:
-        """Record a frame that arrived at now_s of the run; its picture only if there is room for it."""
+        """Record a frame that arrived at now_s of the run. Its picture is recorded only if there is room for it."""
         with self._changed:
             self._wait_for_room()
             why = no_picture(frame.pixels) or (None if self._pictures < PICTURES else "the recorder was behind")
             if why is not None:
                 self.dropped[why] += 1
-            self._put(ARRIVAL, now_s, {"arrival": Arrival.of(frame, now_s, why)})
+            self._put(ARRIVAL, now_s, {"arrival": FrameArrival.of(frame, now_s, why)})
             if why is None:
                 self._pictures += 1
                 self._put(PICTURE, now_s, frame)
@@ -123,7 +123,7 @@ class RunLog:
                 self._changed.notify_all()
         self._thread.join(CLOSING_S)
         if self._thread.is_alive():
-            self._error = f"the disk did not take the end of the run: {self.path}; {KEPT}"
+            self._error = f"the disk did not take the end of the run: {self.path}; {_KEPT}"
 
     def __enter__(self) -> Self:
         return self
@@ -134,7 +134,7 @@ class RunLog:
         self.close("closed" if kind is None else f"{kind.__name__}: {error}")
 
     def _begin(self, configuration: Mapping[str, Any]) -> None:
-        """On disk before anything moves: what the file is, its topics, and what the run was started with."""
+        """Write before anything moves: what the file is, its topics, and what the run was started with."""
         made_by = versions()
         self._writer.start(f"{PROFILE}/{VERSION}", f"sonosteer {made_by['sonosteer']}")
         self._channels = {topic: self._channel(topic) for topic in TOPICS}
@@ -161,14 +161,14 @@ class RunLog:
         self._changed.notify_all()
 
     def _run(self) -> None:
-        """The thread: empties the queue, and hands chunks to the disk."""
+        """Empty the queue and hand chunks to the disk: the thread's work."""
         try:
             self._record()
             self._writer.finish()
         except OSError as e:
-            self._error = str(writing_failed(self.path, e, KEPT))
+            self._error = str(writing_failed(self.path, e, _KEPT))
         except Exception as e:  # noqa: BLE001  the control loop must not fall over its recorder: it reads `failed`
-            self._error = f"recording {self.path} failed: {type(e).__name__}: {e}; {KEPT}"
+            self._error = f"recording {self.path} failed: {type(e).__name__}: {e}; {_KEPT}"
         with self._changed:
             self._queue.clear()
             self._changed.notify_all()
@@ -190,7 +190,7 @@ class RunLog:
                     self._unsaved_s = self._queue[0].queued_s if self._queue else None
 
     def _next(self) -> _Entry | None:
-        """The oldest entry; None after FLUSH_S without one, and at the end."""
+        """Return the oldest entry, None after FLUSH_S without one and at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closing, FLUSH_S)
             entry = self._queue.popleft() if self._queue else None
@@ -231,5 +231,5 @@ class RunLog:
 
 
 def to_ns(time_s: float) -> int:
-    """Nanoseconds as MCAP counts them, from 0; 0 for what is no time."""
+    """Return nanoseconds as MCAP counts them, from 0. 0 for what is no time."""
     return round(min(max(time_s, 0.0), LATEST_S) * 1e9) if math.isfinite(time_s) else 0

@@ -1,4 +1,4 @@
-"""A recorded run, read back: all of it, or all up to where its process was killed."""
+"""Reads a recorded run: all of it, or all up to where its process was killed."""
 
 from __future__ import annotations
 
@@ -17,27 +17,29 @@ from sonosteer.core.types import Frame
 from sonosteer.recording.mcap_walk import MAGIC, McapWalk
 from sonosteer.recording.pictures import from_png
 from sonosteer.recording.run_topics import ARRIVAL, CONFIGURATION, END, PICTURE, PROFILE, VERSION
-from sonosteer.recording.wire import Arrival, decode, revive
+from sonosteer.recording.wire import FrameArrival, decode, revive
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recorded:
-    """One message. number: in the order of writing, from 0. time_s: on the run's clock.
-
-    what: the frame of a picture, the `Arrival` of a frame, else a dictionary in which what flows has its own types.
-    """
+    """One message."""
 
     number: int
+    """Its place in the order of writing, an index from 0."""
     topic: str
+    """Topic that it was written to."""
     time_s: float
+    """When it was said, s on the run's clock."""
     what: Any
+    """The frame of a picture, the `FrameArrival` of a frame, else a dictionary that holds values of core's types."""
 
 
 class RunReader:
-    """A recording, opened: what is in it, and whether it is whole. InputError where there is nothing that can be read.
+    """A recording, opened: what is in it, and whether it is whole.
 
-    counts: messages per topic. until_s: the latest time in it. cut: why it ends early, None for a complete one.
-    configuration: what the run was started with. ended: why the run ended, None where that was not recorded.
+    counts: number of messages per topic. until_s: the latest time in it. cut: why it ends early, None for a complete
+    one. configuration: what the run was started with. ended: why the run ended, None where that was not recorded.
+    Raises InputError if nothing can be read, or if another version wrote it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,11 +70,11 @@ class RunReader:
         return self.cut is None
 
     def messages(self, *topics: str) -> Iterator[Recorded]:
-        """Yield the messages of these topics (none given: of all) in the order of writing.
+        """Yield the messages of these topics in the order of writing. No topic: all of them.
 
-        InputError where one is damaged in a way that its checksum does not show.
+        Raises InputError if one is damaged in a way that its checksum does not show.
         """
-        arrival: Arrival | None = None
+        arrival: FrameArrival | None = None
         for topic, message in McapWalk(self.path).messages():
             wanted = not topics or topic in topics
             if not wanted and (topic != ARRIVAL or PICTURE not in topics):
@@ -100,7 +102,7 @@ class RunReader:
         except (ValueError, TypeError, KeyError, AttributeError) as e:
             raise InputError(f"{self.path}: message {message.sequence} on {topic} is damaged: {e}") from None
 
-    def _frame(self, picture: dict[str, Any], arrival: Arrival | None) -> Frame:
+    def _frame(self, picture: dict[str, Any], arrival: FrameArrival | None) -> Frame:
         try:
             if arrival is None or arrival.index != picture["index"]:
                 raise ValueError("its arrival is missing")

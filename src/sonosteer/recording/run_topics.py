@@ -1,7 +1,7 @@
 """The topics of a recorded run, and for each the JSON schema by which Foxglove lists and plots its fields.
 
-The schemas name what can be plotted and say nothing of the rest (matrices, lists of points), since Foxglove refuses
-nested arrays and fields with a choice of types. A field may also be null, or "NaN", "Infinity" or "-Infinity".
+The schemas name what can be plotted and say nothing of matrices and lists of points, since Foxglove refuses nested
+arrays and fields with a choice of types. A field may also be null, or "NaN", "Infinity" or "-Infinity".
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from sonosteer.core.types import Action, Command, Estimate, Observation, RobotState
-from sonosteer.recording.wire import TAG, Arrival
+from sonosteer.recording.wire import TAG, FrameArrival
 
-#: of the file: a reader refuses what it does not know
+#: of the file. A reader refuses what it does not know. 1: flat actions, fates; 2: a command in each action, outcomes
 PROFILE, VERSION = "sonosteer-run", 2
 
 PICTURE, ARRIVAL, CONFIGURATION, END = "/frames", "/arrival", "/configuration", "/end"
@@ -28,7 +28,7 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def shown(kind: Any) -> dict[str, Any] | None:
-    """JSON schema of a field of that type, None where Foxglove cannot show it."""
+    """Return the JSON schema of a field of that type, None where Foxglove cannot show it."""
     origin, options = get_origin(kind), [k for k in get_args(kind) if k not in (NoneType, Ellipsis)]
     if kind in SCALARS:
         return SCALARS[kind]
@@ -74,7 +74,7 @@ OUTCOME = {"index": WHOLE, "time_s": NUMBER, "arrived_s": NUMBER, "outcome": TEX
 #: topic -> (name of its schema, fields)
 TOPICS: dict[str, tuple[str, dict[str, Any]]] = {
     CONFIGURATION: ("sonosteer.Configuration", {"started_at": TEXT}),
-    ARRIVAL: ("sonosteer.Arrival", {"arrival": shown(Arrival)}),
+    ARRIVAL: ("sonosteer.Arrival", {"arrival": shown(FrameArrival)}),
     PICTURE: ("foxglove.CompressedImage", IMAGE),
     "/frame": ("sonosteer.Frame", OUTCOME),
     "/estimate": ("sonosteer.Estimate", {"estimate": shown(Estimate), **SPAN}),
@@ -87,6 +87,6 @@ TOPICS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def schema_of(topic: str) -> tuple[str, bytes]:
-    """(name, JSON schema) of a topic; one that is not in the table says only when it was written."""
+    """Return (name, JSON schema) of a topic. One that is not in the table says only when it was written."""
     name, properties = TOPICS.get(topic, ("sonosteer" + topic.replace("/", "."), {}))
     return name, json.dumps({"title": name, **_object({"log_s": NUMBER, **properties})}).encode()

@@ -1,4 +1,4 @@
-"""summary.json: what was run, with which versions and settings, and how it went."""
+"""Writes summary.json: what was run, with which versions and settings, and how it went."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sonosteer.recording.tables import writing_failed
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computes, and the machine."""
+    """Return the versions of the packages that compute, and the machine."""
     out = {"python": platform.python_version(), "platform": platform.platform(), "processor": _processor()}
     for name in ("sonosteer", "numpy", "numba", "opencv-contrib-python-headless", "av", "mcap"):
         try:
@@ -34,7 +34,7 @@ def _processor() -> str:
 
 
 def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
-    """Write atomically: the old file, or the whole new one. InputError if the disk is full."""
+    """Write atomically: the old file stays, or the whole new one is there. Raises InputError if the disk is full."""
     part = path.with_suffix(".part")
     try:
         part.write_text(json.dumps(to_dict(summary), indent=2, allow_nan=False) + "\n")

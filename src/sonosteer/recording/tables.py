@@ -1,4 +1,4 @@
-"""CSV that survives: rows appear on disk as they are written, and a failed write leaves whole rows only."""
+"""Reads and writes CSV. Rows are on disk as soon as they are written, and a failed write leaves whole rows only."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sonosteer.recording.appended import AppendedFile
 
 Row = TypeVar("Row")
 
-#: what the system says when a place cannot be written to at all
+#: error numbers of a place that cannot be written to at all
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT)
 
 
 def writing_failed(path: Path, error: OSError, kept: str) -> SonosteerError:
-    """The error to raise when writing to `path` failed; `kept` says what is left of the work."""
+    """Return the error to raise when writing to `path` failed. kept: what is left of the work."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return InputError(f"the disk is full: {path} cannot grow; {kept}; free some space or choose another `out`")
     if error.errno in REFUSED:
@@ -50,7 +50,7 @@ class LineWriter:
             raise writing_failed(path, e, "nothing was written") from None
 
     def line(self, text: str) -> None:
-        """Append one line. InputError if the disk is full; the lines before it stay readable."""
+        """Append one line. Raises InputError if the disk is full. The lines before it stay readable."""
         self._put(text + "\n")
         self.rows += 1
 
@@ -61,7 +61,7 @@ class LineWriter:
             raise writing_failed(self.path, e, f"the first {self.rows} rows are kept") from None
 
     def close(self) -> None:
-        """Close the file; may be called twice."""
+        """Close the file. May be called twice."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -81,15 +81,15 @@ class TableWriter(LineWriter):
         self._put(",".join(columns) + "\n")
 
     def write(self, values: Sequence[str]) -> None:
-        """Append one row. InputError if the disk is full; the rows before it stay readable."""
+        """Append one row. Raises InputError if the disk is full. The rows before it stay readable."""
         self.line(",".join(values))
 
 
 def read_table(path: Path, columns: Sequence[str], parse: Callable[[dict[str, str]], Row]) -> list[Row]:
     """Read a CSV file written by a `TableWriter`, or by hand with the same columns.
 
-    A last line without its end (a process that was killed while writing) is left out. InputError names the
-    missing column, or the line and the value that is wrong.
+    A last line without its end is left out: its process was killed while it wrote. Raises InputError with the missing
+    column, or with the line and the value that is wrong.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -134,7 +134,7 @@ def _row(path: Path, line: int, row: dict[str, str], parse: Callable[[dict[str, 
 
 
 def number(row: dict[str, str], column: str) -> float:
-    """A finite number; ValueError says what stands there instead."""
+    """Read a finite number. Raises ValueError with what is there instead."""
     text = (row[column] or "").strip()
     try:
         value = float(text)
@@ -146,5 +146,5 @@ def number(row: dict[str, str], column: str) -> float:
 
 
 def optional(row: dict[str, str], column: str) -> float | None:
-    """A number, or None for an empty field."""
+    """Read a number, or None for an empty field."""
     return number(row, column) if (row[column] or "").strip() else None

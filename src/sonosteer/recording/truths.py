@@ -1,4 +1,4 @@
-"""truth.csv: what really was, one row per frame; made by the simulator or by hand."""
+"""Reads and writes truth.csv: what really was, one row per frame, made by the simulator or by hand."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from sonosteer.core.types import Truth
 from sonosteer.recording.tables import TableWriter, number, optional, read_table
 
-COLUMNS = ("frame", "time_s", "tip_x_px", "tip_y_px", "angle_deg", "visible", "depth_mm", "velocity_mm_s")
+TRUTH_CSV_COLUMNS = ("frame", "time_s", "tip_x_px", "tip_y_px", "angle_deg", "visible", "depth_mm", "velocity_mm_s")
 
 
 class TruthWriter(TableWriter):
-    """Writes truths as rows of truth.csv; the tip is empty while no needle is in the image."""
+    """Writes truths as rows of truth.csv. The tip is empty while no needle is in the image."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, COLUMNS)
+        super().__init__(path, TRUTH_CSV_COLUMNS)
 
     def add(self, truth: Truth) -> None:
         """Append one truth."""
@@ -34,18 +34,18 @@ class TruthWriter(TableWriter):
 
 
 def read_truth(path: Path) -> list[Truth]:
-    """Read truth.csv. InputError says which line is wrong and why."""
-    return read_table(path, COLUMNS, _parse)
+    """Read truth.csv. Raises InputError with the line that is wrong and why."""
+    return read_table(path, TRUTH_CSV_COLUMNS, _parse)
 
 
 def _parse(row: dict[str, str]) -> Truth:
     x, y = optional(row, "tip_x_px"), optional(row, "tip_y_px")
     return Truth(
-        int(row["frame"]),
-        number(row, "time_s"),
-        None if x is None or y is None else (x, y),
-        math.radians(number(row, "angle_deg")),
-        number(row, "visible") != 0,
-        optional(row, "depth_mm") or 0.0,
-        optional(row, "velocity_mm_s") or 0.0,
+        frame_index=int(row["frame"]),
+        time_s=number(row, "time_s"),
+        tip_px=None if x is None or y is None else (x, y),
+        angle_rad=math.radians(number(row, "angle_deg")),
+        visible=number(row, "visible") != 0,
+        depth_mm=optional(row, "depth_mm") or 0.0,
+        velocity_mm_s=optional(row, "velocity_mm_s") or 0.0,
     )

@@ -1,9 +1,9 @@
-"""What flows, as JSON and back, exactly.
+"""Turns what flows into JSON and back, exactly.
 
-A dataclass is an object with its name under `_type`; `revive` makes the core's dataclasses of them again and leaves
-others (the gate's verdicts) as they are. JSON has no NaN and no infinities: they are the texts "NaN", "Infinity" and
-"-Infinity", read back as numbers where a field is a number, and in plain objects, which have no types, wherever they
-stand. Finite numbers are written with as many digits as their bits need.
+A dataclass becomes an object with its name under `_type`. `revive` makes the core's dataclasses of them again. It
+leaves others, such as the gate's verdicts, as dictionaries. JSON has no NaN and no infinities: they become the texts
+"NaN", "Infinity" and "-Infinity". These are read back as numbers where a field is a number, and anywhere in plain
+objects, which have no types. Finite numbers are written with as many digits as their bits need.
 """
 
 from __future__ import annotations
@@ -44,26 +44,35 @@ NOT_RECORDED = {(TipEstimate, "features"), (Lost, "features"), (Observation, "fe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Arrival:
-    """All of a frame but its pixels. arrived_s: on the run's clock. no_picture: why its pixels are not recorded."""
+class FrameArrival:
+    """All of a frame but its pixels. The fields that it shares with `Frame` are the same."""
 
     index: int
+    """Number of the frame in its source, from 0."""
     time_s: float
+    """When it was acquired, s from the source's own origin."""
     arrived_s: float
+    """When it arrived, s on the run's clock."""
     spacing: Spacing | None = None
+    """Millimetres per pixel, None where the source does not say."""
     probe: Probe | None = None
+    """Geometry of the transducer, None where unknown."""
     full_scale: float = 255.0
+    """Pixel value drawn as white, grey levels."""
     T_world_image: Matrix | None = None
+    """4x4 matrix, image mm to world mm. None without a tracking system."""
     velocity_mm_s: float | None = None
+    """Measured speed of the needle along itself, mm/s. None where nobody measured it."""
     no_picture: str | None = None
+    """Why its pixels are not recorded, None if they are."""
 
     @classmethod
-    def of(cls, frame: Frame, arrived_s: float, no_picture: str | None = None) -> Arrival:
-        """Of a frame that has just arrived."""
+    def of(cls, frame: Frame, arrived_s: float, no_picture: str | None = None) -> FrameArrival:
+        """Make the entry of a frame that has just arrived."""
         return cls(arrived_s=arrived_s, no_picture=no_picture, **{n: getattr(frame, n) for n in _OF_FRAME})
 
     def frame(self, pixels: Pixels) -> Frame:
-        """The frame as it arrived."""
+        """Return the frame as it arrived."""
         return Frame(pixels, **{n: getattr(self, n) for n in _OF_FRAME})
 
 
@@ -73,7 +82,7 @@ TYPES: dict[str, Any] = {
     for cls in (
         *(
             Action,
-            Arrival,
+            FrameArrival,
             Command,
             Hint,
             Lost,
@@ -91,9 +100,9 @@ TYPES: dict[str, Any] = {
 
 
 def encode(value: Any) -> Any:
-    """Turn (nested) dataclasses, mappings, sequences, arrays and numbers into what JSON can say.
+    """Turn nested dataclasses, mappings, sequences, arrays and numbers into what JSON can hold.
 
-    An observation goes without its features; fields whose name starts with _ are private. TypeError for anything else.
+    Features are left out, and so are fields whose name starts with _. Raises TypeError for anything else.
     """
     if isinstance(value, Enum):
         return encode(value.value)
@@ -112,14 +121,14 @@ def encode(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if is_dataclass(value) and not isinstance(value, type):
-        return {TAG: type(value).__name__} | {n: encode(getattr(value, n)) for n in recorded_fields(type(value))}
+        return {TAG: type(value).__name__} | {n: encode(getattr(value, n)) for n in _recorded(value)}
     raise TypeError(f"a {type(value).__name__} has no form in JSON")
 
 
 def revive(value: Any) -> Any:
-    """Inverse of `encode` for what says its own type; plain objects come as dictionaries, sequences as lists.
+    """Invert `encode` for what says its own type. Plain objects become dictionaries, sequences become lists.
 
-    ValueError where an object does not fit the type it names.
+    Raises ValueError if an object does not fit the type it names.
     """
     if isinstance(value, dict):
         if value.get(TAG) in TYPES:
@@ -131,7 +140,7 @@ def revive(value: Any) -> Any:
 
 
 def decode(kind: type[Kind], value: Any) -> Kind:
-    """Inverse of `encode` for a known type. ValueError says what does not fit."""
+    """Invert `encode` for a known type. Raises ValueError with what does not fit."""
     try:
         out: Kind = _decode(kind, value)
     except InputError as e:
@@ -140,7 +149,7 @@ def decode(kind: type[Kind], value: Any) -> Kind:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Equal in all that is recorded; NaN equals NaN, and a list equals a tuple of the same."""
+    """Return True if two values agree in all that is recorded. NaN equals NaN, a list equals a tuple of the same."""
     kind: Any = type(a)
     if is_dataclass(kind):
         return kind is type(b) and all(same(getattr(a, n), getattr(b, n)) for n in recorded_fields(kind))
@@ -157,6 +166,11 @@ def same(a: Any, b: Any) -> bool:
 
 def _name_of(value: float) -> str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _recorded(value: Any) -> tuple[str, ...]:
+    kind: Any = type(value)
+    return recorded_fields(kind)
 
 
 @lru_cache

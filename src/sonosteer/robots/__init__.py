@@ -1,1 +1,5 @@
-"""Drivers: cleared orders out, encoders in."""
+"""Drivers of robots: cleared commands out, encoders in."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

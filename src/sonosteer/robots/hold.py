@@ -8,7 +8,7 @@ from sonosteer.core.types import RobotState
 from sonosteer.safety.gate import Cleared
 
 
-class Hold:
+class HoldRobot:
     """Its encoders stand at zero depth, at angle_rad below the horizontal. clock: that its readings are dated by."""
 
     def __init__(self, clock: Clock | None = None, angle_rad: float = 0.8) -> None:

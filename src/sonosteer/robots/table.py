@@ -14,7 +14,7 @@ from sonosteer.safety.robot import Robot
 ROBOTS = LazyTable(
     "robot",
     {
-        "hold": "sonosteer.robots.hold:Hold",
+        "hold": "sonosteer.robots.hold:HoldRobot",
         "simulated": "sonosteer.robots.simulated:SimulatedRobot",
     },
     group="sonosteer.robots",

@@ -47,7 +47,7 @@ class Recorder(Protocol):
         ...
 
 
-class Nobody:
+class NoRecorder:
     """Records nothing."""
 
     failed: str | None = None
@@ -141,7 +141,7 @@ class ControlBranch:
     state: GateState
     watch: StreamWatch
     stream: StreamState
-    recorder: Recorder = field(default_factory=Nobody)
+    recorder: Recorder = field(default_factory=NoRecorder)
     stop: str | None = None
     refused: Counter[str] = field(default_factory=Counter)
     held_because: Counter[str] = field(default_factory=Counter)

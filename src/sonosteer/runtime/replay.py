@@ -22,8 +22,8 @@ from sonosteer.recording.wire import encode, revive, same
 from sonosteer.runtime.branches import GATE_STARTS, RELEASED, RELEASED_BY, ROBOT, PolicyBranch, TrackingBranch
 from sonosteer.safety.gate import Gate, GateInput, GateState
 
-KEPT = 400  # ours: frames, features and actions that later messages may refer to
-TOPICS = ("/event", "/frames", "/frame", "/estimate", "/decision", "/tick")
+_KEPT = 400  # ours: frames, features and actions that later messages may refer to
+REPLAYED_TOPICS = ("/event", "/frames", "/frame", "/estimate", "/decision", "/tick")
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Replay:
 
     def run(self, recorded_run: RunReader) -> Replayed:
         """Decide everything again. InputError for a recording that does not say when its gate started."""
-        for message in recorded_run.messages(*TOPICS):
+        for message in recorded_run.messages(*REPLAYED_TOPICS):
             self._take(message)
         return self.result
 
@@ -137,7 +137,7 @@ class Replay:
 
 def _keep(store: dict[int, Any], index: int, value: Any) -> None:
     store[index] = value
-    while len(store) > KEPT:
+    while len(store) > _KEPT:
         del store[next(iter(store))]
 
 

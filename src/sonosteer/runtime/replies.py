@@ -53,10 +53,11 @@ def _check_fields(said: Any) -> None:
 
     What is plainly of its type passes at once. Anything else, such as numpy's numbers, is judged by the recording.
     """
-    if type(said) in (Action, TipEstimate, Lost) and _check_of(type(said))(said):
+    kind: Any = type(said)
+    if kind in (Action, TipEstimate, Lost) and _check_of(kind)(said):
         return
     try:
-        decode(type(said), encode(said))
+        decode(kind, encode(said))
     except (TypeError, ValueError) as e:
         raise BrokenError(f"{_short(said)}: {e}") from None
 

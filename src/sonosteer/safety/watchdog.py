@@ -16,7 +16,7 @@ STRIDE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class WatchedFrame:
     """One frame as it came."""
 
     index: int
@@ -33,7 +33,7 @@ class StreamState:
     """
 
     since_s: float
-    last: Arrival | None = None
+    last: WatchedFrame | None = None
     same: int = 0
     complaint: str | None = None
     clean: int = 0
@@ -51,7 +51,7 @@ class StreamWatch:
 
     def saw(self, state: StreamState, index: int, time_s: float, now_s: float, fingerprint: int) -> StreamState:
         """The state after one more frame: its number, its time stamp, when it arrived, what its pixels were like."""
-        frame = Arrival(index, time_s, now_s, fingerprint)
+        frame = WatchedFrame(index, time_s, now_s, fingerprint)
         same = state.same + 1 if state.last is not None and state.last.fingerprint == frame.fingerprint else 1
         wrong = self._wrong(state.last, frame, same)
         if wrong is not None:
@@ -67,7 +67,7 @@ class StreamWatch:
             return (f"no frame for {now_s - last_s:.3g} s; {self.limits.silent_s:g} s are allowed", *complaints)
         return complaints
 
-    def _wrong(self, last: Arrival | None, frame: Arrival, same: int) -> str | None:
+    def _wrong(self, last: WatchedFrame | None, frame: WatchedFrame, same: int) -> str | None:
         if last is None:
             return None
         if not frame.index > last.index:
