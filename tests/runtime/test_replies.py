@@ -28,10 +28,9 @@ MORE = ([1.0, 2.0], ((0.0, 1.0),), {}, object(), np.eye(2), np.array(["x"]), np.
 def spoiled(owner):
     """Each recorded field with each odd value in its place."""
     for name in recorded_fields(type(owner)):
-        for odd in (*ODD, *MORE):
-            yield pytest.param(
-                dataclasses.replace(owner, **{name: odd}), id=f"{type(owner).__name__}-{name}-{odd!r}"[:60]
-            )
+        for k, odd in enumerate((*ODD, *MORE)):
+            said = dataclasses.replace(owner, **{name: odd})
+            yield pytest.param(said, id=f"{type(owner).__name__}-{name}-{type(odd).__name__}{k}")
 
 
 def fits(said):
@@ -53,7 +52,11 @@ def test_an_estimate_passes_if_a_recording_can_give_it_back(said):
 
 
 @pytest.mark.parametrize(
-    "said", [*spoiled(ACTION), *(dataclasses.replace(ACTION, command=p.values[0]) for p in spoiled(COMMAND))]
+    "said",
+    [
+        *spoiled(ACTION),
+        *(pytest.param(dataclasses.replace(ACTION, command=p.values[0]), id=p.id) for p in spoiled(COMMAND)),
+    ],
 )
 def test_an_action_passes_if_a_recording_can_give_it_back(said):
     if fits(said) and not said.frame_index > 3 and not said.capture_time_s > 0.125:

@@ -8,7 +8,7 @@ import pytest
 
 from sonosteer.core.config import to_dict
 from sonosteer.safety.limits import Limits
-from sonosteer.safety.watchdog import StreamState, StreamWatch, fingerprint
+from sonosteer.safety.watchdog import StreamState, StreamWatch, WatchedFrame, fingerprint
 
 LIMITS = Limits(silent_s=0.25, time_step_s=0.125, repeats=4, clean=3)
 WATCH = StreamWatch(LIMITS)
@@ -19,7 +19,7 @@ def watch(*frames, start_s=8.0):
     """State after frames of (index, time stamp, arrival, fingerprint)."""
     state = WATCH.start(start_s)
     for frame in frames:
-        state = WATCH.saw(state, *frame)
+        state = WATCH.saw(state, WatchedFrame(*frame))
     return state
 
 
@@ -95,9 +95,9 @@ def test_a_complaint_stays_until_enough_frames_were_right():
 def test_a_new_complaint_starts_the_count_again_and_is_the_one_that_is_told():
     state = watch((5, 1.0, 8.0, 1), (4, 1.1, 8.1, 2), (5, 1.2, 8.2, 3), (6, 1.3, 8.3, 4), (2, 1.4, 8.4, 5))
     assert WATCH.reasons(state, 8.4) == ("frame 2 came after frame 6",)
-    state = WATCH.saw(WATCH.saw(state, 3, 1.5, 8.5, 6), 4, 1.6, 8.6, 7)
+    state = WATCH.saw(WATCH.saw(state, WatchedFrame(3, 1.5, 8.5, 6)), WatchedFrame(4, 1.6, 8.6, 7))
     assert WATCH.reasons(state, 8.6) != ()
-    assert WATCH.reasons(WATCH.saw(state, 5, 1.7, 8.7, 8), 8.7) == ()
+    assert WATCH.reasons(WATCH.saw(state, WatchedFrame(5, 1.7, 8.7, 8)), 8.7) == ()
 
 
 def test_silence_and_a_complaint_are_both_told():
@@ -108,7 +108,7 @@ def test_silence_and_a_complaint_are_both_told():
 def test_the_state_leaves_the_old_one_alone_and_can_be_written():
     state = watch(*good(2))
     kept = replace(state)
-    WATCH.saw(state, 2, 100.125, 8.125, 9)
+    WATCH.saw(state, WatchedFrame(2, 100.125, 8.125, 9))
     assert state == kept
     assert state.since_s == 8.0
     assert WATCH.start(3.0) == StreamState(3.0, last=None, same=0, complaint=None, clean=0)

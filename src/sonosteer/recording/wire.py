@@ -152,7 +152,7 @@ def same(a: Any, b: Any) -> bool:
     """Return True if two values agree in all that is recorded. NaN equals NaN, a list equals a tuple of the same."""
     kind: Any = type(a)
     if is_dataclass(kind):
-        return kind is type(b) and all(same(getattr(a, n), getattr(b, n)) for n in recorded_fields(kind))
+        return kind is type(b) and all(same(getattr(a, n), getattr(b, n)) for n in _recorded(a))
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
     if isinstance(a, Mapping) and isinstance(b, Mapping):

@@ -23,7 +23,7 @@ from sonosteer.runtime.button import Button
 from sonosteer.runtime.replies import check_action, check_estimate
 from sonosteer.safety.gate import Cleared, Gate, GateInput, GateState, Refused
 from sonosteer.safety.robot import Robot
-from sonosteer.safety.watchdog import StreamState, StreamWatch, fingerprint
+from sonosteer.safety.watchdog import StreamState, StreamWatch, WatchedFrame, fingerprint
 
 ROBOT = "robot"  # the rule of a refusal that is not the gate's but the robot's
 GATE_STARTS = "gate_started_s"  # what the event of its beginning says
@@ -163,7 +163,10 @@ class ControlBranch:
     def frame_came(self, frame: Frame, now_s: float) -> None:
         """Told of every frame as it arrives, whether or not anybody has time for it."""
         self.recorder.frame(frame, now_s)
-        self.stream = self.watch.saw(self.stream, frame.index, frame.time_s, now_s, fingerprint(frame.pixels))
+        self.stream = self.watch.saw(
+            self.stream,
+            WatchedFrame(frame.index, frame.time_s, now_s=now_s, fingerprint=fingerprint(frame.pixels)),
+        )
 
     def propose(self, action: Action, now_s: float) -> None:
         """Take what the policy wants; a reply to an older frame than the last one's came too late."""

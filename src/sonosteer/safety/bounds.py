@@ -1,7 +1,7 @@
-"""What is slowed down rather than refused, and what is left where it is. Nothing here makes a command larger.
+"""Slows a command down instead of refusing it, or leaves an axis where it is. Nothing here makes a command larger.
 
-A command that was right when it was decided should not turn into stop-and-go because the tip was hidden since, or
-because it starts from rest. A smaller command of the same kind is given instead, and says so.
+A command may be right when it is decided and too fast only now: the tip was hidden since, or the needle starts from
+rest. Refusing it would cause stop-and-go. A smaller command is given instead, and says so.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ def bounded(
     elapsed_s: float,
     until_s: float,
 ) -> tuple[Command, tuple[str, ...]]:
-    """What may be ordered of a command whose numbers are all within limits, and in what it is less, and why.
+    """Return the command that may be given, and in what it is less than the wanted one, and why.
 
-    before: what is being carried out. elapsed_s: since the last tick. until_s: when the new command expires.
+    wanted: a command whose numbers are all within limits. before: what is being carried out. elapsed_s: since the last
+    tick. until_s: when the new command expires.
     """
     notes: list[str] = []
     was = 0.0 if before is None else before.insertion_speed_mm_s
@@ -58,7 +59,7 @@ def bounded(
 
 
 def grown(before: float, wanted: float, largest: float) -> float:
-    """`wanted`, its size no more than `largest` above that of `before`; a change of direction starts from rest."""
+    """Return `wanted`, its size no more than `largest` above that of `before`. A change of direction starts at rest."""
     way = math.copysign(1.0, wanted)
     return way * min(abs(wanted), max(way * before, 0.0) + largest)
 
@@ -87,7 +88,7 @@ def _probe(wanted: Vector, before: Command | None, largest: float, notes: list[s
 
 
 def _stay(set_point: float | None, at: float, still: float) -> float:
-    """Where an axis is: its set-point if it has got there, so that the encoder's noise moves nothing."""
+    """Return where an axis is: its set-point if it is there, so that the encoder's noise moves nothing."""
     return set_point if set_point is not None and abs(set_point - at) <= still else float(at)
 
 

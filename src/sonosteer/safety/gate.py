@@ -1,15 +1,15 @@
-"""The gate: the only way from a decision to a robot. Deny by default; every refusal has one reason in one line.
+"""The gate: the only way from a decision to a robot. It denies by default. Each refusal has one reason in one line.
 
-`clear` is asked once every tick of the control loop, with the newest action, whether that is new or not: so nothing
+`clear` is asked once every tick of the control loop, with the newest action, whether that is new or not. So nothing
 moves longer than `Limits.order_s` after the loop, the policy, the tracker or the camera has fallen silent. A refusal
-means hold. No clock, no chance, all memory in `GateState`: the same moments give the same answers again.
+means hold. The gate has no clock and no chance, and all its memory is in `GateState`: the same inputs give the same
+answers again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import InitVar, dataclass, field, replace
-from itertools import chain
 
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
@@ -30,9 +30,9 @@ _KEY = object()
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """A command that a robot may carry out, until it expires. Only the gate makes one; TypeError elsewhere.
+    """A command that a robot may carry out until it expires. A driver holds where it says stop.
 
-    A driver holds where the command says stop.
+    Only the gate makes one. Raises TypeError elsewhere.
     """
 
     frame_index: int | None
@@ -44,6 +44,7 @@ class Cleared:
     bounded: tuple[str, ...] = ()
     """In what less was cleared than was wanted, and why: one line each."""
     key: InitVar[object] = None
+    """The gate's own mark. It is not kept."""
 
     def __post_init__(self, key: object) -> None:
         if key is not _KEY:
@@ -68,14 +69,17 @@ class GateState:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Limits, regions of tissue that the tip must not enter, and the scale in which they and the task were drawn."""
+    """Clears or refuses what a policy wants."""
 
     limits: Limits = field(default_factory=Limits)
+    """Every number that commands are held to."""
     regions: tuple[Region, ...] = ()
+    """Regions of tissue that the tip must not enter."""
     task_spacing: Spacing | None = None
+    """Scale in which regions and task were drawn, mm per pixel. None where any scale will do."""
 
     def start(self, now_s: float) -> GateState:
-        """At rest, nothing known. The first tick is due within `Limits.heartbeat_s`."""
+        """Return the state at rest, with nothing known. The first tick is due within `Limits.heartbeat_s`."""
         if not usable(now_s):
             raise InputError(f"the gate cannot start at {now_s} s")
         return GateState(now_s)
@@ -83,7 +87,7 @@ class Gate:
     def clear(
         self, state: GateState, action: Action | None, gate_input: GateInput
     ) -> tuple[GateState, Cleared | Refused]:
-        """One tick: the next state, and an order that may be carried out, or the reason why none may."""
+        """Take one tick. Returns the next state, and a cleared command or the reason why there is none."""
         if not isinstance(action, Action) or not isinstance(action.command, Command):
             now = self._tick(state, gate_input, ended=False)
             return now, _first(_of_the_loop(now, gate_input)) or no("no action", "there is no action")
@@ -94,42 +98,29 @@ class Gate:
         refused = _first(self._beforehand(state, now, action, gate_input))
         if refused is not None:
             return now, refused
-        robot_state, now_s = gate_input.robot_state, gate_input.now_s
-        latest_s = now_s + self.limits.order_s
-        until_s = float(latest_s if wanted.expires_at_s is None else min(wanted.expires_at_s, latest_s))
-        command, notes = bounded(
-            self.limits,
-            wanted,
-            robot_state=robot_state,
-            tip=tip_of(gate_input.estimate),
-            before=None if state.command is None or state.command.expired(now_s) else state.command,
-            elapsed_s=now_s - state.time_s,
-            until_s=until_s,
-        )
-        lasts_s = until_s - now_s
-        travel = rules.of_the_travel(self.limits, command, robot_state, lasts_s)
-        regions = rules.of_the_regions(self.limits, self.regions, command, robot_state, now.memory, lasts_s)
-        refused = _first(chain(travel, regions))
+        until_s = self._until_s(wanted, gate_input.now_s)
+        command, notes = self._smaller(state, wanted, gate_input, until_s)
+        refused = _first(self._afterwards(now, command, gate_input, until_s - gate_input.now_s))
         if refused is not None:
             return now, refused
         cleared = Cleared(action.frame_index, now.time_s, command, notes, key=_KEY)
         return replace(now, command=command, frame=action.frame_index), cleared
 
     def release(self, state: GateState, by: str, now_s: float) -> GateState:
-        """Take back a latched stop. InputError for anybody but the operator, and once the procedure is over."""
+        """Take back a latched stop. Raises InputError for anybody but the operator, and once the procedure is over."""
         if state.stop is None:
             return state
         check_release(state.stop, by, now_s, state.time_s)
         return replace(state, time_s=now_s, command=None, stop=None)
 
     def _tick(self, state: GateState, gate_input: GateInput, ended: bool) -> GateState:
-        """At hold, with what this moment adds to memory and whatever it stops."""
+        """Return the state at hold, with what this tick adds to memory, and with a stop if it stops anything."""
         told = usable(gate_input.now_s) and gate_input.now_s >= state.time_s
         at_s = gate_input.now_s if told else state.time_s
-        gap_s, most_s = at_s - state.time_s, self.limits.heartbeat_s
+        gap_s, longest_s = at_s - state.time_s, self.limits.heartbeat_s
         stop = state.stop
-        if not gap_s <= most_s:
-            stop = latch(stop, Stop("heartbeat", f"no tick for {gap_s:.3g} s; {most_s:g} s are allowed", at_s))
+        if not gap_s <= longest_s:
+            stop = latch(stop, Stop("heartbeat", f"no tick for {gap_s:.3g} s; {longest_s:g} s are allowed", at_s))
         if gate_input.stop is not None:
             stop = latch(stop, Stop("operator", gate_input.stop, at_s))
         if ended:
@@ -138,13 +129,9 @@ class Gate:
         return replace(state, time_s=at_s, command=None, memory=memory, stop=stop)
 
     def _beforehand(self, before: GateState, now: GateState, action: Action, gate_input: GateInput) -> Answers:
-        """All that can be asked before anything is slowed down."""
-        limits, now_s, robot_state, estimate = (
-            self.limits,
-            gate_input.now_s,
-            gate_input.robot_state,
-            gate_input.estimate,
-        )
+        """Ask all that can be asked before anything is slowed down."""
+        limits, now_s = self.limits, gate_input.now_s
+        robot_state, estimate = gate_input.robot_state, gate_input.estimate
         yield from _of_the_loop(now, gate_input)
         yield from rules.of_the_action(limits, action, now_s, before.frame)
         yield from rules.of_the_robot_state(limits, robot_state, now_s)
@@ -152,12 +139,44 @@ class Gate:
         yield from rules.of_the_scale(gate_input.spacing, self.task_spacing)
         yield from rules.of_the_numbers(limits, action.command, robot_state)
         yield from rules.of_the_tip(
-            limits, action.command.insertion_speed_mm_s, estimate, now.memory.jump, now_s, bool(self.regions)
+            limits,
+            action.command.insertion_speed_mm_s,
+            estimate,
+            jump=now.memory.jump,
+            now_s=now_s,
+            guarded=bool(self.regions),
+        )
+
+    def _until_s(self, wanted: Command, now_s: float) -> float:
+        latest_s = now_s + self.limits.order_s
+        return float(latest_s if wanted.expires_at_s is None else min(wanted.expires_at_s, latest_s))
+
+    def _smaller(
+        self, before: GateState, wanted: Command, gate_input: GateInput, until_s: float
+    ) -> tuple[Command, tuple[str, ...]]:
+        """Return what may be given of a wanted command, and in what it is less."""
+        now_s, carried_out = gate_input.now_s, before.command
+        return bounded(
+            self.limits,
+            wanted,
+            robot_state=gate_input.robot_state,
+            tip=tip_of(gate_input.estimate),
+            before=None if carried_out is None or carried_out.expired(now_s) else carried_out,
+            elapsed_s=now_s - before.time_s,
+            until_s=until_s,
+        )
+
+    def _afterwards(self, now: GateState, command: Command, gate_input: GateInput, lasts_s: float) -> Answers:
+        """Ask where the needle and the probe come to stand."""
+        limits, robot_state = self.limits, gate_input.robot_state
+        yield from rules.of_the_travel(limits, command, robot_state, lasts_s)
+        yield from rules.of_the_regions(
+            limits, self.regions, command, robot_state=robot_state, memory=now.memory, lasts_s=lasts_s
         )
 
 
 def _of_the_loop(now: GateState, gate_input: GateInput) -> Answers:
-    """No stop is latched, time goes forward, and nothing is known to be wrong."""
+    """Ask whether no stop is latched, time goes forward, and nothing is known to be wrong."""
     if now.stop is not None:
         yield no("stopped", f"stopped ({now.stop.kind}): {now.stop.reason}")
     if now.time_s != gate_input.now_s:

@@ -1,4 +1,4 @@
-"""What the gate is told at one tick, and what it says when it says no. What is not a usable number is found here."""
+"""What the gate is told at one tick, and how it refuses. Finds what is not a usable number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Estimate, RobotState, TipEstimate, Track
 from sonosteer.safety.regions import Covariance
 
-LARGEST = 1e12  # ours: no time, length or angle here comes near it, and arithmetic with it stays finite
+LARGEST = 1e12  # chosen: no time, length or angle here comes near it, and arithmetic with it stays finite
 _LENGTH = {"probe_velocity_mm_s": 3, "probe_mm": 3, "tip_px": 2, "entry_px": 2, "box_px": 4}
 _MAY_BE_NONE = ("visibility", "box_px", "expires_at_s")
 _NO_NUMBER = ("command", "stop", "fault", "state", "reason", "covariance_mm2", "features")
@@ -22,39 +22,45 @@ _NO_NUMBER = ("command", "stop", "fault", "state", "reason", "covariance_mm2", "
 
 @dataclass(frozen=True, slots=True)
 class GateInput:
-    """All of one tick of the control loop; every time on one clock.
-
-    robot_state, estimate: the newest there are, None for no estimate yet. spacing: of the estimate's frame, None where
-    unknown. faults: what the runtime knows to be wrong (camera silent, disk full); any of them holds everything.
-    stop: why the operator wants everything to stop, None otherwise.
-    """
+    """All that the gate is told at one tick of the control loop. Every time is on one clock."""
 
     now_s: float
+    """Time of the tick, s."""
     robot_state: RobotState
+    """The newest state of the robot."""
     estimate: Estimate | None
+    """The newest estimate of the tip, None before the first."""
     spacing: Spacing | None
+    """Millimetres per pixel of the estimate's frame, None where unknown."""
     faults: tuple[str, ...] = ()
+    """What the runtime knows to be wrong, such as a silent camera or a full disk. Any of them holds everything."""
     stop: str | None = None
+    """Why the operator wants everything to stop, None otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An order that no robot will see: hold instead. value and bound are None where the rule has no number."""
+    """The answer that no robot moves on: hold instead."""
 
     rule: str
+    """Name of the rule that refused."""
     value: float | None
+    """Number that broke the rule, in the unit of `unit` (no unit of its own). None where the rule has no number."""
     bound: float | None
+    """Limit that it broke, in the unit of `unit` (no unit of its own). None where the rule has no number."""
     unit: str
+    """Unit of value and bound, empty where they have none."""
     reason: str
+    """Why, in one line."""
 
 
 def no(rule: str, reason: str) -> Refused:
-    """A refusal without numbers."""
+    """Make a refusal without numbers."""
     return Refused(rule, None, None, "", reason)
 
 
 def above(rule: str, value: float, bound: float, unit: str) -> Refused | None:
-    """None if value <= bound; what is no number is above every bound."""
+    """Refuse unless value <= bound. What is no number is above every bound."""
     if not value <= bound:
         return Refused(
             rule, float(value), float(bound), unit, f"{rule} {_say(value, unit)} is above {_say(bound, unit)}"
@@ -63,7 +69,7 @@ def above(rule: str, value: float, bound: float, unit: str) -> Refused | None:
 
 
 def below(rule: str, value: float, bound: float, unit: str) -> Refused | None:
-    """None if value >= bound; what is no number is below every bound."""
+    """Refuse unless value >= bound. What is no number is below every bound."""
     if not value >= bound:
         return Refused(
             rule, float(value), float(bound), unit, f"{rule} {_say(value, unit)} is below {_say(bound, unit)}"
@@ -72,12 +78,12 @@ def below(rule: str, value: float, bound: float, unit: str) -> Refused | None:
 
 
 def usable(value: Any) -> bool:
-    """True for a real number of a size that means something here."""
+    """Return True for a real number of a size that means something here."""
     return isinstance(value, Real) and bool(-LARGEST <= value <= LARGEST)  # type: ignore[operator]
 
 
 def unusable(owner: Any, what: str) -> Refused | None:
-    """Name the first field of an action, a reading or an estimate whose number, or numbers, cannot be used."""
+    """Refuse the first field of an action, a robot state or an estimate whose numbers cannot be used."""
     if not dataclasses.is_dataclass(owner):
         return no("number", f"{what}: {owner!r} is none")
     for field in dataclasses.fields(owner):
@@ -90,14 +96,14 @@ def unusable(owner: Any, what: str) -> Refused | None:
 
 
 def tip_of(estimate: Estimate | None) -> TipEstimate | None:
-    """The tip, if anything is known of it."""
+    """Return the tip, None if nothing is known of it."""
     if isinstance(estimate, TipEstimate) and estimate.state in (Track.TRACKING, Track.COASTING):
         return estimate
     return None
 
 
 def is_covariance(P: Any) -> bool:
-    """True for a 2 x 2 matrix of usable numbers that can be a covariance."""
+    """Return True for a 2 x 2 matrix of usable numbers that can be a covariance."""
     if np.shape(P) != (2, 2) or not all(usable(value) for row in P for value in row):
         return False
     along, both, across = covariance(P)
@@ -105,19 +111,19 @@ def is_covariance(P: Any) -> bool:
 
 
 def covariance(P: Any) -> Covariance:
-    """(along, both, across) in mm^2, from a 2 x 2 matrix."""
+    """Return (along, both, across) in mm^2 of a 2 x 2 matrix."""
     (along, one), (other, across) = P
     return float(along), 0.5 * float(one + other), float(across)
 
 
 def largest_sd_mm(P: Covariance) -> float:
-    """Standard deviation along the axis on which it is largest."""
+    """Return the standard deviation along the axis on which it is largest."""
     xx, xy, yy = P
     return math.sqrt(0.5 * (xx + yy) + math.hypot(0.5 * (xx - yy), xy))
 
 
 def turned(P: Covariance, angle_rad: float) -> Covariance:
-    """From axes along and across a direction to x and y."""
+    """Turn a covariance from axes along and across a direction to x and y."""
     c, s = math.cos(angle_rad), math.sin(angle_rad)
     a, b, d = P
     return (

@@ -1,7 +1,7 @@
-"""Every number the gate and the watch of the stream hold others to.
+"""Every limit of the gate and of the watch over the stream.
 
-SAFETY.md states them a second time, and a test compares. Millimetres, seconds, radians. All defaults are ours: for
-simulated insertions of hand-sized needles into soft tissue.
+SAFETY.md states them a second time, and a test compares. Units are millimetres, seconds and radians. All defaults are
+chosen for simulated insertions of hand-sized needles into soft tissue.
 """
 
 from __future__ import annotations
@@ -36,55 +36,68 @@ _NOT_NEGATIVE = ("still_rad", "standstill_s", "ahead_s", "coasting_mm_s", "lost_
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of orders, of what they rest on, and of the stream. InputError for a bound that cannot be one.
-
-    forward_mm_s, backward_mm_s: of the needle along itself. acceleration_mm_s2: an ordered speed grows no faster; it
-    may fall as fast as it likes. depth_mm: (least, most) that an order may reach. angle_rad: (least, most) ordered
-    below the horizontal. angle_step_rad: from where the needle points to where an order turns it. still_rad: a turn no
-    larger than this is none (encoder noise). roll_rad_s: the set-point of the base's roll moves no faster.
-    probe_mm_s, probe_mm_s2, probe_mm: speed, its growth, and travel either way, of (x, y, z).
-    action_age_s: since the frame behind an action was acquired. action_life_s: from that frame to the action's expiry.
-    order_s: a robot carries a cleared order on for no longer without a new one. standstill_s: from there until it
-    stands. estimate_age_s, robot_state_age_s: of what the tracker and the encoders say. ahead_s: how far a time may
-    lie in the future. tip_sd_mm: largest standard deviation of the tip with which the needle is pushed.
-    coasting_mm_s: pushed no faster while the tip is only predicted. lost_back_mm_s: drawn back no faster while it is
-    lost; 0: it is held. jump_mm: a tip that moves by this more than encoders and three sd explain has jumped, and
-    everything holds for jump_hold_s. clearance: probability with which the tip stays out of each forbidden region, by
-    each of its estimates of the last recall_s. heartbeat_s: longest time between two ticks. silent_s: without a
-    frame. time_step_s: between what time stamps and arrivals say has passed. repeats: the same picture so often in a
-    row is frozen. clean: frames without complaint until a stream is believed.
-    """
+    """Bounds of commands, of what they rest on, and of the stream. Raises InputError for a bound that cannot be one."""
 
     forward_mm_s: float = 25.0
+    """Fastest push of the needle along itself, mm/s."""
     backward_mm_s: float = 25.0
+    """Fastest withdrawal of the needle along itself, mm/s."""
     acceleration_mm_s2: float = 200.0
+    """Fastest growth of an ordered speed of the needle, mm/s^2. It may fall as fast as it likes."""
     depth_mm: tuple[float, float] = (0.0, 180.0)
+    """Smallest and largest inserted length that a command may reach, mm."""
     angle_rad: tuple[float, float] = (0.1, 1.4)
+    """Smallest and largest ordered angle of the needle, rad below the horizontal."""
     angle_step_rad: float = 0.15
+    """Largest turn from where the needle points to where a command turns it, rad."""
     still_rad: float = 0.005
+    """Largest turn that counts as none, rad. It covers the encoders' noise."""
     roll_rad_s: float = 6.0
+    """Fastest motion of the set-point of the base's roll, rad/s."""
     probe_mm_s: Vector = (25.0, 25.0, 5.0)
+    """Fastest motion of the probe along x, y and z, mm/s."""
     probe_mm_s2: float = 200.0
+    """Fastest growth of an ordered speed of the probe, mm/s^2."""
     probe_mm: Vector = (60.0, 20.0, 5.0)
+    """Travel of the probe either way along x, y and z, mm."""
     action_age_s: float = 0.4
+    """Longest time since the frame behind an action was acquired, s."""
     action_life_s: float = 0.5
+    """Longest time from that frame to the command's expiry, s."""
     order_s: float = 0.1
+    """How long a robot carries out a cleared command without a new one, s."""
     standstill_s: float = 0.05
+    """How long it then takes until the robot stands, s."""
     estimate_age_s: float = 0.3
+    """Oldest usable estimate of the tip, s."""
     robot_state_age_s: float = 0.2
+    """Oldest usable state of the robot, s."""
     ahead_s: float = 0.02
+    """How far a time may lie in the future, s."""
     tip_sd_mm: float = 3.0
+    """Largest standard deviation of the tip with which the needle is pushed, mm."""
     coasting_mm_s: float = 5.0
+    """Fastest push while the tip is only predicted, mm/s."""
     lost_back_mm_s: float = 0.0
+    """Fastest withdrawal while the tip is lost, mm/s. 0: the needle is held."""
     jump_mm: float = 3.0
+    """How much further the tip may move than encoders and three sd explain, mm. Beyond that it has jumped."""
     jump_hold_s: float = 0.5
+    """How long everything holds after a jump, s."""
     clearance: float = 0.99
+    """Probability with which the tip stays out of each forbidden region, 0.5 to 1, no unit."""
     recall_s: float = 0.5
+    """How far back every estimate must agree that the tip stays out, s."""
     heartbeat_s: float = 0.25
+    """Longest time between two ticks, s."""
     silent_s: float = 0.3
+    """Longest time without a frame, s."""
     time_step_s: float = 0.15
+    """Largest difference between the time that stamps and arrivals say has passed, s."""
     repeats: int = 5
+    """Number of equal pictures in a row that count as frozen."""
     clean: int = 5
+    """Number of frames without complaint until a stream is believed again."""
 
     def __post_init__(self) -> None:
         check_finite(self, "safety limits")

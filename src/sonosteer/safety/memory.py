@@ -1,4 +1,4 @@
-"""What the gate remembers from tick to tick of the tip and the encoders, and how it sees a tip that jumped."""
+"""What the gate remembers of the tip and the encoders from tick to tick. Finds a tip that jumped."""
 
 from __future__ import annotations
 
@@ -28,40 +28,50 @@ class Pose:
 
 @dataclass(frozen=True, slots=True)
 class SeenTip:
-    """A tip in mm of the first frame, and the encoders when its frame was acquired."""
+    """A tip in the tissue, and the encoders when its frame was acquired."""
 
     frame_index: int
+    """Number of the frame in its source, from 0."""
     time_s: float
+    """When the frame was acquired, s."""
     tip_mm: Point
+    """Place of the tip, mm of the first frame: x along the image, y down."""
     angle_rad: float
-    covariance_mm2: Covariance  # along and across the needle
+    """Direction from entry to tip, rad from image +x towards +y (down)."""
+    covariance_mm2: Covariance
+    """Covariance of the tip along and across the needle, mm^2."""
     pose: Pose
+    """Where the encoders had needle and probe then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """A tip that moved by more than could be explained; everything holds until then."""
+    """A tip that moved by more than can be explained."""
 
     moved_mm: float
+    """How far it moved, mm."""
     allowed_mm: float
+    """How far it could have moved, mm."""
     until_s: float
+    """Until when everything holds, s on the run's clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """robot_states: as far back as an estimate may be old. newest: frame of the last estimate, with or without a tip.
-
-    seen: the last known tip, after those of `Limits.recall_s` before it.
-    """
+    """What was read from the encoders and seen of the tip."""
 
     robot_states: tuple[RobotState, ...] = ()
+    """States of the robot, as far back as an estimate may be old. The newest is last."""
     seen: tuple[SeenTip, ...] = ()
+    """The last known tip, after those of `Limits.recall_s` before it."""
     newest: int | None = None
+    """Index of the frame of the last estimate, with or without a tip. None before the first."""
     jump: Jump | None = None
+    """The last jump of the tip, None before the first."""
 
 
 def note(memory: Memory, limits: Limits, gate_input: GateInput) -> Memory:
-    """The memory after this moment. What cannot be used is not remembered: a rule refuses it."""
+    """Return the memory after this tick. What cannot be used is not remembered: a rule refuses it."""
     memory = replace(
         memory,
         robot_states=_with(memory.robot_states, gate_input.robot_state, gate_input.now_s - limits.estimate_age_s),
@@ -76,11 +86,11 @@ def note(memory: Memory, limits: Limits, gate_input: GateInput) -> Memory:
         return replace(memory, newest=estimate.frame_index)
     recent = tuple(each for each in memory.seen if each.time_s >= seen.time_s - limits.recall_s)
     jump = _jump(memory.seen[-1], seen, limits, gate_input.now_s) if memory.seen else None
-    return Memory(memory.robot_states, (*recent, seen), estimate.frame_index, jump or memory.jump)
+    return Memory(memory.robot_states, (*recent, seen), newest=estimate.frame_index, jump=jump or memory.jump)
 
 
 def pose_at(robot_states: tuple[RobotState, ...], time_s: float) -> Pose:
-    """Between the readings before and after; the first or last of them outside."""
+    """Interpolate between the states before and after. Outside them, take the first or the last."""
     times_s = [r.time_s for r in robot_states]
 
     def at(values: list[float]) -> float:
@@ -115,4 +125,4 @@ def _jump(before: SeenTip, seen: SeenTip, limits: Limits, now_s: float) -> Jump 
     sd_mm = math.hypot(largest_sd_mm(before.covariance_mm2), largest_sd_mm(seen.covariance_mm2))
     allowed = pushed + swung + limits.jump_mm + 3 * sd_mm
     moved = math.dist(before.tip_mm, seen.tip_mm)
-    return None if moved <= allowed else Jump(moved, allowed, now_s + limits.jump_hold_s)
+    return Jump(moved, allowed, now_s + limits.jump_hold_s) if not moved <= allowed else None

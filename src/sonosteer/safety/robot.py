@@ -1,4 +1,4 @@
-"""The face of a robot. It takes only what the gate has cleared, and can always be told to hold."""
+"""The protocol of a robot. It takes only what the gate has cleared, and can always be told to hold."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from sonosteer.safety.gate import Cleared
 
 
 class Robot(Protocol):
-    """Orders out, encoders in. A driver raises RobotError when the device refuses or is gone."""
+    """A driver: cleared commands in, encoders out. Raises RobotError when the device refuses or is gone."""
 
     def read(self) -> RobotState:
-        """The encoders, now."""
+        """Read the encoders now."""
         ...
 
     def send(self, cleared: Cleared) -> None:
-        """Carry out an order until it expires; the driver, too, lets nothing move after that."""
+        """Carry out a command until it expires. The driver, too, lets nothing move after that."""
         ...
 
     def hold(self, reason: str) -> None:
-        """Stop every motion at once and stay. Needs nobody's leave."""
+        """Stop every motion at once and stay. Needs no clearance."""
         ...
 
     def close(self) -> None:

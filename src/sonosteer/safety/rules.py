@@ -1,7 +1,7 @@
-"""The rules, in the order in which they are asked. The first that says no is the reason that is given.
+"""The rules of the gate, in the order in which they are asked. The first that says no is the reason that is given.
 
-Every rule is a comparison that must hold for an order to pass, so that NaN never passes. What is asked first makes sure
-of the numbers that are compared later.
+Every rule is a comparison that must hold for a command to pass, so that NaN never passes. The first rules make sure of
+the numbers that later ones compare.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Answers: TypeAlias = Iterator[Refused | None]
 
 
 def of_the_action(limits: Limits, action: Action, now_s: float, cleared: int | None) -> Answers:
-    """Its numbers can be used, and it is of its time. cleared: newest frame that an order was cleared for."""
+    """Ask whether its numbers can be used and whether it is timely. cleared: newest frame with a cleared command."""
     command = action.command
     yield unusable(action, "action")
     yield unusable(command, "action")
@@ -49,7 +49,7 @@ def of_the_action(limits: Limits, action: Action, now_s: float, cleared: int | N
 
 
 def of_the_robot_state(limits: Limits, robot_state: RobotState, now_s: float) -> Answers:
-    """The encoders say something now, and no axis has a fault."""
+    """Ask whether the encoders were read lately, and no axis has a fault."""
     yield unusable(robot_state, "robot state")
     if robot_state.fault is not None:
         yield no("robot fault", f"the robot reports: {robot_state.fault}")
@@ -60,7 +60,7 @@ def of_the_robot_state(limits: Limits, robot_state: RobotState, now_s: float) ->
 def of_the_estimate(
     limits: Limits, estimate: Estimate | None, now_s: float, action_frame: int, newest: int | None
 ) -> Answers:
-    """The tracker has spoken, lately, in order and in numbers. newest: frame of the last estimate before this tick."""
+    """Ask whether the tracker answered lately, in order and in numbers. newest: frame of the last estimate before."""
     if isinstance(estimate, Estimate):
         yield unusable(estimate, "estimate")
         if isinstance(estimate, TipEstimate) and not is_covariance(estimate.covariance_mm2):
@@ -75,7 +75,7 @@ def of_the_estimate(
 
 
 def of_the_scale(spacing: Spacing | None, task: Spacing | None) -> Answers:
-    """Millimetres are known, and are those in which the task was drawn."""
+    """Ask whether millimetres are known, and are those in which the task was drawn."""
     if spacing is None:
         yield no("no scale", "mm per pixel are unknown")
     elif task is not None and spacing != task:
@@ -84,7 +84,7 @@ def of_the_scale(spacing: Spacing | None, task: Spacing | None) -> Answers:
 
 
 def of_the_numbers(limits: Limits, command: Command, robot_state: RobotState) -> Answers:
-    """Speeds and angles by themselves."""
+    """Ask whether speeds and angles are within their bounds."""
     speed, angle = command.insertion_speed_mm_s, command.insertion_angle_rad
     yield above("insertion speed", speed, limits.forward_mm_s, "mm/s")
     yield above("retraction speed", -speed, limits.backward_mm_s, "mm/s")
@@ -96,9 +96,9 @@ def of_the_numbers(limits: Limits, command: Command, robot_state: RobotState) ->
 
 
 def of_the_tip(
-    limits: Limits, speed_mm_s: float, estimate: Estimate | None, jump: Jump | None, now_s: float, guarded: bool
+    limits: Limits, speed_mm_s: float, estimate: Estimate | None, *, jump: Jump | None, now_s: float, guarded: bool
 ) -> Answers:
-    """The needle moves only as well as its tip is known. guarded: there are forbidden regions."""
+    """Ask whether the tip is known well enough to move. guarded: there are forbidden regions."""
     if jump is not None and not now_s >= jump.until_s:
         yield above("tip jump", jump.moved_mm, jump.allowed_mm, "mm")
     tip = tip_of(estimate)
@@ -111,7 +111,7 @@ def of_the_tip(
 
 
 def of_the_travel(limits: Limits, command: Command, robot_state: RobotState, lasts_s: float) -> Answers:
-    """Where needle and probe come to stand if nothing else is ordered. The way back is always free."""
+    """Ask where needle and probe come to stand if nothing else is ordered. The way back is always free."""
     depth_mm = robot_state.depth_mm + reach_mm(limits, command, robot_state, lasts_s)
     if command.insertion_speed_mm_s > 0:
         yield above("depth", depth_mm, limits.depth_mm[1], "mm")
@@ -129,14 +129,15 @@ def of_the_regions(
     limits: Limits,
     regions: tuple[Region, ...],
     command: Command,
+    *,
     robot_state: RobotState,
     memory: Memory,
     lasts_s: float,
 ) -> Answers:
-    """The tip stays out of every region, now and until it stands, pushed or swung. It may be drawn back.
+    """Ask whether the tip stays out of every region, now and until it stands. It may be drawn back.
 
-    By every estimate of late, each taken on by what the encoders say: a needle pushed at a region for long is not
-    let in by the one estimate in many that errs that way.
+    Every recent estimate must agree, each moved on by what the encoders say. So a needle that is pushed at a region
+    for long is not let in by the one estimate in many that errs that way.
     """
     still = (
         command.insertion_speed_mm_s == 0
@@ -152,7 +153,7 @@ def of_the_regions(
 
 
 def reach_mm(limits: Limits, command: Command, robot_state: RobotState, lasts_s: float) -> float:
-    """How far the needle goes on an order and until it stands after it; a needle that is faster now takes longer."""
+    """Return how far the needle goes until it stands after a command. One that is faster now takes longer."""
     speed = command.insertion_speed_mm_s
     worst = min(speed, robot_state.insertion_speed_mm_s) if speed < 0 else max(speed, robot_state.insertion_speed_mm_s)
     return speed * lasts_s + worst * limits.standstill_s
@@ -184,8 +185,8 @@ def _ahead(tip_mm: Point, angle_rad: float, by_mm: float) -> Point:
     return tip_mm[0] + by_mm * math.cos(angle_rad), tip_mm[1] + by_mm * math.sin(angle_rad)
 
 
-def _clear(name: str, clear_mm: float, least_mm: float) -> Refused | None:
-    if clear_mm > least_mm:
-        return None
-    reason = f"the tip would come within {clear_mm:.6g} mm of {name}, and must keep {least_mm:.6g} mm"
-    return Refused("forbidden region", clear_mm, least_mm, "mm", reason)
+def _clear(name: str, clear_mm: float, min_mm: float) -> Refused | None:
+    if not clear_mm > min_mm:
+        reason = f"the tip would come within {clear_mm:.6g} mm of {name}, and must keep {min_mm:.6g} mm"
+        return Refused("forbidden region", clear_mm, min_mm, "mm", reason)
+    return None

@@ -1,6 +1,6 @@
-"""A stop is latched: it stays until the operator releases it, and one that ended the procedure stays for good.
+"""The latched stop. It stays until the operator releases it. One that ended the procedure stays for good.
 
-`by` is a name, not a proof: whoever calls `release` wires it to the operator's key, and to nothing that decides.
+`by` is a name, not a proof. Wire `release` to the operator's key, and to nothing that decides.
 """
 
 from __future__ import annotations
@@ -17,22 +17,25 @@ MAY_RELEASE = ("operator",)
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Why everything is refused, since when. "ended": the procedure is over."""
+    """A reason why everything is refused."""
 
     kind: StopKind
+    """Who stopped. "ended": the policy, since the procedure is over."""
     reason: str
+    """Why, in one line."""
     at_s: float
+    """Since when, s on the run's clock."""
 
 
 def latch(before: Stop | None, new: Stop | None) -> Stop | None:
-    """The stop that holds: the first one, but an end outdoes the others."""
+    """Return the stop that holds: the first one, unless a later one ends the procedure."""
     if before is None or (new is not None and new.kind == "ended" and before.kind != "ended"):
         return new
     return before
 
 
 def check_release(stop: Stop, by: str, now_s: float, since_s: float) -> None:
-    """InputError unless `by` may release this stop, at a time that can be (not before `since_s`)."""
+    """Raise InputError unless `by` may release this stop, and not before `since_s`."""
     if by not in MAY_RELEASE:
         raise InputError(f"a stop is released by the {' or '.join(MAY_RELEASE)}, not by {by!r}")
     if stop.kind == "ended":

@@ -1,7 +1,7 @@
-"""Can the stream of frames be trusted? Told every frame, it says at any time why not: reasons for `GateInput.faults`.
+"""Watches the stream of frames, and says at any time why it cannot be trusted: reasons for `GateInput.faults`.
 
-It compares what the time stamps say has passed with what has passed at the door, so that the two clocks need not agree.
-That every single age is small is the gate's own rule.
+It compares how much time the stamps say has passed with how much passed on arrival, so that the two clocks need not
+agree. The gate itself makes sure that every age is small.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from sonosteer.core.types import Pixels
 from sonosteer.safety.limits import Limits
 
-STRIDE = 4
+STRIDE = 4  # chosen for speed: every fourth pixel each way is looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,47 +20,54 @@ class WatchedFrame:
     """One frame as it came."""
 
     index: int
+    """Number of the frame in its source, from 0."""
     time_s: float
+    """Its time stamp, s."""
     now_s: float
+    """When it arrived, s on the run's clock."""
     fingerprint: int
+    """Number that only pictures alike share, no unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """since_s: when watching began. same: pictures alike in a row. complaint: what was wrong within the last frames.
-
-    clean: frames since that were right.
-    """
+    """What is known of the stream."""
 
     since_s: float
+    """When watching began, s on the run's clock."""
     last: WatchedFrame | None = None
+    """The newest frame, None before the first."""
     same: int = 0
+    """Number of pictures alike in a row."""
     complaint: str | None = None
+    """What was wrong within the last frames, None if nothing was."""
     clean: int = 0
+    """Number of frames since then that were right."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamWatch:
-    """Silence, time stamps that go back or jump, frame numbers that go back, a frozen picture."""
+    """Finds silence, time stamps that go back or jump, frame numbers that go back, a frozen picture."""
 
     limits: Limits = field(default_factory=Limits)
+    """Every number that the stream is held to."""
 
     def start(self, now_s: float) -> StreamState:
-        """Before the first frame, which is due within `Limits.silent_s`."""
+        """Return the state before the first frame, which is due within `Limits.silent_s`."""
         return StreamState(now_s)
 
-    def saw(self, state: StreamState, index: int, time_s: float, now_s: float, fingerprint: int) -> StreamState:
-        """The state after one more frame: its number, its time stamp, when it arrived, what its pixels were like."""
-        frame = WatchedFrame(index, time_s, now_s, fingerprint)
+    def saw(self, state: StreamState, frame: WatchedFrame) -> StreamState:
+        """Return the state after one more frame."""
         same = state.same + 1 if state.last is not None and state.last.fingerprint == frame.fingerprint else 1
         wrong = self._wrong(state.last, frame, same)
         if wrong is not None:
-            return StreamState(state.since_s, frame, same, wrong, 0)
+            return StreamState(state.since_s, frame, same, complaint=wrong, clean=0)
         clean = state.clean + 1
-        return StreamState(state.since_s, frame, same, state.complaint if clean < self.limits.clean else None, clean)
+        complaint = state.complaint if clean < self.limits.clean else None
+        return StreamState(state.since_s, frame, same, complaint=complaint, clean=clean)
 
     def reasons(self, state: StreamState, now_s: float) -> tuple[str, ...]:
-        """Why the stream cannot be trusted now; empty if it can."""
+        """Return why the stream cannot be trusted now, nothing if it can."""
         last_s = state.since_s if state.last is None else state.last.now_s
         complaints = () if state.complaint is None else (state.complaint,)
         if not now_s - last_s <= self.limits.silent_s:
@@ -77,11 +84,11 @@ class StreamWatch:
             return f"time stamps go back: {last.time_s:.6g} s, then {frame.time_s:.6g} s"
         if not abs(stamped_s - passed_s) <= self.limits.time_step_s:
             return f"time stamps jump: {stamped_s:.3g} s between two frames that came {passed_s:.3g} s apart"
-        if same >= self.limits.repeats:
+        if not same < self.limits.repeats:
             return f"the same picture {same} times in a row"
         return None
 
 
 def fingerprint(pixels: Pixels) -> int:
-    """A number that two pictures share only if they look alike: of every fourth pixel, which is quick."""
+    """Return a number that two pictures share only if they look alike."""
     return zlib.crc32(pixels[::STRIDE, ::STRIDE].tobytes())
