@@ -24,10 +24,10 @@ def outcome(trial):
     if trial.kind == "coverage":
         return {"insertions": trial.insertions, "kappa": 0.9, "theta0": 0.88, "failed": 1}
     final = round(float(rng.uniform(0.1, 1.5)), 3)
-    told = {"final_mm": final, "mean_mm": 0.5 * final, "max_mm": 2 * final, "rotation_deg": 170.0, "depth_mm": 120.0}
-    told |= {"ended": REACHED, "warned": False, "unseen": 0.0}
+    told = {"final_mm": final, "rotation_deg": 170.0, "depth_mm": 120.0, "ended": REACHED, "warned": False}
     if trial.kind == "obstacles":
         return told | {"clearance_mm": 0.4, "straight_clearance_mm": -0.2, "off_axis_mm": 3.0}
+    told |= {"mean_mm": 0.5 * final, "max_mm": 2 * final, "unseen": 0.0}
     if trial.group == "paper":
         told |= {"path": [[0.0, 0.0, 0.0], [60.0, 0.1, 0.0], [120.0, final, 0.1]], "roll": [[0.0, 0.0], [120.0, 1.0]]}
     if trial.images:

@@ -12,6 +12,7 @@ torch.set_num_threads(1)
 
 from sonosteer.core.geometry import Spacing
 from sonosteer.datasets import make_videos as making
+from sonosteer.datasets.videos import Entry
 from sonosteer.metrics.success import bootstrap, overlap, paired, precision, success_area, success_curve
 from sonosteer.studies.vla_tracking import figures as vla_tracking_report
 from sonosteer.studies.vla_tracking import film_strip as vla_film_strip
@@ -271,7 +272,7 @@ def test_a_network_twice_as_slow_has_twice_the_ratio(monkeypatch):
 
 
 def test_differences_are_by_video_and_have_the_sign_of_the_method():
-    entry = vla_tracking.Entry("a", "test", 10, (0.25, 0.25), "ips")
+    entry = Entry("a", "test", 10, (0.25, 0.25), "ips")
     entries = {f"{i}": dataclasses.replace(entry, name=f"{i}") for i in range(8)}
     results = {
         "vla": {n: trial([1.0] * 10, iou=0.9) for n in entries},

@@ -64,7 +64,7 @@ def networks(*, quick: bool) -> list[Network]:
     ]
     if quick:
         return [n for n in out if n.name in (ENCODER, "vla", "siamcar")]
-    third: dict[str, Any] = {"stage": "head", "encoder": ENCODER, "share": 1 / 3}
+    third: dict[str, Any] = {"stage": "head", "encoder": ENCODER, "fraction": 1 / 3}
     return [
         *out,
         *(Network(f"register {n}", **third, model={"register": n}) for n in (4, 16, 32)),
