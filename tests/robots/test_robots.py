@@ -11,7 +11,7 @@ from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.errors import InputError, RobotError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Action, Command, TipEstimate, Track
-from sonosteer.robots.simulated import FAULTS, SimulatedRobot
+from sonosteer.robots.simulated import LINK_FAULTS, SimulatedRobot
 from sonosteer.robots.table import make_robot
 from sonosteer.safety.gate import Cleared, Gate, GateInput
 from sonosteer.sim.rig import RigLimits
@@ -103,7 +103,7 @@ def test_a_cleared_stop_is_a_hold(deck):
     assert deck.robot.held_because == "stop"
 
 
-@pytest.mark.parametrize("fault", [None, *FAULTS])
+@pytest.mark.parametrize("fault", [None, *LINK_FAULTS])
 def test_nothing_moves_after_an_order_has_expired_whatever_is_wrong(deck, fault):
     deck.push(50)
     if fault is not None:

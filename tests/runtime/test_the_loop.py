@@ -1,3 +1,4 @@
+import dataclasses
 import threading
 import time
 
@@ -70,6 +71,25 @@ def test_every_frame_is_accounted_for():
     assert counts["frames"] == counts["tracking"] + counts["coasting"] + counts["lost"] == 7
     assert counts["dropped"] == 0
     assert notes.seen == list(range(7))
+
+
+def test_watchers_get_no_features_which_would_make_memory_grow_with_the_clip():
+    class Seeing(Counter):
+        def step(self, state, frame):
+            state, lost = super().step(state, frame)
+            return state, dataclasses.replace(lost, features=np.zeros(9, np.float32))
+
+    class Keeps:
+        def __init__(self):
+            self.estimates = []
+
+        def saw(self, frame, estimate):
+            self.estimates.append(estimate)
+
+    keeps = Keeps()
+    run(Clip(3), Seeing(), [keeps])
+    assert [e.frame_index for e in keeps.estimates] == [0, 1, 2]
+    assert all(e.features is None for e in keeps.estimates)
 
 
 def test_only_the_frames_asked_for_are_tracked():

@@ -1,4 +1,4 @@
-"""`hold`: no robot at all. It takes every order and moves nothing: the floor, and for looking on."""
+"""`hold`: no robot at all. It takes every command and moves nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sonosteer.safety.gate import Cleared
 
 
 class HoldRobot:
-    """Its encoders stand at zero depth, at angle_rad below the horizontal. clock: that its readings are dated by."""
+    """A robot whose encoders stand at zero depth and at angle_rad. clock: dates what they say."""
 
     def __init__(self, clock: Clock | None = None, angle_rad: float = 0.8) -> None:
         self._clock = clock or SimulatedClock()
@@ -17,19 +17,26 @@ class HoldRobot:
         self._closed = False
 
     def read(self) -> RobotState:
-        """The encoders, now: always the same place."""
+        """Read the encoders now: always the same place."""
         self._check()
-        return RobotState(self._clock.now_s(), 0.0, 0.0, self._angle_rad, 0.0, (0.0, 0.0, 0.0))
+        return RobotState(
+            time_s=self._clock.now_s(),
+            depth_mm=0.0,
+            insertion_speed_mm_s=0.0,
+            insertion_angle_rad=self._angle_rad,
+            roll_rad=0.0,
+            probe_mm=(0.0, 0.0, 0.0),
+        )
 
     def send(self, cleared: Cleared) -> None:
-        """Take an order and let it be."""
+        """Take a command and ignore it."""
         self._check()
 
     def hold(self, reason: str) -> None:
-        """It does nothing else."""
+        """Do nothing, as always."""
 
     def close(self) -> None:
-        """May be called twice."""
+        """Close it. May be called twice."""
         self._closed = True
 
     def _check(self) -> None:

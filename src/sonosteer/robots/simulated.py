@@ -1,4 +1,4 @@
-"""`simulated`: the rig of a simulated world behind the face that a real robot would have, and ways to break it."""
+"""`simulated`: the rig of a simulated world behind the protocol that a real robot would have, and ways to break it."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from sonosteer.core.types import Command, RobotState
 from sonosteer.safety.gate import Cleared
 from sonosteer.sim.world import World
 
-#: what can be wrong with the way to the rig: it says no; it is gone; it says yes and hears nothing
-Fault = Literal["refuses", "disconnects", "deaf"]
-FAULTS: tuple[Fault, ...] = ("refuses", "disconnects", "deaf")
+#: what can be wrong on the way to the rig: it says no, it is gone, or it says yes and hears nothing
+LinkFault = Literal["refuses", "disconnects", "deaf"]
+LINK_FAULTS: tuple[LinkFault, ...] = ("refuses", "disconnects", "deaf")
 
 
 class SimulatedRobot:
-    """Orders to a world's rig, its encoders back. Times are the world's own: its clock and the run's must agree.
+    """Tells a world's rig what to do, and reads its encoders. The world's clock and the run's must agree.
 
-    lock: held for every touch of the world; whoever lets its time pass holds the same one. After an order's expiry the
-    rig stands still by itself, also when nobody can reach it any more.
+    lock: held for every access to the world. Whoever lets its time pass must hold the same one. After a command's
+    expiry the rig stands still by itself, even if nobody can reach it any more.
     """
 
     def __init__(self, world: World, lock: threading.Lock | None = None) -> None:
         self.lock = lock or threading.Lock()
-        self.fault: Fault | None = None
+        self.fault: LinkFault | None = None
         self.held_because: str | None = None
         self._world = world
         self._held: tuple[float, float] | None = None  # angle and roll that the rig holds at
         self._closed = False
 
-    def break_(self, fault: Fault) -> None:
-        """From now on: "refuses" orders, "disconnects" (neither reads nor hears), or is "deaf" without saying so."""
-        if fault not in FAULTS:
-            raise InputError(f"there is no fault {fault!r}; there are: {', '.join(FAULTS)}")
+    def break_(self, fault: LinkFault) -> None:
+        """Break it: it "refuses" commands, "disconnects" (neither reads nor hears), or is "deaf" without saying so."""
+        if fault not in LINK_FAULTS:
+            raise InputError(f"there is no fault {fault!r}; there are: {', '.join(LINK_FAULTS)}")
         self.fault = fault
 
     def mend(self) -> None:
-        """Someone has put it right."""
+        """Put it right."""
         self.fault = None
 
     def read(self) -> RobotState:
-        """The encoders, now. RobotError when it is gone."""
+        """Read the encoders now. Raises RobotError if it is gone."""
         self._reach()
         with self.lock:
             return self._world.read()
 
     def send(self, cleared: Cleared) -> None:
-        """Carry out an order until it expires; one that says stop is a hold. RobotError when it refuses or is gone."""
+        """Carry out a command until it expires. A stop is a hold. Raises RobotError if it refuses or is gone."""
         self._reach()
         if self.fault == "refuses":
             raise RobotError("the simulated robot refuses the order: it was told to fail so")
@@ -60,7 +60,7 @@ class SimulatedRobot:
                 self._held, self.held_because = None, None
 
     def hold(self, reason: str) -> None:
-        """Stop every motion where it is and stay. RobotError when it is gone: then its last order expires."""
+        """Stop every motion where it is and stay. Raises RobotError if it is gone: then its last command expires."""
         self._reach()
         with self.lock:
             if self.fault == "deaf":
@@ -73,7 +73,7 @@ class SimulatedRobot:
             self._tell(Command(expires_at_s=None, insertion_angle_rad=angle, roll_rad=roll, stop=True))
 
     def close(self) -> None:
-        """Hold, if it can be reached, and let go. May be called twice."""
+        """Hold if it can be reached, and close. May be called twice."""
         if self._closed:
             return
         if self.fault != "disconnects":

@@ -1,4 +1,4 @@
-"""A simulated world as the camera of an insertion: pictures when they are due, encoders, truth on the side."""
+"""A simulated world as the camera and clock of an insertion. It keeps the truth of every picture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sonosteer.sim.world import World
 
 
 class SimulatedRig:
-    """Camera and time of a world. lock: shared with the world's robot. truths: of every picture, for whoever judges."""
+    """Camera and time of a world. lock: shared with the world's robot. truths: of every picture, for a judge."""
 
     def __init__(self, world: World, lock: threading.Lock) -> None:
         self.world = world
@@ -19,7 +19,7 @@ class SimulatedRig:
         self._due_s = 0.0
 
     def capture(self, now_s: float) -> Capture | None:
-        """The picture that is due, None before it is."""
+        """Take the picture that is due, None before it is."""
         world = self.world
         if world.time_s < self._due_s - 1e-9:
             return None

@@ -1,4 +1,4 @@
-"""The robots by name: drivers that take cleared orders."""
+"""The robots by name: drivers that take cleared commands."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def make_robot(name: str, *args: Any, **settings: Any) -> Robot:
 
 
 def plug_in_robot(driver: Any, name: str) -> Robot:
-    """Put a stranger's driver behind the protocol. Raises InputError if it lacks a method."""
+    """Put a plug-in driver behind the protocol. Raises InputError if it lacks a method."""
     check_methods(driver, name, ("read", "send", "hold", "close"))
     return PluggedInRobot(driver, name)
 
 
 class PluggedInRobot:
-    """A stranger's driver. What it raises becomes a RobotError, so that the needle is held."""
+    """A plug-in driver. What it raises becomes a RobotError, so that the needle is held."""
 
     def __init__(self, driver: Any, name: str) -> None:
         self.driver = driver
@@ -58,7 +58,7 @@ class PluggedInRobot:
         return said
 
     def send(self, cleared: Cleared) -> None:
-        """Hand over an order. Raises RobotError if it breaks."""
+        """Hand over a command. Raises RobotError if it breaks."""
         with naming(self._name, "send", self.driver, RobotError):
             self.driver.send(cleared)
 

@@ -1,11 +1,12 @@
-"""The three parts of an insertion: eye (tracker), mind (policy) and hand (gate and robot).
+"""The three branches of an insertion: tracking (tracker), policy, and control (gate and robot).
 
-Source: Paper V, III-E: a real-time branch tracks every frame, a deep branch takes the newest result whenever it is free
-and is never waited for. The hand is ours: a control period after control period it asks the gate about the newest
-action, and holds the needle where the gate does not clear it.
+Source: Zhang et al. 2026, Section III-E. A real-time branch tracks every frame. A deep branch takes the newest result
+whenever it is free, and nobody waits for it.
+Departs from the paper: the control branch is added. Every control period it asks the gate about the newest action, and
+holds the needle if the gate does not clear it.
 
-None of them knows a thread or a clock: `runtime/insertion.py` moves them on a simulated clock, alone or with one
-another, and `runtime/live.py` in threads on a real one. What they hand over is frozen.
+No branch knows a thread or a clock. `runtime/insertion.py` moves them on a simulated clock, and `runtime/live.py` in
+threads on a real one. What they hand over is frozen.
 """
 
 from __future__ import annotations
@@ -22,28 +23,29 @@ from sonosteer.core.types import Action, Capture, Estimate, Frame, Hint, Lost, O
 from sonosteer.runtime.button import Button
 from sonosteer.runtime.replies import check_action, check_estimate
 from sonosteer.safety.gate import Cleared, Gate, GateInput, GateState, Refused
+from sonosteer.safety.gate_input import no
 from sonosteer.safety.robot import Robot
 from sonosteer.safety.watchdog import StreamState, StreamWatch, WatchedFrame, fingerprint
 
 ROBOT = "robot"  # the rule of a refusal that is not the gate's but the robot's
-GATE_STARTS = "gate_started_s"  # what the event of its beginning says
-RELEASED_BY, RELEASED = "released_by", "released_s"  # what the event of a stop taken back says
+GATE_STARTS = "gate_started_s"  # key in the event of its beginning
+RELEASED_BY, RELEASED = "released_by", "released_s"  # keys in the event of a released stop
 
 
 class Recorder(Protocol):
-    """Takes down a run, and never makes it wait. failed: why it cannot any more, which holds the needle."""
+    """Records a run without blocking it."""
 
     @property
     def failed(self) -> str | None:
-        """None while all is well."""
+        """Why it cannot record any more, which holds the needle. None while all is well."""
         ...
 
     def write(self, topic: str, time_s: float, what: Mapping[str, Any]) -> None:
-        """Take down something that was said or decided."""
+        """Record something that was said or decided."""
         ...
 
     def frame(self, frame: Frame, now_s: float) -> None:
-        """Take down a picture."""
+        """Record a picture."""
         ...
 
 
@@ -51,6 +53,7 @@ class NoRecorder:
     """Records nothing."""
 
     failed: str | None = None
+    """Why it cannot record any more: never."""
 
     def write(self, topic: str, time_s: float, what: Mapping[str, Any]) -> None:
         """Forget it."""
@@ -61,36 +64,51 @@ class NoRecorder:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decision:
-    """An action, the observation it came from, and when the policy began and ended."""
+    """An action and where it came from."""
 
     observation: Observation
+    """What the policy was told."""
     action: Action
+    """What it wants."""
     started_s: float
+    """When the policy began, s on the run's clock."""
     done_s: float
+    """When it was done, s on the run's clock."""
 
 
 @dataclass
 class TrackingBranch:
-    """Frames -> observations. A tracker that raises, or talks nonsense, is a fault, and its estimate is lost."""
+    """Frames -> observations. A tracker that raises, or answers nonsense, is a fault, and its estimate is lost."""
 
     tracker: Tracker[Any]
+    """The tracker that is asked."""
     task: Task
+    """What is to be done."""
     state: Any
+    """State of the tracker after the last frame."""
     fault: str | None = None
+    """How the tracker broke, None if it did not."""
 
     @classmethod
     def open(cls, tracker: Tracker[Any], task: Task, hint: Hint) -> TrackingBranch:
-        """At the beginning of a task."""
+        """Begin a task."""
         return cls(tracker, task, tracker.start(hint))
 
     def see(self, capture: Capture) -> Observation:
-        """Track one frame, and say with what else the policy is to see it."""
+        """Track one frame. Returns all that the policy is told of it."""
         frame, estimate = capture.frame, self.track(capture.frame)
         target = self.task.target_at(capture.robot_state.probe_mm)
-        return Observation(frame.index, frame.time_s, estimate, capture.robot_state, target, estimate.features)
+        return Observation(
+            frame_index=frame.index,
+            capture_time_s=frame.time_s,
+            estimate=estimate,
+            robot_state=capture.robot_state,
+            target_px=target,
+            features=estimate.features,
+        )
 
     def track(self, frame: Frame) -> Estimate:
-        """Track one frame; where the tracker breaks, its state stays as it was."""
+        """Track one frame. If the tracker breaks, its state stays as it was."""
         try:
             state, said = self.tracker.step(self.state, frame)
             estimate = check_estimate(said, frame)
@@ -103,19 +121,22 @@ class TrackingBranch:
 
 @dataclass
 class PolicyBranch:
-    """Observations -> actions. A policy that raises, or talks nonsense, is a fault."""
+    """Observations -> actions. A policy that raises, or answers nonsense, is a fault."""
 
     policy: Policy[Any]
+    """The policy that is asked."""
     state: Any
+    """State of the policy after the last observation."""
     fault: str | None = None
+    """How the policy broke, None if it did not."""
 
     @classmethod
     def open(cls, policy: Policy[Any], task: Task) -> PolicyBranch:
-        """At the beginning of a task."""
+        """Begin a task."""
         return cls(policy, policy.start(task))
 
     def decide(self, observation: Observation) -> Action | None:
-        """What the policy wants now; None where it broke, and its state stays as it was."""
+        """Return what the policy wants now. None if it broke: its state then stays as it was."""
         try:
             state, said = self.policy.step(self.state, observation)
             action = check_action(said, observation)
@@ -128,40 +149,51 @@ class PolicyBranch:
 
 @dataclass
 class ControlBranch:
-    """Asks the gate every control period and tells the robot. stop: whose stop button was pressed, and why.
-
-    commanded: frame -> seconds from its acquisition to the first order that came of it. robot_state: None while the
-    robot says nothing. gone: why it did not answer a period ago; one that is back is held for a period, to start from
-    rest.
-    """
+    """Asks the gate every control period, and tells the robot."""
 
     gate: Gate
+    """The gate that is asked."""
     robot: Robot
+    """The robot that is told."""
     task: Task
+    """What is to be done."""
     state: GateState
+    """State of the gate after the last tick."""
     watch: StreamWatch
+    """What watches the stream of frames."""
     stream: StreamState
+    """State of that watch."""
     recorder: Recorder = field(default_factory=NoRecorder)
+    """What records the run."""
     stop: str | None = None
+    """Why the operator pressed stop, None while nobody has."""
     refused: Counter[str] = field(default_factory=Counter)
+    """Number of refused actions, by rule."""
     held_because: Counter[str] = field(default_factory=Counter)
+    """Number of ticks at hold, by rule."""
     ticks: int = 0
+    """Number of control periods."""
     last: Cleared | Refused | None = None
+    """The gate's last answer, None before the first tick."""
     commanded: dict[int, float] = field(default_factory=dict)
+    """Index of a frame to the time from its acquisition to the first command that came of it, s."""
     newest: Action | None = None
+    """The newest action, None before the first."""
     robot_state: RobotState | None = None
+    """What the robot said at the last tick, None while it says nothing."""
     gone: str | None = None
+    """Why the robot did not answer a period ago. One that is back is held for a period, so that it starts from rest."""
 
     @classmethod
     def open(cls, gate: Gate, robot: Robot, task: Task, now_s: float, **more: Any) -> ControlBranch:
-        """At the beginning of a task."""
+        """Begin a task. more: a recorder."""
         watch = StreamWatch(gate.limits)
         control_branch = cls(gate, robot, task, gate.start(now_s), watch, watch.start(now_s), **more)
         control_branch.recorder.write("/event", now_s, {"text": "the gate starts", GATE_STARTS: now_s})
         return control_branch
 
     def frame_came(self, frame: Frame, now_s: float) -> None:
-        """Told of every frame as it arrives, whether or not anybody has time for it."""
+        """Take note of a frame that arrives, whether or not the tracker has time for it."""
         self.recorder.frame(frame, now_s)
         self.stream = self.watch.saw(
             self.stream,
@@ -169,7 +201,7 @@ class ControlBranch:
         )
 
     def propose(self, action: Action, now_s: float) -> None:
-        """Take what the policy wants; a reply to an older frame than the last one's came too late."""
+        """Take what the policy wants. A reply to an older frame than the last one's is refused: it came too late."""
         if self.newest is not None and not action.frame_index > self.newest.frame_index:
             self.refused["late reply"] += 1
             self.recorder.write("/event", now_s, {"text": f"a late reply to frame {action.frame_index} was refused"})
@@ -177,20 +209,21 @@ class ControlBranch:
         self.newest = action
 
     def tick(self, now_s: float, observation: Observation | None, faults: tuple[str, ...] = ()) -> Cleared | Refused:
-        """One control period: the newest action goes through the gate, and out or not."""
+        """Do one control period: the newest action goes through the gate, and to the robot if it is cleared."""
         action = self.newest
         try:
             robot_state = self.robot_state = self.robot.read()
         except RobotError as e:
             self.robot_state = None
             return self._lost_robot(now_s, str(e))
+        known = (*faults, *self.watch.reasons(self.stream, now_s), *filter(None, (self.recorder.failed, self.gone)))
         gate_input = GateInput(
-            now_s,
-            robot_state,
-            None if observation is None else observation.estimate,
-            self.task.spacing,
-            (*faults, *self.watch.reasons(self.stream, now_s), *filter(None, (self.recorder.failed, self.gone))),
-            self.stop,
+            now_s=now_s,
+            robot_state=robot_state,
+            estimate=None if observation is None else observation.estimate,
+            spacing=self.task.spacing,
+            faults=known,
+            stop=self.stop,
         )
         self.gone = None
         self.state, verdict = self.gate.clear(self.state, action, gate_input)
@@ -205,11 +238,11 @@ class ControlBranch:
         return verdict
 
     def press(self, why: str = "the operator pressed stop") -> None:
-        """Stop from the next control period on, and as long as nobody releases it."""
+        """Stop from the next control period on, until somebody releases it."""
         self.stop = why
 
     def release(self, by: str, now_s: float) -> None:
-        """Let go of the button and take a latched stop back. InputError, and nothing changes, for who may not."""
+        """Release the button and take a latched stop back. Raises InputError, and changes nothing, for who may not."""
         self.state = self.gate.release(self.state, by, now_s)
         self.stop = None
         self.recorder.write("/event", now_s, {"text": f"released by the {by}", RELEASED_BY: by, RELEASED: now_s})
@@ -231,8 +264,8 @@ class ControlBranch:
             self.robot.hold(reason)
 
     def _lost_robot(self, now_s: float, why: str, gate_input: GateInput | None = None) -> Refused:
-        """A robot that refuses or is gone: its own orders expire. gate_input: what the gate was told."""
-        verdict = Refused(ROBOT, None, None, "", f"the robot does not answer: {why}")
+        """Note a robot that refuses or is gone. Its commands expire by themselves. gate_input: what the gate heard."""
+        verdict = no(ROBOT, f"the robot does not answer: {why}")
         self.gone = f"the robot did not answer a period ago: {why}"
         with contextlib.suppress(RobotError):
             self.robot.hold(verdict.reason)

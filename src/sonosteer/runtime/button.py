@@ -1,6 +1,6 @@
-"""The operator's stop button: pressed and released from any thread, obeyed by the hand in its next control period.
+"""The operator's stop button. Any thread may press it, and control obeys in its next period.
 
-It is the only way to take back a latched stop (SAFETY.md): nothing that decides holds one.
+It is the only way to take back a latched stop (SAFETY.md). Nothing that decides has one.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ KEYS: dict[str, Word] = {"s": "stop", "r": "release"}
 
 
 class Button:
-    """Keeps what the operator did until the hand takes it. Never waits."""
+    """Keeps what the operator did until control takes it. Never waits."""
 
     def __init__(self) -> None:
         self._words: deque[Word] = deque(maxlen=64)
 
     def press(self) -> None:
-        """Stop; latched until it is released."""
+        """Stop. The stop is latched until it is released."""
         self._words.append("stop")
 
     def release(self) -> None:
-        """Let go, and take the stop back."""
+        """Take the stop back."""
         self._words.append("release")
 
     def taken(self) -> list[Word]:
-        """What was done since the last time, oldest first."""
+        """Return what was done since the last call, oldest first."""
         out: list[Word] = []
         while self._words:
             out.append(self._words.popleft())
@@ -37,7 +37,7 @@ class Button:
 
 
 def listen(button: Button, lines: Iterable[str]) -> threading.Thread:
-    """A thread that takes s (stop) and r (release), each with Enter, from a terminal. Any other line stops, too."""
+    """Start a thread that reads s (stop) and r (release), each with Enter, from lines. Any other line stops, too."""
 
     def read() -> None:
         for line in lines:

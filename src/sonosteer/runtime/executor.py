@@ -1,6 +1,6 @@
-"""Many independent trials, on this machine or on a cluster; results come as they are done.
+"""Runs many independent trials, on this machine or on a cluster. Results come as they are done.
 
-`serial` runs them here, `process` on this machine's cores, `dask` on a local dask cluster, and an address
+`serial` runs them one after another, `process` on this machine's cores, `dask` on a local dask cluster, and an address
 `tcp://host:8786` on the workers of that scheduler. Trials carry their own seeds, so that every way gives the same.
 """
 
@@ -20,7 +20,7 @@ KINDS = ("serial", "process", "dask", "tcp://HOST:PORT")
 
 
 def cores() -> int:
-    """Cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
@@ -29,8 +29,8 @@ def run_trials(
 ) -> Iterator[tuple[int, Result]]:
     """Yield (index, work(item)) in the order of completion. `work` and the items must be picklable.
 
-    InputError for an unknown executor; MissingExtraError without dask; BrokenError if a worker dies. Leaving the
-    loop (Ctrl-C, an error) cancels what has not begun.
+    Raises InputError for an unknown executor, MissingExtraError without dask, BrokenError if a worker dies. Leaving
+    the loop cancels what has not begun.
     """
     if executor == "serial" or (executor == "process" and (workers or cores()) == 1):
         for i, item in enumerate(items):

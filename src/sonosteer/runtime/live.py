@@ -1,7 +1,8 @@
-"""A robotic insertion on a real clock: a thread for the camera, one for the tracker, one for the policy, and the hand.
+"""Runs a robotic insertion on a real clock: a thread each for camera, tracker and policy, and the control loop.
 
-Source: Paper V, III-E. Every branch takes the newest value of a mailbox and puts its own into the next; none waits for
-the one behind it. The hand runs in the caller's thread at its own rate; recorder and viewers have threads of their own.
+Source: Zhang et al. 2026, Section III-E. Every branch takes the newest value of a mailbox and puts its own into the
+next. None waits for the one behind it. Control runs in the caller's thread at its own rate. Recorder and viewers have
+threads of their own.
 """
 
 from __future__ import annotations
@@ -14,12 +15,20 @@ from sonosteer.core.clock import Clock
 from sonosteer.core.types import Capture, Observation
 from sonosteer.runtime.branches import ControlBranch, Decision, PolicyBranch, TrackingBranch
 from sonosteer.runtime.button import Button
-from sonosteer.runtime.insertion import Pace, Rig, Run, Watch, ended_by, note_seen, note_thought, note_used, row_of
+from sonosteer.runtime.insertion import (
+    Pace,
+    Rig,
+    Run,
+    RunJudge,
+    Watch,
+    record_decision,
+    record_estimate,
+    record_used,
+)
 from sonosteer.runtime.mailbox import Latest
-from sonosteer.safety.gate import Cleared
 
 LIVE = Pace()
-WAIT_S = 0.05  # ours: how often a branch with nothing to do looks whether the run is over
+WAIT_S = 0.05  # chosen: how often a branch with nothing to do looks whether the run is over
 
 
 def insert_live(
@@ -33,70 +42,47 @@ def insert_live(
     watch: Watch | None = None,
     button: Button | None = None,
 ) -> Run:
-    """Insert in real time until the policy stops, nothing moves for too long, or time is up. Of `pace`, how long the
-    branches take does not count: they take as long as they take.
+    """Insert in real time until the policy stops, nothing moves for too long, or time is up.
 
-    rig.shot and rig.advance are called by the camera's thread only. button: the operator's. Ctrl-C ends the run. The
-    robot holds at the end.
+    The branches take as long as they take: what `pace` says of that does not count. rig.capture and rig.advance are
+    called by the camera's thread only. watch: called every control period, may say why the run is over. button: the
+    operator's. Ctrl-C ends the run. The robot holds at the end.
     """
-    live = _Live(rig, tracking_branch, policy_branch, control_branch, clock, pace)
+    live = _Live(
+        rig=rig,
+        tracking_branch=tracking_branch,
+        policy_branch=policy_branch,
+        control_branch=control_branch,
+        clock=clock,
+        pace=pace,
+    )
     threads = [threading.Thread(target=live.guarded, args=(f,), name=f.__name__, daemon=True) for f in live.branches()]
-    run = live.run
     for thread in threads:
         thread.start()
-    began_s = live.began_s
-    moved_s = rested_s = began_s
-    k, serial, shown = 0, 0, 0
     try:
-        while not run.ended:
+        while not live.run.ended:
             now = clock.now_s()
             if button is not None:
                 control_branch.obey(button, now)
-            fresh = live.decisions.newer(serial)
-            if fresh is not None:
-                serial = fresh[0]
-                control_branch.propose(fresh[1].action, now)
-            newest = live.sights.peek()
-            observation = None if newest is None else newest[1]
-            faults = tuple(f for f in (tracking_branch.fault, policy_branch.fault, live.fault) if f)
-            verdict = control_branch.tick(now, observation, faults)
-            row = row_of(now, control_branch.robot_state, observation, verdict)
-            if row is not None:
-                run.rows.append(row)
-                if row[3]:
-                    moved_s = now
-            if isinstance(verdict, Cleared) and verdict.command.stop and not run.stopped:
-                run.stopped, rested_s = True, now
-            run.ended = ended_by(run, control_branch, pace, now - began_s, now - moved_s, now - rested_s)
-            capture = live.shots.newer(shown)
-            if capture is not None:
-                shown = capture[0]
-            said = None if watch is None else watch(now, None if capture is None else capture[1], observation)
-            run.ended = run.ended or said or ""
-            k += 1
-            clock.sleep_until(began_s + k * pace.period_s)
-            behind = clock.now_s() - (began_s + k * pace.period_s)
-            if behind > pace.period_s:  # late by more than a period: go on from here, with no burst
-                k += int(behind / pace.period_s)
+            live.control(now, watch)
+            live.wait_for_next_period()
     except KeyboardInterrupt:
-        run.ended = "interrupted"
+        live.run.ended = "interrupted"
     finally:
         control_branch.let_go()
         live.over.set()
         for thread in threads:
             thread.join(2.0)
-        run.time_s = clock.now_s() - began_s
-        run.ledger.close()
-        for frame_index, after_s in control_branch.commanded.items():
-            run.ledger.timed("command", after_s, frame_index)
-    return run
+        live.run.close(control_branch, clock.now_s() - live.began_s)
+    return live.run
 
 
 class _Live:
-    """The branches' threads and the mailboxes between them."""
+    """The control loop, the branches' threads and the mailboxes between them."""
 
     def __init__(
         self,
+        *,
         rig: Rig,
         tracking_branch: TrackingBranch,
         policy_branch: PolicyBranch,
@@ -104,33 +90,73 @@ class _Live:
         clock: Clock,
         pace: Pace,
     ) -> None:
-        self.rig, self.tracking_branch, self.policy_branch, self.control_branch = (
-            rig,
-            tracking_branch,
-            policy_branch,
-            control_branch,
-        )
-        self.clock, self.pace, self.began_s = clock, pace, clock.now_s()
-        self.shots: Latest[Capture] = Latest()
-        self.sights: Latest[Observation] = Latest()
+        self.rig, self.clock, self.pace, self.began_s = rig, clock, pace, clock.now_s()
+        self.tracking_branch, self.policy_branch = tracking_branch, policy_branch
+        self.control_branch = control_branch
+        self.captures: Latest[Capture] = Latest()
+        self.observations: Latest[Observation] = Latest()
         self.decisions: Latest[Decision] = Latest()
         self.over = threading.Event()
         self.run = Run()
+        self.judge = RunJudge(self.run, control_branch, pace, began_s=self.began_s)
         self.fault: str | None = None
+        self._period = 0
+        self._proposed = self._shown = 0  # serial numbers of the decision and the capture that were taken last
+
+    # -- control, in the caller's thread --------------------------------------------------------------------------
+
+    def control(self, now: float, watch: Watch | None) -> None:
+        """Do one control period."""
+        self._propose_newest(now)
+        observation = self._newest_observation()
+        faults = tuple(f for f in (self.tracking_branch.fault, self.policy_branch.fault, self.fault) if f)
+        verdict = self.control_branch.tick(now, observation, faults)
+        self.judge.judge(now, observation, verdict)
+        capture = self._new_capture()
+        said = None if watch is None else watch(now, capture, observation)
+        self.run.ended = self.run.ended or said or ""
+
+    def wait_for_next_period(self) -> None:
+        """Sleep until the next period begins. One that is late by more than a period goes on with no burst."""
+        period_s = self.pace.period_s
+        self._period += 1
+        self.clock.sleep_until(self.began_s + self._period * period_s)
+        behind = self.clock.now_s() - (self.began_s + self._period * period_s)
+        if behind > period_s:
+            self._period += int(behind / period_s)
+
+    def _propose_newest(self, now: float) -> None:
+        fresh = self.decisions.newer(self._proposed)
+        if fresh is not None:
+            self._proposed = fresh[0]
+            self.control_branch.propose(fresh[1].action, now)
+
+    def _newest_observation(self) -> Observation | None:
+        newest = self.observations.peek()
+        return None if newest is None else newest[1]
+
+    def _new_capture(self) -> Capture | None:
+        fresh = self.captures.newer(self._shown)
+        if fresh is None:
+            return None
+        self._shown = fresh[0]
+        return fresh[1]
+
+    # -- branches, each in a thread of its own -----------------------------------------------------------------------
 
     def branches(self) -> list[Callable[[], None]]:
-        """What runs in threads."""
+        """Return what runs in threads."""
         return [self.camera, self.tracking, self.deciding] if self.pace.asynchronous else [self.camera, self.tracking]
 
     def guarded(self, branch: Callable[[], None]) -> None:
-        """A branch that breaks is a fault that holds the needle."""
+        """Run a branch. One that breaks is a fault that holds the needle."""
         try:
             branch()
         except Exception as e:  # noqa: BLE001  the needle is held, and the run says why
             self.fault = f"{branch.__name__} broke: {type(e).__name__}: {e}"
 
     def camera(self) -> None:
-        """Lets the rig live, and hands over its pictures."""
+        """Let the rig's time pass, and hand over its pictures."""
         last = self.began_s
         while not self.over.is_set():
             now = self.clock.now_s()
@@ -142,31 +168,31 @@ class _Live:
                 continue
             self.run.ledger.captured(capture.frame.index)
             self.control_branch.frame_came(capture.frame, self.clock.now_s())
-            self.shots.put(capture)
+            self.captures.put(capture)
 
     def tracking(self) -> None:
-        """The real-time branch."""
+        """Track every frame that there is time for: the real-time branch."""
         serial = 0
         while not self.over.is_set():
-            fresh = self.shots.newer(serial, WAIT_S)
+            fresh = self.captures.newer(serial, WAIT_S)
             if fresh is None:
                 continue
             serial, capture = fresh
             started = self.clock.now_s()
-            note_used(self.run, self.control_branch, capture.frame.index, started)
+            record_used(self.run, self.control_branch, capture.frame.index, started)
             seen = self.tracking_branch.see(capture)
             done = self.clock.now_s()
             self.run.ledger.timed("estimate", done - capture.frame.time_s, capture.frame.index)
-            note_seen(self.control_branch, seen, done, started, done)
-            self.sights.put(seen)
+            record_estimate(self.control_branch, seen, now_s=done, started_s=started, done_s=done)
+            self.observations.put(seen)
             if not self.pace.asynchronous:
                 self._decide(seen)
 
     def deciding(self) -> None:
-        """The deep branch."""
+        """Decide on the newest observation whenever the policy is free: the deep branch."""
         serial = 0
         while not self.over.is_set():
-            fresh = self.sights.newer(serial, WAIT_S)
+            fresh = self.observations.newer(serial, WAIT_S)
             if fresh is None:
                 continue
             serial = fresh[0]
@@ -181,5 +207,5 @@ class _Live:
         self.run.decisions += 1
         self.run.ledger.timed("decision", done - seen.capture_time_s, seen.frame_index)
         decision = Decision(seen, action, started, done)
-        note_thought(self.control_branch, decision, done)
+        record_decision(self.control_branch, decision, done)
         self.decisions.put(decision)

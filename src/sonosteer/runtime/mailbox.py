@@ -1,6 +1,7 @@
-"""Newest-value mailbox between branches: a slow reader never makes a writer wait, and never reads what is stale.
+"""A mailbox between branches that holds the newest value only.
 
-Not a queue: whoever comes late finds the newest value only. Values are handed over, not copied: they are frozen.
+A slow reader never makes a writer wait, and never reads what is stale. Values are handed over, not copied: they are
+frozen.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class Latest(Generic[Value]):
         self._value: Value | None = None
 
     def put(self, value: Value) -> int:
-        """Put a value in the place of the last one; returns its serial number."""
+        """Put a value in the place of the last one. Returns its serial number."""
         with self._changed:
             self._serial += 1
             self._value = value
@@ -28,12 +29,12 @@ class Latest(Generic[Value]):
             return self._serial
 
     def peek(self) -> tuple[int, Value] | None:
-        """(serial, newest value), None before the first."""
+        """Return (serial, newest value), None before the first."""
         with self._changed:
             return None if self._value is None else (self._serial, self._value)
 
     def newer(self, than: int, timeout_s: float = 0.0) -> tuple[int, Value] | None:
-        """(serial, newest value) if it is newer than a serial; waits for one for timeout_s, then None."""
+        """Return (serial, newest value) if it is newer than a serial. Waits up to timeout_s for one, None after that."""
         with self._changed:
             if self._serial <= than and timeout_s > 0:
                 self._changed.wait_for(lambda: self._serial > than, timeout_s)

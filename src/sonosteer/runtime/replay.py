@@ -1,7 +1,7 @@
-"""A recorded run, decided again: the same tracker, policy and gate are told the same, and must say the same.
+"""Decides a recorded run again. The same tracker, policy and gate are told the same, and must answer the same.
 
-Each branch is replayed on what it was told when it ran, so that threads and their timing do not matter: the tracker on
-the frames it took, the policy on the observations it had, the gate on every control period.
+Each branch is replayed on what it was told when it ran, so that threads and their timing do not matter. The tracker
+gets the frames it took, the policy the observations it had, the gate every control period.
 """
 
 from __future__ import annotations
@@ -22,24 +22,26 @@ from sonosteer.recording.wire import encode, revive, same
 from sonosteer.runtime.branches import GATE_STARTS, RELEASED, RELEASED_BY, ROBOT, PolicyBranch, TrackingBranch
 from sonosteer.safety.gate import Gate, GateInput, GateState
 
-_KEPT = 400  # ours: frames, features and actions that later messages may refer to
+_KEPT = 400  # chosen: number of frames, features and actions that later messages may refer to
 REPLAYED_TOPICS = ("/event", "/frames", "/frame", "/estimate", "/decision", "/tick")
 
 
 @dataclass
 class Replayed:
-    """equal, different: decisions by kind (estimate, action, verdict). skipped: why some could not be
-    decided again. first: what was different first.
-    """
+    """How a replay compares with its recording."""
 
     equal: Counter[str] = field(default_factory=Counter)
+    """Number of decisions that are the same, by kind: estimate, action, verdict."""
     different: Counter[str] = field(default_factory=Counter)
+    """Number of decisions that differ, by kind."""
     skipped: Counter[str] = field(default_factory=Counter)
+    """Number of decisions that could not be made again, by reason."""
     first: str | None = None
+    """What was different first, None if nothing was."""
 
     @property
     def decisions(self) -> int:
-        """That were compared."""
+        """Number of decisions that were compared."""
         return sum(self.equal.values()) + sum(self.different.values())
 
     def enter(self, kind: str, where: str, recorded: Any, again: Any) -> None:
@@ -68,7 +70,7 @@ class Replay:
         self._blind: str | None = None
 
     def run(self, recorded_run: RunReader) -> Replayed:
-        """Decide everything again. InputError for a recording that does not say when its gate started."""
+        """Decide everything again. Raises InputError if the recording does not say when its gate started."""
         for message in recorded_run.messages(*REPLAYED_TOPICS):
             self._take(message)
         return self.result
@@ -125,7 +127,7 @@ class Replay:
         estimate = None if what["estimate"] is None else _again(self._estimates, what["estimate"])
         action = None if what["action"] is None else _again(self._actions, what["action"])
         spacing, faults = self.task.spacing, tuple(what["faults"])
-        gate_input = GateInput(now_s, what["robot_state"], estimate, spacing, faults, what["stop"])
+        gate_input = GateInput(now_s, what["robot_state"], estimate, spacing=spacing, faults=faults, stop=what["stop"])
         self._gate, verdict = self.gate.clear(self._gate, action, gate_input)
         if what["verdict"].get("rule") == ROBOT:
             self.result.skipped["orders that the robot refused"] += 1
@@ -142,7 +144,7 @@ def _keep(store: dict[int, Any], index: int, value: Any) -> None:
 
 
 def _again(store: dict[int, Any], index: int) -> Any:
-    """What is in use, kept for longer: it may be old."""
+    """Get a value, and keep it for longer: it may be old but is in use."""
     store[index] = store.pop(index)
     return store[index]
 

@@ -1,8 +1,8 @@
-"""The loop on one page: source -> tracker -> watchers.
+"""The tracking loop: source -> tracker -> watchers.
 
-Nothing in the loop waits for a viewer: a slow watcher is put behind `Background`. For a recorded clip it is
-allowed to lag but loses nothing (the loop waits when it is `depth` frames behind, which costs no frame);
-with `complete=False`, for live sources, the oldest waiting frame is dropped instead and counted.
+Nothing in the loop waits for a viewer: a slow watcher is put behind `Background`. For a recorded clip it may lag but
+loses nothing: the loop waits when it is `depth` frames behind, which costs no frame. With `complete=False`, for live
+sources, the oldest waiting frame is dropped instead and counted.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -50,6 +51,7 @@ def track_frames(
             state, estimate = tracker.step(state, frame)
             tracked_s = clock.now_s()
             ledger.tracked(estimate)
+            estimate = _without_features(estimate)
             for watcher in watchers:
                 watcher.saw(frame, estimate)
             ledger.timed("read", decoded_s - before_s)
@@ -66,11 +68,16 @@ def track_frames(
     return ledger
 
 
+def _without_features(estimate: Estimate) -> Estimate:
+    """Drop the features: whoever keeps estimates would keep them, too, and memory would grow with the clip."""
+    return estimate if estimate.features is None else replace(estimate, features=None)
+
+
 class Background:
     """Runs a watcher in a thread of its own, `depth` frames behind at most.
 
-    Use as a context manager; leaving it waits for the frames still queued. What the watcher raises is raised
-    again at the next `saw` or at the end.
+    Use it as a context manager. Leaving it waits for the frames still queued. What the watcher raises is raised again
+    at the next `saw` or at the end.
     """
 
     def __init__(self, watcher: Watcher, *, depth: int = 32, complete: bool = True) -> None:
