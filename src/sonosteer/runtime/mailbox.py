@@ -34,7 +34,7 @@ class Latest(Generic[Value]):
             return None if self._value is None else (self._serial, self._value)
 
     def newer(self, than: int, timeout_s: float = 0.0) -> tuple[int, Value] | None:
-        """Return (serial, newest value) if it is newer than a serial. Waits up to timeout_s for one, None after that."""
+        """Return (serial, newest value) if it is newer than a serial. Waits up to timeout_s for one, then None."""
         with self._changed:
             if self._serial <= than and timeout_s > 0:
                 self._changed.wait_for(lambda: self._serial > than, timeout_s)
