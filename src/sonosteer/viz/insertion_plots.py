@@ -13,7 +13,7 @@ from sonosteer.viz.plots import AMBER, BLUE, GREEN, MID_GREY, PLOT_STYLE, RED, _
 
 
 def speed_and_visibility(rows: F64, error_mm: F64, title: str) -> str:
-    """One insertion over time. rows: as `runtime.insertion.ROWS`. error_mm: (n, 2) time, distance of tip and target."""
+    """One insertion over time. rows: as `ControlRow`. error_mm: (n, 2) time, distance of tip and target."""
     with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(2, 1, 4.4)
         top, low = axes[:, 0]

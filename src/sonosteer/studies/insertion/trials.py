@@ -108,7 +108,7 @@ def run_insertion_trial(trial: InsertionTrial) -> dict[str, Any]:
     """Carry a trial out. Returns the outcome, and speed and visibility every tenth of a second."""
     done = run_episode(build_episode(trial.setup()))
     error = done.outcome.final_error_mm
-    rows = [[round(v, 3) if v == v else None for v in row[:7]] for row in done.run.rows[::10]]
+    rows = [[None if v is None else round(float(v), 3) for v in row] for row in done.run.rows[::10]]
     return {
         **done.summary(),
         "final_error_mm": error,
