@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from sonosteer.core.types import Action, Command, Estimate, Observation, RobotState
 from sonosteer.recording.wire import TAG, FrameArrival
 
-#: of the file. A reader refuses what it does not know. 1: flat actions, fates; 2: a command in each action, outcomes
+#: of the file. A reader refuses what it does not know. 1: flat actions. 2: a command in each action
 PROFILE, VERSION = "sonosteer-run", 2
 
 PICTURE, ARRIVAL, CONFIGURATION, END = "/frames", "/arrival", "/configuration", "/end"
