@@ -387,10 +387,10 @@ def test_a_corner_is_the_mean_place_of_its_map() -> None:
 
 
 def saved_encoder(folder: Path) -> Any:
-    from sonosteer.learning.nets.vla import make
+    from sonosteer.learning.nets.vla import make_vla_tracker
 
     torch.manual_seed(3)
-    net = make(S, T, preset="tiny", register=0)
+    net = make_vla_tracker(S, T, preset="tiny", register=0)
     save_pretrained(net, folder, {})
     return net
 

@@ -520,7 +520,7 @@ def test_coco_boxes_are_cut_at_the_edge_and_begin_at_the_corner(mixed, tmp_path)
 
 @pytest.mark.parametrize(
     ("form", "splits", "said"),
-    [("gif", (), "--format 'gif'"), ("png", ("exam",), "no split 'exam'"), ("png", ("test",), "has no video in test")],
+    [("gif", (), "`format` 'gif'"), ("png", ("exam",), "no split 'exam'"), ("png", ("test",), "has no video in test")],
 )
 def test_what_cannot_be_exported_is_one_line(short, tmp_path, form, splits, said):
     with pytest.raises(InputError, match=said):

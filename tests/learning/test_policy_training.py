@@ -14,7 +14,7 @@ from toy_demonstrations import FASTEST_MM_S, STOP_MM, make_set, scene
 
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
-from sonosteer.core.types import Frame, Hint
+from sonosteer.core.types import Frame, Hint, TipEstimate
 from sonosteer.datasets.demonstrations import pair_at, samples_with_tip
 from sonosteer.datasets.insertions import InsertionSet
 from sonosteer.inference.action_encoding import INPUT_RANGES
@@ -136,10 +136,9 @@ def test_a_tracker_hands_over_what_its_network_saw_read_only(tracker, trained):
     for runtime in ("onnx", "torch"):
         follower = tracking.VlaTipTracker(model=str(tracker), runtime=runtime)
         state = follower.start(Hint(start_px=(60.0, 60.0)))
-        assert state.features is None
-        state, estimate = follower.step(state, Frame(image.copy(), 0, 0.0, Spacing(0.4, 0.4)))
-        assert not state.features.flags.writeable
-        given.append(state.features)
+        _, estimate = follower.step(state, Frame(image.copy(), 0, 0.0, Spacing(0.4, 0.4)))
+        assert not estimate.features.flags.writeable
+        given.append(estimate.features)
     assert given[0].shape == OnnxPolicyNetwork(trained[0]).features_shape
     assert np.abs(given[0] - given[1]).max() < 1e-3
     left, top, right, bottom = estimate.box_px
@@ -158,8 +157,9 @@ def test_a_model_exported_before_features_were_handed_over_still_tracks(tracker,
     assert (tmp_path / GRAPHS).exists()
     follower = tracking.VlaTipTracker(model=str(tmp_path))
     image = np.random.default_rng(0).integers(0, 60, (120, 120)).astype(np.uint8)
-    state, _ = follower.step(follower.start(Hint(start_px=(60.0, 60.0))), Frame(image, 0, 0.0, Spacing(0.4, 0.4)))
-    assert state.features is None
+    _, estimate = follower.step(follower.start(Hint(start_px=(60.0, 60.0))), Frame(image, 0, 0.0, Spacing(0.4, 0.4)))
+    assert isinstance(estimate, TipEstimate)
+    assert estimate.features is None
 
 
 def test_features_are_those_of_the_tracker_and_are_computed_once(data, tracker, trained, monkeypatch):
