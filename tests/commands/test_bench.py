@@ -3,7 +3,10 @@
 import json
 import sys
 
+import pytest
 from command_line import one_line, run
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_simulators_bench_reports_frames_per_second_and_a_ratio(capsys, monkeypatch):

@@ -220,6 +220,7 @@ def test_ctrl_c_says_how_many_videos_are_there(capsys, shortened, tmp_path, monk
     assert len(DataSet(out).entries) == 4
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_workers_at_once(tmp_path):
     """As a terminal sends it: to the command and to the processes that it started."""
     out = tmp_path / "set"

@@ -58,6 +58,7 @@ def test_the_words_for_a_person_say_what_it_is(capsys):
     assert "not a medical device" in stdout
 
 
+@pytest.mark.slow
 def test_the_policy_that_ships_inserts_and_is_replayed(capsys, tmp_path):
     code, stdout, stderr = run(capsys, "insert", "--mode", "ips", "--seed", "1", "--out", tmp_path, "--json")
     assert code == 0, stderr

@@ -212,6 +212,7 @@ def test_an_output_folder_that_cannot_be_written_is_refused(capsys, tmp_path):
         assert one_line(stderr)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_keeps_the_rows(tmp_path):
     """With a limit on the size of files, which the system enforces as it does a full disk."""
     code = (
@@ -229,6 +230,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_rows(tmp_path):
     assert len(read_tips(out / "tips.csv")) > 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_the_frames_done(tmp_path, number):
     out = tmp_path / "out"
@@ -265,6 +267,7 @@ def test_stills_and_tracked_sequences_run(capsys, real_data, tmp_path):
         assert read_tips(tmp_path / str(i) / "tips.csv")
 
 
+@pytest.mark.slow
 def test_the_speed_comes_from_a_number_a_table_or_the_simulation(capsys, tmp_path):
     run(capsys, "simulate", SHORT.removeprefix("sim:"), "--out", tmp_path / "c.mp4", "--truth", tmp_path / "t.csv")
     clip = ["track", tmp_path / "c.mp4", "--method", "kfv+f", "--enters", "left", "--json", "--out"]

@@ -5,6 +5,8 @@ import json
 import pytest
 from command_line import SHORT, run
 
+pytestmark = pytest.mark.slow
+
 
 def test_train_writes_weights_that_track_takes(capsys, tmp_path):
     words = ["train", "tip-weights", "--quick", "--executor", "serial", "--out", tmp_path / "w", "--json"]

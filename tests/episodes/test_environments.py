@@ -11,6 +11,8 @@ from gymnasium.utils.env_checker import check_env
 import sonosteer.episodes.environments
 from sonosteer.core.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("sonosteer/Insertion-v0", "sonosteer/Steering-v0")
 
 

@@ -17,6 +17,8 @@ from sonosteer.episodes.steering import (
     run_steering_episode,
 )
 
+pytestmark = pytest.mark.slow
+
 SPLIT = "validation"
 
 

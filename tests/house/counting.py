@@ -9,8 +9,8 @@ import ast
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2] / "src" / "sonosteer"
@@ -48,10 +48,14 @@ class Field:
         return None
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    """(path below the package, its tree)."""
-    for path in sorted(ROOT.rglob("*.py")):
-        yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
+def modules() -> tuple[tuple[str, ast.Module], ...]:
+    """(path below the package, its tree) of every module."""
+    return _parsed(ROOT)
+
+
+@lru_cache(maxsize=2)
+def _parsed(root: Path) -> tuple[tuple[str, ast.Module], ...]:
+    return tuple((str(path.relative_to(root)), ast.parse(path.read_text())) for path in sorted(root.rglob("*.py")))
 
 
 def fields() -> list[Field]:

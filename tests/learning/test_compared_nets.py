@@ -18,6 +18,8 @@ from sonosteer.learning.nets import blocks, face, lorat, mixformer, siamban, sia
 from sonosteer.learning.nets.face import TipNet, TipTarget
 from sonosteer.learning.nets.table import NETS
 
+pytestmark = pytest.mark.slow
+
 S, T, B = 96, 32, 4
 SMALL = {"c": 16, "widths": (8, 16, 16, 24, 24)}
 SETTINGS: dict[str, dict[str, Any]] = {

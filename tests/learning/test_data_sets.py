@@ -192,6 +192,7 @@ def test_an_interrupted_making_goes_on_to_the_same_bytes(short, tmp_path, monkey
     assert (out / "dataset.json").read_bytes() == (short / "dataset.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_processes_make_the_same_bytes(short, tmp_path, monkeypatch):
     monkeypatch.setattr(making, "plan_videos", small)
     made(tmp_path / "set", videos=3, executor="process")

@@ -16,6 +16,8 @@ from sonosteer.learning.nets.presets import TRACKING_PRESETS, TRACKING_TINY, Tow
 from sonosteer.learning.nets.qwen_vision import RegisterVisionEncoder
 from sonosteer.learning.nets.vla import VlaTracker, focal_on_centre
 
+pytestmark = pytest.mark.slow
+
 WINDOWED = Tower(32, 4, 2, 48, patch=14, window_px=56, full_blocks=(1, 3), out=24, stem="linear")
 
 

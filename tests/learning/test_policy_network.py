@@ -32,6 +32,8 @@ from sonosteer.learning.nets.policy_presets import (
 )
 from sonosteer.learning.nets.qwen_text import decode_tokens, image_places, rotation, text_places
 
+pytestmark = pytest.mark.slow
+
 SEEN = TrackerTokens((6, 6), 4, 32)
 
 

@@ -30,6 +30,8 @@ from sonosteer.learning.training.policy_stages import split, train_policy
 from sonosteer.policies.vla import VlaPolicy
 from sonosteer.trackers import vla as tracking
 
+pytestmark = pytest.mark.slow
+
 SHORT = {"steps": 6, "batch": 8, "save_every": 2, "look_every": 3, "average": 0.9}
 #: more than enough: after 50 steps the error is below the bound with every seed
 LEARN = {"steps": 200, "batch": 28, "lr": 4e-3, "warmup": 20, "average": 0.0, "save_every": 1000, "look_every": 200}

@@ -8,6 +8,8 @@ import pytest
 from sonosteer.learning.training.tip_weights import Samples, TipWeightsObjective, collect, insertions, train_tip_weights
 from sonosteer.trackers.mathiassen2017 import TIP_WEIGHTS, KFFeedback
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_objective_is_the_mean_distance_from_the_largest_h():
     rng = np.random.default_rng(0)

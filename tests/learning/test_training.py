@@ -18,6 +18,8 @@ from sonosteer.learning.training import fit
 from sonosteer.learning.training.tracking_stages import TrainOptions, train_encoder, train_tracking
 from sonosteer.trackers.vla import VlaTipTracker
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"schedule": {"steps": 8, "batch": 4, "save_every": 3, "look_every": 4, "look_samples": 8, "average": 0.9}}
 
 

@@ -21,6 +21,7 @@ def test_a_mean_far_from_zero_is_told_from_one_at_zero():
     assert not mean_differs_from_zero(np.ones(1))
 
 
+@pytest.mark.slow
 def test_the_t_test_is_wrong_once_in_a_thousand():
     wrong = sum(mean_differs_from_zero(RNG.normal(0, 1, 30)) for _ in range(4000))
     assert 0 <= wrong <= 12

@@ -100,6 +100,7 @@ def test_in_python_the_error_keeps_the_track_and_its_cause(folder):
     assert "broken:Mine broke: method broken:Mine broke in step" in repr(table)
 
 
+@pytest.mark.slow
 def test_a_policy_that_breaks_holds_the_needle_and_the_run_is_kept(capsys, folder, write):
     write(
         "broken",

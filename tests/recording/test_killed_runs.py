@@ -14,6 +14,8 @@ from sonosteer.recording.run_reader import RunReader
 sys.path.insert(0, str(Path(__file__).parent))
 from killed_writer import picture
 
+pytestmark = pytest.mark.slow
+
 ROUNDS, WRITERS = 5, 10
 
 

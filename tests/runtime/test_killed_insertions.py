@@ -21,6 +21,8 @@ from sonosteer.recording.run_reader import RunReader
 from sonosteer.runtime.replay import Replay
 from sonosteer.safety.gate import Gate
 
+pytestmark = pytest.mark.slow
+
 ROUNDS, RUNS = 5, 10
 
 

@@ -1,6 +1,10 @@
 """`sonosteer bench insertion`, shortened: it measures what it says, whatever the numbers are."""
 
+import pytest
+
 from sonosteer.benchmarks import insertion
+
+pytestmark = pytest.mark.slow
 
 
 def test_every_run_says_how_often_it_tracked_and_decided_and_the_reference_is_in_it(monkeypatch):

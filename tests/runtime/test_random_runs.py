@@ -13,6 +13,8 @@ from sonosteer.runtime.insertion import Pace
 from sonosteer.safety.limits import Limits
 from sonosteer.safety.regions import Circle
 
+pytestmark = pytest.mark.slow
+
 PERIODS, RUNS = 1000, 10
 PACE = Pace(longest_s=PERIODS * 0.01 - 0.005, patience_s=1e6)
 LIMITS = Limits(depth_mm=(15.0, 45.0), probe_mm=(10.0, 5.0, 2.0), angle_rad=(0.4, 0.9), lost_back_mm_s=3.0)

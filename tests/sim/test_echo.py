@@ -93,6 +93,7 @@ def contrast_db(frame, truth, scene):
     return (shaft - tissue) * scene.dynamic_range_db / 255
 
 
+@pytest.mark.slow
 def test_a_steeper_needle_is_fainter():
     """In the image, and each lobe by itself."""
     levels = []
@@ -272,6 +273,7 @@ def test_persistence_keeps_a_share_of_the_last_picture():
     assert levels[1] > sharp.look()[0].grey()[around].max()
 
 
+@pytest.mark.slow
 def test_the_gains_error_is_smooth_and_as_large_as_said():
     errors = []
     for seed in range(12):

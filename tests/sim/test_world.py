@@ -28,6 +28,7 @@ def act(**k):
     return Command(**{"expires_at_s": None, "insertion_angle_rad": math.radians(45), **k})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setup", SETUPS)
 def test_the_same_seed_gives_the_same_frames_and_another_does_not(setup):
     a, b = (list(World(short(setup)).frames()) for _ in range(2))

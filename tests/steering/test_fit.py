@@ -43,6 +43,7 @@ def test_a_fifth_of_outliers_does_no_harm():
     assert found.curvature_per_mm == pytest.approx(0.001, abs=5 * found.curvature_sd_per_mm)
 
 
+@pytest.mark.slow
 def test_the_posterior_is_calibrated():
     z, n = [], 150
     rng = np.random.default_rng(2)

@@ -5,6 +5,8 @@ import pytest
 
 from sonosteer.steering import simulated_fits
 
+pytestmark = pytest.mark.slow
+
 
 def test_nine_in_ten_intervals_hold_the_truth():
     found = simulated_fits.coverage(1000, seed=1)

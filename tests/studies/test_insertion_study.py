@@ -12,6 +12,8 @@ from sonosteer.studies.insertion import run as insertion
 from sonosteer.studies.insertion.report import details, failures, reachable_targets, table_2
 from sonosteer.studies.insertion.trials import AS_THEY_COME
 
+pytestmark = pytest.mark.slow
+
 
 def outcome(success, time_s=10.0, judged="hit", error_mm=1.0):
     return {

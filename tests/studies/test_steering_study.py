@@ -13,6 +13,8 @@ from sonosteer.studies.steering import report
 from sonosteer.studies.steering import run as steering
 from sonosteer.studies.steering.trials import run_steering_trial, steering_trials
 
+pytestmark = pytest.mark.slow
+
 REACHED = "target depth reached"
 
 

@@ -23,6 +23,8 @@ from sonosteer.studies.tracking.trials import (
     visible_length_mm,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def short(k, kind="paper"):
     scene = make_scene(

@@ -22,6 +22,8 @@ from sonosteer.studies.vla_tracking.networks import ENCODER, SEVEN, networks
 from sonosteer.studies.vla_tracking.published import ZHANG2026_TABLE_1
 from sonosteer.viz.film_strip import FilmStripCell, FilmStripRow, write_strip
 
+pytestmark = pytest.mark.slow
+
 REAL_PLAN = making.plan_videos
 
 

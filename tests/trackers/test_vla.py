@@ -201,6 +201,7 @@ def test_the_model_that_ships_follows_the_tip_in_unseen_tissue():
     assert np.mean(errors) < 2.0
 
 
+@pytest.mark.slow
 def test_the_model_that_ships_follows_a_real_needle_from_a_click(real_data):
     """Never trained on; the marks were read by eye, +-15 to 40 px. Where the drawn-back tip fades it stays behind."""
     folder = real_data / "needle-inplane-clarius"

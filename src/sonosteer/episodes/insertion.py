@@ -187,7 +187,9 @@ def run_episode(
     tracking_branch = TrackingBranch.open(episode.tracker, task, episode.hint)
     policy_branch = PolicyBranch.open(episode.policy, task)
     clock = RealClock() if config.live else SimulatedClock()  # time begins when all is ready
-    control_branch = ControlBranch.open(episode.gate, episode.robot, task, clock.now_s(), recorder=recorder or NoRecorder())
+    control_branch = ControlBranch.open(
+        episode.gate, episode.robot, task, clock.now_s(), recorder=recorder or NoRecorder()
+    )
     branches = (rig, tracking_branch, policy_branch, control_branch)
     if isinstance(clock, SimulatedClock):
         run = insert(*branches, clock, config.pace, decide_s=decide_s, watch=judging.look)

@@ -63,4 +63,6 @@ def read_vocabulary(path: Path) -> Vocabulary:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist: the policy's words are missing; copy them there") from None
     except (OSError, ValueError, KeyError, TypeError) as e:
-        raise InputError(f"{path} is no vocabulary that sonosteer made ({e!r}); copy or train the policy again") from None
+        raise InputError(
+            f"{path} is no vocabulary that sonosteer made ({e!r}); copy or train the policy again"
+        ) from None

@@ -194,9 +194,7 @@ def _statistics(unit: str, along: F64 | None, across: F64 | None, n: int) -> Map
     return {f"{key}_{unit}": float(v) for key, v in zip(keys, values, strict=True)}
 
 
-def block_bootstrap_ci(
-    values: F64, *, block: int = 20, draws: int = 1000, seed: int = 0
-) -> tuple[float, float] | None:
+def block_bootstrap_ci(values: F64, *, block: int = 20, draws: int = 1000, seed: int = 0) -> tuple[float, float] | None:
     """95 % interval of the mean by a moving-block bootstrap: neighbouring frames are not independent.
 
     None where it cannot be had: for no more values than one block, and for values that are all alike.
