@@ -20,10 +20,11 @@ EXTRAS = {
     "MetaImage and NRRD sequences": (("SimpleITK",), "metaimage"),
     "DICOM ultrasound": (("pydicom", "python-gdcm", "pillow"), "dicom"),
     "Studies over a dask cluster": (("distributed",), "cluster"),
+    "Results as pandas tables": (("pandas",), "pandas"),
     "Method vla": (("onnxruntime", "safetensors"), "onnx"),
     "Training networks, Qwen2.5-VL": (("torch", "transformers", "accelerate", "onnx", "onnxscript"), "vla"),
 }
-LISTED = ("sources", "methods", "setups", "policies", "controllers", "studies", "benches", "stages")
+LISTED = ("sources", "methods", "setups", "policies", "controllers", "robots", "studies", "benches", "stages")
 GPU_S = 10.0  # chosen: a driver that takes longer to answer does not work
 
 

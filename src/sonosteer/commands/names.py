@@ -21,6 +21,7 @@ LISTS = LazyTable(
         "splits": "sonosteer.sim.setups:Split",
         "sources": "sonosteer.sources.opening:SOURCES",
         "controllers": "sonosteer.steering.controllers:CONTROLLERS",
+        "robots": "sonosteer.robots.table:ROBOTS",
         "tissues": "sonosteer.sim.setups:TISSUES",
         "bevel-forces": "sonosteer.sim.setups:RECIPES",
         "studies": "sonosteer.studies.table:STUDIES",
