@@ -86,17 +86,18 @@ def test_a_result_is_json_and_files(clip, result, tmp_path):
     assert sonosteer.track(tmp_path / "clip.mp4", "kf+f", enters="left").source.frames == 30
 
 
-def test_pandas_is_optional(result, clip):
-    table = sonosteer.compare(clip, ["kf+f"], enters="left")
-    try:
-        import pandas as pd
-    except ImportError:
-        for each in (result, table):
-            with pytest.raises(MissingExtraError, match=r"pip install 'sonosteer\[pandas\]'"):
-                each.to_pandas()
-        return
-    assert isinstance(table.to_pandas(), pd.DataFrame)
+def test_results_become_tables_of_pandas(result, clip):
+    pd = pytest.importorskip("pandas", reason="pandas is not installed: pip install 'sonosteer[pandas]'")
+    table = sonosteer.compare(clip, ["kf+f"], enters="left").to_pandas()
+    assert isinstance(table, pd.DataFrame)
+    assert len(table) == 1
     assert result.to_pandas()["state"].tolist() == [s.value for s in result.states]
+
+
+def test_without_pandas_one_line_says_how_to_get_it(result, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'sonosteer\[pandas\]'"):
+        result.to_pandas()
 
 
 def test_a_path_a_source_an_array_and_a_loop_are_tracked_alike(clip, result):
