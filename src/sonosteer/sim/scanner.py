@@ -123,8 +123,7 @@ class Scanner:
         self.masks = ArtefactMasks.make(scene.artefacts, a, place)
         self.shapes: PlacedShapes | None = None
         if not scene.shapes.empty:
-            at = (self.masks.range_mm, self.masks.line)
-            self.shapes = PlacedShapes.place(scene.shapes, a, *at, place.spawn(1)[0])
+            self.shapes = PlacedShapes.place(scene.shapes, a, place.spawn(1)[0])
         reach = MARGIN_SAMPLES * OVERSAMPLING * 3 // 4
         self._shifts = np.stack([place.integers(-reach, reach, 64), place.integers(0, self.field.period, 64)], 1)
         self._shifts[0] = 0
@@ -201,6 +200,8 @@ class Scanner:
             PAD,
             self._data,
         )
+        if self.shapes is not None:
+            self._data[:, PAD:-PAD] *= self.shapes.tissue(px - view.tissue_mm[0], pz - view.tissue_mm[1])
         self._data[:, :PAD] = 0  # needle points drawn beyond the outer lines must not pile up
         self._data[:, -PAD:] = 0
         self._echoes[self._touched] = 0
@@ -279,8 +280,9 @@ class Scanner:
         deeper, aside = self._shift(py + view.origin_y_mm)
         tissue = level * self.structures.level(x, z, py)
         if self.shapes is not None:
-            tissue_left, left = self.shapes.levels(px - view.tissue_mm[0], pz - view.tissue_mm[1])
-            tissue, level = tissue * tissue_left * left, level * left
+            at = (px - view.tissue_mm[0], pz - view.tissue_mm[1])
+            left = self.shapes.left(*at, self.masks.range_mm[:, 0], self.masks.line[0])
+            tissue, level = tissue * left, level * left
         return ScanGrid(
             r=((r - f.r0_mm) / f.dr_mm + deeper).astype(np.float32),
             q=(q - f.line0 + aside).astype(np.float32),

@@ -138,47 +138,51 @@ class PlacedShapes:
     """The transducer that looks at them."""
     uneven: C64
     """(shapes, WAVES) complex brightness of the walls of each body, then of each surface, no unit."""
-    range_mm: F64
-    """(rows, columns) range of each block's corner along its line, mm."""
-    line: F64
-    """(rows, columns) number of the line of each block's corner, counted from 0."""
+    x_mm: F64
+    """(samples, lines) lateral place of each sample in the probe's frame, mm."""
+    z_mm: F64
+    """(samples, lines) depth of each sample in the probe's frame, mm."""
 
     @classmethod
-    def place(
-        cls, recipe: Shapes, array: Transducer, range_mm: F64, line: F64, rng: np.random.Generator
-    ) -> PlacedShapes:
-        """Draw how uneven the walls are. range_mm, line: as in `ArtefactMasks`."""
+    def place(cls, recipe: Shapes, array: Transducer, rng: np.random.Generator) -> PlacedShapes:
+        """Draw how uneven the walls are."""
         n = len(recipe.bodies) + len(recipe.surfaces)
         loud = 10 ** (rng.normal(0, 5.0, (n, WAVES)) / 20)
         uneven = (loud * np.exp(2j * np.pi * rng.random((n, 1)) + 1j * rng.normal(0, 0.7, (n, WAVES)))).astype(np.complex64)
-        return cls(recipe=recipe, array=array, uneven=uneven, range_mm=range_mm, line=line)
+        ranges, lines = np.arange(array.samples) * array.range_step_mm, np.arange(array.lines, dtype=float)
+        x, z = array.from_beam(*np.meshgrid(ranges, lines, indexing="ij"))
+        return cls(recipe=recipe, array=array, uneven=uneven, x_mm=x.astype(np.float32), z_mm=z.astype(np.float32))
 
-    def levels(self, probe_x_mm: float, probe_z_mm: float) -> tuple[F32, F32]:
-        """(tissue, all): amplitude left of the tissue alone, and of tissue and needle, on the blocks' corners."""
-        tissue_db, all_db = np.zeros_like(self.line), np.zeros_like(self.line)
-        x, z = self.array.from_beam(self.range_mm, self.line)
-        x, z = x + probe_x_mm, z + probe_z_mm
-        columns = self.line[0]
+    def tissue(self, probe_x_mm: float, probe_z_mm: float) -> F32:
+        """(samples, lines) amplitude left of the tissue by bodies and streaks."""
+        array, columns = self.array, np.arange(self.array.lines, dtype=float)
+        ranges = (np.arange(array.samples) * array.range_step_mm)[:, None]
+        db = np.zeros(self.x_mm.shape, np.float32)
+        x, z = self.x_mm + np.float32(probe_x_mm), self.z_mm + np.float32(probe_z_mm)
+        soft_mm = max(SOFT_MM, 3 * array.range_step_mm)
         for body in self.recipe.bodies:
             u, v = _turn(x - body.x_mm, z - body.z_mm, body.tilt_deg)
-            d = np.hypot(u / body.half_width_mm, v / body.half_height_mm)
-            inside = _ramp((1 - d) * min(body.half_width_mm, body.half_height_mm) / SOFT_MM)
-            tissue_db += body.level_db * (1 - inside if body.inverted else inside)
+            d = np.sqrt((u / body.half_width_mm) ** 2 + (v / body.half_height_mm) ** 2)
+            inside = _ramp((1 - d) * (min(body.half_width_mm, body.half_height_mm) / soft_mm))
+            db += body.level_db * (1 - inside if body.inverted else inside)
             if body.below_db:
                 _, far = self._crossings(body, columns, probe_x_mm, probe_z_mm)
-                with np.errstate(invalid="ignore"):
-                    tissue_db += body.below_db * np.nan_to_num(_ramp((self.range_mm - far) / (2 * SOFT_MM)))
-        for surface in self.recipe.surfaces:
-            at = self._depth(surface, columns, probe_x_mm, probe_z_mm)
-            with np.errstate(invalid="ignore"):
-                all_db += surface.below_db * np.nan_to_num(_ramp((self.range_mm - at) / SOFT_MM))
+                db += body.below_db * _beyond(ranges, far, 2 * soft_mm)
         for streak in self.recipe.streaks:
             where = np.array([streak.x_mm - probe_x_mm]), np.array([max(streak.z_mm - probe_z_mm, 0.5)])
-            (r0,), (q0,) = self.array.to_beam(*where)
-            width = streak.width_mm / self.array.pitch_mm(max(float(r0), 1.0))
-            across = np.exp(-0.5 * ((self.line - q0) / (0.5 * width)) ** 2)
-            tissue_db += streak.level_db * across * _ramp((self.range_mm - r0) / 2.0)
-        return (10 ** (tissue_db / 20)).astype(np.float32), (10 ** (all_db / 20)).astype(np.float32)
+            (r0,), (q0,) = array.to_beam(*where)
+            width = streak.width_mm / array.pitch_mm(max(float(r0), 1.0))
+            across = np.exp(-0.5 * ((columns - q0) / (0.5 * width)) ** 2)
+            db += (streak.level_db * across * _ramp((ranges - r0) / 2.0)).astype(np.float32)
+        return np.power(np.float32(10), db / 20).astype(np.float32)
+
+    def left(self, probe_x_mm: float, probe_z_mm: float, ranges_mm: F64, columns: F64) -> F32:
+        """(rows, columns) amplitude that surfaces leave of tissue and needle at these ranges and lines."""
+        db = np.zeros((len(ranges_mm), len(columns)))
+        for surface in self.recipe.surfaces:
+            at = self._depth(surface, columns, probe_x_mm, probe_z_mm)
+            db += surface.below_db * _beyond(ranges_mm[:, None], at, SOFT_MM)
+        return (10 ** (db / 20)).astype(np.float32)
 
     def echoes(self, probe_x_mm: float, probe_z_mm: float) -> list[tuple[F32, C64]]:
         """(range in samples, amplitude over the tissue's) of each wall and its repetitions, both (lines,)."""
@@ -248,6 +252,11 @@ class PlacedShapes:
         low, high = over[row, k], over[row, k + 1]
         at = r[k] + (r[1] - r[0]) * low / np.minimum(low - high, -1e-9)
         return np.where(met.any(axis=1), at, np.nan)
+
+
+def _beyond(ranges_mm: F64, edge_mm: F64, soft_mm: float) -> F64:
+    """(rows, columns) 1 below an edge and 0 above it. edge_mm: (columns,), NaN where there is none."""
+    return _ramp((ranges_mm - np.where(np.isfinite(edge_mm), edge_mm, 1e6)) / soft_mm)
 
 
 def _line_echo(samples: F64, amplitude: C64) -> tuple[F32, C64]:

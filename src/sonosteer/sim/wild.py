@@ -24,7 +24,7 @@ from sonosteer.sim.setups import Split
 from sonosteer.sim.shapes import Body, Shapes, Streak, Surface
 from sonosteer.sim.truth import NeedleTruth
 
-TISSUE_SEEDS = 4  # chosen: this many seeds in a row share scanner and speckle
+TISSUE_SEEDS = 6  # chosen: this many seeds in a row share scanner and speckle
 NO_NEEDLE = 0.15  # chosen: fraction of scenes without a needle
 #: outer diameter of the shaft by gauge, mm
 GAUGES_MM = {14: 2.11, 16: 1.65, 17: 1.47, 18: 1.27, 19: 1.07, 20: 0.91, 21: 0.82, 22: 0.72, 23: 0.64, 25: 0.51}
@@ -52,7 +52,7 @@ def draw_wild_scene(seed: int, split: Split) -> dict[str, Any]:
         "array": array,
         "tissue": tissue,
         "tissue_seed": seed // TISSUE_SEEDS,
-        "slices": 6,
+        "slices": 4,
         "period_mm": period_mm,
         **image,
         **needle,
@@ -165,7 +165,7 @@ def _draw_receiver(rng: Rng, array: Transducer) -> dict[str, Any]:
         "looks": int(rng.choice([1, 1, 2, 3, 4])),
         "look_deg": float(rng.uniform(3.0, 10.0)),
         "dynamic_range_db": float(rng.uniform(36.0, 72.0)),
-        "grey": float(rng.uniform(45.0, 105.0)),
+        "grey": float(rng.uniform(62.0, 125.0)),
         "noise_db": top_db,
         "noise_db_per_mm": max(bottom_db - top_db, 0.0) / array.depth_mm,
     }
@@ -185,15 +185,15 @@ def _draw_display(rng: Rng, image: dict[str, Any]) -> Display:
         sharpening=_some(rng, 0.4, 0.2, 1.6),
         sharpening_px=float(rng.uniform(0.8, 4.0)),
         gain_grey=float(rng.normal(0.0, 14.0)),
-        contrast=float(rng.uniform(0.85, 1.7)),
-        gamma=float(rng.uniform(0.75, 1.7)),
+        contrast=float(rng.uniform(0.8, 1.45)),
+        gamma=float(rng.uniform(0.7, 1.5)),
         floor_grey=int(rng.integers(1, 18)) if rng.random() < 0.2 else 0,
         noise_grey=_some(rng, 0.3, 0.5, 5.0),
         scale=1.0 if rng.random() < 0.3 else float(rng.uniform(0.8, 1.5)),
         margins_px=(margins[0], margins[1], margins[2], margins[3]),
         background_grey=int(rng.integers(1, 45)) if rng.random() < 0.2 else 0,
-        menus=int(rng.integers(0, 4)) if framed else 0,
-        captions=int(rng.integers(0, 6)) if busy else 0,
+        menus=int(rng.integers(0, 3)) if framed else 0,
+        captions=int(rng.integers(0, 5)) if busy else 0,
         ticks=int(rng.integers(3, 32)) if rng.random() < 0.4 else 0,
         bars=int(rng.integers(0, 3)) if busy else 0,
         jpeg_quality=int(rng.integers(30, 96)) if rng.random() < 0.6 else 0,
@@ -288,7 +288,7 @@ def _draw_anatomy(rng: Rng, array: Transducer) -> Anatomy:
     """Layers and patches: dark and bright regions."""
     depth = array.depth_mm
     edges = np.sort(rng.uniform(0.04, 0.95, int(rng.integers(0, 6)))) * depth
-    layers = tuple((float(z), float(rng.normal(0.0, 8.0))) for z in edges)
+    layers = tuple((float(z), float(rng.normal(0.0, 6.0))) for z in edges)
     if layers and rng.random() < 0.6:  # skin and what lies under it are bright
         layers = ((layers[0][0], float(rng.uniform(-12.0, 2.0))), *layers[1:])
         layers = ((0.0, float(rng.uniform(2.0, 10.0))), *layers)
@@ -310,10 +310,10 @@ def _draw_shapes(rng: Rng, array: Transducer) -> Shapes:
     depth = array.depth_mm
     half = _half_width_mm(array)
     bodies = [_draw_body(rng, depth, half) for _ in range(int(rng.choice([0, 0, 1, 2, 4])))]
-    if rng.random() < 0.18:
+    if rng.random() < 0.14:
         bodies.append(_draw_island(rng, depth, half))
     surfaces = [_draw_bone(rng, depth, half) for _ in range(int(rng.choice([0, 1, 2], p=[0.72, 0.2, 0.08])))]
-    if rng.random() < 0.25:
+    if rng.random() < 0.2:
         surfaces.append(_draw_floor(rng, depth))
     streaks = []
     for _ in range(int(rng.integers(1, 5)) if rng.random() < 0.35 else 0):
@@ -454,7 +454,7 @@ def _draw_look(rng: Rng, array: Transducer, length_mm: float) -> Appearance:
     """How the needle echoes: fine or soft and thick, beaded, fading, with tails and second lines."""
     gauge = int(rng.choice(list(GAUGES_MM)))
     diameter, fwhm = GAUGES_MM[gauge], array.pulse_fwhm_mm
-    specular = float(rng.uniform(14.0, 42.0))
+    specular = float(rng.uniform(18.0, 46.0))
     thick = rng.random() < 0.35  # a chain of close copies: the shaft is a soft band
     tail = rng.random() < 0.2
     gap = float(rng.uniform(0.5, 1.2)) * fwhm if thick else float(rng.uniform(0.25, 1.5)) * diameter + 0.3 * fwhm
