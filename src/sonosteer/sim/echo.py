@@ -113,6 +113,8 @@ class DrawnNeedle:
     """(x, y, z) of the bevel's point in the probe's frame, mm."""
     level: float
     """Amplitude of the last 3 mm of shaft, relative to fully developed tissue, no unit."""
+    tip_level: float = 0.0
+    """Amplitude of the apex alone, on the same scale."""
     wall_mm: F64 | None = None
     """(n, 2) x and z of the wall that faces the probe, from the apex back, a range step apart, mm. None: a section."""
     width_mm: float = 0.0
@@ -225,6 +227,7 @@ class NeedleEcho:
             bright_mm=(float(wall[brightest, 0]), float(wall[brightest, 1])),
             apex_mm=apex,
             level=seen,
+            tip_level=0.33 * 10 ** (look.tip_db / 20) * float(mask_of_tip * (0.35 + 0.65 * rough[0])),
             wall_mm=wall,
             width_mm=self._width_mm(wall),
         )

@@ -81,6 +81,8 @@ class ScanImage:
     """Amplitude that occlusion leaves, every BLOCK samples and lines. 0 to 1."""
     visibility_db: float
     """Shaft behind the tip over tissue, haze and noise around it, dB. -120 where no needle is drawn."""
+    apex_db: float
+    """The apex alone over the same, dB. -120 where no needle is drawn."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +238,10 @@ class Scanner:
             self._lines, *self._map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
         )
         visibility_db = -120.0 if drawn is None else 20 * math.log10(drawn.level / around + 1e-6)
-        return ScanImage(pixels=image, drawn=drawn, level=grid.level, visibility_db=visibility_db)
+        apex_db = -120.0 if drawn is None else 20 * math.log10(drawn.tip_level / around + 1e-6)
+        return ScanImage(
+            pixels=image, drawn=drawn, level=grid.level, visibility_db=visibility_db, apex_db=apex_db
+        )
 
     def _around_tip(self, view: ScanView) -> float:
         """rms of tissue, haze and noise around the tip, before the needle is drawn."""

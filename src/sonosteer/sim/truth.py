@@ -11,7 +11,8 @@ from sonosteer.core.types import Truth
 #: chosen: a line of shaft is seen sooner than a point, which competes with single grains of speckle
 VISIBLE_DB = {"in-plane": 3.0, "axial": 9.0}
 
-#: With a display, the tip and the shaft must also be this much brighter on the screen than what lies beside, dB
+#: With a display, a tip is called visible while it is this much brighter on the screen than what lies beside it, dB.
+#: Its echo must also exceed the tissue's, so that a bright spot of tissue does not count. A shaft likewise
 SEEN_DB = 3.0
 
 

@@ -412,7 +412,7 @@ def _draw_needle(rng: Rng, array: Transducer, image: dict[str, Any]) -> dict[str
     yaw = float(rng.normal(0.0, 2.5)) if rng.random() < 0.6 else 0.0
     if rng.random() < 0.12:
         yaw = float(rng.choice([-1.0, 1.0]) * rng.uniform(5.0, 18.0))
-    tip_y = float(rng.normal(0.0, 0.012)) * array.depth_mm
+    tip_y = float(rng.normal(0.0, 0.008)) * array.depth_mm
     bend = float(rng.normal(0.0, 0.06)) / max(length, 20.0) if rng.random() < 0.3 else 0.0
     return {
         "needle": bool(rng.random() >= NO_NEEDLE),
@@ -454,7 +454,7 @@ def _draw_look(rng: Rng, array: Transducer, length_mm: float) -> Appearance:
     """How the needle echoes: fine or soft and thick, beaded, fading, with tails and second lines."""
     gauge = int(rng.choice(list(GAUGES_MM)))
     diameter, fwhm = GAUGES_MM[gauge], array.pulse_fwhm_mm
-    specular = float(rng.uniform(18.0, 46.0))
+    specular = float(rng.uniform(20.0, 48.0))
     thick = rng.random() < 0.35  # a chain of close copies: the shaft is a soft band
     tail = rng.random() < 0.2
     gap = float(rng.uniform(0.5, 1.2)) * fwhm if thick else float(rng.uniform(0.25, 1.5)) * diameter + 0.3 * fwhm
@@ -463,11 +463,11 @@ def _draw_look(rng: Rng, array: Transducer, length_mm: float) -> Appearance:
         diameter_mm=diameter,
         bevel_deg=float(rng.uniform(12.0, 45.0)),
         specular_db=specular,
-        rough_db=specular - float(rng.uniform(0.0, 14.0)),
-        floor_db=float(rng.uniform(-18.0, -4.0)),
+        rough_db=specular - float(rng.uniform(0.0, 11.0)),
+        floor_db=float(rng.uniform(-16.0, -3.0)),
         tip_db=float(rng.uniform(8.0, 38.0)),
-        specular_lobe_deg=float(rng.uniform(3.0, 16.0)),
-        rough_lobe_deg=float(rng.uniform(20.0, 60.0)),
+        specular_lobe_deg=float(rng.uniform(4.0, 18.0)),
+        rough_lobe_deg=float(rng.uniform(28.0, 75.0)),
         dropout_db=float(rng.uniform(0.5, 6.0)),
         gaps=_some(rng, 0.4, 0.03, 0.35),
         gap_mm=float(rng.uniform(0.02, 0.12)) * array.depth_mm,

@@ -280,7 +280,7 @@ class World:
         path_px = wall_mm / mm + apex
         width_px = math.hypot(drawn.width_mm / mm, 2 * scene.display.smoothing_px * scene.display.scale)
         grey_per_db = 255.0 / scene.dynamic_range_db
-        shaded = "occluder" in truth.occluded or "contact" in truth.occluded
+        in_view = bool(inside[0]) and self._inside(truth.tip_px, truth.tip_mm or (0.0, 0.0, 0.0), truth.probe_mm)
         step = max(round(0.3 / scene.array.range_step_mm), 1)
         contrast = tip_contrast(shown, path_px[::step], width_px, 1 / mm) / grey_per_db
         k = np.linspace(0, len(path_px) - 1, SHAFT_POINTS).round().astype(int)
@@ -289,7 +289,7 @@ class World:
         seen = np.interp(k, np.arange(len(smooth)) * step, smooth) > SEEN_DB * grey_per_db
         return dataclasses.replace(
             truth,
-            visible=truth.visible and bool(inside[0]) and not shaded and contrast > SEEN_DB,
+            visible=in_view and max(picture.visibility_db, picture.apex_db) > 0.0 and contrast > SEEN_DB,
             shaft_px=tuple((float(x), float(y)) for x, y in path_px[k]),
             shaft_seen=tuple(bool(s) for s in seen),
             width_px=width_px,
