@@ -200,7 +200,7 @@ def _curve(d: Display) -> U8:
     return np.clip(np.round(np.maximum(shown, d.floor_grey)), 0, 255).astype(np.uint8)
 
 
-def _line_kernels(length_px: int, directions: int = 8) -> list[F32]:
+def _line_kernels(length_px: int, directions: int = 6) -> list[F32]:
     """Kernels that take the mean along a line of this length, one for each direction."""
     half = length_px // 2
     out = []

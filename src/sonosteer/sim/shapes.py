@@ -147,7 +147,7 @@ class PlacedShapes:
     def place(cls, recipe: Shapes, array: Transducer, rng: np.random.Generator) -> PlacedShapes:
         """Draw how uneven the walls are."""
         n = len(recipe.bodies) + len(recipe.surfaces)
-        loud = 10 ** (rng.normal(0, 5.0, (n, WAVES)) / 20)
+        loud = 10 ** (rng.normal(0, 7.0, (n, WAVES)) / 20)
         uneven = (loud * np.exp(2j * np.pi * rng.random((n, 1)) + 1j * rng.normal(0, 0.7, (n, WAVES)))).astype(np.complex64)
         ranges, lines = np.arange(array.samples) * array.range_step_mm, np.arange(array.lines, dtype=float)
         x, z = array.from_beam(*np.meshgrid(ranges, lines, indexing="ij"))

@@ -180,7 +180,7 @@ def _draw_display(rng: Rng, image: dict[str, Any]) -> Display:
         speckle_reduction=_some(rng, 0.5, 0.3, 1.0),
         reduction_px=float(rng.uniform(2.0, 6.0)),
         line_filter=_some(rng, 0.5, 0.3, 1.0),
-        line_px=int(rng.integers(3, 11)) * 2 + 1,
+        line_px=int(rng.integers(2, 9)) * 2 + 1,
         smoothing_px=_some(rng, 0.5, 0.4, 1.9),
         sharpening=_some(rng, 0.4, 0.2, 1.6),
         sharpening_px=float(rng.uniform(0.8, 4.0)),
@@ -387,9 +387,9 @@ def _draw_floor(rng: Rng, depth: float) -> Surface:
         bow_per_mm=float(rng.normal(0.0, 0.001)),
         echo_db=float(rng.uniform(18.0, 42.0)),
         below_db=float(rng.uniform(-40.0, -4.0)),
-        repeats=int(rng.integers(0, 6)),
-        repeat_mm=float(rng.uniform(0.02, 0.15)) * depth,
-        repeat_db=float(rng.uniform(-10.0, -3.0)),
+        repeats=int(rng.choice([0, 0, 1, 2, 5])),
+        repeat_mm=float(rng.uniform(0.02, 0.3)) * depth,
+        repeat_db=float(rng.uniform(-14.0, -4.0)),
     )
 
 
@@ -399,13 +399,15 @@ def _draw_floor(rng: Rng, depth: float) -> Surface:
 def _draw_needle(rng: Rng, array: Transducer, image: dict[str, Any]) -> dict[str, Any]:
     """Where the needle lies: its tip anywhere in the picture, at any angle, from either side."""
     through_face = rng.random() < 0.1
+    min_length = float(rng.choice([0.14, rng.uniform(0.2, 0.8)])) * array.depth_mm
     for attempt in range(200):
         flat = rng.random()
         angle = rng.uniform(3.0, 14.0) if flat < 0.2 else rng.uniform(10.0, 55.0) if flat < 0.75 else rng.uniform(45, 80)
         line, range_mm = float(rng.uniform(4.0, array.lines - 5.0)), float(rng.uniform(0.06, 0.97)) * array.depth_mm
         (x,), (z,) = array.from_beam(np.array([range_mm]), np.array([line]))
         length, at_face = _back_to_edge(array, image, (float(x), float(z)), math.radians(float(angle)))
-        if length > (0.14 if attempt < 150 else 0.05) * array.depth_mm and (not at_face or through_face):
+        wanted = min_length if attempt < 100 else 0.05 * array.depth_mm
+        if length > wanted and (not at_face or through_face):
             break
     length = min(length + 0.02 * array.depth_mm, 185.0)
     a = math.radians(float(angle))
