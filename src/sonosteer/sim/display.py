@@ -21,7 +21,18 @@ from sonosteer.core.geometry import Point
 NOISE_SHIFTS = 251  # chosen: number of places from which the bank of noise is read
 BESIDE_MM = (1.6, 4.0)  # chosen: distance from the shaft, beyond its own width, at which its surroundings are read
 TIP_BACK_MM = (1.2, 3.5)  # chosen: lengths of shaft of which one must stand out for the tip to be seen
-WORDS = ("B 62", "MI 1.1", "TIs 0.2", "Gain 58", "Depth 4.5 cm", "FR 23 Hz", "DR 66", "Vol Nerve", "L12-3", "12:07:31")
+SCREEN_WORDS = (
+    "B 62",
+    "MI 1.1",
+    "TIs 0.2",
+    "Gain 58",
+    "Depth 4.5 cm",
+    "FR 23 Hz",
+    "DR 66",
+    "Vol Nerve",
+    "L12-3",
+    "12:07:31",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +54,7 @@ class Display:
     sharpening_px: float = 2.0
     """Standard deviation of its blur, image px. 0.3 to 20."""
     gain_grey: float = 0.0
-    """Grey levels added before the contrast. -128 to 128."""
+    """Change of the grey level before the contrast, grey levels. -128 to 128."""
     contrast: float = 1.0
     """Factor on the grey levels. What exceeds 255 is saturated. 0.3 to 4, no unit."""
     gamma: float = 1.0
@@ -57,7 +68,7 @@ class Display:
     margins_px: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Left, top, right and bottom margin round the image, screen px. 0 to 1000 each."""
     background_grey: int = 0
-    """Grey level of the margins. 0 to 120."""
+    """Grey level of the margins, 0 to 255. At most 120."""
     menus: int = 0
     """Number of menus: columns of short texts with a frame or a bar. 0 to 8."""
     captions: int = 0
@@ -67,7 +78,7 @@ class Display:
     bars: int = 0
     """Number of bright bars: grey wedges and frames. 0 to 8."""
     jpeg_quality: int = 0
-    """Quality of JPEG compression. 1 to 100, 0: none."""
+    """Quality of JPEG compression, 1 to 100 percent. 0: none."""
     seed: int = 0
     """Seed of what menus, captions and bars say and where they stand. 0 or more."""
 
@@ -243,7 +254,7 @@ def _beside(low: int, high: int, size: int, rng: np.random.Generator) -> int:
 
 def _words(rng: np.random.Generator) -> str:
     if rng.random() < 0.6:
-        return str(WORDS[int(rng.integers(len(WORDS)))])
+        return str(SCREEN_WORDS[int(rng.integers(len(SCREEN_WORDS)))])
     letters = list("ABCDEFGHILMNOPRSTUabcdefghilmnoprstu0123456789:./- ")
     return "".join(str(rng.choice(letters)) for _ in range(int(rng.integers(2, 18))))
 

@@ -114,7 +114,7 @@ class DrawnNeedle:
     level: float
     """Amplitude of the last 3 mm of shaft, relative to fully developed tissue, no unit."""
     tip_level: float = 0.0
-    """Amplitude of the apex alone, on the same scale."""
+    """Amplitude of the apex alone, relative to fully developed tissue, no unit."""
     wall_mm: F64 | None = None
     """(n, 2) x and z of the wall that faces the probe, from the apex back, a range step apart, mm. None: a section."""
     width_mm: float = 0.0

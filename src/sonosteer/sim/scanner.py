@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from sonosteer.sim.scenes import Scene
 
 
+PAD = 16  # chosen: lines on each side of a frame, more than half of any lateral kernel
+NOISE_BANK = 64  # chosen: samples and lines by which the bank of noise is larger than a frame
+SHAFT_SEGMENTS = 8  # chosen: segments of the polyline that drags the tissue along
+TIP_PATCH_MM = 2.0  # chosen: how far around the tip its surroundings are measured
+
+
 @lru_cache(maxsize=2)
 def _shared_field(
     array: Transducer, tissue: TissueTexture, seed: tuple[str, int], period_mm: float, dy_mm: float
@@ -37,12 +43,6 @@ def _shared_field(
     split, number = seed
     rng = np.random.default_rng([number, len(split), 11])
     return build_field(array, tissue, rng, period_mm=period_mm, dy_mm=dy_mm)
-
-
-PAD = 16  # chosen: lines on each side of a frame, more than half of any lateral kernel
-NOISE_BANK = 64  # chosen: samples and lines by which the bank of noise is larger than a frame
-SHAFT_SEGMENTS = 8  # chosen: segments of the polyline that drags the tissue along
-TIP_PATCH_MM = 2.0  # chosen: how far around the tip its surroundings are measured
 
 
 @dataclass(frozen=True)
@@ -239,9 +239,7 @@ class Scanner:
         )
         visibility_db = -120.0 if drawn is None else 20 * math.log10(drawn.level / around + 1e-6)
         apex_db = -120.0 if drawn is None else 20 * math.log10(drawn.tip_level / around + 1e-6)
-        return ScanImage(
-            pixels=image, drawn=drawn, level=grid.level, visibility_db=visibility_db, apex_db=apex_db
-        )
+        return ScanImage(pixels=image, drawn=drawn, level=grid.level, visibility_db=visibility_db, apex_db=apex_db)
 
     def _around_tip(self, view: ScanView) -> float:
         """rms of tissue, haze and noise around the tip, before the needle is drawn."""

@@ -95,7 +95,8 @@ def _leaving(scene: Scene, inserted_mm: float) -> F64:
     if not scene.leaves:
         return np.zeros(0)
     v = max(2 * scene.speed_mm_s, inserted_mm / 2.0)
-    return np.concatenate([np.zeros(round(0.5 / SCRIPT_STEP_S)), np.full(int(inserted_mm / v / SCRIPT_STEP_S) + 30, -v)])
+    rest, steps = round(0.5 / SCRIPT_STEP_S), int(inserted_mm / v / SCRIPT_STEP_S) + 30
+    return np.concatenate([np.zeros(rest), np.full(steps, -v)])
 
 
 def _roll(scene: Scene, speed: F64, rng: np.random.Generator) -> F64:

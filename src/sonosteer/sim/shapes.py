@@ -148,7 +148,8 @@ class PlacedShapes:
         """Draw how uneven the walls are."""
         n = len(recipe.bodies) + len(recipe.surfaces)
         loud = 10 ** (rng.normal(0, 7.0, (n, WAVES)) / 20)
-        uneven = (loud * np.exp(2j * np.pi * rng.random((n, 1)) + 1j * rng.normal(0, 0.7, (n, WAVES)))).astype(np.complex64)
+        phase = 2 * np.pi * rng.random((n, 1)) + rng.normal(0, 0.7, (n, WAVES))
+        uneven = (loud * np.exp(1j * phase)).astype(np.complex64)
         ranges, lines = np.arange(array.samples) * array.range_step_mm, np.arange(array.lines, dtype=float)
         x, z = array.from_beam(*np.meshgrid(ranges, lines, indexing="ij"))
         return cls(recipe=recipe, array=array, uneven=uneven, x_mm=x.astype(np.float32), z_mm=z.astype(np.float32))

@@ -28,6 +28,8 @@ TISSUE_SEEDS = 6  # chosen: this many seeds in a row share scanner and speckle
 NO_NEEDLE = 0.15  # chosen: fraction of scenes without a needle
 #: outer diameter of the shaft by gauge, mm
 GAUGES_MM = {14: 2.11, 16: 1.65, 17: 1.47, 18: 1.27, 19: 1.07, 20: 0.91, 21: 0.82, 22: 0.72, 23: 0.64, 25: 0.51}
+#: flat, usual and steep needles, degrees
+ANGLES_DEG = ((3.0, 14.0), (10.0, 55.0), (45.0, 80.0))
 #: direction of the fibres by split, degrees: no two splits share any
 FIBRES_DEG: dict[Split, tuple[tuple[float, float], ...]] = {
     "train": ((-25.0, -9.0), (-2.0, 7.0), (14.0, 25.0)),
@@ -180,7 +182,7 @@ def _draw_display(rng: Rng, image: dict[str, Any]) -> Display:
         speckle_reduction=_some(rng, 0.5, 0.3, 1.0),
         reduction_px=float(rng.uniform(2.0, 6.0)),
         line_filter=_some(rng, 0.5, 0.3, 1.0),
-        line_px=int(rng.integers(2, 9)) * 2 + 1,
+        line_px=int(rng.integers(2, 12)) * 2 + 1,
         smoothing_px=_some(rng, 0.5, 0.4, 1.9),
         sharpening=_some(rng, 0.4, 0.2, 1.6),
         sharpening_px=float(rng.uniform(0.8, 4.0)),
@@ -247,7 +249,7 @@ def _draw_tissue(rng: Rng, split: Split, depth_mm: float) -> TissueTexture:
             fibre_db=(3.0, float(rng.uniform(14.0, 26.0))),
             fibre_mm=(2.0 * k, float(rng.uniform(8.0, 28.0)) * k),
             modulation_db=float(rng.uniform(3.0, 7.5)),
-            modulation_mm=(float(rng.uniform(2.0, 9.0)) * k, float(rng.uniform(0.3, 1.0)) * k),
+            modulation_mm=(float(rng.uniform(2.5, 12.0)) * k, float(rng.uniform(0.3, 1.0)) * k),
             fascias=int(rng.integers(0, 10)),
             wedges=int(rng.integers(0, 12)),
             **common,
@@ -401,16 +403,16 @@ def _draw_needle(rng: Rng, array: Transducer, image: dict[str, Any]) -> dict[str
     through_face = rng.random() < 0.1
     min_length = float(rng.choice([0.14, rng.uniform(0.2, 0.8)])) * array.depth_mm
     for attempt in range(200):
-        flat = rng.random()
-        angle = rng.uniform(3.0, 14.0) if flat < 0.2 else rng.uniform(10.0, 55.0) if flat < 0.75 else rng.uniform(45, 80)
+        low, high = ANGLES_DEG[int(rng.choice(len(ANGLES_DEG), p=[0.2, 0.55, 0.25]))]
+        angle = float(rng.uniform(low, high))
         line, range_mm = float(rng.uniform(4.0, array.lines - 5.0)), float(rng.uniform(0.06, 0.97)) * array.depth_mm
         (x,), (z,) = array.from_beam(np.array([range_mm]), np.array([line]))
-        length, at_face = _back_to_edge(array, image, (float(x), float(z)), math.radians(float(angle)))
+        length, at_face = _back_to_edge(array, image, (float(x), float(z)), math.radians(angle))
         wanted = min_length if attempt < 100 else 0.05 * array.depth_mm
         if length > wanted and (not at_face or through_face):
             break
     length = min(length + 0.02 * array.depth_mm, 185.0)
-    a = math.radians(float(angle))
+    a = math.radians(angle)
     yaw = float(rng.normal(0.0, 2.5)) if rng.random() < 0.6 else 0.0
     if rng.random() < 0.12:
         yaw = float(rng.choice([-1.0, 1.0]) * rng.uniform(5.0, 18.0))
@@ -418,7 +420,7 @@ def _draw_needle(rng: Rng, array: Transducer, image: dict[str, Any]) -> dict[str
     bend = float(rng.normal(0.0, 0.06)) / max(length, 20.0) if rng.random() < 0.3 else 0.0
     return {
         "needle": bool(rng.random() >= NO_NEEDLE),
-        "angle_deg": float(angle),
+        "angle_deg": angle,
         "enters": str(rng.choice(["left", "right"])),
         "entry_x_mm": float(x) - length * math.cos(a),
         "entry_z_mm": float(z) - length * math.sin(a),
@@ -459,6 +461,7 @@ def _draw_look(rng: Rng, array: Transducer, length_mm: float) -> Appearance:
     specular = float(rng.uniform(20.0, 48.0))
     thick = rng.random() < 0.35  # a chain of close copies: the shaft is a soft band
     tail = rng.random() < 0.2
+    copies = int(rng.integers(8, 20) if tail else rng.integers(3, 9) if thick else rng.integers(0, 5))
     gap = float(rng.uniform(0.5, 1.2)) * fwhm if thick else float(rng.uniform(0.25, 1.5)) * diameter + 0.3 * fwhm
     second = rng.random() < 0.25  # a second bright line
     return Appearance(
@@ -475,7 +478,7 @@ def _draw_look(rng: Rng, array: Transducer, length_mm: float) -> Appearance:
         gap_mm=float(rng.uniform(0.02, 0.12)) * array.depth_mm,
         second_wall_db=float(rng.uniform(-10.0, 1.0)) if second else float(rng.uniform(-24.0, -5.0)),
         second_wall_mm=min(float(rng.uniform(0.03, 0.14)) * array.depth_mm, 19.0) if second else 0.8 * diameter,
-        reverberations=int(rng.integers(8, 20)) if tail else int(rng.integers(3, 9)) if thick else int(rng.integers(0, 5)),
+        reverberations=copies,
         reverberation_mm=min(gap, 19.0),
         reverberation_db=float(rng.uniform(-3.0, -1.2)) if tail or thick else float(rng.uniform(-10.0, -4.0)),
         ghost_db=float(rng.uniform(-44.0, -24.0)) if rng.random() < 0.3 else -90.0,
