@@ -20,6 +20,7 @@ from sonosteer.core.config import check_finite, check_range
 from sonosteer.sim import kernels
 from sonosteer.sim.probe import Transducer, elevation_weights
 
+LOG_WIDTH = 1.5  # chosen: an echo at half its grey level on a logarithmic display over its half-amplitude width
 TIP_MM = 3.0  # chosen: the stretch behind the tip that decides whether the tip is called visible
 
 
@@ -118,7 +119,7 @@ class DrawnNeedle:
     wall_mm: F64 | None = None
     """(n, 2) x and z of the wall that faces the probe, from the apex back, a range step apart, mm. None: a section."""
     width_mm: float = 0.0
-    """Width of the drawn shaft at half its height, across the shaft, mm."""
+    """Width of the drawn shaft at half of its grey level, across the shaft, mm."""
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,7 @@ class NeedleEcho:
         range_mm = float(p.to_beam(wall_mm[:1, 0], wall_mm[:1, 1])[0][0])
         aperture = min(max(range_mm / p.f_number_rx, 2.0), p.rx_aperture_max_mm)
         aside = 0.9 * p.wavelength_mm * max(range_mm, 3.0) / aperture
-        return math.hypot(along * math.sqrt(1 - min(sine, 1.0) ** 2), aside * sine)
+        return LOG_WIDTH * math.hypot(along * math.sqrt(1 - min(sine, 1.0) ** 2), aside * sine)
 
     def draw_trail(self, path_mm: F64, inserted_mm: float, level: F32, pad: int, data: C64) -> None:
         """Add the track left in the tissue ahead of a needle that was drawn back, if its look has one.

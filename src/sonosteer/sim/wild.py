@@ -29,7 +29,7 @@ NO_NEEDLE = 0.15  # chosen: fraction of scenes without a needle
 #: outer diameter of the shaft by gauge, mm
 GAUGES_MM = {14: 2.11, 16: 1.65, 17: 1.47, 18: 1.27, 19: 1.07, 20: 0.91, 21: 0.82, 22: 0.72, 23: 0.64, 25: 0.51}
 #: flat, usual and steep needles, degrees
-ANGLES_DEG = ((3.0, 14.0), (10.0, 55.0), (45.0, 80.0))
+NEEDLE_ANGLES_DEG = ((3.0, 14.0), (10.0, 55.0), (45.0, 80.0))
 #: direction of the fibres by split, degrees: no two splits share any
 FIBRES_DEG: dict[Split, tuple[tuple[float, float], ...]] = {
     "train": ((-25.0, -9.0), (-2.0, 7.0), (14.0, 25.0)),
@@ -403,7 +403,7 @@ def _draw_needle(rng: Rng, array: Transducer, image: dict[str, Any]) -> dict[str
     through_face = rng.random() < 0.1
     min_length = float(rng.choice([0.14, rng.uniform(0.2, 0.8)])) * array.depth_mm
     for attempt in range(200):
-        low, high = ANGLES_DEG[int(rng.choice(len(ANGLES_DEG), p=[0.2, 0.55, 0.25]))]
+        low, high = NEEDLE_ANGLES_DEG[int(rng.choice(len(NEEDLE_ANGLES_DEG), p=[0.2, 0.55, 0.25]))]
         angle = float(rng.uniform(low, high))
         line, range_mm = float(rng.uniform(4.0, array.lines - 5.0)), float(rng.uniform(0.06, 0.97)) * array.depth_mm
         (x,), (z,) = array.from_beam(np.array([range_mm]), np.array([line]))
