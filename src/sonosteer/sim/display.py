@@ -155,7 +155,7 @@ class Screen:
         screen = np.where(self._drawn, self._overlay, screen)
         if d.jpeg_quality > 0:
             _, packed = cv2.imencode(".jpg", screen, [cv2.IMWRITE_JPEG_QUALITY, d.jpeg_quality])
-            screen = cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE).astype(np.uint8)
+            screen = np.asarray(cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE), np.uint8)
         return screen
 
     def _filter(self, pixels: U8) -> U8:
@@ -192,16 +192,12 @@ class Screen:
         d, border = self.display, float(self.display.background_grey)
         if d.scale == 1.0:
             left, top, right, bottom = d.margins_px
-            return cv2.copyMakeBorder(
-                pixels, top, bottom, left, right, cv2.BORDER_CONSTANT, value=border
-            ).astype(np.uint8)  # fmt: skip
-        how = cv2.INTER_LINEAR if d.scale > 0.75 else cv2.INTER_AREA
-        if how == cv2.INTER_AREA:  # warping would skip pixels: blur first
+            framed = cv2.copyMakeBorder(pixels, top, bottom, left, right, cv2.BORDER_CONSTANT, value=border)
+            return np.asarray(framed, np.uint8)
+        if d.scale < 0.75:  # warping would skip pixels: blur first
             pixels = cv2.GaussianBlur(pixels, (0, 0), 0.4 / d.scale).astype(np.uint8)
-        return cv2.warpAffine(
-            pixels, self._matrix, self.size_px, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT,
-            borderValue=border,
-        ).astype(np.uint8)  # fmt: skip
+        fill = {"borderMode": cv2.BORDER_CONSTANT, "borderValue": border}
+        return np.asarray(cv2.warpAffine(pixels, self._matrix, self.size_px, flags=cv2.INTER_LINEAR, **fill), np.uint8)
 
 
 def _curve(d: Display) -> U8:

@@ -157,7 +157,7 @@ class PlacedShapes:
     def tissue(self, probe_x_mm: float, probe_z_mm: float) -> F32:
         """(samples, lines) amplitude left of the tissue by bodies and streaks."""
         array, columns = self.array, np.arange(self.array.lines, dtype=float)
-        ranges = (np.arange(array.samples) * array.range_step_mm)[:, None]
+        ranges: F64 = (np.arange(array.samples) * array.range_step_mm)[:, None].astype(np.float64)
         db = np.zeros(self.x_mm.shape, np.float32)
         x, z = self.x_mm + np.float32(probe_x_mm), self.z_mm + np.float32(probe_z_mm)
         soft_mm = max(SOFT_MM, 3 * array.range_step_mm)
@@ -194,12 +194,12 @@ class PlacedShapes:
                 continue
             for far, at in enumerate(self._crossings(body, lines, probe_x_mm, probe_z_mm)):
                 facing = self._facing(at)
-                level = 10 ** (body.wall_db / 20) * facing * self._uneven(k, lines, 8 * far)
-                out.append(_line_echo(at / step, level))
+                wall = 10 ** (body.wall_db / 20) * facing * self._uneven(k, lines, 8 * far)
+                out.append(_line_echo(at / step, wall.astype(np.complex64)))
         for k, surface in enumerate(self.recipe.surfaces):
             at = self._depth(surface, lines, probe_x_mm, probe_z_mm)
-            level = 10 ** (surface.echo_db / 20) * self._facing(at)
-            level = level * self._uneven(len(self.recipe.bodies) + k, lines, 0)
+            sheet = 10 ** (surface.echo_db / 20) * self._facing(at)
+            level = (sheet * self._uneven(len(self.recipe.bodies) + k, lines, 0)).astype(np.complex64)
             for copy in range(surface.repeats + 1):
                 fall = 10 ** (surface.repeat_db * copy / 20)
                 out.append(_line_echo((at + copy * surface.repeat_mm) / step, level * fall))
@@ -210,7 +210,8 @@ class PlacedShapes:
         at = (lines / self.array.lines * (WAVES - 1) + shift) % (WAVES - 1)
         row = self.uneven[k]
         nodes = np.arange(WAVES)
-        return np.interp(at, nodes, row.real) + 1j * np.interp(at, nodes, row.imag)
+        out: C64 = (np.interp(at, nodes, row.real) + 1j * np.interp(at, nodes, row.imag)).astype(np.complex64)
+        return out
 
     def _facing(self, at_mm: F64) -> F64:
         """(lines,) amplitude factor by how squarely a wall at these ranges faces the beam, 0 to 1."""

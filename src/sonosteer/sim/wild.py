@@ -250,7 +250,7 @@ def _draw_tissue(rng: Rng, split: Split, depth_mm: float) -> TissueTexture:
             fibre_mm=(2.0 * k, float(rng.uniform(8.0, 28.0)) * k),
             modulation_db=float(rng.uniform(3.0, 7.5)),
             modulation_mm=(float(rng.uniform(2.5, 12.0)) * k, float(rng.uniform(0.3, 1.0)) * k),
-            fascias=int(rng.integers(0, 10)),
+            fascias=int(rng.integers(0, 14)),
             wedges=int(rng.integers(0, 12)),
             **common,
         )
@@ -460,7 +460,7 @@ def _draw_look(rng: Rng, array: Transducer, length_mm: float) -> Appearance:
     diameter, fwhm = GAUGES_MM[gauge], array.pulse_fwhm_mm
     specular = float(rng.uniform(20.0, 48.0))
     thick = rng.random() < 0.35  # a chain of close copies: the shaft is a soft band
-    tail = rng.random() < 0.2
+    tail = rng.random() < 0.13
     copies = int(rng.integers(8, 20) if tail else rng.integers(3, 9) if thick else rng.integers(0, 5))
     gap = float(rng.uniform(0.5, 1.2)) * fwhm if thick else float(rng.uniform(0.25, 1.5)) * diameter + 0.3 * fwhm
     second = rng.random() < 0.25  # a second bright line
