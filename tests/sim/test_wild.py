@@ -17,7 +17,7 @@ from sonosteer.sim.probe import Transducer
 from sonosteer.sim.scenes import make_scene
 from sonosteer.sim.script import SCRIPT_STEP_S, write_script
 from sonosteer.sim.shapes import Body, Shapes, Surface
-from sonosteer.sim.wild import FIBRES_DEG, draw_wild_scene, wild_still
+from sonosteer.sim.wild import FIBRES_DEG, wild_still
 from sonosteer.sim.world import World
 from sonosteer.sources.simulated import SimulatedSource
 
@@ -243,6 +243,23 @@ def test_a_yawed_needle_crosses_the_plane_and_a_bent_one_bows():
     gap = np.linalg.norm(bent.place()[0][0] - straight.place()[0][0])
     assert gap == pytest.approx(0.001 * length**2, rel=0.05)
     assert bent.place()[1] != straight.place()[1]
+
+
+def test_the_pictures_span_what_real_ones_show():
+    """Grey 0-21 / 48-79 / 124-199 at 5, 50 and 95 percent and SD 36-59, measured in six sets of real pictures."""
+    found = []
+    for seed in range(600, 780, 6):
+        world = World(make_scene("in-the-wild/train", seed, **{"display.margins_px": (0, 0, 0, 0)}))
+        grey, scale = world.look()[0].grey(), world.scene.display.scale
+        rows, columns = (np.minimum((np.arange(n) / scale).astype(int), m - 1) for n, m in zip(
+            grey.shape, (world.scene.height_px, world.scene.width_px), strict=True
+        ))  # fmt: skip
+        seen = grey[world.scanner.inside()[np.ix_(rows, columns)] > 0]
+        found.append([*np.percentile(seen, [5, 50, 95]), seen.std()])
+    low, high = np.percentile(found, [10, 90], axis=0)
+    for k, (real_low, real_high) in enumerate([(2, 18), (48, 79), (124, 170), (36, 55)]):
+        assert low[k] <= real_low, k
+        assert high[k] >= real_high, k
 
 
 # -- the needle's pattern --

@@ -17,7 +17,6 @@ from sonosteer.sim.script import SCRIPT_STEP_S, write_script
 from sonosteer.sim.world import World
 from sonosteer.sources.simulated import SimulatedSource
 
-
 RECIPES = [name for name in SETUPS if SETUPS[name].endswith(".toml")]  # test_wild.py asks as much of the other one
 
 

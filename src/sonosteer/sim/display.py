@@ -196,8 +196,9 @@ class Screen:
             return np.asarray(framed, np.uint8)
         if d.scale < 0.75:  # warping would skip pixels: blur first
             pixels = cv2.GaussianBlur(pixels, (0, 0), 0.4 / d.scale).astype(np.uint8)
-        fill = {"borderMode": cv2.BORDER_CONSTANT, "borderValue": border}
-        return np.asarray(cv2.warpAffine(pixels, self._matrix, self.size_px, flags=cv2.INTER_LINEAR, **fill), np.uint8)
+        how = {"flags": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_CONSTANT}
+        framed = cv2.warpAffine(pixels, self._matrix, self.size_px, borderValue=border, **how)
+        return np.asarray(framed, np.uint8)
 
 
 def _curve(d: Display) -> U8:

@@ -121,7 +121,7 @@ def _draw_array(rng: Rng) -> tuple[Transducer, float]:
         radius, fov = float(rng.uniform(2.5, 7.0)), float(rng.uniform(60.0, 90.0))
     side = 2 * (radius + depth) * math.sin(math.radians(fov / 2)) if radius else width
     samples = int(rng.integers(300, 460))
-    aperture = float(rng.uniform(8.0, 24.0)) * (1.4 if family == "convex" else 1.0)
+    aperture = float(rng.uniform(6.0, 24.0)) * (1.4 if family == "convex" else 1.0)
     array = Transducer(
         centre_mhz=mhz,
         bandwidth=float(rng.uniform(0.25, 0.75)),
@@ -129,10 +129,10 @@ def _draw_array(rng: Rng) -> tuple[Transducer, float]:
         radius_mm=radius,
         fov_deg=fov,
         depth_mm=depth,
-        lines=int(rng.integers(96, 225)),
+        lines=int(rng.integers(80, 209)),
         range_step_mm=depth / samples,
         f_number_tx=float(rng.uniform(2.0, 5.0)) * float(rng.random() > 0.12),
-        f_number_rx=float(rng.uniform(1.2, 3.5)),
+        f_number_rx=float(rng.uniform(1.4, 4.5)),
         focus_mm=float(rng.uniform(0.25, 0.8)) * depth,
         rx_aperture_max_mm=min(aperture, 0.5 * depth),
         lens_mm=float(rng.uniform(3.0, 6.0)) * (2.0 if radius > 20 else 1.0),
@@ -181,8 +181,8 @@ def _draw_display(rng: Rng, image: dict[str, Any]) -> Display:
     return Display(
         speckle_reduction=_some(rng, 0.5, 0.3, 1.0),
         reduction_px=float(rng.uniform(2.0, 6.0)),
-        line_filter=_some(rng, 0.5, 0.3, 1.0),
-        line_px=int(rng.integers(2, 12)) * 2 + 1,
+        line_filter=_some(rng, 0.6, 0.3, 1.0),
+        line_px=int(rng.integers(3, 13)) * 2 + 1,
         smoothing_px=_some(rng, 0.5, 0.4, 1.9),
         sharpening=_some(rng, 0.4, 0.2, 1.6),
         sharpening_px=float(rng.uniform(0.8, 4.0)),
@@ -476,7 +476,7 @@ def _draw_look(rng: Rng, array: Transducer, length_mm: float) -> Appearance:
         dropout_db=float(rng.uniform(0.5, 6.0)),
         gaps=_some(rng, 0.4, 0.03, 0.35),
         gap_mm=float(rng.uniform(0.02, 0.12)) * array.depth_mm,
-        second_wall_db=float(rng.uniform(-10.0, 1.0)) if second else float(rng.uniform(-24.0, -5.0)),
+        second_wall_db=float(rng.uniform(-11.0, -1.0)) if second else float(rng.uniform(-24.0, -5.0)),
         second_wall_mm=min(float(rng.uniform(0.03, 0.14)) * array.depth_mm, 19.0) if second else 0.8 * diameter,
         reverberations=copies,
         reverberation_mm=min(gap, 19.0),
