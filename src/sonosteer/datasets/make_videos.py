@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from sonosteer.core.errors import InputError
-from sonosteer.core.geometry import Spacing
 from sonosteer.datasets.videos import (
     BOX_MM,
     FRAMES_FILE,
