@@ -195,13 +195,19 @@ def scene_page() -> str:
         '`"sim:axial/train?material=bovine"`, or in a TOML file of your own. ',
         "The defaults below hold where a recipe says nothing.\n\n",
         "The recipes of the set-ups give ranges to draw from: ",
-        ", ".join(f"[{name}](../../src/sonosteer/sim/{file})" for name, file in SETUPS.items()),
+        ", ".join(f"[{name}](../../src/sonosteer/sim/{_recipe_file(entry)})" for name, entry in SETUPS.items()),
         ".\n\n## scene\n\n",
         _table(Scene),
     ]
     for name, cls in parts(Scene).items():
         out.append(f"\n## {name}\n\n{_first_line(cls)}\n\n{_table(cls, name + '.')}")
     return "".join(out)
+
+
+def _recipe_file(entry: str) -> str:
+    """The file in `sim` that an entry of the set-ups names: a recipe, or the module of a function that draws."""
+    module, colon, _ = entry.partition(":")
+    return f"{module.rpartition('.')[2]}.py" if colon else entry
 
 
 def settings_page() -> str:

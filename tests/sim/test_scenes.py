@@ -9,6 +9,7 @@ from sonosteer.core.errors import InputError
 from sonosteer.sim.scenes import SETUPS, make_scene
 
 SPLITS = ("train", "validation", "test")
+RECIPES = [name for name in SETUPS if SETUPS[name].endswith(".toml")]  # test_wild.py asks as much of the other one
 
 
 @pytest.mark.parametrize("setup", SETUPS)
@@ -51,7 +52,7 @@ def test_a_seed_has_the_same_tissue_in_both_modes():
     assert make_scene("in-plane-convex", 5) in (ips, ipm)
 
 
-@pytest.mark.parametrize("setup", SETUPS)
+@pytest.mark.parametrize("setup", RECIPES)
 @pytest.mark.parametrize("split", SPLITS)
 def test_every_scene_keeps_its_tip_in_the_image(setup, split):
     for seed in range(12):

@@ -17,6 +17,8 @@ from sonosteer.sim.script import SCRIPT_STEP_S, write_script
 from sonosteer.sim.world import World
 from sonosteer.sources.simulated import SimulatedSource
 
+RECIPES = [name for name in SETUPS if SETUPS[name].endswith(".toml")]  # test_wild.py asks as much of the other one
+
 
 def short(setup, seed=11, **more):
     """A clip of a dozen frames."""
@@ -29,7 +31,7 @@ def act(**k):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("setup", SETUPS)
+@pytest.mark.parametrize("setup", RECIPES)
 def test_the_same_seed_gives_the_same_frames_and_another_does_not(setup):
     a, b = (list(World(short(setup)).frames()) for _ in range(2))
     other = list(World(short(setup, 14)).frames())
@@ -40,7 +42,7 @@ def test_the_same_seed_gives_the_same_frames_and_another_does_not(setup):
     assert np.abs(a[0][0].grey().astype(int) - other[0][0].grey()[: a[0][0].size_px[1]]).mean() > 4
 
 
-@pytest.mark.parametrize("setup", SETUPS)
+@pytest.mark.parametrize("setup", RECIPES)
 def test_frames_may_be_drawn_again_from_one_world(setup):
     world = World(short(setup))
     first, again = ([(f.grey(), t) for f, t in world.frames()] for _ in range(2))

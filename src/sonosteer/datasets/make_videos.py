@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from sonosteer.core.errors import InputError
-from sonosteer.core.geometry import Spacing
 from sonosteer.datasets.videos import (
     BOX_MM,
     FRAMES_FILE,
@@ -65,7 +64,7 @@ class VideoJob:
             name=self.name,
             split=s.split,
             frames=0,
-            spacing_mm=(s.spacing_mm, s.spacing_mm),
+            spacing_mm=(s.screen_spacing_mm, s.screen_spacing_mm),
             mode=s.mode,
             material=str(s.material),
             source=s.name,
@@ -112,12 +111,13 @@ def _encoder(videos: int, seed: int) -> list[tuple[str, Scene]]:
 def make_video(job: VideoJob) -> Entry:
     """Draw one video into its folder. The folder gets its name when all is there."""
     world = World(job.scene)
-    spacing = Spacing(job.scene.spacing_mm, job.scene.spacing_mm)
+    spacing = world.spacing
     making = job.folder / f"{MAKING}{job.name}"
     shutil.rmtree(making, ignore_errors=True)
     try:
         making.mkdir(parents=True)
-        shape = (world.clip_frames, job.scene.height_px, job.scene.width_px)
+        width, height = job.scene.size_px
+        shape = (world.clip_frames, height, width)
         with FramesWriter(making / FRAMES_FILE, shape) as frames, LabelWriter(making / LABELS, spacing) as labels:
             for i, (frame, truth) in enumerate(world.frames()):
                 frames.add(frame.grey())

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from sonosteer.core.arrays import C64, F32, F64
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.sim import kernels
-from sonosteer.sim.probe import ZONES, Transducer, elevation_weights
+from sonosteer.sim.probe import Transducer, elevation_weights
 
+LOG_WIDTH = 1.5  # chosen: an echo at half its grey level on a logarithmic display over its half-amplitude width
 TIP_MM = 3.0  # chosen: the stretch behind the tip that decides whether the tip is called visible
 
 
@@ -70,6 +71,16 @@ class Appearance:
     """Fraction of the beam that the shaft stops when it is centred in the beam. 0 to 1."""
     trail_db: float = -90.0
     """Level of the track left in the tissue by a needle drawn back, dB. Below -60: none."""
+    bead_db: float = 0.0
+    """How far the echo swells and fades along the shaft, dB either way. 0 to 20, 0: no beads."""
+    bead_mm: float = 3.0
+    """Distance from one bead to the next, mm. 0.2 to 50."""
+    dip_db: float = 0.0
+    """Change of the shaft's echo just before the tip, dB. The apex keeps its level. -40 to 0."""
+    dip_mm: float = 3.0
+    """Length of that dip, counted from the tip, mm. 0 to 50."""
+    fade_mm: float = 0.0
+    """Length of shaft behind the tip that still echoes, mm. 0: all of it. Up to 500."""
 
     def __post_init__(self) -> None:
         check_finite(self, "needle's look")
@@ -82,6 +93,11 @@ class Appearance:
         for name in ("dropout_db", "second_wall_mm", "reverberation_mm"):
             check_range(self, "needle's look", 0.0, 20.0, name)
         check_range(self, "needle's look", 0, 20, "reverberations")
+        check_range(self, "needle's look", 0.0, 20.0, "bead_db")
+        check_range(self, "needle's look", 0.2, 50.0, "bead_mm")
+        check_range(self, "needle's look", -40.0, 0.0, "dip_db")
+        check_range(self, "needle's look", 0.0, 50.0, "dip_mm")
+        check_range(self, "needle's look", 0.0, 500.0, "fade_mm")
 
 
 @dataclass(frozen=True)
@@ -98,6 +114,12 @@ class DrawnNeedle:
     """(x, y, z) of the bevel's point in the probe's frame, mm."""
     level: float
     """Amplitude of the last 3 mm of shaft, relative to fully developed tissue, no unit."""
+    tip_level: float = 0.0
+    """Amplitude of the apex alone, relative to fully developed tissue, no unit."""
+    wall_mm: F64 | None = None
+    """(n, 2) x and z of the wall that faces the probe, from the apex back, a range step apart, mm. None: a section."""
+    width_mm: float = 0.0
+    """Width of the drawn shaft at half of its grey level, across the shaft, mm."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +159,7 @@ class NeedleEcho:
         copies_mm = np.concatenate([[0.0, look.second_wall_mm], k * look.reverberation_mm])
         level_db = np.concatenate([[0.0, look.second_wall_db], k * look.reverberation_db])
         phase = np.exp(2j * np.pi * np.concatenate([[0.0], rng.random(len(k) + 1)]))
+        _vary_along(modulation, look, step, rng)
         gains = (10 ** (level_db / 20) * phase).astype(np.complex64)
         return cls(
             array=array,
@@ -160,7 +183,8 @@ class NeedleEcho:
     def elevation(self, y_mm: F64, range_mm: F64) -> F64:
         """(n,) amplitude left at distances y_mm from the image plane and at ranges, 0 to 1."""
         y, weight, _ = elevation_weights(self.array)
-        out: F64 = sample_grid(weight, range_mm / self.array.depth_mm * ZONES - 0.5, (y_mm - y[0]) / (y[1] - y[0]))
+        zone = range_mm / self.array.depth_mm * self.array.zones - 0.5
+        out: F64 = sample_grid(weight, zone, (y_mm - y[0]) / (y[1] - y[0]))
         return out
 
     def draw_in_plane(self, axis_mm: F64, roll_rad: float, level: F32, pad: int, data: C64) -> DrawnNeedle | None:
@@ -198,7 +222,33 @@ class NeedleEcho:
         seen = 0.6 * math.sqrt(float((near_tip**2).mean()))  # chosen: what the kernels leave of a line
         aside = look.diameter_mm / 2 * math.sin(roll_rad)
         apex = (float(wall[0, 0]), float(axis_mm[0, 1]) + aside, float(wall[0, 1]))
-        return DrawnNeedle(line_r, per_line, (float(wall[brightest, 0]), float(wall[brightest, 1])), apex, seen)
+        return DrawnNeedle(
+            line_r=line_r,
+            line_amplitude=per_line,
+            bright_mm=(float(wall[brightest, 0]), float(wall[brightest, 1])),
+            apex_mm=apex,
+            level=seen,
+            tip_level=0.33 * 10 ** (look.tip_db / 20) * float(mask_of_tip * (0.35 + 0.65 * rough[0])),
+            wall_mm=wall,
+            width_mm=self._width_mm(wall),
+        )
+
+    def _width_mm(self, wall_mm: F64) -> float:
+        """Width of the echo across the shaft: the pulse and its copies along the beam, the beam's width aside."""
+        p = self.array
+        back = min(len(wall_mm) - 1, 50)
+        dx, dz = wall_mm[0] - wall_mm[back]
+        bx, bz = p.beam_direction(wall_mm[:1, 0], wall_mm[:1, 1])
+        sine = abs(dx * float(bx[0]) + dz * float(bz[0])) / max(math.hypot(dx, dz), 1e-9)
+        loud = self.copies_mm[np.abs(self.copies) > 0.5]
+        chain = 0.0  # only copies that touch make the line thicker
+        for below in np.sort(loud):
+            chain = float(below) if below - chain < 1.3 * p.pulse_fwhm_mm else chain
+        along = math.hypot(p.pulse_fwhm_mm, chain)
+        range_mm = float(p.to_beam(wall_mm[:1, 0], wall_mm[:1, 1])[0][0])
+        aperture = min(max(range_mm / p.f_number_rx, 2.0), p.rx_aperture_max_mm)
+        aside = 0.9 * p.wavelength_mm * max(range_mm, 3.0) / aperture
+        return LOG_WIDTH * math.hypot(along * math.sqrt(1 - min(sine, 1.0) ** 2), aside * sine)
 
     def draw_trail(self, path_mm: F64, inserted_mm: float, level: F32, pad: int, data: C64) -> None:
         """Add the track left in the tissue ahead of a needle that was drawn back, if its look has one.
@@ -307,6 +357,19 @@ class NeedleEcho:
         kernels.shade(data, pad, lower, blocked.astype(np.float32), float(r[0]), float(q[0]), side, cone, refill)
 
 
+def _vary_along(modulation: F64, look: Appearance, step_mm: float, rng: np.random.Generator) -> None:
+    """Put beads, the dip before the tip and the end of the visible stretch into the drop-outs, in place."""
+    back = np.arange(len(modulation)) * step_mm
+    if look.bead_db > 0:
+        wave = np.sin(2 * np.pi * (back / look.bead_mm + rng.random()))
+        modulation *= 10 ** (look.bead_db / 20 * wave)
+    if look.dip_db < 0:
+        modulation[1:] *= 10 ** (look.dip_db / 20 * np.clip((look.dip_mm - back[1:]) / 0.4, 0, 1))
+    if look.fade_mm > 0:
+        soft = 0.12 * look.fade_mm  # chosen: the echo dies away over about half of this length
+        modulation *= 1 / (1 + np.exp(np.clip((back - look.fade_mm) / soft, -40, 40)))
+
+
 @njit(cache=True, nogil=True)
 def _at(grid: F64, i: float, j: float) -> float:
     """Bilinear value of a grid at a fractional row i and column j. The edges are extended."""
@@ -353,7 +416,7 @@ def surfaces(
 
     axis: (n, 3) in mm. face: 1 where the bevel's face looks at the probe, 0 where it looks away. optics: radius of the
     array in mm, line step in mm or rad, middle line, range step in mm, depth in mm. widths: of the lobes, see
-    `NeedleEcho.widths`. beam: elevation response and energy below y, both (ZONES, m), first y and its step in mm.
+    `NeedleEcho.widths`. beam: elevation response and energy below y, both (zones, m), first y and its step in mm.
     level: what occlusion leaves, every BLOCK samples and lines. modulation: (n,) drop-outs.
     Filled in: wall (n, 2) x and z in mm. r, q (n,) in samples and lines. shine, rough (n,) specular and rough factor.
     mask (n,) what plane, drop-outs and occlusion leave. blocked (n,) fraction of the beam that is stopped.
@@ -387,7 +450,7 @@ def surfaces(
         if s < bevel_mm:
             misaligned -= bevel_rad * face  # the face falls away from the probe towards the tip
         shine[k], rough[k] = lobes(misaligned, *widths)
-        zone, at = range_mm / depth_mm * ZONES - 0.5, (axis[k, 1] - y0) / dy
+        zone, at = range_mm / depth_mm * weight.shape[0] - 0.5, (axis[k, 1] - y0) / dy
         hidden = _at(level, r[k] / kernels.BLOCK, q[k] / kernels.BLOCK)
         mask[k] = _at(weight, zone, at) * modulation[k] * hidden
         blocked[k] = _at(below, zone, at + radius_mm / dy) - _at(below, zone, at - radius_mm / dy)

@@ -43,6 +43,7 @@ class Plant:
                 mechanics, layers=layers, breathing_mm=breathing, breathing_hz=scene.breathing_hz
             )
             self.flexible = FlexibleNeedle(scene.geometry, mechanics, rng)
+        self._yaw, self._bend = math.tan(math.radians(scene.yaw_deg)), scene.bend_per_mm
         self._entry_slope = rng.normal(0.0, 1.0, 2) * scene.entry_sd_rad  # last: the fields do not depend on it
 
     @property
@@ -70,15 +71,18 @@ class Plant:
         angle_rad, time_s = self._now
         entry, *axes = self._frame(angle_rad)
         step = self.scene.array.range_step_mm
-        drift_rad, state = self._drift_rad(time_s), self.state
+        drift_rad, state = self._drift_rad(time_s) + self._yaw, self.state
         if self.flexible is None:
             along = state.inserted_mm - np.arange(0.0, state.inserted_mm + OUTSIDE_MM, step)
             local = np.zeros((len(along), 3))
             local[:, 0] = along
+            local[:, 1] = 0.5 * self._bend * np.clip(along, 0, None) ** 2
         else:
             local = self.flexible.shape_mm(step, OUTSIDE_MM)
         local[:, 2] += drift_rad * local[:, 0]
         tx, ty, tz = state.direction
+        if self.flexible is None:
+            ty += self._bend * state.inserted_mm
         x, y, z = (np.array([tx, ty, tz + drift_rad]) @ np.array(axes)).tolist()
         norm = math.sqrt(x * x + y * y + z * z)
         return entry + local @ np.array(axes), (x / norm, y / norm, z / norm)

@@ -30,7 +30,7 @@ from sonosteer.core.geometry import ConvexProbe, LinearProbe, Point, Probe
 C128 = NDArray[np.complex128]
 
 SPEED_MM_US = 1.54  # of sound in soft tissue
-ZONES = 64  # chosen: number of depth zones, each with its own lateral response
+ZONES = 64  # chosen: number of depth zones of a full simulation, each with its own lateral response
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,8 @@ class Transducer:
     """Aperture in elevation, mm. 0.001 to 1000."""
     lens_focus_mm: float = 20.0
     """Depth of the elevation focus, mm. 0.001 to 1000."""
+    zones: int = ZONES
+    """Number of depth zones, each with its own response. Few are drawn up faster. 4 to 64."""
 
     def __post_init__(self) -> None:
         check_finite(self, "transducer")
@@ -79,6 +81,7 @@ class Transducer:
         check_range(self, "transducer", 0.05, 1.5, "bandwidth")
         check_range(self, "transducer", 0.0, 500.0, "radius_mm", "f_number_tx")
         check_range(self, "transducer", 32, 1024, "lines")
+        check_range(self, "transducer", 4, ZONES, "zones")
         if self.convex:
             check_range(self, "transducer", 5.0, 120.0, "fov_deg")
         if self.rx_window not in ("hamming", "rect"):
@@ -144,8 +147,8 @@ class Transducer:
         return LinearProbe(apex_px, self.width_mm, self.depth_mm)
 
     def zone_depths_mm(self) -> F64:
-        """(ZONES,) depth of the middle of each zone, mm."""
-        return (np.arange(ZONES) + 0.5) * self.depth_mm / ZONES
+        """(zones,) depth of the middle of each zone, mm."""
+        return (np.arange(self.zones) + 0.5) * self.depth_mm / self.zones
 
     def band(self) -> tuple[F64, F64]:
         """Five frequencies of the band in MHz and their two-way amplitudes."""
@@ -204,14 +207,23 @@ def elevation_response(array: Transducer, y_mm: NDArray[np.floating[Any]], z_mm:
 
 
 @lru_cache(maxsize=16)
-def lateral_kernels(array: Transducer, steer_rad: float = 0.0) -> C64:
-    """(ZONES, taps) kernels along the lines, each of unit energy. steer_rad: angle of a spatial compound's look."""
-    half = 12
+def _lateral_bank(array: Transducer, half: int) -> C128:
+    """(zones, 2 half + 1) lateral responses of all zones, each of unit energy, not steered."""
     taps = np.arange(-half, half + 1)
     depths = array.zone_depths_mm()
     pitch = np.array([array.pitch_mm(z) for z in depths])
     out = np.array([lateral_response(array, taps * p, max(z, 3.0)) for z, p in zip(depths, pitch, strict=True)])
     out /= np.sqrt((np.abs(out) ** 2).sum(1, keepdims=True))
+    return out
+
+
+@lru_cache(maxsize=16)
+def lateral_kernels(array: Transducer, steer_rad: float = 0.0) -> C64:
+    """(zones, taps) kernels along the lines, each of unit energy. steer_rad: angle of a spatial compound's look."""
+    half = 12
+    taps = np.arange(-half, half + 1)
+    pitch = np.array([array.pitch_mm(z) for z in array.zone_depths_mm()])
+    out = _lateral_bank(array, half)
     level = np.sqrt((np.abs(out / np.abs(out).max(1, keepdims=True)) ** 2).mean(0))
     reach = max(abs(i - half) for i in np.flatnonzero(level > 10 ** (-34 / 20)))
     keep = slice(half - reach, half + reach + 1)
@@ -222,11 +234,11 @@ def lateral_kernels(array: Transducer, steer_rad: float = 0.0) -> C64:
 
 @lru_cache(maxsize=8)
 def elevation_weights(array: Transducer) -> tuple[F64, F64, F64]:
-    """((n,) y in mm, (ZONES, n) amplitude over the largest, (ZONES, n) fraction of the beam's energy below y).
+    """((n,) y in mm, (zones, n) amplitude over the largest, (zones, n) fraction of the beam's energy below y).
 
     They say how a needle fades when it leaves the plane, and how much of the beam it can stop.
     """
-    y = np.linspace(-8.0, 8.0, 321)
+    y = np.linspace(-8.0, 8.0, 321 if array.zones == ZONES else 81)  # chosen: fewer where speed is asked for
     w = np.array([np.abs(elevation_response(array, y, z)) for z in array.zone_depths_mm()])
     energy = np.cumsum(w**2, axis=1)
     return y, w / w.max(1, keepdims=True), energy / energy[:, -1:]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import cv2
@@ -20,8 +21,9 @@ from sonosteer.sim import kernels, motion
 from sonosteer.sim.anatomy import draw_structures
 from sonosteer.sim.artefacts import ArtefactMasks
 from sonosteer.sim.echo import DrawnNeedle, NeedleEcho
-from sonosteer.sim.field import MARGIN_SAMPLES, OVERSAMPLING, build_field
-from sonosteer.sim.probe import ZONES, lateral_kernels
+from sonosteer.sim.field import MARGIN_SAMPLES, OVERSAMPLING, ScattererField, TissueTexture, build_field
+from sonosteer.sim.probe import Transducer, lateral_kernels
+from sonosteer.sim.shapes import PlacedShapes
 
 if TYPE_CHECKING:
     from sonosteer.sim.scenes import Scene
@@ -31,6 +33,16 @@ PAD = 16  # chosen: lines on each side of a frame, more than half of any lateral
 NOISE_BANK = 64  # chosen: samples and lines by which the bank of noise is larger than a frame
 SHAFT_SEGMENTS = 8  # chosen: segments of the polyline that drags the tissue along
 TIP_PATCH_MM = 2.0  # chosen: how far around the tip its surroundings are measured
+
+
+@lru_cache(maxsize=2)
+def _shared_field(
+    array: Transducer, tissue: TissueTexture, seed: tuple[str, int], period_mm: float, dy_mm: float
+) -> ScattererField:
+    """The field of a tissue that several scenes share. The last two are kept."""
+    split, number = seed
+    rng = np.random.default_rng([number, len(split), 11])
+    return build_field(array, tissue, rng, period_mm=period_mm, dy_mm=dy_mm)
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,8 @@ class ScanImage:
     """Amplitude that occlusion leaves, every BLOCK samples and lines. 0 to 1."""
     visibility_db: float
     """Shaft behind the tip over tissue, haze and noise around it, dB. -120 where no needle is drawn."""
+    apex_db: float
+    """The apex alone over the same, dB. -120 where no needle is drawn."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +103,11 @@ class ScanGrid:
     """Amplitude of the haze to add, relative to the tissue's, no unit."""
 
 
+def scene_apex_px(scene: Scene) -> tuple[float, float]:
+    """Where the middle of the probe's face is drawn in the image, px, before any display."""
+    return (scene.width_px - 1) / 2, scene.top_mm / scene.spacing_mm
+
+
 class Scanner:
     """Builds a scene's tissue once, then draws images. Not safe to share between threads."""
 
@@ -96,10 +115,17 @@ class Scanner:
         self.scene = scene
         a = self.array = scene.array
         tissue, needle, noise, place = rng.spawn(4)
-        self.field = build_field(a, scene.tissue, tissue, period_mm=scene.period_mm, dy_mm=scene.period_mm / 24)
+        dy_mm = scene.period_mm / scene.slices
+        if scene.tissue_seed is None:
+            self.field = build_field(a, scene.tissue, tissue, period_mm=scene.period_mm, dy_mm=dy_mm)
+        else:
+            self.field = _shared_field(a, scene.tissue, (scene.split, scene.tissue_seed), scene.period_mm, dy_mm)
         self.structures = draw_structures(scene.anatomy, place)
         self.echo = NeedleEcho.make(a, scene.look, needle)
         self.masks = ArtefactMasks.make(scene.artefacts, a, place)
+        self.shapes: PlacedShapes | None = None
+        if not scene.shapes.empty:
+            self.shapes = PlacedShapes.place(scene.shapes, a, place.spawn(1)[0])
         reach = MARGIN_SAMPLES * OVERSAMPLING * 3 // 4
         self._shifts = np.stack([place.integers(-reach, reach, 64), place.integers(0, self.field.period, 64)], 1)
         self._shifts[0] = 0
@@ -113,11 +139,11 @@ class Scanner:
         depth = np.arange(a.samples) * a.range_step_mm
         self.noise_level = (10 ** ((scene.noise_db + scene.noise_db_per_mm * depth) / 20)).astype(np.float32)
         self.gain = self.masks.range_gain / np.float32(scene.looks)
-        self.zone = np.minimum(depth / a.depth_mm * ZONES, ZONES - 1).astype(np.int64)
+        self.zone = np.minimum(depth / a.depth_mm * a.zones, a.zones - 1).astype(np.int64)
         angles = np.linspace(-1, 1, scene.looks) * scene.look_deg if scene.looks > 1 else [0.0]
         looks = [lateral_kernels(a, math.radians(float(d))) for d in angles]
         self.kernels: C64 = np.stack(looks)
-        self.apex_px = ((scene.width_px - 1) / 2, scene.top_mm / scene.spacing_mm)
+        self.apex_px = scene_apex_px(scene)
         self._map, self._columns = self._scan_map()
         self._slice = np.empty(self.field.volume.shape[1:], np.complex64)
         self._data = np.zeros((a.samples, a.lines + 2 * PAD), np.complex64)
@@ -145,6 +171,13 @@ class Scanner:
         columns = slice(int(seen[0]), int(seen[-1]) + 1)
         return cv2.convertMaps(q[:, columns], r[:, columns], cv2.CV_16SC2), columns
 
+    def inside(self) -> U8:
+        """(height, width) image that is 255 in the field of view and 0 outside."""
+        out = np.zeros((self.scene.height_px, self.scene.width_px), np.uint8)
+        full = np.full((self.array.samples, self.array.lines), 255, np.uint8)
+        out[:, self._columns] = cv2.remap(full, *self._map, cv2.INTER_NEAREST, borderValue=0)
+        return out
+
     def restart(self) -> None:
         """Forget the previous image (persistence)."""
         self._fresh = True
@@ -169,6 +202,8 @@ class Scanner:
             PAD,
             self._data,
         )
+        if self.shapes is not None:
+            self._data[:, PAD:-PAD] *= self.shapes.tissue(px - view.tissue_mm[0], pz - view.tissue_mm[1])
         self._data[:, :PAD] = 0  # needle points drawn beyond the outer lines must not pile up
         self._data[:, -PAD:] = 0
         self._echoes[self._touched] = 0
@@ -177,6 +212,8 @@ class Scanner:
         drawn = self._draw_needle(view, grid.level)
         turns_per_sample = 2 * a.range_step_mm / a.wavelength_mm
         flat = self.masks.ladder_echoes(px, pz) + self.masks.occluder_echoes(px, pz)
+        if self.shapes is not None:
+            flat += self.shapes.echoes(px - view.tissue_mm[0], pz - view.tissue_mm[1])
         for line_r, amplitude in flat:
             kernels.add_line_echoes(line_r, amplitude, turns_per_sample, self.echo.pulse, self._echoes, self._touched)
         kernels.form_lines(
@@ -201,7 +238,8 @@ class Scanner:
             self._lines, *self._map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
         )
         visibility_db = -120.0 if drawn is None else 20 * math.log10(drawn.level / around + 1e-6)
-        return ScanImage(pixels=image, drawn=drawn, level=grid.level, visibility_db=visibility_db)
+        apex_db = -120.0 if drawn is None else 20 * math.log10(drawn.tip_level / around + 1e-6)
+        return ScanImage(pixels=image, drawn=drawn, level=grid.level, visibility_db=visibility_db, apex_db=apex_db)
 
     def _around_tip(self, view: ScanView) -> float:
         """rms of tissue, haze and noise around the tip, before the needle is drawn."""
@@ -243,11 +281,16 @@ class Scanner:
         x, z = self._resting(view)
         r, q = a.to_beam(x, z)
         deeper, aside = self._shift(py + view.origin_y_mm)
+        tissue = level * self.structures.level(x, z, py)
+        if self.shapes is not None:
+            at = (px - view.tissue_mm[0], pz - view.tissue_mm[1])
+            left = self.shapes.left(*at, self.masks.range_mm[:, 0], self.masks.line[0])
+            tissue, level = tissue * left, level * left
         return ScanGrid(
             r=((r - f.r0_mm) / f.dr_mm + deeper).astype(np.float32),
             q=(q - f.line0 + aside).astype(np.float32),
             turns=(2 * (self.masks.range_mm - r) / a.wavelength_mm).astype(np.float32),
-            tissue=level * self.structures.level(x, z, py),
+            tissue=tissue,
             level=level,
             haze=haze,
         )

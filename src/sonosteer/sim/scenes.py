@@ -20,18 +20,20 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from sonosteer.core.config import check_finite, from_dict, load_toml
+from sonosteer.core.config import check_finite, check_range, from_dict, load_toml
 from sonosteer.core.errors import InputError
 from sonosteer.core.plugins import is_reference, naming
 from sonosteer.needle.flexible import NeedleGeometry
 from sonosteer.needle.tissue import material
 from sonosteer.sim.anatomy import Anatomy
 from sonosteer.sim.artefacts import Artefacts
+from sonosteer.sim.display import Display
 from sonosteer.sim.echo import Appearance
 from sonosteer.sim.field import TissueTexture
 from sonosteer.sim.probe import Transducer
 from sonosteer.sim.setups import SETUPS as SETUPS
 from sonosteer.sim.setups import Split as Split
+from sonosteer.sim.shapes import Shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +57,19 @@ class Scene:
     mode: Literal["", "ips", "ipm"] = ""
     """Mode of the set-up: the probe stands ("ips") or moves along ("ipm"). Empty where it has no modes."""
     angle_deg: float = 45.0
-    """Insertion angle below the horizontal, degrees. 5 to 80. Axial needles do not use it."""
+    """Insertion angle below the horizontal, degrees. 3 to 80. Axial needles do not use it."""
     enters: Literal["left", "right"] = "left"
     """Side of the image from which the needle enters."""
     entry_x_mm: float = -19.0
     """Lateral place of the entry on a needle from the left, mm. Mirrored for one from the right."""
     entry_z_mm: float = 2.0
     """Depth of the entry below the middle of the probe's face, mm."""
+    entry_y_mm: float = 0.0
+    """Distance of the entry from the image plane, mm. Axial needles do not use it."""
+    yaw_deg: float = 0.0
+    """Angle of a rigid in-plane needle out of the image plane, degrees. -45 to 45."""
+    bend_per_mm: float = 0.0
+    """Curvature of a rigid in-plane needle, 1/mm. Positive bends towards the probe. -0.01 to 0.01."""
     material: str = "rigid"
     """"rigid" for a straight needle, or the tissue preset that bends it (`needle.tissue.MATERIALS`)."""
     bevel_gain: float = 1.0
@@ -82,6 +90,12 @@ class Scene:
     """Number of a hand's retractions, 2 to 6 mm each. 0 or more."""
     back_mm: float = 0.0
     """How far a hand slowly draws the needle back at the end, mm. 0 or more."""
+    leaves: bool = False
+    """True if the needle is drawn out at the end until it is gone."""
+    jerks: int = 0
+    """Number of sudden moves of the probe. 0 or more."""
+    jerk_mm: float = 2.0
+    """Standard deviation of such a move, sideways and along the elevation, mm. 0 or more."""
     needle: bool = True
     """False for tissue without a needle."""
     rest_frames: int = 0
@@ -128,6 +142,10 @@ class Scene:
     """Growth of the receive noise with depth, dB/mm."""
     period_mm: float = 6.0
     """Period of the speckle in elevation, mm. More than 0."""
+    slices: int = 24
+    """Number of elevation slices in that period. Few are drawn up faster. 2 to 200."""
+    tissue_seed: int | None = None
+    """Seed of the speckle that several scenes share, 0 or more. None: the scene has its own."""
     array: Transducer = field(default_factory=Transducer)
     """The transducer and how it is driven."""
     tissue: TissueTexture = field(default_factory=TissueTexture)
@@ -138,6 +156,10 @@ class Scene:
     """How the needle echoes."""
     artefacts: Artefacts = field(default_factory=Artefacts)
     """What disturbs the image."""
+    shapes: Shapes = field(default_factory=Shapes)
+    """Cysts, vessels, islands, bones, floors and streaks."""
+    display: Display = field(default_factory=Display)
+    """How the screen shows the image. The default changes nothing."""
     geometry: NeedleGeometry = field(default_factory=NeedleGeometry)
     """Length and stiffness of a flexible needle."""
 
@@ -154,7 +176,18 @@ class Scene:
     @property
     def entry_mm(self) -> tuple[float, float, float]:
         """(x, y, z) of the entry in the world, mm."""
-        return (-self.entry_x_mm if self.enters == "right" else self.entry_x_mm), 0.0, self.entry_z_mm
+        x_mm = -self.entry_x_mm if self.enters == "right" else self.entry_x_mm
+        return x_mm, self.entry_y_mm if self.view == "in-plane" else 0.0, self.entry_z_mm
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """(width, height) of the frames, px: of the screen with its margins."""
+        return self.display.size_px((self.width_px, self.height_px))
+
+    @property
+    def screen_spacing_mm(self) -> float:
+        """Size of a frame's pixel, mm."""
+        return self.spacing_mm / self.display.scale
 
     @property
     def direction(self) -> tuple[float, float, float]:
@@ -186,6 +219,8 @@ def make_scene(setup: str, seed: int, **overrides: Any) -> Scene:
     if seed < 0:
         raise InputError(f"the seed is {seed}: it must be 0 or more")
     name = setup.partition("/")[0] if path is None else path.stem
+    if path is None and ":" in SETUPS.get(name, "") and name in SETUPS.built_in:
+        return _make_drawn_scene(name, split, seed, overrides)
     recipe = _recipe(name) if path is None else load_toml(path)
     rng = np.random.default_rng([seed, get_args(Split).index(split)])
     drawn: dict[str, Any] = {"setup": name, "split": split, "seed": seed}
@@ -209,6 +244,18 @@ def make_scene(setup: str, seed: int, **overrides: Any) -> Scene:
     if drawn.get("view", "in-plane") == "in-plane":
         _fit(drawn, overrides)
     return from_dict(Scene, drawn, f"scene {setup}")
+
+
+def _make_drawn_scene(name: str, split: Split, seed: int, overrides: Mapping[str, Any]) -> Scene:
+    """The scene of a set-up that is a function of seed and split, with fields by the caller."""
+    if overrides.get("mode"):
+        raise InputError(f"{name} has no mode {overrides['mode']!r}, for it has none")
+    drawn: dict[str, Any] = {"setup": name, "split": split, "seed": seed, **SETUPS.load(name)(seed, split)}
+    for key, value in overrides.items():
+        part_name, _, field_name = key.partition(".")
+        if key != "mode":
+            _merge(drawn, {part_name: {field_name: value}} if field_name else {key: value})
+    return from_dict(Scene, drawn, f"scene {name}")
 
 
 def _pick_mode(name: str, modes: Mapping[str, Any], asked: str | None, rng: np.random.Generator) -> str:
@@ -350,7 +397,8 @@ def _check(s: Scene) -> None:
         if not getattr(s, name) > 0:
             raise InputError(f"scene: {name} is {getattr(s, name)}, but must be more than 0")
     lengths = ("rest_frames", "end_rest_frames", "tip_y_mm", "breathing_mm", "pull_mm", "probe_lag_s", "top_mm")
-    for name in (*lengths, "probe_wander_mm", "entry_sd_rad", "turns", "pauses", "retractions", "speed_sd", "back_mm"):
+    counts = ("turns", "pauses", "retractions", "jerks")
+    for name in (*lengths, *counts, "probe_wander_mm", "entry_sd_rad", "speed_sd", "back_mm", "jerk_mm"):
         if not getattr(s, name) >= 0:
             raise InputError(f"scene: {name} is {getattr(s, name)}, but must not be negative")
     choices = {"view": ("in-plane", "axial"), "enters": ("left", "right"), "pace": ("constant", "hand")}
@@ -363,8 +411,11 @@ def _check(s: Scene) -> None:
         raise InputError(f"scene: an image of {s.width_px}x{s.height_px} px; 16 to 4096 px each way are drawn")
     if not s.looks <= 15:
         raise InputError(f"scene: looks is {s.looks}; 1 to 15 are possible")
-    if not 5.0 <= s.angle_deg <= 80.0:
-        raise InputError(f"scene: angle_deg is {s.angle_deg}; 5 to 80 degrees below the horizontal are possible")
+    if not 3.0 <= s.angle_deg <= 80.0:
+        raise InputError(f"scene: angle_deg is {s.angle_deg}; 3 to 80 degrees below the horizontal are possible")
+    check_range(s, "scene", -45.0, 45.0, "yaw_deg")
+    check_range(s, "scene", -0.01, 0.01, "bend_per_mm")
+    check_range(s, "scene", 2, 200, "slices")
     if not 0.0 <= s.start_mm <= s.end_mm:
         raise InputError(f"scene: the needle goes from {s.start_mm} to {s.end_mm} mm; it can only be pushed in")
     if not s.top_mm < s.height_px * s.spacing_mm:

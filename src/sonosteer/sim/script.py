@@ -39,6 +39,7 @@ def write_script(scene: Scene, rng: np.random.Generator) -> Script:
     """Draw the script of a scene from `rng`."""
     still = np.zeros(round(scene.rest_frames / scene.rate_hz / SCRIPT_STEP_S))
     moving = _hand(scene, rng) if scene.pace == "hand" else _constant(scene)
+    moving = np.concatenate([moving, _leaving(scene, scene.start_mm + max(float(moving.sum()) * SCRIPT_STEP_S, 0.0))])
     speed = np.concatenate([still, moving, np.zeros(round(scene.end_rest_frames / scene.rate_hz / SCRIPT_STEP_S) + 1)])
     frames = 1 + math.floor((len(speed) - 1) * SCRIPT_STEP_S * scene.rate_hz + 1e-6)
     speed = np.concatenate([speed, np.zeros(round(1 / scene.rate_hz / SCRIPT_STEP_S) + 2)])
@@ -89,6 +90,15 @@ def _hand(scene: Scene, rng: np.random.Generator) -> F64:
     return np.array(speed)
 
 
+def _leaving(scene: Scene, inserted_mm: float) -> F64:
+    """(n,) speed in mm/s that draws the needle out after half a second, at twice its speed but within two seconds."""
+    if not scene.leaves:
+        return np.zeros(0)
+    v = max(2 * scene.speed_mm_s, inserted_mm / 2.0)
+    rest, steps = round(0.5 / SCRIPT_STEP_S), int(inserted_mm / v / SCRIPT_STEP_S) + 30
+    return np.concatenate([np.zeros(rest), np.full(steps, -v)])
+
+
 def _roll(scene: Scene, speed: F64, rng: np.random.Generator) -> F64:
     """(n,) roll of the base in rad: as set, with `turns` turns of up to half a turn, each within half a second."""
     roll = np.full(len(speed), math.radians(scene.roll_deg))
@@ -118,7 +128,17 @@ def _probe(scene: Scene, speed: F64, rng: np.random.Generator) -> F64:
         side = math.copysign(1.0, scene.direction[0])
         out[:, 0] = side * scene.probe_slide_mm * np.abs(speed) / total
         out[:, 1] = wander
+    _add_jerks(out, scene, rng)
     return out
+
+
+def _add_jerks(velocity_mm_s: F64, scene: Scene, rng: np.random.Generator) -> None:
+    """Add sudden moves of the probe, each within a tenth to a third of a second, in place."""
+    for _ in range(scene.jerks):
+        begin, n = int(rng.uniform(0.1, 0.9) * len(velocity_mm_s)), int(rng.uniform(0.1, 0.35) / SCRIPT_STEP_S)
+        n = min(n, len(velocity_mm_s) - begin)
+        way = rng.normal(0, scene.jerk_mm, 2)
+        velocity_mm_s[begin : begin + n, :2] += way * (1 / max(n, 1) / SCRIPT_STEP_S)
 
 
 def _wander(n: int, sd_mm: float, rng: np.random.Generator) -> F64:

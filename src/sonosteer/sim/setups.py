@@ -8,6 +8,7 @@ from sonosteer.core.registry import LazyTable
 
 Split = Literal["train", "validation", "test"]
 
+#: a built-in one is a TOML file beside this module, or a function of seed and split that returns a scene's fields.
 #: a plug-in is the path of a TOML file, a recipe as such a file holds it, or a function that returns one of them
 SETUPS = LazyTable(
     "set-up",
@@ -16,6 +17,7 @@ SETUPS = LazyTable(
         "axial": "axial.toml",
         "in-plane-convex": "in-plane-convex.toml",
         "in-plane-thin": "in-plane-thin.toml",
+        "in-the-wild": "sonosteer.sim.wild:draw_wild_scene",
     },
     group="sonosteer.setups",
 )

@@ -11,6 +11,10 @@ from sonosteer.core.types import Truth
 #: chosen: a line of shaft is seen sooner than a point, which competes with single grains of speckle
 VISIBLE_DB = {"in-plane": 3.0, "axial": 9.0}
 
+#: With a display, a tip is called visible while it is this much brighter on the screen than what lies beside it, dB.
+#: Its echo must also exceed the tissue's, so that a bright spot of tissue does not count. A shaft likewise
+SEEN_DB = 3.0
+
 
 @dataclass(frozen=True, slots=True)
 class NeedleTruth(Truth):
@@ -26,7 +30,7 @@ class NeedleTruth(Truth):
     direction: tuple[float, float, float]
     """Unit vector (x, y, z) of the tip in the world, no unit."""
     shaft_px: tuple[Point, ...]
-    """Projected polyline of the axis from the tip back, px."""
+    """Projected polyline from the tip back, px: the axis. With a display: the drawn wall, as far as it echoes."""
     out_of_plane_mm: float
     """Distance of the tip from the image plane, mm. Axial: how far the tip is ahead of it."""
     visibility_db: float
@@ -47,3 +51,9 @@ class NeedleTruth(Truth):
     """(x, z) displacement of the tissue by breathing, mm."""
     repeated: bool
     """True where the image is the previous one once more. So is this truth."""
+    width_px: float | None = None
+    """Width of the drawn shaft on the screen, px. None where no needle is drawn, and of scenes without a display."""
+    shaft_seen: tuple[bool, ...] = ()
+    """For each point of `shaft_px`: could a person see it? Empty for scenes without a display."""
+    contrast_db: float | None = None
+    """Tip over its surroundings on the screen, dB. None without a needle, and of scenes without a display."""

@@ -9,17 +9,19 @@ from functools import cached_property
 
 import numpy as np
 
+from sonosteer.core.arrays import U8
 from sonosteer.core.geometry import Point, Probe, Spacing
 from sonosteer.core.types import Command, Frame, RobotState
 from sonosteer.needle.tissue import respiratory_signal
+from sonosteer.sim.display import Screen, shaft_contrast, tip_contrast
 from sonosteer.sim.echo import sample_blocks
 from sonosteer.sim.motion import Drag
 from sonosteer.sim.plant import Plant
 from sonosteer.sim.rig import RigLimits, RigModel
-from sonosteer.sim.scanner import NOISE_BANK, ScanImage, Scanner, ScanView
+from sonosteer.sim.scanner import NOISE_BANK, ScanImage, Scanner, ScanView, scene_apex_px
 from sonosteer.sim.scenes import Scene
 from sonosteer.sim.script import SCRIPT_STEP_S, write_script
-from sonosteer.sim.truth import VISIBLE_DB, NeedleTruth
+from sonosteer.sim.truth import SEEN_DB, VISIBLE_DB, NeedleTruth
 
 JITTER_MM = 0.02  # chosen: standard deviation of the needle along its axis, from frame to frame
 SHAFT_POINTS = 16  # chosen: points of the shaft's polyline in the truth
@@ -35,10 +37,10 @@ class World:
 
     def __init__(self, scene: Scene, limits: RigLimits | None = None) -> None:
         self.scene = scene
-        self.limits = limits or RigLimits()
+        self.limits = limits or RigLimits(angle_rad=_reachable_angles(scene))
         streams = np.random.SeedSequence([scene.seed, len(scene.split), 7]).spawn(2)
         self._tissue, self._life = streams
-        self.spacing = Spacing(scene.spacing_mm, scene.spacing_mm)
+        self.spacing = Spacing(scene.screen_spacing_mm, scene.screen_spacing_mm)
         self.script = write_script(scene, self._generator(0))
         self.restart()
 
@@ -48,9 +50,18 @@ class World:
         return Scanner(self.scene, np.random.default_rng(self._tissue))
 
     @cached_property
+    def screen(self) -> Screen | None:
+        """What shows the images. None for a display that changes nothing."""
+        scene = self.scene
+        if scene.display.plain:
+            return None
+        return Screen(scene.display, (scene.width_px, scene.height_px), self.scanner.inside())
+
+    @cached_property
     def probe(self) -> Probe:
         """The probe's geometry in the image."""
-        return self.scene.array.drawn(self.scanner.apex_px)
+        apex_px = scene_apex_px(self.scene)
+        return self.scene.array.drawn(self.scene.display.to_screen_px(apex_px))
 
     def _generator(self, k: int) -> np.random.Generator:
         return np.random.default_rng([*self._life.generate_state(4).tolist(), k])
@@ -113,8 +124,9 @@ class World:
         """Take an image now."""
         view, direction = self._view()
         picture = self.scanner.draw(view)
+        shown = self.screen.show(picture.pixels, int(view.noise.sum())) if self.screen else picture.pixels
         frame = Frame(
-            pixels=picture.pixels,
+            pixels=shown,
             index=self.index,
             time_s=self.time_s,
             spacing=self.spacing,
@@ -122,6 +134,8 @@ class World:
             velocity_mm_s=self.rig.read().insertion_speed_mm_s if self.scene.needle else None,
         )
         truth = self._truth(view, picture, direction)
+        if self.screen:
+            truth = self._seen(truth, picture, shown)
         self.index += 1
         return frame, truth
 
@@ -245,8 +259,42 @@ class World:
         )
 
     def _inside(self, tip_px: Point, tip: tuple[float, float, float], probe: tuple[float, float, float]) -> bool:
-        in_image = 0 <= tip_px[0] < self.scene.width_px and 0 <= tip_px[1] < self.scene.height_px
+        width, height = self.scene.size_px
+        in_image = 0 <= tip_px[0] < width and 0 <= tip_px[1] < height
         return in_image and self.probe.contains_mm((tip[0] - probe[0], tip[2] - probe[2]))
+
+    def _seen(self, truth: NeedleTruth, picture: ScanImage, shown: U8) -> NeedleTruth:
+        """The truth with what a person could see of the needle on the screen."""
+        scene, drawn = self.scene, picture.drawn
+        if drawn is None or drawn.wall_mm is None or truth.tip_px is None:
+            return dataclasses.replace(truth, visible=False, shaft_px=())
+        wall_mm = drawn.wall_mm
+        if scene.look.fade_mm > 0:
+            wall_mm = wall_mm[: max(round(scene.look.fade_mm / scene.array.range_step_mm), 8)]
+        range_mm, line = scene.array.to_beam(wall_mm[:, 0], wall_mm[:, 1])
+        inside = (line >= 0) & (line <= scene.array.lines - 1) & (range_mm >= 0) & (range_mm <= scene.array.depth_mm)
+        if not inside.any():
+            return dataclasses.replace(truth, visible=False, shaft_px=())
+        wall_mm = wall_mm[inside]
+        mm, apex = self.spacing.x_mm, np.array(self.probe.apex_px)
+        path_px = wall_mm / mm + apex
+        width_px = math.hypot(drawn.width_mm / mm, 2 * scene.display.smoothing_px * scene.display.scale)
+        grey_per_db = 255.0 / scene.dynamic_range_db
+        in_view = bool(inside[0]) and self._inside(truth.tip_px, truth.tip_mm or (0.0, 0.0, 0.0), truth.probe_mm)
+        step = max(round(0.3 / scene.array.range_step_mm), 1)
+        contrast = tip_contrast(shown, path_px[::step], width_px, 1 / mm) / grey_per_db
+        k = np.linspace(0, len(path_px) - 1, SHAFT_POINTS).round().astype(int)
+        beside = shaft_contrast(shown, path_px[::step], width_px, 1 / mm)
+        smooth = np.convolve(beside, np.ones(5) / 5, "same") if len(beside) >= 5 else beside
+        seen = np.interp(k, np.arange(len(smooth)) * step, smooth) > SEEN_DB * grey_per_db
+        return dataclasses.replace(
+            truth,
+            visible=in_view and max(picture.visibility_db, picture.apex_db) > 0.0 and contrast > SEEN_DB,
+            shaft_px=tuple((float(x), float(y)) for x, y in path_px[k]),
+            shaft_seen=tuple(bool(s) for s in seen),
+            width_px=width_px,
+            contrast_db=contrast,
+        )
 
     def _hidden(self, view: ScanView, picture: ScanImage, tip: tuple[float, float, float]) -> tuple[str, ...]:
         """What hides the tip."""
@@ -263,3 +311,9 @@ class World:
         if seen < HIDDEN_BELOW * best:
             out.append("plane")
         return tuple(out)
+
+
+def _reachable_angles(scene: Scene) -> tuple[float, float]:
+    """The default rig's angles, wider where the scene's own needle lies flatter."""
+    low, high = RigLimits().angle_rad
+    return min(low, scene.angle_rad), high

@@ -31,7 +31,7 @@ class SimulatedSource:
         self.info = SourceInfo(
             name=f"sim:{s.name}",
             kind="simulated",
-            size_px=(s.width_px, s.height_px),
+            size_px=s.size_px,
             frames=w.clip_frames,
             rate_hz=s.rate_hz,
             spacing=w.spacing,
