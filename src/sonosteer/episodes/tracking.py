@@ -587,17 +587,7 @@ def _truths(truth: SimulatedClip | Iterable[Truth] | str | Path) -> Iterable[Tru
 
 def _row(e: Estimate, spacing: Spacing) -> TipRow:
     if not isinstance(e, TipEstimate):
-        return TipRow(
-            frame=e.frame_index,
-            time_s=e.time_s,
-            tip_px=None,
-            tip_mm=None,
-            angle_deg=None,
-            sd_along_mm=None,
-            sd_across_mm=None,
-            confidence=None,
-            state="lost",
-        )
+        return TipRow.lost(e.frame_index, e.time_s)
     return TipRow(
         frame=e.frame_index,
         time_s=e.time_s,

@@ -49,6 +49,21 @@ class TipRow:
     state: Literal["tracking", "coasting", "lost"]
     """What the tracker said of its estimate."""
 
+    @classmethod
+    def lost(cls, frame: int, time_s: float) -> TipRow:
+        """Return the row of a frame in which the tip is lost: everything but frame and time is absent."""
+        return cls(
+            frame=frame,
+            time_s=time_s,
+            tip_px=None,
+            tip_mm=None,
+            angle_deg=None,
+            sd_along_mm=None,
+            sd_across_mm=None,
+            confidence=None,
+            state="lost",
+        )
+
 
 class TipsWriter(TableWriter):
     """Writes estimates as rows of tips.csv. Positions in mm are pixels times the spacing."""
@@ -91,17 +106,7 @@ def _parse(row: dict[str, str]) -> TipRow:
     if state not in ("tracking", "coasting", "lost"):
         raise ValueError(f"state is {state!r}; it must be tracking, coasting or lost")
     if state == "lost":
-        return TipRow(
-            frame=int(row["frame"]),
-            time_s=number(row, "time_s"),
-            tip_px=None,
-            tip_mm=None,
-            angle_deg=None,
-            sd_along_mm=None,
-            sd_across_mm=None,
-            confidence=None,
-            state="lost",
-        )
+        return TipRow.lost(int(row["frame"]), number(row, "time_s"))
     mm = (optional(row, "tip_x_mm"), optional(row, "tip_y_mm"))
     return TipRow(
         frame=int(row["frame"]),
