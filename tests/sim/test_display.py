@@ -142,3 +142,28 @@ def test_a_bright_tip_after_a_dip_stands_out():
     cv2.circle(picture, (97, 100), 4, 140, -1)
     assert tip_contrast(picture, path, 4, 10.0) > 40
     assert tip_contrast(picture, path[20:], 4, 10.0) < 5
+
+
+def test_the_line_filter_takes_the_brightest_mean_along_a_line():
+    picture = np.zeros(SIZE[::-1], np.uint8)
+    cv2.line(picture, (20, 20), (110, 110), 200, 1)
+    best = shown(picture, line_filter=1.0, line_px=9)
+    plain = cv2.blur(picture, (9, 9))
+    assert best[60, 60] > 2 * plain[60, 60]
+    assert best[60, 90] == 0
+
+
+def test_h264_loses_little_and_goes_on_from_the_last_picture():
+    picture = speckled()
+    screen = Screen(Display(h264_crf=30), SIZE)
+    first, second = screen.show(picture), screen.show(picture)
+    assert first.shape == picture.shape
+    assert 0.3 < np.abs(first.astype(int) - picture).mean() < 12
+    screen.restart()
+    assert np.array_equal(screen.show(picture), first)
+    assert np.abs(second.astype(int) - picture).mean() < 12
+
+
+def test_h264_takes_odd_sizes():
+    picture = speckled()[:-1, :-1]
+    assert shown(picture, h264_crf=20).shape == picture.shape

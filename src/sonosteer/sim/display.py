@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
 
+import av
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from sonosteer.core.arrays import F32, F64, U8
+from sonosteer.core.arrays import F64, U8
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Point
+from sonosteer.sim.kernels import brighter_mean
 
 NOISE_SHIFTS = 251  # chosen: number of places from which the bank of noise is read
 BESIDE_MM = (1.6, 4.0)  # chosen: distance from the shaft, beyond its own width, at which its surroundings are read
@@ -79,6 +84,8 @@ class Display:
     """Number of bright bars: grey wedges and frames. 0 to 8."""
     jpeg_quality: int = 0
     """Quality of JPEG compression, 1 to 100 percent. 0: none."""
+    h264_crf: int = 0
+    """Constant rate factor of H.264 compression, 1 to 45, no unit. 0: none. Each screen is coded after the last."""
     seed: int = 0
     """Seed of what menus, captions and bars say and where they stand. 0 or more."""
 
@@ -100,6 +107,7 @@ class Display:
         check_range(self, "display", 0, 8, "menus", "bars")
         check_range(self, "display", 0, 12, "captions")
         check_range(self, "display", 0, 100, "ticks", "jpeg_quality")
+        check_range(self, "display", 0, 45, "h264_crf")
         for k, name in enumerate(("left", "top", "right", "bottom")):
             if not 0 <= self.margins_px[k] <= 1000:
                 raise InputError(f"display: the {name} margin is {self.margins_px[k]} px; 0 to 1000 px are possible")
@@ -134,13 +142,18 @@ class Screen:
         rng = np.random.default_rng(display.seed)
         self._curve = _curve(display)
         self._outside = None if inside is None else inside == 0
-        self._lines = _line_kernels(display.line_px) if display.line_filter > 0 else []
+        self._lines = _line_offsets(display.line_px) if display.line_filter > 0 else []
         x, y = display.to_screen_px((0.0, 0.0))
         self._matrix = np.array([[display.scale, 0.0, x], [0.0, display.scale, y]])
         self._overlay, self._drawn = _draw_overlay(display, image_px, rng)
         width, height = self.size_px
+        self._film: Film | None = None
         shape = (height + NOISE_SHIFTS, width)
         self._noise = rng.standard_normal(shape, dtype=np.float32) if display.noise_grey > 0 else None
+
+    def restart(self) -> None:
+        """Begin a new film: what was shown is forgotten."""
+        self._film = None
 
     def show(self, pixels: U8, moment: int = 0) -> U8:
         """The screen, (height, width), with an image on it. moment: any number, decides the picture's noise."""
@@ -156,6 +169,9 @@ class Screen:
         if d.jpeg_quality > 0:
             _, packed = cv2.imencode(".jpg", screen, [cv2.IMWRITE_JPEG_QUALITY, d.jpeg_quality])
             screen = np.asarray(cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE), np.uint8)
+        if d.h264_crf > 0:
+            self._film = self._film or Film(self.size_px, d.h264_crf)
+            screen = self._film.through(screen)
         return screen
 
     def _filter(self, pixels: U8) -> U8:
@@ -165,9 +181,11 @@ class Screen:
             smooth = cv2.bilateralFilter(pixels, 2 * round(d.reduction_px) + 1, 42.0, d.reduction_px)
             pixels = cv2.addWeighted(smooth, d.speckle_reduction, pixels, 1 - d.speckle_reduction, 0.0).astype(np.uint8)
         if self._lines:
-            best = cv2.filter2D(pixels, -1, self._lines[0])
-            for kernel in self._lines[1:]:
-                best = cv2.max(best, cv2.filter2D(pixels, -1, kernel))
+            half = d.line_px // 2
+            framed = cv2.copyMakeBorder(pixels, half, half, half, half, cv2.BORDER_REFLECT_101).astype(np.uint8)
+            best = np.zeros_like(pixels)
+            for offsets in self._lines:
+                brighter_mean(framed, offsets, best)
             # the brightest mean lies above the mean: take that away again
             level = cv2.blur(pixels, (d.line_px, d.line_px))
             lift = cv2.blur(best, (d.line_px, d.line_px))
@@ -201,6 +219,37 @@ class Screen:
         return np.asarray(framed, np.uint8)
 
 
+class Film:
+    """H.264 there and back, a picture at a time: what a stored clip has lost."""
+
+    def __init__(self, size_px: tuple[int, int], crf: int) -> None:
+        """Begin a film. size_px: (width, height). crf: constant rate factor, 1 to 45, no unit."""
+        self.size_px = size_px
+        self._even_px = tuple(n + n % 2 for n in size_px)
+        self._coder: Any = av.CodecContext.create("libx264", "w")
+        self._coder.width, self._coder.height = self._even_px
+        self._coder.pix_fmt, self._coder.time_base = "yuv420p", Fraction(1, 25)
+        self._coder.options = {"crf": str(crf), "preset": "veryfast", "tune": "zerolatency", "threads": "1"}
+        self._reader: Any = av.CodecContext.create("h264", "r")
+        self._reader.thread_count = 1
+        self._count = 0
+
+    def through(self, screen: U8) -> U8:
+        """Code a screen, (height, width), and read it again. Nearly the same picture comes back."""
+        height, width = screen.shape
+        even_width, even_height = self._even_px
+        planes = np.full((even_height * 3 // 2, even_width), 128, np.uint8)
+        planes[:height, :width] = screen
+        planes[height:even_height, :width] = screen[-1:]
+        planes[:even_height, width:] = planes[:even_height, width - 1 : width]
+        frame = av.VideoFrame.from_ndarray(planes, "yuv420p")
+        frame.pts = self._count
+        self._count += 1
+        read = [picture for packet in self._coder.encode(frame) for picture in self._reader.decode(packet)]
+        out: U8 = np.ascontiguousarray(read[-1].to_ndarray()[:height, :width])
+        return out
+
+
 def _curve(d: Display) -> U8:
     """(256,) grey level on the screen of each grey level of the image."""
     grey = (np.arange(256) + d.gain_grey) * d.contrast / 255
@@ -208,16 +257,15 @@ def _curve(d: Display) -> U8:
     return np.clip(np.round(np.maximum(shown, d.floor_grey)), 0, 255).astype(np.uint8)
 
 
-def _line_kernels(length_px: int, directions: int = 6) -> list[F32]:
-    """Kernels that take the mean along a line of this length, one for each direction."""
+def _line_offsets(length_px: int, directions: int = 6) -> list[NDArray[np.int64]]:
+    """(n, 2) rows and columns, from 0, of the pixels of a line of this length, one array for each direction."""
     half = length_px // 2
     out = []
     for k in range(directions):
         a = math.pi * k / directions
-        kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
-        for t in np.linspace(-half, half, 4 * half + 1):
-            kernel[half + round(t * math.sin(a)), half + round(t * math.cos(a))] = 1.0
-        out.append(kernel / kernel.sum())
+        steps = np.linspace(-half, half, 4 * half + 1)
+        places = {(half + round(t * math.sin(a)), half + round(t * math.cos(a))) for t in steps.tolist()}
+        out.append(np.array(sorted(places), np.int64))
     return out
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sonosteer.core.arrays import C64, F32
+from sonosteer.core.arrays import C64, F32, U8
 
 BLOCK = 8  # chosen: coordinates are given every 8 samples and lines, bilinear in between
 
@@ -420,3 +420,24 @@ def add_reflectors(
         for p in range(iz.shape[0]):
             if 0 <= iz[p] < volume.shape[1]:
                 volume[k, iz[p], ix[p] % period] += w * value[p]
+
+
+@njit(cache=True, nogil=True)
+def brighter_mean(framed: U8, offsets: NDArray[np.int64], best: U8) -> None:
+    """Raise best (rows, columns) to the mean grey level over the pixels at `offsets` (n, 2) from each place.
+
+    framed: the picture with a border, so that every offset (row, column) from 0 on lies in it.
+    """
+    rows, columns = best.shape
+    n = len(offsets)
+    total = np.empty(columns, np.uint16)
+    for y in range(rows):
+        total[:] = n // 2
+        for k in range(n):
+            line = framed[y + offsets[k, 0]]
+            x0 = offsets[k, 1]
+            for x in range(columns):
+                total[x] += np.uint16(line[x0 + x])
+        row = best[y]
+        for x in range(columns):
+            row[x] = max(row[x], np.uint8(total[x] // n))

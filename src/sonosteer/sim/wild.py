@@ -198,8 +198,9 @@ def _draw_display(rng: Rng, image: dict[str, Any]) -> Display:
         captions=int(rng.integers(0, 5)) if busy else 0,
         ticks=int(rng.integers(3, 32)) if rng.random() < 0.4 else 0,
         bars=int(rng.integers(0, 3)) if busy else 0,
-        jpeg_quality=int(rng.integers(30, 96)) if rng.random() < 0.6 else 0,
+        jpeg_quality=int(rng.integers(30, 96)) if rng.random() < 0.5 else 0,
         seed=int(rng.integers(1 << 30)),
+        h264_crf=int(rng.integers(16, 36)) if rng.random() < 0.4 else 0,
     )
 
 

@@ -77,6 +77,8 @@ class World:
         self.drag = Drag(scene.pull_mm)
         if "scanner" in self.__dict__:
             self.scanner.restart()
+        if self.__dict__.get("screen") is not None:
+            self.__dict__["screen"].restart()
         self.time_s = 0.0
         self.index = 0
         self._deepest_mm = scene.start_mm if scene.needle else 0.0
