@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sonosteer.core.errors import InputError, MissingExtraError
 
 #: names of the models that come with the package
-SHIPPED_MODELS = ("edge",)
+SHIPPED_MODELS = ("edge", "detector")
 
 
 def shipped_folder(name: str) -> Path | None:

@@ -26,6 +26,19 @@ ACTION_CURVES: Curves = {
 }
 
 
+DETECTOR_PARTS = {"shaft": BLUE, "tip": AMBER, "direction": GREEN, "visible": MID_GREY}
+DETECTOR_CURVES: Curves = {
+    "right": (GREEN, "tip within 2 % of the picture"),
+    "near": (AMBER, "within 5 %"),
+    "told_apart": (BLUE, "needle told from none"),
+}
+
+
+def plot_detector(log: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Of a detector. log: a mapping a look, with samples."""
+    _plot(log, path, DETECTOR_PARTS, DETECTOR_CURVES, "fraction", "Validation stills")
+
+
 def plot_training(log: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Of a tracking network. log: a mapping a look, with samples."""
     _plot(log, path, TRACKING_PARTS, TIP_CURVES, "tip error (mm)", "Validation crops")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ class GraphJob:
     """Names of the inputs."""
     outputs: tuple[str, ...]
     """Names of the outputs."""
+    sizes: Mapping[str, Mapping[int, Any]] | None = None
+    """Of each argument of the module by name: which of its dimensions may differ from the example's. None: none."""
 
 
 class _Template(nn.Module):
@@ -94,6 +96,7 @@ def write_graphs(net: nn.Module, folder: Path, jobs: Sequence[GraphJob]) -> None
                 input_names=list(job.inputs),
                 output_names=list(job.outputs),
                 dynamo=True,
+                dynamic_shapes=job.sizes,
                 optimize=False,
                 verbose=False,
             )

@@ -1,0 +1,229 @@
+"""Training samples of the needle detector: stored stills, turned, scaled, cut and changed, and what is to be found.
+
+Sample k of a seed is always the same. The targets lie on a grid of cells, each `CELL_PX` input px wide.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numba import njit
+
+from sonosteer.core.arrays import F32, F64, U8
+from sonosteer.datasets.stills import STORED_PX, Stills
+from sonosteer.imaging.detector_planes import PLANES, fill_planes
+
+CELL_PX = 4  # side of a cell of the detector's answer, input px
+UNSEEN = 255  # in a map of the shaft: it lies here but cannot be seen, so that nothing is asked
+TIP_SD = 1.2  # chosen: deviation of the tip's bell, cells: an error of a cell is nearly as good as none
+UNASKED_CELLS = 6.0  # chosen: round a tip that a person could not see nothing is asked, cells
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorAugmentation:
+    """How samples are changed. Fractions are probabilities."""
+
+    close: float = 0.45
+    """Fraction of samples that are a part of the picture, 0 to 1."""
+    close_zoom: tuple[float, float] = (0.6, 2.0)
+    """Scale of a part, relative to the whole picture in view, no unit."""
+    whole_zoom: tuple[float, float] = (0.7, 1.03)
+    """Scale of a whole picture, relative to filling the input, no unit."""
+    flip: float = 0.5
+    """Fraction of samples that are mirrored, 0 to 1."""
+    turn_deg: float = 12.0
+    """Largest turn, degrees."""
+    turned: float = 0.4
+    """Fraction of samples that are turned, 0 to 1."""
+    aspect: float = 0.1
+    """Largest change of the ratio of width to height, no unit."""
+    alone: float = 0.35
+    """Fraction of samples whose earlier picture is the present one, 0 to 1."""
+    changed: float = 0.6
+    """Fraction of samples with another grey map, 0 to 1."""
+    gamma: tuple[float, float] = (0.65, 1.5)
+    """Exponent of the grey map, no unit."""
+    gain: tuple[float, float] = (0.65, 1.35)
+    """Factor on the grey levels, no unit."""
+    blur: float = 0.25
+    """Fraction of samples that are blurred, 0 to 1."""
+    blur_px: tuple[float, float] = (0.4, 1.5)
+    """Standard deviation of the blur, input px."""
+    noise: float = 0.25
+    """Fraction of samples with noise, 0 to 1."""
+    noise_grey: tuple[float, float] = (1.0, 12.0)
+    """Standard deviation of the noise, grey levels."""
+
+
+#: whole pictures as they are, for looking at a network
+PLAIN_LOOK = DetectorAugmentation(
+    close=0.0,
+    whole_zoom=(1.0, 1.0),
+    flip=0.0,
+    turned=0.0,
+    aspect=0.0,
+    alone=0.0,
+    changed=0.0,
+    blur=0.0,
+    noise=0.0,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorBatch:
+    """B samples as drawn. S is the input's side in px, C the number of cells each way."""
+
+    planes: F32
+    """What the network is shown, (B, 3, S, S), no unit."""
+    shaft: U8
+    """1 where a shaft can be seen, 255 where it lies unseen, else 0, (B, C, C)."""
+    heat: F32
+    """Bell around a visible tip, (B, C, C), 0 to 1. -1 round a tip that cannot be seen: nothing is asked there."""
+    tip: F32
+    """Tip, (B, 2), cells: 0 is the middle of the first. NaN where there is none in view."""
+    visible: F32
+    """1 where a person could see the tip, else 0, (B,), no unit."""
+    direction: F32
+    """Unit vector along the needle towards its tip, (B, 2), no unit. NaN without a needle."""
+    width: F32
+    """Width of the shaft, (B,), input px. NaN where no needle is drawn."""
+
+
+class DetectorSampler:
+    """Draws batches from stills. side_px: side of the network's square input."""
+
+    def __init__(
+        self, stills: Stills, side_px: int, seed: int, augmentation: DetectorAugmentation = DetectorAugmentation()
+    ) -> None:
+        self.stills, self.side_px, self.seed, self.augmentation = stills, side_px, seed, augmentation
+
+    def batch(self, first: int, count: int) -> DetectorBatch:
+        """Samples first to first + count. Every still is drawn once before any is drawn again."""
+        size, cells = self.side_px, self.side_px // CELL_PX
+        out = DetectorBatch(
+            np.zeros((count, PLANES, size, size), np.float32),
+            np.zeros((count, cells, cells), np.uint8),
+            np.zeros((count, cells, cells), np.float32),
+            np.full((count, 2), np.nan, np.float32),
+            np.zeros(count, np.float32),
+            np.full((count, 2), np.nan, np.float32),
+            np.full(count, np.nan, np.float32),
+        )
+        for i in range(count):
+            self._draw(first + i, i, out)
+        return out
+
+    def _draw(self, number: int, i: int, out: DetectorBatch) -> None:
+        n = len(self.stills)
+        order = np.random.default_rng([self.seed, number // n, 1]).permutation(n)
+        still = int(order[number % n])
+        rng = np.random.default_rng([self.seed, number])
+        matrix, zoom = self._place(rng, still)
+        now, earlier = self._pictures(rng, still, matrix, zoom)
+        fill_planes(now, earlier, out.planes[i])
+        self._targets(still, matrix, zoom, i, out)
+
+    def _place(self, rng: np.random.Generator, still: int) -> tuple[F64, float]:
+        """((2, 3) map from stored px to input px, its scale)."""
+        a, s = self.augmentation, self.stills
+        width, height = s.size[still].tolist()
+        side, longer = self.side_px, max(width, height)
+        close = rng.random() < a.close
+        low, high = a.close_zoom if close else a.whole_zoom
+        zoom = side / longer * math.exp(rng.uniform(math.log(low), math.log(high)))
+        stretch = math.exp(0.5 * rng.uniform(-a.aspect, a.aspect))
+        turn = math.radians(rng.uniform(-a.turn_deg, a.turn_deg)) if rng.random() < a.turned else 0.0
+        mirror = -1.0 if rng.random() < a.flip else 1.0
+        c, n = math.cos(turn), math.sin(turn)
+        linear = zoom * np.array([[c, -n], [n, c]]) @ np.diag([mirror * stretch, 1.0 / stretch])
+        middle = np.array([width - 1, height - 1]) / 2
+        shown = np.abs(linear) @ np.array([width, height])  # size of the box round the picture, input px
+        if close and rng.random() < 0.6 and np.isfinite(s.tip[still]).all():
+            target = rng.uniform(0.12, 0.88, 2) * side  # the tip lies here
+            shift = target - linear @ s.tip[still]
+        else:
+            room = side - shown
+            corner = rng.uniform(np.minimum(room, 0.0), np.maximum(room, 0.0)) if a.whole_zoom[0] < 1 else np.zeros(2)
+            shift = corner + shown / 2 - 0.5 - linear @ middle
+        return np.concatenate([linear, shift[:, None]], axis=1), zoom
+
+    def _pictures(self, rng: np.random.Generator, still: int, matrix: F64, zoom: float) -> tuple[U8, U8]:
+        """The present and the earlier picture as the network shall see them, before the planes are made."""
+        a = self.augmentation
+        width, height = self.stills.size[still].tolist()
+        pair = self.stills.pixels[still][:, :height, :width]
+        alone = rng.random() < a.alone
+        lut = self._curve(rng) if rng.random() < a.changed else None
+        blur = float(rng.uniform(*a.blur_px)) if rng.random() < a.blur else 0.0
+        noise = float(rng.uniform(*a.noise_grey)) if rng.random() < a.noise else 0.0
+        if zoom < 0.7:  # warping would skip pixels
+            blur_before = 0.4 / zoom
+            pair = np.stack([cv2.GaussianBlur(p, (0, 0), blur_before) for p in pair])
+        out = []
+        for picture in pair[:1] if alone else pair:
+            seen = cv2.warpAffine(picture, matrix, (self.side_px, self.side_px), flags=cv2.INTER_LINEAR)
+            if lut is not None:
+                seen = cv2.LUT(seen, lut)
+            if blur > 0:
+                seen = cv2.GaussianBlur(seen, (0, 0), blur)
+            if noise > 0:
+                grain = rng.standard_normal(seen.shape, dtype=np.float32)
+                seen = np.clip(seen + noise * grain, 0, 255)
+            out.append(seen.astype(np.uint8))
+        return out[0], out[-1]
+
+    def _curve(self, rng: np.random.Generator) -> U8:
+        """(256,) another grey map. Black stays black."""
+        a = self.augmentation
+        gain = math.exp(rng.uniform(math.log(a.gain[0]), math.log(a.gain[1])))
+        grey = 255 * np.clip(gain * (np.arange(256) / 255) ** rng.uniform(*a.gamma), 0, 1)
+        return grey.round().astype(np.uint8)
+
+    def _targets(self, still: int, matrix: F64, zoom: float, i: int, out: DetectorBatch) -> None:
+        s, side = self.stills, self.side_px
+        if np.isfinite(s.width[still]):
+            shaft = s.shaft[still] @ matrix[:, :2].T + matrix[:, 2]
+            along = shaft[0] - shaft[-1]
+            if not np.linalg.norm(along) > 1e-3:
+                return
+            out.direction[i] = along / np.linalg.norm(along)
+            out.width[i] = zoom * s.width[still]
+            radius = max(0.5 * float(out.width[i]), 0.75 * CELL_PX)
+            draw_shaft(np.ascontiguousarray(shaft, np.float64), s.seen[still], radius, out.shaft[i])
+        if not np.isfinite(s.tip[still]).all():
+            return
+        tip = matrix[:, :2] @ s.tip[still] + matrix[:, 2]
+        if not (0 <= tip[0] < side and 0 <= tip[1] < side):
+            return
+        out.tip[i] = (tip + 0.5) / CELL_PX - 0.5
+        out.visible[i] = float(s.visible[still])
+        cells = out.heat.shape[-1]
+        x, y = np.arange(cells) - out.tip[i, 0], np.arange(cells)[:, None] - out.tip[i, 1]
+        square = x * x + y * y
+        if s.visible[still]:
+            out.heat[i] = np.exp(-0.5 * square / TIP_SD**2)
+        else:
+            out.heat[i][square < UNASKED_CELLS**2] = -1.0
+
+
+@njit(cache=True, nogil=True)
+def draw_shaft(shaft: F64, seen: np.ndarray, radius: float, out: U8) -> None:  # type: ignore[type-arg]
+    """Mark the cells (rows, columns) within `radius` input px of a polyline (P, 2): 1 where seen (P,), else 255."""
+    rows, columns = out.shape
+    for k in range(len(shaft) - 1):
+        ax, ay, bx, by = shaft[k, 0], shaft[k, 1], shaft[k + 1, 0], shaft[k + 1, 1]
+        dx, dy = bx - ax, by - ay
+        square = dx * dx + dy * dy + 1e-9
+        value = 1 if seen[k] and seen[k + 1] else UNSEEN
+        left, right = int((min(ax, bx) - radius) / CELL_PX) - 1, int((max(ax, bx) + radius) / CELL_PX) + 1
+        top, bottom = int((min(ay, by) - radius) / CELL_PX) - 1, int((max(ay, by) + radius) / CELL_PX) + 1
+        for r in range(max(top, 0), min(bottom + 1, rows)):
+            y = (r + 0.5) * CELL_PX - 0.5
+            for c in range(max(left, 0), min(right + 1, columns)):
+                x = (c + 0.5) * CELL_PX - 0.5
+                t = min(max(((x - ax) * dx + (y - ay) * dy) / square, 0.0), 1.0)
+                if (x - ax - t * dx) ** 2 + (y - ay - t * dy) ** 2 <= radius * radius and out[r, c] != 1:
+                    out[r, c] = value

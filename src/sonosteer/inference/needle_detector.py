@@ -1,0 +1,309 @@
+"""The needle detector at run time: a picture and an earlier one in, needles with their chances out.
+
+The network answers on a grid of cells (`learning/nets/dense_detector.py`). Here its answers become candidates: each peak
+of the tip's map, with the shaft that leads to it. A candidate's score is the probability that its tip is right, by a
+logistic regression on validation stills (`docs/explanation/auto.md`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from sonosteer.core.arrays import F32, F64, U8
+from sonosteer.core.errors import InputError
+from sonosteer.core.geometry import Point
+from sonosteer.imaging.detector_planes import PLANES, fill_planes, reduce_picture
+from sonosteer.inference.onnx_graphs import OnnxGraphs, model_folder, read_shape
+
+DETECTOR_ARCHITECTURE, DETECTOR_GRAPH, CALIBRATION = "sonosteer-needle-detector", "detector.onnx", "calibration.json"
+CELL_PX = 4  # side of a cell, input px
+STEP_PX = 32  # a network of five halvings takes sizes that are multiples of this
+CANDIDATES = 8  # chosen: the right one is nearly always among the first three
+LEAST_LOGIT = -5.0  # chosen: weaker peaks are hardly ever right
+APART_CELLS = 3.0  # chosen: of two peaks this close only the stronger counts
+FEATURES = ("tip", "visible", "shaft", "length", "ahead", "lead")
+"""What a score is made of: see `Detection` and `features_of`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A needle that may be there. Places and lengths are px of the picture."""
+
+    tip_px: Point
+    """Its tip, px."""
+    angle_rad: float
+    """Direction of the needle towards its tip, rad from image +x towards +y (down)."""
+    width_px: float
+    """Width of its shaft, px."""
+    tail_px: Point
+    """Where the shaft that can be seen begins, px."""
+    tip_logit: float
+    """How surely the network calls this place a tip, log odds."""
+    visible: float
+    """Probability that a person can see the tip, if it is here, 0 to 1."""
+    shaft: float
+    """Mean probability of a shaft from the tail to the tip, 0 to 1."""
+    ahead: float
+    """Mean probability of a shaft beyond the tip, 0 to 1."""
+    lead: float
+    """How much stronger its tip is than the strongest other one, log odds."""
+    score: float = 0.0
+    """Probability that this tip is right, 0 to 1."""
+
+    @property
+    def length_px(self) -> float:
+        """Length of the shaft that can be seen."""
+        return math.dist(self.tip_px, self.tail_px)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Turns what is known of a candidate into the probability that its tip is right."""
+
+    weights: tuple[float, ...]
+    """Weight of each of `FEATURES`, no unit."""
+    bias: float
+    """Log odds where all features are 0."""
+
+    def score(self, features: F64) -> float:
+        """Probability that a tip with these features is right."""
+        z = self.bias + float(np.dot(self.weights, features))
+        return 1.0 / (1.0 + math.exp(-min(max(z, -30.0), 30.0)))
+
+
+#: before a network is calibrated: its own word
+UNCALIBRATED = Calibration((1.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0.0)
+
+
+class NeedleDetector:
+    """Runs a detector with ONNX Runtime, on pictures of any size.
+
+    model: name of a shipped model, or a folder. Raises InputError if a file of the model is missing or damaged.
+    """
+
+    def __init__(self, model: str = "detector", *, threads: int = 1) -> None:
+        folder = model_folder(model)
+        shape = read_shape(folder)
+        if shape["architecture"] != DETECTOR_ARCHITECTURE:
+            raise InputError(f"{folder} holds another model ({shape['architecture']}), not a needle detector")
+        self.side_px = int(shape["side_px"])
+        self.calibration = read_calibration(folder)
+        self._session = OnnxGraphs(folder, "the needle detector", threads).session(DETECTOR_GRAPH)
+
+    def look(self, pixels: U8, earlier: U8 | None = None) -> tuple[Detection, ...]:
+        """Find needles in a grey picture (rows, columns). Best first, none if there is nothing like one.
+
+        earlier: a picture of the same scene some tenths of a second before, of the same size.
+        """
+        answers, k_x, k_y = self.answer(pixels, earlier)
+        found = read_answers(answers)
+        return tuple(
+            sorted((_scored(_scaled(one, k_x, k_y), self, pixels.shape) for one in found), key=lambda d: -d.score)
+        )
+
+    def answer(self, pixels: U8, earlier: U8 | None = None) -> tuple[F32, float, float]:
+        """(the network's answers (8, rows, columns) in cells, picture px per input px along x, along y)."""
+        now = reduce_picture(pixels, self.side_px)
+        before = now if earlier is None or earlier.shape != pixels.shape else reduce_picture(earlier, self.side_px)
+        height, width = now.shape
+        planes = np.zeros((1, PLANES, _whole_steps(height), _whole_steps(width)), np.float32)
+        fill_planes(now, before, planes[0])
+        answers: F32 = self._session.run(None, {"planes": planes})[0][0]
+        rows, columns = -(-height // CELL_PX), -(-width // CELL_PX)
+        return answers[:, :rows, :columns], pixels.shape[1] / width, pixels.shape[0] / height
+
+
+def read_calibration(folder: Path) -> Calibration:
+    """Read calibration.json of a model's folder. A model without one is uncalibrated: its own word counts."""
+    path = folder / CALIBRATION
+    if not path.exists():
+        return UNCALIBRATED
+    try:
+        said: dict[str, Any] = json.loads(path.read_text())
+        return Calibration(tuple(float(said["weights"][name]) for name in FEATURES), float(said["bias"]))
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise InputError(f"{path} is damaged or of another model ({e!r}); copy or train it again") from None
+
+
+def features_of(d: Detection, picture_px: float) -> F64:
+    """(6,) what a score is made of, in the order of `FEATURES`, no unit. picture_px: longer side of the picture."""
+    return np.array(
+        [
+            d.tip_logit,
+            _log_odds(d.visible),
+            _log_odds(d.shaft),
+            math.log(d.length_px / picture_px + 0.02),
+            d.ahead,
+            min(d.lead, 6.0),
+        ]
+    )
+
+
+def _scored(d: Detection, detector: NeedleDetector, shape: tuple[int, ...]) -> Detection:
+    return replace(d, score=detector.calibration.score(features_of(d, float(max(shape)))))
+
+
+def _log_odds(p: float) -> float:
+    q = min(max(p, 1e-3), 1 - 1e-3)
+    return math.log(q / (1 - q))
+
+
+def _whole_steps(px: int) -> int:
+    return -(-px // STEP_PX) * STEP_PX
+
+
+def _scaled(d: Detection, k_x: float, k_y: float) -> Detection:
+    """A detection in input px as one in picture px."""
+    tip, tail = (((p[0] + 0.5) * k_x - 0.5, (p[1] + 0.5) * k_y - 0.5) for p in (d.tip_px, d.tail_px))
+    angle = math.atan2(k_y * math.sin(d.angle_rad), k_x * math.cos(d.angle_rad))
+    return replace(d, tip_px=tip, tail_px=tail, angle_rad=angle, width_px=d.width_px * math.sqrt(k_x * k_y))
+
+
+def read_answers(answers: F32) -> list[Detection]:
+    """Candidates of a map of answers (8, rows, columns), in input px, strongest tip first, not scored."""
+    peaks = np.zeros((CANDIDATES, 3))
+    n = find_peaks(np.ascontiguousarray(answers[1]), APART_CELLS, LEAST_LOGIT, peaks)
+    shaft: F32 = 1.0 / (1.0 + np.exp(-np.clip(answers[0], -30, 30)))
+    shaft = np.ascontiguousarray(shaft)
+    out = []
+    for i in range(n):
+        logit, r, c = float(peaks[i, 0]), int(peaks[i, 1]), int(peaks[i, 2])
+        near = np.s_[max(r - 1, 0) : r + 2, max(c - 1, 0) : c + 2]
+        weight = np.exp(np.clip(answers[1][near] - logit, -8.0, 0.0))
+        weight = weight / weight.sum()
+        rows, columns = np.mgrid[near[0].start : near[0].start + weight.shape[0], near[1].start : near[1].start + weight.shape[1]]
+        x = float((weight * (columns + answers[2][near])).sum())
+        y = float((weight * (rows + answers[3][near])).sum())
+        x, y = (c + min(max(x - c, -2.5), 2.5)), (r + min(max(y - r, -2.5), 2.5))
+        cos, sin = float((weight * answers[4][near]).sum()), float((weight * answers[5][near]).sum())
+        angle = trace_shaft(shaft, x, y, math.atan2(sin, cos), traced := np.zeros(3))
+        length, mean, ahead = traced.tolist()
+        others = [float(peaks[j, 0]) for j in range(n) if j != i]
+        tip = ((x + 0.5) * CELL_PX - 0.5, (y + 0.5) * CELL_PX - 0.5)
+        back = max(length, 1.0) * CELL_PX
+        out.append(
+            Detection(
+                tip_px=tip,
+                angle_rad=angle,
+                width_px=math.exp(min(max(float(answers[6, r, c]), 0.0), 4.5)),
+                tail_px=(tip[0] - back * math.cos(angle), tip[1] - back * math.sin(angle)),
+                tip_logit=logit,
+                visible=1.0 / (1.0 + math.exp(-min(max(float(answers[7, r, c]), -30.0), 30.0))),
+                shaft=mean,
+                ahead=ahead,
+                lead=logit - max(others, default=LEAST_LOGIT),
+            )
+        )
+    return out
+
+
+@njit(cache=True, nogil=True)
+def find_peaks(logit: F32, apart: float, least: float, peaks: F64) -> int:
+    """Fill peaks (K, 3) with (value, row, column) of the strongest local maxima. Returns how many there are."""
+    rows, columns = logit.shape
+    n = 0
+    for r in range(rows):
+        for c in range(columns):
+            v = logit[r, c]
+            if v < least or (n == len(peaks) and v <= peaks[n - 1, 0]):
+                continue
+            top = True
+            for i in range(max(r - 1, 0), min(r + 2, rows)):
+                for j in range(max(c - 1, 0), min(c + 2, columns)):
+                    if logit[i, j] > v:
+                        top = False
+            if not top:
+                continue
+            keep = True
+            for k in range(n):  # a stronger one close by wins, a weaker one goes
+                if (peaks[k, 1] - r) ** 2 + (peaks[k, 2] - c) ** 2 < apart * apart:
+                    if peaks[k, 0] >= v:
+                        keep = False
+                    else:
+                        for m in range(k, n - 1):
+                            peaks[m] = peaks[m + 1]
+                        n -= 1
+                    break
+            if not keep:
+                continue
+            at = min(n, len(peaks) - 1)
+            while at > 0 and peaks[at - 1, 0] < v:
+                peaks[at] = peaks[at - 1]
+                at -= 1
+            peaks[at, 0], peaks[at, 1], peaks[at, 2] = v, r, c
+            n = min(n + 1, len(peaks))
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _read(plane: F32, x: float, y: float) -> float:
+    """Bilinear value at (column, row). 0 outside."""
+    rows, columns = plane.shape
+    if not (0 <= x <= columns - 1 and 0 <= y <= rows - 1):
+        return 0.0
+    i, j = min(int(y), rows - 2), min(int(x), columns - 2)
+    if i < 0 or j < 0:
+        return float(plane[max(i, 0), max(j, 0)])
+    fy, fx = y - i, x - j
+    top = plane[i, j] + fx * (plane[i, j + 1] - plane[i, j])
+    low = plane[i + 1, j] + fx * (plane[i + 1, j + 1] - plane[i + 1, j])
+    return float(top + fy * (low - top))
+
+
+@njit(cache=True, nogil=True)
+def trace_shaft(shaft: F32, x: float, y: float, angle: float, traced: F64) -> float:
+    """Follow a shaft back from a tip at (x, y), cells. Returns its direction, rad, fitted to the shaft's map.
+
+    traced: gets (length in cells, mean probability along it, mean probability in the 4 cells beyond the tip). The
+    shaft ends where its probability stays under a third for a tenth of the map.
+    """
+    most = float(max(shaft.shape))
+    patience = max(0.1 * most, 3.0)
+    length = 0.0
+    for turn in range(3):
+        c, s = math.cos(angle), math.sin(angle)
+        length, missed, u = 0.0, 0.0, 1.0
+        w_sum = u_sum = v_sum = uu = uv = 0.0
+        while u < most * 1.42 and missed < patience:
+            best, at = 0.0, 0.0
+            for k in range(-4, 5):
+                v = 0.5 * k
+                p = _read(shaft, x - u * c - v * s, y - u * s + v * c)
+                if p > 0.1:
+                    w_sum += p
+                    u_sum += p * u
+                    v_sum += p * v
+                    uu += p * u * u
+                    uv += p * u * v
+                if p > best:
+                    best, at = p, v
+            if best > 0.33:
+                length, missed = u, 0.0
+            else:
+                missed += 1.0
+            u += 1.0
+        if turn < 2 and w_sum > 3.0 and uu > 1e-6:
+            # the line must pass through the tip: v = slope u
+            slope = uv / uu
+            angle -= math.atan(min(max(slope, -0.3), 0.3))
+    c, s = math.cos(angle), math.sin(angle)
+    total, count, u = 0.0, 0, 0.5
+    while u <= max(length, 2.0):
+        best = 0.0
+        for k in range(-2, 3):
+            best = max(best, _read(shaft, x - u * c - 0.5 * k * s, y - u * s + 0.5 * k * c))
+        total += best
+        count += 1
+        u += 1.0
+    beyond = 0.0
+    for k in range(2, 6):
+        beyond += _read(shaft, x + k * c, y + k * s) / 4
+    traced[0], traced[1], traced[2] = length, total / max(count, 1), beyond
+    return angle

@@ -1,0 +1,199 @@
+"""Trains the needle detector: `sonosteer train detector`.
+
+None of this is published. Stills of the set-up `in-the-wild` are drawn first and stored in the folder (or in --data, so
+that several trainings share them). Then the network learns from samples cut out of them. Validation stills come from
+their own split: other seeds, other directions of the fibres.
+
+* recipe cpu: hours on two cores. chosen: what a person leaves running overnight at most.
+* recipe paper: ten times the stills and samples, for a GPU.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from sonosteer.core.config import from_dict
+from sonosteer.core.errors import InputError, MissingExtraError
+from sonosteer.core.progress import StageProgress
+
+try:
+    import torch
+except ImportError:
+    raise MissingExtraError("training a network", "torch", "vla") from None
+
+from sonosteer.datasets.detector_samples import (
+    CELL_PX,
+    PLAIN_LOOK,
+    DetectorAugmentation,
+    DetectorBatch,
+    DetectorSampler,
+)
+from sonosteer.datasets.stills import SHARD, draw_stills, load_stills
+from sonosteer.learning.checkpoints.detector import load_detector, save_detector, take_weights
+from sonosteer.learning.checkpoints.detector_card import write_detector_card
+from sonosteer.learning.nets.dense_detector import DenseDetector, DetectorConfig, detector_loss
+from sonosteer.learning.training.fit import QUICK_SCHEDULE, Schedule, train_loop
+from sonosteer.learning.training.options import TrainOptions
+from sonosteer.recording.summary import versions
+
+Settings = TypeVar("Settings")
+RIGHT = 0.02  # a tip is found right within this fraction of the picture's longer side
+LOOKED_AT = 32  # stills put through the network at once while it is judged
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorRecipe:
+    """How much is drawn and how long is learnt."""
+
+    train_shards: int
+    """Number of shards of training stills, each of `SHARD` stills."""
+    validation_shards: int
+    """Number of shards of validation stills."""
+    schedule: Schedule
+    """How long and how fast is learnt."""
+
+
+RECIPES = {
+    "cpu": DetectorRecipe(
+        150,
+        9,
+        Schedule(
+            steps=6000, batch=16, lr=2e-3, shape="cosine", warmup=100, average=0.998, save_every=250, look_every=500
+        ),
+    ),
+    "paper": DetectorRecipe(
+        1500,
+        9,
+        Schedule(
+            steps=40000, batch=64, lr=2e-3, shape="cosine", warmup=500, average=0.999, save_every=1000, look_every=1000
+        ),
+    ),
+}
+QUICK_RECIPE = DetectorRecipe(1, 1, dataclasses.replace(QUICK_SCHEDULE, lr=2e-3))
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorObjective:
+    """Finding needles in whole pictures."""
+
+    sampler: DetectorSampler
+    """Draws the training samples."""
+    validation: DetectorSampler
+    """Draws the validation samples: whole stills as they are."""
+    look_samples: int
+    """Number of validation samples in a look."""
+
+    def batch(self, first: int, count: int) -> DetectorBatch:
+        """Samples, as drawn."""
+        return self.sampler.batch(first, count)
+
+    def respond(self, model: Any, batch: DetectorBatch, device: Any) -> torch.Tensor:
+        """The network's answers."""
+        planes = torch.from_numpy(batch.planes).to(device, non_blocking=True)
+        answers: torch.Tensor = model(planes.contiguous(memory_format=torch.channels_last))
+        return answers
+
+    def loss(
+        self, net: Any, raw: torch.Tensor, batch: DetectorBatch, device: Any
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """`detector_loss` in 32 bit."""
+        return detector_loss(raw.float(), batch)
+
+    def assess(self, net: DenseDetector, device: Any) -> dict[str, float]:
+        """How often the strongest answer is the tip, on validation stills whose tip a person could see."""
+        return assess_detector(net, self.validation, self.look_samples, device)
+
+
+@torch.no_grad()
+def assess_detector(net: DenseDetector, sampler: DetectorSampler, samples: int, device: Any) -> dict[str, float]:
+    """Fraction of tips found right by the strongest answer, and how well its strength tells needles from none."""
+    was_training = net.training
+    net.eval()
+    errors, seen, peaks = [], [], []
+    for first in range(0, samples, LOOKED_AT):
+        batch = sampler.batch(first, min(LOOKED_AT, samples - first))
+        answers = net(torch.from_numpy(batch.planes).to(device)).float().cpu().numpy()
+        for k in range(len(answers)):
+            r, c = np.unravel_index(int(answers[k, 1].argmax()), answers.shape[2:])
+            place = np.array([c + answers[k, 2, r, c], r + answers[k, 3, r, c]])
+            errors.append(float(np.linalg.norm(place - batch.tip[k])))
+            seen.append(bool(batch.visible[k]))
+            peaks.append(float(answers[k, 1, r, c]))
+    if was_training:
+        net.train()
+    e, v, p = np.array(errors) * CELL_PX / sampler.side_px, np.array(seen), np.array(peaks)
+    present, absent = p[v], p[~v & ~np.isfinite(e)]
+    return {
+        "right": float((e[v] < RIGHT).mean()) if v.any() else 0.0,
+        "near": float((e[v] < 2.5 * RIGHT).mean()) if v.any() else 0.0,
+        "told_apart": float((present[:, None] > absent).mean()) if len(present) and len(absent) else 0.0,
+    }
+
+
+def train_detector(
+    *, out: Path, seed: int, quick: bool, progress: StageProgress, options: TrainOptions
+) -> dict[str, Any]:
+    """Draw stills, train, save weights, graph, card and curves. `options.start`: a detector whose weights are taken."""
+    from sonosteer.viz.training_plots import plot_detector
+
+    recipe = QUICK_RECIPE if quick else _recipe(options)
+    folder = options.data[0] if options.data else out / "stills"
+    shards = range(recipe.train_shards), range(recipe.validation_shards)
+    for split, wanted in zip(("train", "validation"), shards, strict=True):
+        draw_stills(folder, split, wanted, progress=progress)  # type: ignore[arg-type]  # both are splits
+    augmentation = _changed(DetectorAugmentation(), options.settings.get("augmentation", {}), "augmentation")
+    schedule = _changed(recipe.schedule, options.settings.get("schedule", {}), "schedule")
+    config = _changed(DetectorConfig(), options.settings.get("model", {}), "model")
+    net = DenseDetector(config).to(memory_format=torch.channels_last)
+    begun = {} if options.start is None else take_weights(net, options.start)
+    train, held = load_stills(folder, "train", shards[0]), load_stills(folder, "validation", shards[1])
+    objective = DetectorObjective(
+        DetectorSampler(train, config.side_px, seed, augmentation),
+        DetectorSampler(held, config.side_px, seed, PLAIN_LOOK),
+        min(schedule.look_samples, len(held)),
+    )
+    done = train_loop(
+        net,
+        objective,
+        schedule,
+        out,
+        seed=seed,
+        device=options.device,
+        precision=options.precision,
+        progress=progress,
+    )
+    device = next(net.parameters()).device
+    final = assess_detector(net, objective.validation, len(held), device)
+    about = {
+        "stage": "detector",
+        "recipe": "quick" if quick else options.recipe,
+        "data": {"stills": len(train), "validation_stills": len(held), "shard": SHARD},
+        "validation": {k: round(v, 4) for k, v in final.items()},
+        **done,
+        **begun,
+        "quick": quick,
+        "machine": versions()["processor"],
+        "versions": versions(),
+    }
+    log = about.pop("log")
+    save_detector(net, out, about)
+    write_detector_card(out, config, about, sum(p.numel() for p in net.parameters()))
+    plot_detector(log, out / "curves.svg")
+    return about
+
+
+def _recipe(options: TrainOptions) -> DetectorRecipe:
+    if options.recipe not in RECIPES:
+        raise InputError(f"there is no recipe {options.recipe!r}; there are: {', '.join(RECIPES)}")
+    return RECIPES[options.recipe]
+
+
+def _changed(base: Settings, settings: Mapping[str, Any], what: str) -> Settings:
+    known = {f.name: getattr(base, f.name) for f in dataclasses.fields(base)}  # type: ignore[arg-type]
+    return from_dict(type(base), known | dict(settings), what)
