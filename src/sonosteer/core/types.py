@@ -86,8 +86,8 @@ class TipEstimate:
     """Place of the tip in the image, px: (column, row)."""
     angle_rad: float
     """Direction from entry to tip in millimetre space, rad from image +x towards +y (down)."""
-    covariance_mm2: NDArray[np.float64]
-    """Covariance of the tip, mm^2: (2, 2), axes along and across the needle."""
+    covariance_mm2: NDArray[np.float64] | None
+    """Covariance of the tip, mm^2: (2, 2), axes along and across the needle. None where the scale is unknown."""
     confidence: float
     """How surely this is the tip, 0 to 1."""
     state: Track
@@ -98,6 +98,8 @@ class TipEstimate:
     """Points from the entry to the tip along a curved axis, px: (column, row). Empty for a straight one."""
     visibility: float | None = None
     """How well the tip itself is seen, 0 to 1. None from trackers that do not say."""
+    covariance_px2: NDArray[np.float64] | None = None
+    """The same covariance, px^2. None from trackers that do not say."""
     box_px: Box | None = None
     """Box around the tip, px: (left, top, right, bottom). None from trackers that do not say."""
     features: NDArray[np.float32] | None = field(default=None, repr=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ STEP_PX = 32  # a network of five halvings takes sizes that are multiples of thi
 CANDIDATES = 8  # chosen: the right one is nearly always among the first three
 LEAST_LOGIT = -5.0  # chosen: weaker peaks are hardly ever right
 APART_CELLS = 3.0  # chosen: of two peaks this close only the stronger counts
+OFFSET_CELLS = 2.5  # chosen: a tip further from its cell was not learnt, cells
 FEATURES = ("tip", "visible", "shaft", "length", "ahead", "lead")
 """What a score is made of: see `Detection` and `features_of`."""
 
@@ -97,27 +99,83 @@ class NeedleDetector:
         self.calibration = read_calibration(folder)
         self._session = OnnxGraphs(folder, "the needle detector", threads).session(DETECTOR_GRAPH)
 
-    def look(self, pixels: U8, earlier: U8 | None = None) -> tuple[Detection, ...]:
-        """Find needles in a grey picture (rows, columns). Best first, none if there is nothing like one.
+    def look(self, pixels: U8, earlier: U8 | None = None) -> DetectorAnswer:
+        """Find needles in a grey picture (rows, columns).
 
-        earlier: a picture of the same scene some tenths of a second before, of the same size.
+        earlier: a picture of the same scene some tenths of a second before, of the same size. Without one the picture
+        stands for itself.
         """
-        answers, k_x, k_y = self.answer(pixels, earlier)
-        found = read_answers(answers)
-        return tuple(
-            sorted((_scored(_scaled(one, k_x, k_y), self, pixels.shape) for one in found), key=lambda d: -d.score)
-        )
-
-    def answer(self, pixels: U8, earlier: U8 | None = None) -> tuple[F32, float, float]:
-        """(the network's answers (8, rows, columns) in cells, picture px per input px along x, along y)."""
+        height, width = pixels.shape
         now = reduce_picture(pixels, self.side_px)
         before = now if earlier is None or earlier.shape != pixels.shape else reduce_picture(earlier, self.side_px)
-        height, width = now.shape
-        planes = np.zeros((1, PLANES, _whole_steps(height), _whole_steps(width)), np.float32)
+        rows, columns = now.shape
+        planes = np.zeros((1, PLANES, _whole_steps(rows), _whole_steps(columns)), np.float32)
         fill_planes(now, before, planes[0])
-        answers: F32 = self._session.run(None, {"planes": planes})[0][0]
-        rows, columns = -(-height // CELL_PX), -(-width // CELL_PX)
-        return answers[:, :rows, :columns], pixels.shape[1] / width, pixels.shape[0] / height
+        cells: F32 = self._session.run(None, {"planes": planes})[0][0]
+        cells = np.ascontiguousarray(cells[:, : -(-rows // CELL_PX), : -(-columns // CELL_PX)])
+        return DetectorAnswer(cells, (width / columns, height / rows), float(max(pixels.shape)), self.calibration)
+
+
+class DetectorAnswer:
+    """What the network says of one picture. Places and lengths are px of that picture."""
+
+    def __init__(self, cells: F32, k: tuple[float, float], picture_px: float, calibration: Calibration) -> None:
+        """cells: the network's answers (8, rows, columns). k: px of the picture per input px along x and y."""
+        self.cells, self._k, self._picture_px, self._calibration = cells, k, picture_px, calibration
+        shaft: F32 = 1.0 / (1.0 + np.exp(-np.clip(cells[0], -30, 30)))
+        self.shaft = np.ascontiguousarray(shaft)
+        self._peaks = np.zeros((CANDIDATES, 3))
+        self._peaks = self._peaks[: find_peaks(cells[1], APART_CELLS, LEAST_LOGIT, self._peaks)]
+
+    @cached_property
+    def needles(self) -> tuple[Detection, ...]:
+        """Needles that may be there, most probable first. Empty if there is nothing like one."""
+        found = [self._read(int(r), int(c)) for _, r, c in self._peaks.tolist()]
+        return tuple(sorted(found, key=lambda d: -d.score))
+
+    def at(self, tip_px: Point) -> Detection | None:
+        """What the network says of a needle whose tip is here. None outside of the picture."""
+        rows, columns = self.shaft.shape
+        c, r = ((p + 0.5) / k / CELL_PX - 0.5 for p, k in zip(tip_px, self._k, strict=True))
+        if not (-0.5 <= c < columns - 0.5 and -0.5 <= r < rows - 0.5):
+            return None
+        return self._read(round(r), round(c))
+
+    def _read(self, r: int, c: int) -> Detection:
+        """The needle whose tip is in this cell."""
+        cells = self.cells
+        rows, columns = self.shaft.shape
+        top, left = max(r - 1, 0), max(c - 1, 0)
+        near = np.s_[top : r + 2, left : c + 2]
+        logit = float(cells[1][near].max())
+        weight = np.exp(np.clip(cells[1][near] - logit, -8.0, 0.0))
+        weight = weight / weight.sum()
+        ys, xs = np.mgrid[top : top + weight.shape[0], left : left + weight.shape[1]]
+        x = c + min(max(float((weight * (xs + cells[2][near])).sum()) - c, -OFFSET_CELLS), OFFSET_CELLS)
+        y = r + min(max(float((weight * (ys + cells[3][near])).sum()) - r, -OFFSET_CELLS), OFFSET_CELLS)
+        towards = math.atan2(float((weight * cells[5][near]).sum()), float((weight * cells[4][near]).sum()))
+        traced = np.zeros(3)
+        angle = trace_shaft(self.shaft, x, y, towards, traced)
+        length, mean, ahead = traced.tolist()
+        others = [v for v, i, j in self._peaks.tolist() if math.hypot(i - r, j - c) >= APART_CELLS]
+        back = max(length, 1.0)
+        d = Detection(
+            tip_px=self._px(x, y),
+            angle_rad=math.atan2(self._k[1] * math.sin(angle), self._k[0] * math.cos(angle)),
+            width_px=math.exp(min(max(float(cells[6, r, c]), 0.0), 4.5)) * math.sqrt(self._k[0] * self._k[1]),
+            tail_px=self._px(x - back * math.cos(angle), y - back * math.sin(angle)),
+            tip_logit=logit,
+            visible=1.0 / (1.0 + math.exp(-min(max(float(cells[7, r, c]), -30.0), 30.0))),
+            shaft=mean,
+            ahead=ahead,
+            lead=logit - max(others, default=LEAST_LOGIT),
+        )
+        return replace(d, score=self._calibration.score(features_of(d, self._picture_px)))
+
+    def _px(self, x: float, y: float) -> Point:
+        """Cells -> px of the picture."""
+        k_x, k_y = self._k
+        return (x + 0.5) * CELL_PX * k_x - 0.5, (y + 0.5) * CELL_PX * k_y - 0.5
 
 
 def read_calibration(folder: Path) -> Calibration:
@@ -146,10 +204,6 @@ def features_of(d: Detection, picture_px: float) -> F64:
     )
 
 
-def _scored(d: Detection, detector: NeedleDetector, shape: tuple[int, ...]) -> Detection:
-    return replace(d, score=detector.calibration.score(features_of(d, float(max(shape)))))
-
-
 def _log_odds(p: float) -> float:
     q = min(max(p, 1e-3), 1 - 1e-3)
     return math.log(q / (1 - q))
@@ -157,51 +211,6 @@ def _log_odds(p: float) -> float:
 
 def _whole_steps(px: int) -> int:
     return -(-px // STEP_PX) * STEP_PX
-
-
-def _scaled(d: Detection, k_x: float, k_y: float) -> Detection:
-    """A detection in input px as one in picture px."""
-    tip, tail = (((p[0] + 0.5) * k_x - 0.5, (p[1] + 0.5) * k_y - 0.5) for p in (d.tip_px, d.tail_px))
-    angle = math.atan2(k_y * math.sin(d.angle_rad), k_x * math.cos(d.angle_rad))
-    return replace(d, tip_px=tip, tail_px=tail, angle_rad=angle, width_px=d.width_px * math.sqrt(k_x * k_y))
-
-
-def read_answers(answers: F32) -> list[Detection]:
-    """Candidates of a map of answers (8, rows, columns), in input px, strongest tip first, not scored."""
-    peaks = np.zeros((CANDIDATES, 3))
-    n = find_peaks(np.ascontiguousarray(answers[1]), APART_CELLS, LEAST_LOGIT, peaks)
-    shaft: F32 = 1.0 / (1.0 + np.exp(-np.clip(answers[0], -30, 30)))
-    shaft = np.ascontiguousarray(shaft)
-    out = []
-    for i in range(n):
-        logit, r, c = float(peaks[i, 0]), int(peaks[i, 1]), int(peaks[i, 2])
-        near = np.s_[max(r - 1, 0) : r + 2, max(c - 1, 0) : c + 2]
-        weight = np.exp(np.clip(answers[1][near] - logit, -8.0, 0.0))
-        weight = weight / weight.sum()
-        rows, columns = np.mgrid[near[0].start : near[0].start + weight.shape[0], near[1].start : near[1].start + weight.shape[1]]
-        x = float((weight * (columns + answers[2][near])).sum())
-        y = float((weight * (rows + answers[3][near])).sum())
-        x, y = (c + min(max(x - c, -2.5), 2.5)), (r + min(max(y - r, -2.5), 2.5))
-        cos, sin = float((weight * answers[4][near]).sum()), float((weight * answers[5][near]).sum())
-        angle = trace_shaft(shaft, x, y, math.atan2(sin, cos), traced := np.zeros(3))
-        length, mean, ahead = traced.tolist()
-        others = [float(peaks[j, 0]) for j in range(n) if j != i]
-        tip = ((x + 0.5) * CELL_PX - 0.5, (y + 0.5) * CELL_PX - 0.5)
-        back = max(length, 1.0) * CELL_PX
-        out.append(
-            Detection(
-                tip_px=tip,
-                angle_rad=angle,
-                width_px=math.exp(min(max(float(answers[6, r, c]), 0.0), 4.5)),
-                tail_px=(tip[0] - back * math.cos(angle), tip[1] - back * math.sin(angle)),
-                tip_logit=logit,
-                visible=1.0 / (1.0 + math.exp(-min(max(float(answers[7, r, c]), -30.0), 30.0))),
-                shaft=mean,
-                ahead=ahead,
-                lead=logit - max(others, default=LEAST_LOGIT),
-            )
-        )
-    return out
 
 
 @njit(cache=True, nogil=True)
