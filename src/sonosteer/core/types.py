@@ -102,6 +102,8 @@ class TipEstimate:
     """The same covariance, px^2. None from trackers that do not say."""
     box_px: Box | None = None
     """Box around the tip, px: (left, top, right, bottom). None from trackers that do not say."""
+    answer_frame: int | None = None
+    """Index of the frame that the detector's answer applied here was about. None where none was applied."""
     features: NDArray[np.float32] | None = field(default=None, repr=False)
     """What the tracker's network made of the frame, for a policy, no unit. Read-only, never recorded. None without."""
 
@@ -128,6 +130,8 @@ class Lost:
     """Why the tip is not known, in one line."""
     features: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
     """As in `TipEstimate`, no unit."""
+    answer_frame: int | None = None
+    """As in `TipEstimate`."""
 
     @property
     def state(self) -> Track:

@@ -32,6 +32,25 @@ APART_CELLS = 3.0  # chosen: of two peaks this close only the stronger counts
 OFFSET_CELLS = 2.5  # chosen: a tip further from its cell was not learnt, cells
 FEATURES = ("tip", "visible", "shaft", "length", "ahead", "lead")
 """What a score is made of: see `Detection` and `features_of`."""
+CLOSE_FEATURES = (*FEATURES, "close_tip", "close_visible", "close_shaft", "moved")
+"""What a score is made of after a second, closer look."""
+CLOSE_LOOKS = 2  # chosen: a third is hardly ever right
+CLOSE_PX, CLOSE_PART = 192, 0.4  # chosen: input px of a closer look, and which part of the longer side it shows
+CLOSE_MOVE = 0.06  # chosen: a tip of the closer look is the same within this, as a fraction of the longer side
+
+
+@dataclass(frozen=True, slots=True)
+class CloserLook:
+    """What the network says of a needle in a part of the picture at higher resolution."""
+
+    tip_logit: float
+    """How surely it calls the place a tip, log odds."""
+    visible: float
+    """Probability that a person can see the tip, 0 to 1."""
+    shaft: float
+    """Mean probability of a shaft up to the tip, 0 to 1."""
+    moved: float
+    """How far the tip lies from the first look's, as a fraction of the picture's longer side, no unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +75,8 @@ class Detection:
     """Mean probability of a shaft beyond the tip, 0 to 1."""
     lead: float
     """How much stronger its tip is than the strongest other one, log odds."""
+    closer: CloserLook | None = None
+    """What a second look at higher resolution found. None if there was none."""
     score: float = 0.0
     """Probability that this tip is right, 0 to 1."""
 
@@ -67,21 +88,22 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Turns what is known of a candidate into the probability that its tip is right."""
+    """Turns what is known of a needle into the probability that its tip is right, by two logistic regressions."""
 
-    weights: tuple[float, ...]
-    """Weight of each of `FEATURES`, no unit."""
-    bias: float
-    """Log odds where all features are 0."""
+    whole: tuple[float, ...]
+    """Weight of each of `FEATURES`, and the bias, no unit."""
+    close: tuple[float, ...]
+    """Weight of each of `CLOSE_FEATURES`, and the bias, no unit."""
 
     def score(self, features: F64) -> float:
         """Probability that a tip with these features is right."""
-        z = self.bias + float(np.dot(self.weights, features))
+        weights = self.whole if len(features) == len(FEATURES) else self.close
+        z = weights[-1] + float(np.dot(weights[:-1], features))
         return 1.0 / (1.0 + math.exp(-min(max(z, -30.0), 30.0)))
 
 
 #: before a network is calibrated: its own word
-UNCALIBRATED = Calibration((1.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0.0)
+UNCALIBRATED = Calibration((1.0, *(0.0,) * len(FEATURES)), (1.0, *(0.0,) * len(CLOSE_FEATURES)))
 
 
 class NeedleDetector:
@@ -99,21 +121,50 @@ class NeedleDetector:
         self.calibration = read_calibration(folder)
         self._session = OnnxGraphs(folder, "the needle detector", threads).session(DETECTOR_GRAPH)
 
-    def look(self, pixels: U8, earlier: U8 | None = None) -> DetectorAnswer:
+    def look(self, pixels: U8, earlier: U8 | None = None, *, closer: int = CLOSE_LOOKS) -> DetectorAnswer:
         """Find needles in a grey picture (rows, columns).
 
         earlier: a picture of the same scene some tenths of a second before, of the same size. Without one the picture
-        stands for itself.
+        stands for itself. closer: how many of the best are looked at once more, at higher resolution.
         """
+        before = pixels if earlier is None or earlier.shape != pixels.shape else earlier
+        answer = self._answer(pixels, before, self.side_px)
+        looked = [self._look_closer(d, pixels, before) for d in answer.whole[:closer]]
+        answer.needles = tuple(sorted((*looked, *answer.whole[closer:]), key=lambda d: -d.score))
+        return answer
+
+    def _answer(self, pixels: U8, before: U8, longer_px: int) -> DetectorAnswer:
+        """What the network says of a picture reduced to a size."""
         height, width = pixels.shape
-        now = reduce_picture(pixels, self.side_px)
-        before = now if earlier is None or earlier.shape != pixels.shape else reduce_picture(earlier, self.side_px)
+        now, then = reduce_picture(pixels, longer_px), reduce_picture(before, longer_px)
         rows, columns = now.shape
         planes = np.zeros((1, PLANES, _whole_steps(rows), _whole_steps(columns)), np.float32)
-        fill_planes(now, before, planes[0])
+        fill_planes(now, then, planes[0])
         cells: F32 = self._session.run(None, {"planes": planes})[0][0]
         cells = np.ascontiguousarray(cells[:, : -(-rows // CELL_PX), : -(-columns // CELL_PX)])
         return DetectorAnswer(cells, (width / columns, height / rows), float(max(pixels.shape)), self.calibration)
+
+    def _look_closer(self, d: Detection, pixels: U8, before: U8) -> Detection:
+        """The needle after a second look at the part of the picture round its tip."""
+        longer = max(pixels.shape)
+        side = max(round(CLOSE_PART * longer), CELL_PX * STEP_PX // 4)
+        # the tip lies ahead of the middle, so that much of the shaft is seen
+        c, s = math.cos(d.angle_rad), math.sin(d.angle_rad)
+        left, top = (round(p - 0.2 * side * a - side / 2) for p, a in zip(d.tip_px, (c, s), strict=True))
+        answer = self._answer(_part(pixels, left, top, side), _part(before, left, top, side), CLOSE_PX)
+        near = [(math.dist(_plus(e.tip_px, left, top), d.tip_px) / longer, e) for e in answer.whole]
+        moved, best = min(
+            ((m, e) for m, e in near if m < CLOSE_MOVE), key=lambda one: -one[1].tip_logit, default=(0.0, None)
+        )
+        if best is None:
+            best = answer.at((d.tip_px[0] - left, d.tip_px[1] - top))
+        if best is None:
+            return d
+        moved = min(math.dist(_plus(best.tip_px, left, top), d.tip_px) / longer, CLOSE_MOVE)
+        look = CloserLook(best.tip_logit, best.visible, best.shaft, moved)
+        tip, tail = (_plus(best.tip_px, left, top), d.tail_px) if best.tip_logit > d.tip_logit - 2.0 else (d.tip_px, d.tail_px)
+        d = replace(d, closer=look, tip_px=tip, tail_px=tail, width_px=best.width_px)
+        return replace(d, score=self.calibration.score(features_of(d, float(longer))))
 
 
 class DetectorAnswer:
@@ -124,12 +175,14 @@ class DetectorAnswer:
         self.cells, self._k, self._picture_px, self._calibration = cells, k, picture_px, calibration
         shaft: F32 = 1.0 / (1.0 + np.exp(-np.clip(cells[0], -30, 30)))
         self.shaft = np.ascontiguousarray(shaft)
+        #: needles that may be there, most probable first, after closer looks at the best. Empty: nothing like one
+        self.needles: tuple[Detection, ...] = ()
         self._peaks = np.zeros((CANDIDATES, 3))
         self._peaks = self._peaks[: find_peaks(cells[1], APART_CELLS, LEAST_LOGIT, self._peaks)]
 
     @cached_property
-    def needles(self) -> tuple[Detection, ...]:
-        """Needles that may be there, most probable first. Empty if there is nothing like one."""
+    def whole(self) -> tuple[Detection, ...]:
+        """Needles that may be there by the look at the whole picture, most probable first."""
         found = [self._read(int(r), int(c)) for _, r, c in self._peaks.tolist()]
         return tuple(sorted(found, key=lambda d: -d.score))
 
@@ -185,23 +238,46 @@ def read_calibration(folder: Path) -> Calibration:
         return UNCALIBRATED
     try:
         said: dict[str, Any] = json.loads(path.read_text())
-        return Calibration(tuple(float(said["weights"][name]) for name in FEATURES), float(said["bias"]))
+        whole, close = (
+            (*(float(said[part][name]) for name in names), float(said[part]["bias"]))
+            for part, names in (("whole", FEATURES), ("close", CLOSE_FEATURES))
+        )
+        return Calibration(whole, close)
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise InputError(f"{path} is damaged or of another model ({e!r}); copy or train it again") from None
 
 
 def features_of(d: Detection, picture_px: float) -> F64:
-    """(6,) what a score is made of, in the order of `FEATURES`, no unit. picture_px: longer side of the picture."""
-    return np.array(
-        [
-            d.tip_logit,
-            _log_odds(d.visible),
-            _log_odds(d.shaft),
-            math.log(d.length_px / picture_px + 0.02),
-            d.ahead,
-            min(d.lead, 6.0),
-        ]
-    )
+    """What a score is made of, no unit, in the order of `FEATURES`, or `CLOSE_FEATURES` after a closer look.
+
+    picture_px: longer side of the picture.
+    """
+    out = [
+        d.tip_logit,
+        _log_odds(d.visible),
+        _log_odds(d.shaft),
+        math.log(d.length_px / picture_px + 0.02),
+        d.ahead,
+        min(d.lead, 6.0),
+    ]
+    if d.closer is not None:
+        look = d.closer
+        out += [look.tip_logit, _log_odds(look.visible), _log_odds(look.shaft), 20.0 * look.moved]
+    return np.array(out)
+
+
+def _part(pixels: U8, left: int, top: int, side: int) -> U8:
+    """A square of the picture, black where it lies beyond."""
+    out = np.zeros((side, side), np.uint8)
+    rows, columns = pixels.shape
+    y0, y1, x0, x1 = max(top, 0), min(top + side, rows), max(left, 0), min(left + side, columns)
+    if y0 < y1 and x0 < x1:
+        out[y0 - top : y1 - top, x0 - left : x1 - left] = pixels[y0:y1, x0:x1]
+    return out
+
+
+def _plus(point: Point, x: float, y: float) -> Point:
+    return point[0] + x, point[1] + y
 
 
 def _log_odds(p: float) -> float:

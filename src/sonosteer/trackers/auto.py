@@ -28,7 +28,6 @@ from sonosteer.core.frozen import load_locked, lock_fields
 from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
 from sonosteer.imaging import drift
-from sonosteer.imaging.detector_planes import reduce_picture
 from sonosteer.imaging.scratch import Scratch
 from sonosteer.inference.needle_detector import Detection, DetectorAnswer
 from sonosteer.trackers.follow import Arc, Earlier, Follow, Needle
@@ -62,7 +61,7 @@ class Past:
     small: F32
     """The same at half its size, to measure the drift with, grey levels."""
     seen: U8
-    """The picture as the detector sees it, grey levels."""
+    """The frame in grey, for the detector, grey levels."""
     moved_px: Point
     """How far the whole picture had moved by then since the start, frame px."""
 
@@ -233,7 +232,7 @@ class Auto:
     def _look(self, state: AutoState, frame: Frame) -> tuple[AutoState, View]:
         """The frame as it is worked on. What a cut or a jump has made worthless is dropped from the state."""
         state, image, grid, mm = self._image(state, frame)
-        small, seen = drift.reduced(image), reduce_picture(frame.grey(), self._desk.detector.side_px)
+        small, seen = drift.reduced(image), frame.grey()
         past = state.past
         moved = past[-1].moved_px if past else (0.0, 0.0)
         if past:
@@ -362,9 +361,9 @@ class Auto:
     ) -> tuple[AutoState, View]:
         """Begin on the most probable needle, if it is probable enough or was seen often enough."""
         if click is not None:
-            there = self._clicked(view, answer, click)
+            there = self._clicked(answer, click)
             return (state, view) if there is None else self._begin(state, view, question, there)
-        best = next(iter(self._allowed(state.hint, view, answer)), None)
+        best = next(iter(self._allowed(state.hint, answer)), None)
         rival = None if best is None else self._rival(state.rival, view, best)
         if best is None or rival is None:
             return replace(state, rival=None), view
@@ -373,27 +372,13 @@ class Auto:
             return self._begin(state, view, question, best)
         return replace(state, rival=rival), view
 
-    def _allowed(self, hint: Hint, view: View, answer: DetectorAnswer) -> tuple[Detection, ...]:
-        """Needles of an answer in frame px that the hint allows, most probable first."""
-        found = (self._in_frame(d, view) for d in answer.needles)
-        return tuple(d for d in found if _fits(hint, d.angle_rad))
+    def _allowed(self, hint: Hint, answer: DetectorAnswer) -> tuple[Detection, ...]:
+        """Needles of an answer that the hint allows, most probable first."""
+        return tuple(d for d in answer.needles if _fits(hint, d.angle_rad))
 
-    def _in_frame(self, d: Detection, view: View) -> Detection:
-        """A detection in px of the detector's picture as one in frame px."""
-        k_x, k_y = (a / b for a, b in zip(view.frame.size_px, view.here.seen.shape[::-1], strict=True))
-        tip, tail = (((p[0] + 0.5) * k_x - 0.5, (p[1] + 0.5) * k_y - 0.5) for p in (d.tip_px, d.tail_px))
-        angle = math.atan2(k_y * math.sin(d.angle_rad), k_x * math.cos(d.angle_rad))
-        return replace(d, tip_px=tip, tail_px=tail, angle_rad=angle, width_px=d.width_px * math.sqrt(k_x * k_y))
-
-    def _at(self, answer: DetectorAnswer, view: View, point_px: Point) -> Detection | None:
-        """What an answer says of a tip at a place in the frame, in frame px."""
-        k_x, k_y = (a / b for a, b in zip(view.frame.size_px, view.here.seen.shape[::-1], strict=True))
-        d = answer.at(((point_px[0] + 0.5) / k_x - 0.5, (point_px[1] + 0.5) / k_y - 0.5))
-        return None if d is None else self._in_frame(d, view)
-
-    def _clicked(self, view: View, answer: DetectorAnswer, click: Point) -> Detection | None:
+    def _clicked(self, answer: DetectorAnswer, click: Point) -> Detection | None:
         """A needle whose tip is where the user clicked: its direction and width are the detector's."""
-        d = self._at(answer, view, click)
+        d = answer.at(click)
         if d is None:
             return None
         x, y = click[0] - d.tip_px[0], click[1] - d.tip_px[1]
@@ -461,9 +446,9 @@ class Auto:
         arc = state.needle.arc.moved(-back[0], -back[1])
         tip, angle = arc.at(question.tip - self.follow.bias_mm / view.mm)
         then = (view.grid.to_frame(tip), math.atan2(view.grid.k_y * math.sin(angle), view.grid.k_x * math.cos(angle)))
-        needles = self._allowed(state.hint, view, answer)
+        needles = self._allowed(state.hint, answer)
         own = next((d for d in needles if self._same(view, then, (d.tip_px, d.angle_rad))), None)
-        here = self._at(answer, view, then[0])
+        here = answer.at(then[0])
         support = max(0.0 if own is None else own.score, 0.0 if here is None else here.score)
         other = next((d for d in needles if d is not own and d.score > support), None)
         rival = None if other is None else self._rival(state.rival, view, other)
@@ -505,7 +490,7 @@ class Auto:
         """What is told of this frame."""
         frame, needle = view.frame, state.needle
         if needle is None:
-            return Lost(frame.index, frame.time_s, reason)
+            return Lost(frame.index, frame.time_s, reason, answer_frame=answered)
         mm, grid = view.mm, view.grid
         end = needle.tip - self.follow.bias_mm / mm
         tip, angle = needle.arc.at(end)
@@ -522,6 +507,7 @@ class Auto:
             angle_rad=angle,
             covariance_mm2=covariance if frame.spacing else None,
             covariance_px2=covariance * px_per_mm**2,
+            answer_frame=answered,
             confidence=state.support,
             state=Track.TRACKING if sure else Track.COASTING,
             entry_px=grid.to_frame(needle.arc.anchor_px),
