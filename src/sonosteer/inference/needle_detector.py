@@ -30,13 +30,17 @@ CANDIDATES = 8  # chosen: the right one is nearly always among the first three
 LEAST_LOGIT = -5.0  # chosen: weaker peaks are hardly ever right
 APART_CELLS = 3.0  # chosen: of two peaks this close only the stronger counts
 OFFSET_CELLS = 2.5  # chosen: a tip further from its cell was not learnt, cells
-FEATURES = ("tip", "visible", "shaft", "length", "ahead", "lead")
-"""What a score is made of: see `Detection` and `features_of`."""
-CLOSE_FEATURES = (*FEATURES, "close_tip", "close_visible", "close_shaft", "moved")
-"""What a score is made of after a second, closer look."""
 CLOSE_LOOKS = 2  # chosen: a third is hardly ever right
 CLOSE_PX, CLOSE_PART = 192, 0.4  # chosen: input px of a closer look, and which part of the longer side it shows
 CLOSE_MOVE = 0.06  # chosen: a tip of the closer look is the same within this, as a fraction of the longer side
+NEAR_PX, NEAR_PART = 96, 0.3  # chosen: the same of a look at a needle that is followed, as cheap as it can be
+WHOLE_FEATURES = ("tip", "visible", "shaft", "length", "ahead", "lead")
+#: what a score is made of, by how the picture was looked at: see `Detection` and `features_of`
+FEATURES: dict[str, tuple[str, ...]] = {
+    "whole": WHOLE_FEATURES,
+    "close": (*WHOLE_FEATURES, "close_tip", "close_visible", "close_shaft", "moved"),
+    "near": WHOLE_FEATURES,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,22 +92,20 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Turns what is known of a needle into the probability that its tip is right, by two logistic regressions."""
+    """Turns what is known of a needle into the probability that its tip is right, by logistic regressions."""
 
-    whole: tuple[float, ...]
-    """Weight of each of `FEATURES`, and the bias, no unit."""
-    close: tuple[float, ...]
-    """Weight of each of `CLOSE_FEATURES`, and the bias, no unit."""
+    weights: dict[str, tuple[float, ...]]
+    """For each kind of look: weight of each of its `FEATURES`, and the bias, no unit."""
 
-    def score(self, features: F64) -> float:
-        """Probability that a tip with these features is right."""
-        weights = self.whole if len(features) == len(FEATURES) else self.close
-        z = weights[-1] + float(np.dot(weights[:-1], features))
+    def score(self, look: str, features: F64) -> float:
+        """Probability that a tip with these features is right. look: whole, close or near."""
+        *weights, bias = self.weights[look]
+        z = bias + float(np.dot(weights, features))
         return 1.0 / (1.0 + math.exp(-min(max(z, -30.0), 30.0)))
 
 
 #: before a network is calibrated: its own word
-UNCALIBRATED = Calibration((1.0, *(0.0,) * len(FEATURES)), (1.0, *(0.0,) * len(CLOSE_FEATURES)))
+UNCALIBRATED = Calibration({look: (1.0, *(0.0,) * len(names)) for look, names in FEATURES.items()})
 
 
 class NeedleDetector:
@@ -128,51 +130,73 @@ class NeedleDetector:
         stands for itself. closer: how many of the best are looked at once more, at higher resolution.
         """
         before = pixels if earlier is None or earlier.shape != pixels.shape else earlier
-        answer = self._answer(pixels, before, self.side_px)
-        looked = [self._look_closer(d, pixels, before) for d in answer.whole[:closer]]
-        answer.needles = tuple(sorted((*looked, *answer.whole[closer:]), key=lambda d: -d.score))
+        answer = self._see("whole", pixels, before, self.side_px)
+        looked = [self._look_closer(d, pixels, before) for d in answer.found[:closer]]
+        answer.needles = tuple(sorted((*looked, *answer.found[closer:]), key=lambda d: -d.score))
         return answer
 
-    def _answer(self, pixels: U8, before: U8, longer_px: int) -> DetectorAnswer:
-        """What the network says of a picture reduced to a size."""
+    def look_near(self, pixels: U8, earlier: U8 | None, tip_px: Point, angle_rad: float) -> DetectorAnswer:
+        """Look at the part of a picture round a tip that is expected there, from a needle of this direction."""
+        before = pixels if earlier is None or earlier.shape != pixels.shape else earlier
+        answer = self._see("near", pixels, before, NEAR_PX, _square(tip_px, angle_rad, NEAR_PART, max(pixels.shape)))
+        answer.needles = answer.found
+        return answer
+
+    def _see(
+        self, look: str, pixels: U8, before: U8, input_px: int, square: tuple[int, int, int] | None = None
+    ) -> DetectorAnswer:
+        """What the network says of a picture, or of a square (left, top, side) of it, reduced to input_px."""
+        left = top = 0
+        longer = float(max(pixels.shape))
+        if square is not None:
+            left, top, side = square
+            pixels, before = _part(pixels, left, top, side), _part(before, left, top, side)
         height, width = pixels.shape
-        now, then = reduce_picture(pixels, longer_px), reduce_picture(before, longer_px)
+        now, then = reduce_picture(pixels, input_px), reduce_picture(before, input_px)
         rows, columns = now.shape
         planes = np.zeros((1, PLANES, _whole_steps(rows), _whole_steps(columns)), np.float32)
         fill_planes(now, then, planes[0])
         cells: F32 = self._session.run(None, {"planes": planes})[0][0]
         cells = np.ascontiguousarray(cells[:, : -(-rows // CELL_PX), : -(-columns // CELL_PX)])
-        return DetectorAnswer(cells, (width / columns, height / rows), float(max(pixels.shape)), self.calibration)
+        k = width / columns, height / rows
+        return DetectorAnswer(look, cells, k, corner_px=(left, top), picture_px=longer, calibration=self.calibration)
 
     def _look_closer(self, d: Detection, pixels: U8, before: U8) -> Detection:
         """The needle after a second look at the part of the picture round its tip."""
-        longer = max(pixels.shape)
-        side = max(round(CLOSE_PART * longer), CELL_PX * STEP_PX // 4)
-        # the tip lies ahead of the middle, so that much of the shaft is seen
-        c, s = math.cos(d.angle_rad), math.sin(d.angle_rad)
-        left, top = (round(p - 0.2 * side * a - side / 2) for p, a in zip(d.tip_px, (c, s), strict=True))
-        answer = self._answer(_part(pixels, left, top, side), _part(before, left, top, side), CLOSE_PX)
-        near = [(math.dist(_plus(e.tip_px, left, top), d.tip_px) / longer, e) for e in answer.whole]
-        moved, best = min(
-            ((m, e) for m, e in near if m < CLOSE_MOVE), key=lambda one: -one[1].tip_logit, default=(0.0, None)
-        )
-        if best is None:
-            best = answer.at((d.tip_px[0] - left, d.tip_px[1] - top))
+        longer = float(max(pixels.shape))
+        square = _square(d.tip_px, d.angle_rad, CLOSE_PART, longer)
+        answer = self._see("near", pixels, before, CLOSE_PX, square)
+        same = [e for e in answer.found if math.dist(e.tip_px, d.tip_px) < CLOSE_MOVE * longer]
+        best = max(same, key=lambda e: e.tip_logit, default=answer.at(d.tip_px))
         if best is None:
             return d
-        moved = min(math.dist(_plus(best.tip_px, left, top), d.tip_px) / longer, CLOSE_MOVE)
-        look = CloserLook(best.tip_logit, best.visible, best.shaft, moved)
-        tip, tail = (_plus(best.tip_px, left, top), d.tail_px) if best.tip_logit > d.tip_logit - 2.0 else (d.tip_px, d.tail_px)
-        d = replace(d, closer=look, tip_px=tip, tail_px=tail, width_px=best.width_px)
-        return replace(d, score=self.calibration.score(features_of(d, float(longer))))
+        moved = min(math.dist(best.tip_px, d.tip_px) / longer, CLOSE_MOVE)
+        closer = CloserLook(best.tip_logit, best.visible, best.shaft, moved)
+        tip = best.tip_px if best.tip_logit > d.tip_logit - 2.0 else d.tip_px  # chosen: the finer place, if one is seen
+        d = replace(d, closer=closer, tip_px=tip, width_px=best.width_px)
+        return replace(d, score=self.calibration.score("close", features_of(d, longer)))
 
 
 class DetectorAnswer:
     """What the network says of one picture. Places and lengths are px of that picture."""
 
-    def __init__(self, cells: F32, k: tuple[float, float], picture_px: float, calibration: Calibration) -> None:
-        """cells: the network's answers (8, rows, columns). k: px of the picture per input px along x and y."""
-        self.cells, self._k, self._picture_px, self._calibration = cells, k, picture_px, calibration
+    def __init__(
+        self,
+        look: str,
+        cells: F32,
+        k: tuple[float, float],
+        *,
+        corner_px: Point,
+        picture_px: float,
+        calibration: Calibration,
+    ) -> None:
+        """Keep the network's answers (8, rows, columns).
+
+        look: whole or near. k: px of the picture per input px along x and y. corner_px: left upper corner of what was
+        looked at. picture_px: longer side of the picture.
+        """
+        self.look, self.cells, self._k, self._corner = look, cells, k, corner_px
+        self._picture_px, self._calibration = picture_px, calibration
         shaft: F32 = 1.0 / (1.0 + np.exp(-np.clip(cells[0], -30, 30)))
         self.shaft = np.ascontiguousarray(shaft)
         #: needles that may be there, most probable first, after closer looks at the best. Empty: nothing like one
@@ -181,15 +205,15 @@ class DetectorAnswer:
         self._peaks = self._peaks[: find_peaks(cells[1], APART_CELLS, LEAST_LOGIT, self._peaks)]
 
     @cached_property
-    def whole(self) -> tuple[Detection, ...]:
-        """Needles that may be there by the look at the whole picture, most probable first."""
+    def found(self) -> tuple[Detection, ...]:
+        """Needles that may be there by this look alone, most probable first."""
         found = [self._read(int(r), int(c)) for _, r, c in self._peaks.tolist()]
         return tuple(sorted(found, key=lambda d: -d.score))
 
     def at(self, tip_px: Point) -> Detection | None:
         """What the network says of a needle whose tip is here. None outside of the picture."""
         rows, columns = self.shaft.shape
-        c, r = ((p + 0.5) / k / CELL_PX - 0.5 for p, k in zip(tip_px, self._k, strict=True))
+        c, r = ((p - o + 0.5) / k / CELL_PX - 0.5 for p, o, k in zip(tip_px, self._corner, self._k, strict=True))
         if not (-0.5 <= c < columns - 0.5 and -0.5 <= r < rows - 0.5):
             return None
         return self._read(round(r), round(c))
@@ -223,12 +247,13 @@ class DetectorAnswer:
             ahead=ahead,
             lead=logit - max(others, default=LEAST_LOGIT),
         )
-        return replace(d, score=self._calibration.score(features_of(d, self._picture_px)))
+        return replace(d, score=self._calibration.score(self.look, features_of(d, self._picture_px)))
 
     def _px(self, x: float, y: float) -> Point:
         """Cells -> px of the picture."""
         k_x, k_y = self._k
-        return (x + 0.5) * CELL_PX * k_x - 0.5, (y + 0.5) * CELL_PX * k_y - 0.5
+        left, top = self._corner
+        return (x + 0.5) * CELL_PX * k_x - 0.5 + left, (y + 0.5) * CELL_PX * k_y - 0.5 + top
 
 
 def read_calibration(folder: Path) -> Calibration:
@@ -238,17 +263,18 @@ def read_calibration(folder: Path) -> Calibration:
         return UNCALIBRATED
     try:
         said: dict[str, Any] = json.loads(path.read_text())
-        whole, close = (
-            (*(float(said[part][name]) for name in names), float(said[part]["bias"]))
-            for part, names in (("whole", FEATURES), ("close", CLOSE_FEATURES))
+        return Calibration(
+            {
+                look: (*(float(said[look][name]) for name in names), float(said[look]["bias"]))
+                for look, names in FEATURES.items()
+            }
         )
-        return Calibration(whole, close)
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise InputError(f"{path} is damaged or of another model ({e!r}); copy or train it again") from None
 
 
 def features_of(d: Detection, picture_px: float) -> F64:
-    """What a score is made of, no unit, in the order of `FEATURES`, or `CLOSE_FEATURES` after a closer look.
+    """What a score is made of, no unit, in the order of the look's `FEATURES`.
 
     picture_px: longer side of the picture.
     """
@@ -276,8 +302,12 @@ def _part(pixels: U8, left: int, top: int, side: int) -> U8:
     return out
 
 
-def _plus(point: Point, x: float, y: float) -> Point:
-    return point[0] + x, point[1] + y
+def _square(tip_px: Point, angle_rad: float, part: float, longer: float) -> tuple[int, int, int]:
+    """(left, top, side) of a square, px, of a part of the longer side. The tip lies ahead of its middle."""
+    side = max(round(part * longer), CELL_PX * STEP_PX // 4)
+    towards = math.cos(angle_rad), math.sin(angle_rad)
+    left, top = (round(p - 0.2 * side * a - side / 2) for p, a in zip(tip_px, towards, strict=True))
+    return left, top, side
 
 
 def _log_odds(p: float) -> float:

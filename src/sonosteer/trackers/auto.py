@@ -2,12 +2,12 @@
 
 None of this is published as a whole. `docs/explanation/auto.md` tells where each part comes from and what was measured.
 
-* The needle detector proposes: at the first picture, and again while a needle is followed (`questions.py`,
-  `inference/needle_detector.py`).
-* Geometry follows between its answers: a curved axis and an exact grid filter of the tip, at the width that the shaft
-  has (`follow.py`).
-* The detector verifies: an answer corrects the tip, gives up a needle that it does not see, or puts another in its
-  place.
+* The needle detector proposes, from the whole picture: at the first one, and again while a needle is followed
+  (`questions.py`, `inference/needle_detector.py`).
+* Near the tip it looks again ten times a second. A Kalman filter carries the tip on (`course.py`).
+* Geometry refines: a curved axis and an exact grid filter of the tip, at the width that the shaft has (`follow.py`).
+  Where it departs from what the detector sees, it begins anew from there.
+* The whole picture verifies: another needle that is more likely takes over.
 * A scene cut, a jump in time or another size of image begins anew.
 
 Pictures are resampled so that their longer side has 512 px, or fewer where the shaft is thick. Without a scale the
@@ -30,6 +30,7 @@ from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
 from sonosteer.imaging import drift
 from sonosteer.imaging.scratch import Scratch
 from sonosteer.inference.needle_detector import Detection, DetectorAnswer
+from sonosteer.trackers.course import Course, new_course
 from sonosteer.trackers.follow import Arc, Earlier, Follow, Needle
 from sonosteer.trackers.questions import DetectorDesk, Question, heard
 from sonosteer.trackers.working_image import Grid, working_image
@@ -38,10 +39,8 @@ from sonosteer.trackers.working_image import Grid, working_image
 NOMINAL_MM = 60.0
 #: number of straight pieces by which the curved shaft is drawn
 SHAFT_PIECES = 8
-#: shortest axis inside the image, mm. chosen: below it the tip has left the image
-MIN_IN_VIEW_MM = 4.0
-#: score of the last stretch below which the needle is doubted, no unit. chosen: tissue scores 0.2
-MIN_SHAFT = 0.25
+#: scores of the axis and of its last stretch below which the geometry is not trusted. chosen: tissue scores 0.2
+MIN_WHOLE, MIN_SHAFT = 0.45, 0.25
 #: shortest axis to begin with, working px. chosen: what the follower needs to fit a line
 MIN_AXIS_PX = 40.0
 #: width of a shaft from which the working image is made coarser, working px. chosen: the follower's ridge is as wide
@@ -86,6 +85,39 @@ class Rival:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """The needle that is followed. Places are frame px."""
+
+    course: Course
+    """Where its tip is and how it moves."""
+    angle_rad: float
+    """Direction towards the tip, rad."""
+    entry_px: Point
+    """Where the shaft that can be seen began when it was found, px, moved with the picture."""
+    width_px: float
+    """Width of its shaft, px."""
+    support: float
+    """Probability that it is right, smoothed over the detector's looks, 0 to 1."""
+    since_s: float
+    """Time when it was begun, s."""
+    looked_s: float
+    """Time of the last look near its tip, s."""
+    whole: float = 0.5
+    """Probability that it is right, smoothed over answers about the whole picture, 0 to 1."""
+    doubt_s: float = 0.0
+    """How long no look near its tip was believed, s."""
+    geometry: Needle | None = None
+    """The same needle as geometry follows it, working px. None until it is begun."""
+    agrees: bool = False
+    """Whether geometry and detector agree, so that geometry says where the tip is."""
+
+    __setstate__ = load_locked
+
+    def __post_init__(self) -> None:
+        lock_fields(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class AutoState:
     """Everything auto remembers between frames."""
 
@@ -97,16 +129,10 @@ class AutoState:
     """Number of frames so far."""
     coarse: int = 1
     """Factor by which the working image is coarser than its finest, no unit."""
-    needle: Needle | None = None
-    """The needle being followed. None while there is none."""
-    needle_id: int = 0
+    target: Target | None = None
+    """The needle that is followed. None while there is none."""
+    targets: int = 0
     """How many needles were begun so far."""
-    since_s: float = 0.0
-    """Time when a needle was last begun, s. 0 before the first."""
-    support: float = 0.0
-    """Probability that the followed needle is right, by the detector's answers, 0 to 1."""
-    unseen: int = 0
-    """Number of answers in a row that did not show the followed needle."""
     rival: Rival | None = None
     """Another needle that the last answer showed. None if there is none."""
     questions: tuple[Question, ...] = ()
@@ -130,10 +156,15 @@ class View:
     here: Past
     """Its pictures."""
 
+    @property
+    def longer_px(self) -> float:
+        """Longer side of the frame, px."""
+        return float(max(self.frame.size_px))
+
 
 @dataclass(frozen=True)
 class Auto:
-    """Parameters of auto.
+    """Parameters of auto. Fractions of the picture are of its longer side.
 
     chosen: all of them on training and validation scenes.
     """
@@ -149,47 +180,59 @@ class Auto:
     longer_px: int = 512
     """Longer side of the finest working image, px."""
     follow: Follow = Follow()
-    """How one needle is followed."""
+    """How geometry follows a needle."""
+    refines: bool = True
+    """Whether geometry says where the tip is while it agrees with the detector."""
     starts: float = 0.5
     """Probability from which a needle is begun on at once, 0 to 1."""
     starts_again: float = 0.3
     """Mean probability from which a needle is begun on when several answers in a row show it, 0 to 1."""
     answers_again: int = 3
-    """Number of answers in a row that must show a needle to take over, or one less likely to begin on."""
-    near: float = 0.04
-    """Distance within which two tips are the same, as a fraction of the picture's longer side, no unit."""
-    near_rad: float = math.radians(12)
-    """Angle within which two needles lie on one line, rad."""
-    tip_sd: float = 0.012
-    """Deviation of the detector's tip along the needle, as a fraction of the picture's longer side, no unit."""
-    delay_s: tuple[float, float] = (0.12, 0.55)
-    """How long after a frame its answer is applied: while there is no needle, while one is followed, s."""
-    ask_every_s: tuple[float, float] = (0.1, 0.55)
-    """Time between two questions: while there is no needle, while one is followed, s."""
+    """Number of answers in a row that must show a needle to take over, or a less likely one to begin on."""
+    same: float = 0.04
+    """Distance within which two tips are the same, as a fraction of the picture, no unit."""
+    same_rad: float = math.radians(20)
+    """Angle within which two directions are the same, rad."""
+    tip_sd: float = 0.008
+    """Deviation of the detector's tip, as a fraction of the picture, no unit."""
+    near_every_s: float = 0.1
+    """Time between two looks near the tip, s."""
+    near_believed: float = 0.25
+    """Probability from which a look near the tip is believed, 0 to 1."""
+    near_reach: float = 0.05
+    """How far from where it is expected a tip may be seen, beside its deviation, as a fraction of the picture."""
+    gain: float = 0.35
+    """Weight of a new look in the smoothed probability and direction, 0 to 1."""
+    agility: float = 0.6
+    """Spectral density of the tip's acceleration: square of the picture's longer side per s^3."""
+    settle_s: float = 0.5
+    """Time in which the tip's velocity settles to rest, s."""
+    agree: float = 0.025
+    """Distance within which geometry and detector agree, as a fraction of the picture, no unit."""
+    delay_s: tuple[float, float] = (0.12, 0.5)
+    """How long after a frame its answer is applied: while a needle is looked for or doubted, while one is sure, s."""
+    ask_every_s: tuple[float, float] = (0.1, 0.5)
+    """Time between two questions about the whole picture: while one is looked for or doubted, while one is sure, s."""
     earlier_s: float = 0.15
     """Age of the earlier picture that the detector is shown, s."""
-    unseen_max: int = 3
-    """Number of answers in a row that may fail to show the needle until it is lost."""
     cut: float = 0.5
     """Correlation with the last image below which there was a scene cut, no unit."""
     max_gap_s: float = 2.0
     """Longest time between two frames of one scene, s."""
-    min_whole: float = 0.45
-    """Mean score of the axis below which the needle is doubted, no unit."""
-    lost_after_s: float = 0.6
-    """How long a needle may be in doubt until it is lost, s."""
-    coast_faded: float = 0.5
-    """Probability of a faded tip from which the state is coasting, 0 to 1."""
-    coast_support: float = 0.5
+    lost_after_s: float = 0.9
+    """How long no look may be believed until the needle is lost, s."""
+    lost_whole: float = 0.15
+    """Probability, by the whole picture, below which the needle is lost, 0 to 1."""
+    coast_support: float = 0.4
     """Probability that the needle is right below which the state is coasting, 0 to 1."""
-    coast_sd: float = 0.05
-    """Claimed deviation along from which the state is coasting, as a fraction of the longer side, no unit."""
-    lost_sd: float = 0.16
-    """Claimed deviation along from which the needle is lost, as a fraction of the longer side, no unit."""
-    along: tuple[float, float, float] = (1.15, 0.2, 3.0)
-    """Claimed deviation along: factor on the filter's (no unit), floor (mm), growth while hidden (mm/s)."""
-    across: tuple[float, float] = (1.5, 0.2)
-    """Claimed deviation across: factor on the fit's (no unit) and floor (mm)."""
+    coast_sd: float = 0.04
+    """Claimed deviation along from which the state is coasting, as a fraction of the picture, no unit."""
+    lost_sd: float = 0.1
+    """Claimed deviation along from which the needle is lost, as a fraction of the picture, no unit."""
+    sd_scale: tuple[float, float] = (1.3, 1.3)
+    """Factors on the claimed deviations along and across, no unit."""
+    min_sd: float = 0.006
+    """Smallest claimed deviation, as a fraction of the picture, no unit."""
     _scratch: Scratch = field(default_factory=Scratch, repr=False, compare=False)
     _desk: DetectorDesk = field(init=False, repr=False, compare=False)
 
@@ -212,20 +255,16 @@ class Auto:
     def step(self, state: AutoState, frame: Frame) -> tuple[AutoState, Estimate]:
         """Track the tip through one frame. Without a scale its covariance is in px^2 only."""
         state, view = self._look(state, frame)
-        needle, reason = self._follow(state, view)
-        state = replace(state, needle=needle)
+        followed = state.target is not None
+        state = self._advance(state, view)
+        state = self._look_near(state, view)
+        state, view = self._refine(state, view)
         state = self._ask(state, view)
         state, view, answered = self._hear(state, view)
-        if state.needle is None and needle is not None:
-            reason = "the detector does not see the needle any more"
+        state, reason = self._judge(state, view, followed)
         estimate = self._say(state, view, reason, answered)
-        state = replace(
-            state,
-            time_s=frame.time_s,
-            frames=state.frames + 1,
-            past=self._keep(state.past, view.here),
-        )
-        return state, estimate
+        past = self._keep(state.past, view.here)
+        return replace(state, time_s=frame.time_s, frames=state.frames + 1, past=past), estimate
 
     # -- look: the image and how far it has moved ----------------------------------------------------------------
 
@@ -270,69 +309,140 @@ class Auto:
         time_s = view.frame.time_s
         return next((p for p in reversed(state.past) if time_s - p.time_s >= age_s - 1e-3), None)
 
-    # -- follow: one needle, one frame on ------------------------------------------------------------------------
+    # -- advance, look near, refine: the needle that is followed -------------------------------------------------
 
-    def _follow(self, state: AutoState, view: View) -> tuple[Needle | None, str]:
-        """The needle, moved with the picture and followed through this frame. None and the reason if it is lost."""
-        if state.needle is None:
-            return None, "no needle found yet" if state.needle_id == 0 else "the needle was lost and is looked for"
+    def _advance(self, state: AutoState, view: View) -> AutoState:
+        """The target as it is expected in this frame: moved with the picture, its tip carried on."""
+        target = state.target
+        if target is None:
+            return state
+        dt_s = 0.0 if state.time_s is None else max(view.frame.time_s - state.time_s, 0.0)
+        then = state.past[-1].moved_px if state.past else view.here.moved_px
+        dx, dy = view.here.moved_px[0] - then[0], view.here.moved_px[1] - then[1]
+        course = target.course.moved(dx, dy)
+        course = course.predicted(dt_s, target.angle_rad, self.agility * view.longer_px**2, self.settle_s)
+        geometry = target.geometry
+        if geometry is not None:
+            geometry = replace(geometry, arc=geometry.arc.moved(dx / view.grid.k_x, dy / view.grid.k_y))
+        target = replace(target, course=course, entry_px=_plus(target.entry_px, (dx, dy)), geometry=geometry)
+        return replace(state, target=target)
+
+    def _look_near(self, state: AutoState, view: View) -> AutoState:
+        """Let the detector look near the tip, if it is time, and take in what it sees."""
+        target, time_s = state.target, view.frame.time_s
+        if target is None or time_s - target.looked_s < self.near_every_s - 1e-6:
+            return state
+        since_s = time_s - target.looked_s
+        tip, earlier = target.course.tip_px, self._earlier(state, view)
+        answer = self._desk.detector.look_near(view.here.seen, earlier, tip, target.angle_rad)
+        target = replace(target, looked_s=time_s)
+        best = self._nearest(target, view, answer)
+        score = 0.0 if best is None else best.score
+        support = target.support + self.gain * (score - target.support)
+        if best is None or score < self.near_believed:
+            target = replace(target, support=support, doubt_s=target.doubt_s + since_s, agrees=False)
+            return replace(state, target=target)
+        turn = math.remainder(best.angle_rad - target.angle_rad, math.tau)
+        angle = target.angle_rad + self.gain * turn
+        sd = self.tip_sd * view.longer_px * (2.0 - score)
+        target = replace(
+            target,
+            course=target.course.met(best.tip_px, angle, (sd, 0.7 * sd)),
+            angle_rad=angle,
+            width_px=target.width_px + self.gain * (best.width_px - target.width_px),
+            support=support,
+            doubt_s=0.0,
+        )
+        return replace(state, target=target)
+
+    def _nearest(self, target: Target, view: View, answer: DetectorAnswer) -> Detection | None:
+        """The needle of a look near the tip that fits best what is expected. None if there is none."""
+        along = math.sqrt(float(target.course.spread(target.angle_rad)[0, 0]))
+        reach = self.near_reach * view.longer_px + along
+        fitting: list[tuple[float, Detection]] = []
+        for d in answer.needles:
+            turn = abs(math.remainder(d.angle_rad - target.angle_rad, math.tau))
+            away = math.dist(d.tip_px, target.course.tip_px) / reach
+            if turn < 3 * self.same_rad and away < 2.0:
+                fitting.append((d.tip_logit - 0.5 * away**2 - 0.5 * (turn / self.same_rad) ** 2, d))
+        return max(fitting, key=lambda one: one[0], default=(0.0, None))[1]
+
+    def _refine(self, state: AutoState, view: View) -> tuple[AutoState, View]:
+        """Let geometry follow the needle, or begin anew from where the detector sees it."""
+        target = state.target
+        if target is None:
+            return state, view
+        if target.geometry is None:
+            state, view = self._at_width(state, view, target.width_px)
+            geometry = self._geometry(target, view)
+            return replace(state, target=replace(target, geometry=geometry, agrees=False)), view
         dt_s = 0.0 if state.time_s is None else view.frame.time_s - state.time_s
-        moved = self._moved(view, state.past[-1].moved_px if state.past else view.here.moved_px)
-        needle = replace(state.needle, arc=state.needle.arc.moved(*moved))
         earlier = []
         for k in (1, 2):
             old = self._before(state, view, k * self.follow.change_s)
             if old is not None:
                 earlier.append(Earlier(old.image, view.frame.time_s - old.time_s, self._moved(view, old.moved_px)))
-        return self._believe(self.follow.step(needle, view.here.image, tuple(earlier), dt_s, view.mm), state, dt_s, view)
+        geometry = self.follow.step(target.geometry, view.here.image, tuple(earlier), dt_s, view.mm)
+        target = replace(target, geometry=geometry)
+        tip, angle = self._refined(geometry, view)
+        healthy = geometry.whole > MIN_WHOLE and geometry.shaft > MIN_SHAFT and geometry.faded < 0.5
+        away = math.dist(tip, target.course.tip_px) / view.longer_px
+        turned = abs(math.remainder(angle - target.angle_rad, math.tau))
+        agrees = healthy and away < self.agree and turned < self.same_rad
+        just_seen = target.looked_s == view.frame.time_s and target.doubt_s == 0.0
+        if not agrees and just_seen and target.support > self.near_believed:
+            fresh = replace(target, geometry=None, agrees=False)
+            return self._refine(replace(state, target=fresh), view)
+        if agrees and self.refines:
+            sd = max(geometry.sd * view.grid.k_x, 0.5 * self.tip_sd * view.longer_px)
+            course = target.course.met(tip, angle, (sd, sd))
+            turn = math.remainder(angle - target.angle_rad, math.tau)
+            target = replace(target, course=course, angle_rad=target.angle_rad + 0.2 * turn)
+        return replace(state, target=replace(target, agrees=agrees)), view
+
+    def _geometry(self, target: Target, view: View) -> Needle:
+        """Geometry's own needle, begun at the target."""
+        tip, entry = view.grid.to_work(target.course.tip_px), view.grid.to_work(target.entry_px)
+        angle = math.atan2(math.sin(target.angle_rad) / view.grid.k_y, math.cos(target.angle_rad) / view.grid.k_x)
+        c, s = math.cos(angle), math.sin(angle)
+        length = max((tip[0] - entry[0]) * c + (tip[1] - entry[1]) * s, MIN_AXIS_PX)
+        anchor = _inside((tip[0] - length * c, tip[1] - length * s), tip, view.here.image)
+        sd = math.sqrt(float(target.course.spread(target.angle_rad)[0, 0])) / view.grid.k_x
+        length = math.dist(tip, anchor) + self.follow.bias_mm / view.mm
+        return self.follow.begin(Arc(anchor, angle), length, max(sd, 2.0))
+
+    def _refined(self, geometry: Needle, view: View) -> tuple[Point, float]:
+        """(tip in frame px, direction there in rad) as geometry has them."""
+        tip, angle = geometry.arc.at(geometry.tip - self.follow.bias_mm / view.mm)
+        return view.grid.to_frame(tip), math.atan2(view.grid.k_y * math.sin(angle), view.grid.k_x * math.cos(angle))
 
     def _moved(self, view: View, then_px: Point) -> Point:
         """How far the picture has moved since, working px. then_px: how far it had moved then, frame px."""
         x, y = view.here.moved_px
         return (x - then_px[0]) / view.grid.k_x, (y - then_px[1]) / view.grid.k_y
 
-    def _believe(self, needle: Needle, state: AutoState, dt_s: float, view: View) -> tuple[Needle | None, str]:
-        """Judge the needle by its own shaft. Returns it with its time in doubt, or None and the reason."""
-        mm = view.mm
-        if needle.inside * mm < MIN_IN_VIEW_MM or needle.tip > needle.inside + 1.0 / mm:
-            return None, "the tip has left the image"
-        doubtful = needle.whole < self.min_whole or (needle.shaft < MIN_SHAFT and needle.faded < self.coast_faded)
-        doubtful = doubtful and state.support < self.starts
-        needle = replace(needle, bad_s=needle.bad_s + dt_s if doubtful else 0.0)
-        if needle.bad_s > self.lost_after_s:
-            return None, "no shaft on the axis any more"
-        if self._along_mm(needle, mm) > self.lost_sd * self._longer_mm(view):
-            return None, "the tip has not been seen for too long"
-        return needle, ""
+    def _earlier(self, state: AutoState, view: View) -> U8 | None:
+        """The earlier picture that the detector is shown. None if there is none."""
+        old = self._before(state, view, self.earlier_s) or (state.past[0] if state.past else None)
+        return None if old is None else old.seen
 
-    def _along_mm(self, needle: Needle, mm: float) -> float:
-        """Claimed deviation along, mm: the filter's, a floor, and a part that grows while the tip is hidden."""
-        scale, floor, rate = self.along
-        return math.hypot(scale * needle.sd * mm, floor, rate * needle.hidden_s)
-
-    def _longer_mm(self, view: View) -> float:
-        """Longer side of the picture, mm, nominal where the frame has no scale."""
-        rows, columns = view.here.image.shape
-        return float(max(rows, columns)) * view.mm
-
-    # -- ask and hear: the detector ------------------------------------------------------------------------------
+    # -- ask and hear: the whole picture --------------------------------------------------------------------------
 
     def _ask(self, state: AutoState, view: View) -> AutoState:
-        """Ask the detector about this frame if it is time. The first frame's answer is due at once."""
+        """Ask the detector about the whole picture if it is time. The first frame's answer is due at once."""
         frame, first = view.frame, state.frames == 0
-        k = 0 if state.needle is None else 1
+        k = 1 if state.target is not None and state.target.whole >= self.starts else 0
         pause = state.asked_s is not None and frame.time_s - state.asked_s < self.ask_every_s[k] - 1e-6
         if pause or len(state.questions) > 2:  # chosen: a live detector that is slower than that is not asked more
             return state
-        earlier = self._before(state, view, self.earlier_s) or (state.past[0] if state.past else None)
         question = Question(
             frame_index=frame.index,
             time_s=frame.time_s,
             due_s=frame.time_s + (0.0 if first else self.delay_s[k]),
             moved_px=view.here.moved_px,
-            tip=None if state.needle is None else state.needle.tip,
-            needle_id=state.needle_id,
-            future=self._desk.ask(view.here.seen, None if earlier is None else earlier.seen),
+            tip_px=None if state.target is None else state.target.course.tip_px,
+            targets=state.targets,
+            future=self._desk.ask(view.here.seen, self._earlier(state, view), closely=state.target is None),
         )
         if first:
             question.future.result()
@@ -340,33 +450,34 @@ class Auto:
 
     def _hear(self, state: AutoState, view: View) -> tuple[AutoState, View, int | None]:
         """Apply the answer that is due, if any. Returns state and view, and the index of the frame asked about."""
+        index = view.frame.index
         question, left = heard(
-            state.questions, view.frame.time_s, waits=self.waits, applied=self.applied, index=view.frame.index
+            state.questions, view.frame.time_s, waits=self.waits, applied=self.applied, index=index
         )
         if question is None:
             return state, view, None
         state = replace(state, questions=left)
         answer = question.future.result()
-        if question.needle_id != state.needle_id or (state.needle is None) != (question.tip is None):
-            return state, view, question.frame_index  # another needle was begun meanwhile, or this one lost
-        click = state.hint.start_px if state.frames == 0 else None
-        if state.needle is None:
-            state, view = self._begin_if_sure(state, view, question, answer, click)
-        else:
+        if question.targets != state.targets:
+            return state, view, question.frame_index  # another needle was begun meanwhile
+        if state.target is None:
+            state, view = self._begin_if_sure(state, view, question, answer)
+        elif question.tip_px is not None:
             state, view = self._verify(state, view, question, answer)
         return state, view, question.frame_index
 
     def _begin_if_sure(
-        self, state: AutoState, view: View, question: Question, answer: DetectorAnswer, click: Point | None
+        self, state: AutoState, view: View, question: Question, answer: DetectorAnswer
     ) -> tuple[AutoState, View]:
         """Begin on the most probable needle, if it is probable enough or was seen often enough."""
+        click = state.hint.start_px if state.frames == 0 else None
         if click is not None:
             there = self._clicked(answer, click)
             return (state, view) if there is None else self._begin(state, view, question, there)
         best = next(iter(self._allowed(state.hint, answer)), None)
-        rival = None if best is None else self._rival(state.rival, view, best)
-        if best is None or rival is None:
+        if best is None:
             return replace(state, rival=None), view
+        rival = self._rival(state.rival, view, best)
         often = rival.seen >= self.answers_again and rival.score >= self.starts_again
         if best.score >= self.starts or often:
             return self._begin(state, view, question, best)
@@ -386,39 +497,36 @@ class Auto:
 
     def _rival(self, known: Rival | None, view: View, d: Detection) -> Rival:
         """A needle seen now, joined with the one that the last answer showed if they are the same."""
-        if known is not None and self._same(view, (known.tip_px, known.angle_rad), (d.tip_px, d.angle_rad)):
+        if known is not None and self._same(view, (known.tip_px, known.angle_rad), d):
             n = known.seen + 1
             return Rival(d.tip_px, d.angle_rad, known.score + (d.score - known.score) / n, n)
         return Rival(d.tip_px, d.angle_rad, d.score, 1)
 
-    def _same(self, view: View, a: tuple[Point, float], b: tuple[Point, float]) -> bool:
-        """Are two (tip, direction) the same needle, some tenths of a second apart? A moving tip slides along."""
-        longer = max(view.frame.size_px)
-        x, y = b[0][0] - a[0][0], b[0][1] - a[0][1]
-        c, s = math.cos(a[1]), math.sin(a[1])
-        turned = abs(math.remainder(a[1] - b[1], math.tau))
-        return (
-            turned < self.near_rad
-            and abs(-x * s + y * c) < self.near * longer
-            and abs(x * c + y * s) < 3 * self.near * longer
-        )
+    def _same(self, view: View, known: tuple[Point, float], d: Detection) -> bool:
+        """Is this the needle of a known (tip, direction), some tenths of a second later? It may have slid along."""
+        (x, y), angle = known
+        dx, dy, c, s = d.tip_px[0] - x, d.tip_px[1] - y, math.cos(angle), math.sin(angle)
+        turned = abs(math.remainder(angle - d.angle_rad, math.tau))
+        near = self.same * view.longer_px
+        return turned < self.same_rad and abs(-dx * s + dy * c) < near and abs(dx * c + dy * s) < 3 * near
 
     def _begin(self, state: AutoState, view: View, question: Question, d: Detection) -> tuple[AutoState, View]:
         """Begin on a needle that the detector saw in the question's frame."""
         since = (view.here.moved_px[0] - question.moved_px[0], view.here.moved_px[1] - question.moved_px[1])
-        d = replace(d, tip_px=_plus(d.tip_px, since), tail_px=_plus(d.tail_px, since))
-        state, view = self._at_width(state, view, d.width_px)
-        tip, tail = view.grid.to_work(d.tip_px), view.grid.to_work(d.tail_px)
-        angle = math.atan2(tip[1] - tail[1], tip[0] - tail[0])
-        length = max(math.dist(tip, tail), MIN_AXIS_PX)
-        anchor = _inside((tip[0] - length * math.cos(angle), tip[1] - length * math.sin(angle)), tip, view.here.image)
-        length = max(math.dist(tip, anchor), 1.0)
-        sd = self.tip_sd * max(view.frame.size_px) / view.grid.k_x
-        sd += (view.frame.time_s - question.time_s) * 4.0 / view.mm  # chosen: needles move by some mm/s
-        needle = self.follow.begin(Arc(anchor, angle), length + self.follow.bias_mm / view.mm, sd)
-        needle = self.follow.step(needle, view.here.image, (), 0.0, view.mm)
-        state = replace(state, needle=needle, needle_id=state.needle_id + 1, since_s=view.frame.time_s)
-        return replace(state, support=d.score, unseen=0, rival=None), view
+        tip, time_s = _plus(d.tip_px, since), view.frame.time_s
+        sd = view.longer_px * (2 * self.tip_sd + 0.1 * (time_s - question.time_s))  # chosen: a tenth of it per s
+        target = Target(
+            course=new_course(tip, d.angle_rad, sd, view.longer_px),
+            angle_rad=d.angle_rad,
+            entry_px=_plus(d.tail_px, since),
+            width_px=d.width_px,
+            support=d.score,
+            whole=d.score,
+            since_s=time_s,
+            looked_s=question.time_s if question.time_s < time_s else time_s,
+        )
+        state = replace(state, target=target, targets=state.targets + 1, rival=None)
+        return self._refine(self._look_near(state, view), view)
 
     def _at_width(self, state: AutoState, view: View, width_px: float) -> tuple[AutoState, View]:
         """State and view with the working image as coarse as a shaft of this width, in frame px, needs."""
@@ -431,88 +539,95 @@ class Auto:
         here = replace(view.here, image=image, small=drift.reduced(image))
         return replace(state, past=()), View(view.frame, grid, mm, here)
 
-    # -- verify: the needle that is followed against an answer ------------------------------------------------------
-
     def _verify(
         self, state: AutoState, view: View, question: Question, answer: DetectorAnswer
     ) -> tuple[AutoState, View]:
-        """Weigh the followed needle against what the detector saw in the question's frame.
+        """Weigh the target against what the detector saw in the whole picture of the question's frame.
 
-        The needle is corrected if the detector sees it, given up if it was not seen often enough, and replaced if the
-        detector sees another one often enough.
+        Another needle that is more likely in several answers takes over. One that points back needs more of them.
         """
-        assert state.needle is not None and question.tip is not None
-        back = self._moved(view, question.moved_px)
-        arc = state.needle.arc.moved(-back[0], -back[1])
-        tip, angle = arc.at(question.tip - self.follow.bias_mm / view.mm)
-        then = (view.grid.to_frame(tip), math.atan2(view.grid.k_y * math.sin(angle), view.grid.k_x * math.cos(angle)))
+        target = state.target
+        assert target is not None and question.tip_px is not None
+        limit = self.same * view.longer_px
+        here = answer.at(question.tip_px)
         needles = self._allowed(state.hint, answer)
-        own = next((d for d in needles if self._same(view, then, (d.tip_px, d.angle_rad))), None)
-        here = answer.at(then[0])
-        support = max(0.0 if own is None else own.score, 0.0 if here is None else here.score)
-        other = next((d for d in needles if d is not own and d.score > support), None)
-        rival = None if other is None else self._rival(state.rival, view, other)
-        seen = support >= 0.5 * self.starts_again
-        state = replace(
-            state,
-            support=0.5 * (state.support + support),
-            unseen=0 if seen else state.unseen + 1,
-            rival=rival,
-        )
-        turned = rival is not None and math.cos(rival.angle_rad - then[1]) < 0.0
-        if other is not None and rival is not None and rival.score > self.starts:
-            enough = self.answers_again + (2 if turned else 0) - (1 if not seen else 0)
-            if rival.seen >= enough:
-                return self._begin(state, view, question, other)
-        if state.unseen >= self.unseen_max:
-            return replace(state, needle=None, support=0.0, unseen=0), view
-        if own is None or state.needle is None:
-            return state, view
-        return replace(state, needle=self._corrected(state.needle, view, arc, question.tip, own)), view
+        own = [d.score for d in needles if math.dist(d.tip_px, question.tip_px) < limit]
+        support = max([0.0 if here is None else here.score, *own])
+        target = replace(target, whole=target.whole + self.gain * (support - target.whole))
+        state = replace(state, target=target)
+        other = next((d for d in needles if math.dist(d.tip_px, question.tip_px) >= limit), None)
+        if other is None or other.score < max(support + 0.1, self.starts_again):  # chosen: clearly more likely
+            return replace(state, rival=None), view
+        rival = self._rival(state.rival, view, other)
+        turned = math.cos(other.angle_rad - target.angle_rad) < 0.0
+        enough = self.answers_again + (2 if turned else 0) - (1 if target.doubt_s > 0.0 else 0)
+        sure = rival.score >= self.starts or target.support < self.near_believed
+        if sure and rival.seen >= enough:
+            return self._begin(state, view, question, other)
+        return replace(state, rival=rival), view
 
-    def _corrected(self, needle: Needle, view: View, arc: Arc, then: float, d: Detection) -> Needle:
-        """The needle whose belief has taken in where the detector saw the tip, carried on by how far it moved since."""
-        tip = view.grid.to_work(d.tip_px)
-        c, s = math.cos(arc.angle_rad), math.sin(arc.angle_rad)
-        seen_at = (tip[0] - arc.anchor_px[0]) * c + (tip[1] - arc.anchor_px[1]) * s + self.follow.bias_mm / view.mm
-        now = seen_at + (needle.tip - then)
-        sd = self.tip_sd * max(view.frame.size_px) / view.grid.k_x
-        u = np.arange(needle.belief.shape[2])
-        # a wrong answer must not kill the belief: it is mixed with no answer at all
-        weight = (1.0 - d.score) * 0.1 + d.score * np.exp(-0.5 * ((u - now) / sd) ** 2)
-        belief: F32 = needle.belief * weight.astype(np.float32)
-        total = float(belief.sum())
-        return replace(needle, belief=belief / np.float32(total)) if total > 1e-9 else needle
+    # -- judge and say ---------------------------------------------------------------------------------------------
 
-    # -- say: the estimate -------------------------------------------------------------------------------------------
+    def _judge(self, state: AutoState, view: View, followed: bool) -> tuple[AutoState, str]:
+        """Give up a needle that is not believed any more. Returns the state and why there is none."""
+        target = state.target
+        if target is None:
+            return state, "the needle was lost and is looked for" if state.targets else "no needle found yet"
+        (x, y), (width, height) = target.course.tip_px, view.frame.size_px
+        along = math.sqrt(float(target.course.spread(target.angle_rad)[0, 0]))
+        reason = ""
+        if not (0 <= x < width and 0 <= y < height):
+            reason = "the tip has left the image"
+        elif target.doubt_s > self.lost_after_s:
+            reason = "the tip is not seen any more"
+        elif target.whole < self.lost_whole:
+            reason = "the whole picture does not show it as a needle"
+        elif along > self.lost_sd * view.longer_px:
+            reason = "the tip has not been seen for too long"
+        return (state, "") if not reason else (replace(state, target=None, rival=None), reason)
 
     def _say(self, state: AutoState, view: View, reason: str, answered: int | None) -> Estimate:
         """What is told of this frame."""
-        frame, needle = view.frame, state.needle
-        if needle is None:
+        frame, target = view.frame, state.target
+        if target is None:
             return Lost(frame.index, frame.time_s, reason, answer_frame=answered)
-        mm, grid = view.mm, view.grid
-        end = needle.tip - self.follow.bias_mm / mm
-        tip, angle = needle.arc.at(end)
-        along = self._along_mm(needle, mm)
-        across = math.hypot(self.across[0] * needle.sd_across * mm, self.across[1])
-        sure = needle.bad_s == 0.0 and needle.faded < self.coast_faded and state.unseen == 0
-        sure = sure and along < self.coast_sd * self._longer_mm(view) and state.support >= self.coast_support
-        covariance = np.diag([along**2, across**2])
-        px_per_mm = math.sqrt(grid.k_x * grid.k_y) / mm
+        tip, angle = target.course.tip_px, target.angle_rad
+        shaft: tuple[Point, ...] = ()
+        c, s = math.cos(angle), math.sin(angle)
+        back = max((tip[0] - target.entry_px[0]) * c + (tip[1] - target.entry_px[1]) * s, 1.0)
+        entry = (tip[0] - back * c, tip[1] - back * s)
+        if target.agrees and self.refines and target.geometry is not None:
+            geometry = target.geometry
+            tip, angle = self._refined(geometry, view)
+            end = geometry.tip - self.follow.bias_mm / view.mm
+            places = [geometry.arc.at(end * k / SHAFT_PIECES)[0] for k in range(SHAFT_PIECES + 1)]
+            shaft = tuple(view.grid.to_frame(p) for p in places)
+            entry = shaft[0]
+        spread = np.diag(target.course.spread(angle)) * np.square(self.sd_scale) + (self.min_sd * view.longer_px) ** 2
+        along = math.sqrt(float(spread[0])) / view.longer_px
+        likely = min(target.support, target.whole) >= self.coast_support
+        sure = likely and target.doubt_s == 0.0 and along < self.coast_sd
+        mm_px = None if frame.spacing is None else math.sqrt(frame.spacing.x_mm * frame.spacing.y_mm)
         return TipEstimate(
             frame_index=frame.index,
             time_s=frame.time_s,
-            tip_px=grid.to_frame(tip),
-            angle_rad=angle,
-            covariance_mm2=covariance if frame.spacing else None,
-            covariance_px2=covariance * px_per_mm**2,
-            answer_frame=answered,
-            confidence=state.support,
+            tip_px=tip,
+            angle_rad=_in_mm(angle, frame),
+            covariance_mm2=None if mm_px is None else np.diag(spread) * mm_px**2,
+            covariance_px2=np.diag(spread),
+            confidence=target.support,
             state=Track.TRACKING if sure else Track.COASTING,
-            entry_px=grid.to_frame(needle.arc.anchor_px),
-            shaft_px=tuple(grid.to_frame(needle.arc.at(end * k / SHAFT_PIECES)[0]) for k in range(SHAFT_PIECES + 1)),
+            entry_px=entry,
+            shaft_px=shaft,
+            answer_frame=answered,
         )
+
+
+def _in_mm(angle_rad: float, frame: Frame) -> float:
+    """A direction in px as one in millimetres, rad."""
+    if frame.spacing is None:
+        return angle_rad
+    return math.atan2(frame.spacing.y_mm * math.sin(angle_rad), frame.spacing.x_mm * math.cos(angle_rad))
 
 
 def _fits(hint: Hint, angle_rad: float) -> bool:

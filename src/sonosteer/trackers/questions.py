@@ -15,7 +15,7 @@ from typing import Any
 
 from sonosteer.core.arrays import U8
 from sonosteer.core.geometry import Point
-from sonosteer.inference.needle_detector import DetectorAnswer, NeedleDetector
+from sonosteer.inference.needle_detector import CLOSE_LOOKS, DetectorAnswer, NeedleDetector
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,10 +30,10 @@ class Question:
     """Time of the first frame that may hear the answer, s."""
     moved_px: Point
     """How far the whole picture had moved by then since the start, frame px."""
-    tip: float | None
-    """Where the needle's tip was believed along its axis, working px. None without a needle."""
-    needle_id: int
-    """Which needle that was, a count."""
+    tip_px: Point | None
+    """Where the tip of the followed needle was believed, frame px. None without a needle."""
+    targets: int
+    """How many needles had been begun by then."""
     future: Future[DetectorAnswer]
     """The answer, when it is there."""
 
@@ -41,7 +41,7 @@ class Question:
         """A stored question waits for its answer."""
         done: Future[DetectorAnswer] = Future()
         done.set_result(self.future.result())
-        fields = (self.frame_index, self.time_s, self.due_s, self.moved_px, self.tip, self.needle_id)
+        fields = (self.frame_index, self.time_s, self.due_s, self.moved_px, self.tip_px, self.targets)
         return _answered, (*fields, self.future.result())
 
 
@@ -50,14 +50,14 @@ def _answered(
     time_s: float,
     due_s: float,
     moved_px: Point,
-    tip: float | None,
-    needle_id: int,
+    tip_px: Point | None,
+    targets: int,
     answer: DetectorAnswer,
 ) -> Question:
     """A question whose answer is there."""
     done: Future[DetectorAnswer] = Future()
     done.set_result(answer)
-    return Question(frame_index, time_s, due_s, moved_px, tip, needle_id, done)
+    return Question(frame_index, time_s, due_s, moved_px, tip_px, targets, done)
 
 
 class DetectorDesk:
@@ -75,11 +75,11 @@ class DetectorDesk:
             self._detector = NeedleDetector(self._model, threads=self._threads)
         return self._detector
 
-    def ask(self, pixels: U8, earlier: U8 | None) -> Future[DetectorAnswer]:
-        """Ask about a picture and an earlier one. The answer comes later."""
+    def ask(self, pixels: U8, earlier: U8 | None, *, closely: bool) -> Future[DetectorAnswer]:
+        """Ask about a picture and an earlier one. The answer comes later. closely: with closer looks at the best."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="needle-detector")
-        return self._pool.submit(self.detector.look, pixels, earlier)
+        return self._pool.submit(self.detector.look, pixels, earlier, closer=CLOSE_LOOKS if closely else 0)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return DetectorDesk, (self._model, self._threads)
