@@ -23,7 +23,14 @@ from sonosteer.episodes.tasks import INSERTION_ROBOT, Judge, Outcome, insertion_
 from sonosteer.policies.table import make_policy
 from sonosteer.robots.simulated import SimulatedRobot
 from sonosteer.robots.simulated_rig import SimulatedRig
-from sonosteer.runtime.branches import ControlBranch, NoRecorder, PolicyBranch, Recorder, TrackingBranch
+from sonosteer.runtime.branches import (
+    ControlBranch,
+    NoRecorder,
+    PolicyBranch,
+    Recorder,
+    TrackingBranch,
+    with_fields,
+)
 from sonosteer.runtime.button import Button
 from sonosteer.runtime.insertion import Pace, Run, insert
 from sonosteer.runtime.live import insert_live
@@ -181,10 +188,11 @@ def run_episode(
     newest observation. button: of a live run.
     """
     config, task, rig = episode.config, episode.task, episode.rig
-    episode.tracker.prepare()
+    tracker = with_fields(episode.tracker, waits=False) if config.live else episode.tracker
+    tracker.prepare()
     episode.policy.prepare()
     judging = _Judging(episode, watch)
-    tracking_branch = TrackingBranch.open(episode.tracker, task, episode.hint)
+    tracking_branch = TrackingBranch.open(tracker, task, episode.hint)
     policy_branch = PolicyBranch.open(episode.policy, task)
     clock = RealClock() if config.live else SimulatedClock()  # time begins when all is ready
     control_branch = ControlBranch.open(

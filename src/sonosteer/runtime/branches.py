@@ -11,6 +11,7 @@ threads on a real one. What they hand over is frozen.
 
 from __future__ import annotations
 
+import dataclasses
 import contextlib
 from collections import Counter
 from collections.abc import Mapping
@@ -74,6 +75,15 @@ class Decision:
     """When the policy began, s on the run's clock."""
     done_s: float
     """When it was done, s on the run's clock."""
+
+
+def with_fields(tracker: Tracker[Any], **fields: Any) -> Tracker[Any]:
+    """The tracker with other values of these fields, or as it is if it has no such fields."""
+    if not dataclasses.is_dataclass(tracker) or isinstance(tracker, type):
+        return tracker
+    known = {f.name for f in dataclasses.fields(tracker)}
+    out: Tracker[Any] = dataclasses.replace(tracker, **fields) if known.issuperset(fields) else tracker
+    return out
 
 
 @dataclass

@@ -19,7 +19,15 @@ from sonosteer.core.protocols import Policy, Tracker
 from sonosteer.core.types import Action, Estimate, Frame, Hint, Observation, Task
 from sonosteer.recording.run_reader import Recorded, RunReader
 from sonosteer.recording.wire import encode, revive, same
-from sonosteer.runtime.branches import GATE_STARTS, RELEASED, RELEASED_BY, ROBOT, PolicyBranch, TrackingBranch
+from sonosteer.runtime.branches import (
+    GATE_STARTS,
+    RELEASED,
+    RELEASED_BY,
+    ROBOT,
+    PolicyBranch,
+    TrackingBranch,
+    with_fields,
+)
 from sonosteer.safety.gate import Gate, GateInput, GateState
 
 _KEPT = 400  # chosen: number of frames, features and actions that later messages may refer to
@@ -59,7 +67,8 @@ class Replay:
     def __init__(self, tracker: Tracker[Any], policy: Policy[Any], gate: Gate, task: Task, hint: Hint) -> None:
         self.gate, self.task = gate, task
         self.result = Replayed()
-        self._tracking_branch = TrackingBranch.open(tracker, task, hint)
+        self._answers: dict[int, int] = {}  # which answers of its detector the tracker applied, as recorded
+        self._tracking_branch = TrackingBranch.open(with_fields(tracker, applied=self._answers), task, hint)
         self._policy_branch = PolicyBranch.open(policy, task)
         self._gate: GateState | None = None
         self._frames: dict[int, Frame] = {}
@@ -102,6 +111,8 @@ class Replay:
             self._blind = self._blind or f"the picture of frame {index} was not recorded: estimates from there on"
             self.result.skipped[self._blind] += 1
             return
+        if recorded.answer_frame is not None:
+            self._answers[index] = recorded.answer_frame
         estimate = self._tracking_branch.track(frame)
         _keep(self._features, index, estimate.features)
         self.result.enter("estimate", f"of frame {index}", recorded, estimate)

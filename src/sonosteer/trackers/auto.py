@@ -33,6 +33,7 @@ from sonosteer.inference.needle_detector import Detection, DetectorAnswer
 from sonosteer.trackers.course import Course, new_course
 from sonosteer.trackers.follow import Arc, Earlier, Follow, Needle
 from sonosteer.trackers.questions import DetectorDesk, Question, heard
+from sonosteer.trackers.rivals import Rival, Sameness, allowed_needles, seen_again
 from sonosteer.trackers.working_image import Grid, working_image
 
 #: longer side of a picture whose scale is unknown, mm. chosen: most pictures show between 40 and 150 mm
@@ -45,8 +46,6 @@ MIN_WHOLE, MIN_SHAFT = 0.45, 0.25
 MIN_AXIS_PX = 40.0
 #: width of a shaft from which the working image is made coarser, working px. chosen: the follower's ridge is as wide
 COARSE_PX = 6.0
-#: how far outside a stated range of directions a needle may lie, rad. chosen: people read angles to some degrees
-HINT_SLACK_RAD = math.radians(5)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,20 +67,6 @@ class Past:
 
     def __post_init__(self) -> None:
         lock_fields(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Rival:
-    """A needle that the detector sees beside the one that is followed, or before there is one."""
-
-    tip_px: Point
-    """Its tip when it was last seen, frame px."""
-    angle_rad: float
-    """Its direction then, rad."""
-    score: float
-    """Probability that it was right, the mean of the answers that showed it, 0 to 1."""
-    seen: int
-    """Number of answers in a row that showed it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,10 +174,8 @@ class Auto:
     """Mean probability from which a needle is begun on when several answers in a row show it, 0 to 1."""
     answers_again: int = 3
     """Number of answers in a row that must show a needle to take over, or a less likely one to begin on."""
-    same: float = 0.04
-    """Distance within which two tips are the same, as a fraction of the picture, no unit."""
-    same_rad: float = math.radians(20)
-    """Angle within which two directions are the same, rad."""
+    sameness: Sameness = Sameness()
+    """When needles of two answers are the same."""
     tip_sd: float = 0.008
     """Deviation of the detector's tip, as a fraction of the picture, no unit."""
     near_every_s: float = 0.1
@@ -363,8 +346,8 @@ class Auto:
         for d in answer.needles:
             turn = abs(math.remainder(d.angle_rad - target.angle_rad, math.tau))
             away = math.dist(d.tip_px, target.course.tip_px) / reach
-            if turn < 3 * self.same_rad and away < 2.0:
-                fitting.append((d.tip_logit - 0.5 * away**2 - 0.5 * (turn / self.same_rad) ** 2, d))
+            if turn < 3 * self.sameness.turn_rad and away < 2.0:
+                fitting.append((d.tip_logit - 0.5 * away**2 - 0.5 * (turn / self.sameness.turn_rad) ** 2, d))
         return max(fitting, key=lambda one: one[0], default=(0.0, None))[1]
 
     def _refine(self, state: AutoState, view: View) -> tuple[AutoState, View]:
@@ -388,7 +371,7 @@ class Auto:
         healthy = geometry.whole > MIN_WHOLE and geometry.shaft > MIN_SHAFT and geometry.faded < 0.5
         away = math.dist(tip, target.course.tip_px) / view.longer_px
         turned = abs(math.remainder(angle - target.angle_rad, math.tau))
-        agrees = healthy and away < self.agree and turned < self.same_rad
+        agrees = healthy and away < self.agree and turned < self.sameness.turn_rad
         just_seen = target.looked_s == view.frame.time_s and target.doubt_s == 0.0
         if not agrees and just_seen and target.support > self.near_believed:
             fresh = replace(target, geometry=None, agrees=False)
@@ -474,18 +457,14 @@ class Auto:
         if click is not None:
             there = self._clicked(answer, click)
             return (state, view) if there is None else self._begin(state, view, question, there)
-        best = next(iter(self._allowed(state.hint, answer)), None)
+        best = next(iter(allowed_needles(state.hint, answer)), None)
         if best is None:
             return replace(state, rival=None), view
-        rival = self._rival(state.rival, view, best)
+        rival = seen_again(state.rival, best, self.sameness, view.longer_px)
         often = rival.seen >= self.answers_again and rival.score >= self.starts_again
         if best.score >= self.starts or often:
             return self._begin(state, view, question, best)
         return replace(state, rival=rival), view
-
-    def _allowed(self, hint: Hint, answer: DetectorAnswer) -> tuple[Detection, ...]:
-        """Needles of an answer that the hint allows, most probable first."""
-        return tuple(d for d in answer.needles if _fits(hint, d.angle_rad))
 
     def _clicked(self, answer: DetectorAnswer, click: Point) -> Detection | None:
         """A needle whose tip is where the user clicked: its direction and width are the detector's."""
@@ -494,21 +473,6 @@ class Auto:
             return None
         x, y = click[0] - d.tip_px[0], click[1] - d.tip_px[1]
         return replace(d, tip_px=click, tail_px=(d.tail_px[0] + x, d.tail_px[1] + y), score=1.0)
-
-    def _rival(self, known: Rival | None, view: View, d: Detection) -> Rival:
-        """A needle seen now, joined with the one that the last answer showed if they are the same."""
-        if known is not None and self._same(view, (known.tip_px, known.angle_rad), d):
-            n = known.seen + 1
-            return Rival(d.tip_px, d.angle_rad, known.score + (d.score - known.score) / n, n)
-        return Rival(d.tip_px, d.angle_rad, d.score, 1)
-
-    def _same(self, view: View, known: tuple[Point, float], d: Detection) -> bool:
-        """Is this the needle of a known (tip, direction), some tenths of a second later? It may have slid along."""
-        (x, y), angle = known
-        dx, dy, c, s = d.tip_px[0] - x, d.tip_px[1] - y, math.cos(angle), math.sin(angle)
-        turned = abs(math.remainder(angle - d.angle_rad, math.tau))
-        near = self.same * view.longer_px
-        return turned < self.same_rad and abs(-dx * s + dy * c) < near and abs(dx * c + dy * s) < 3 * near
 
     def _begin(self, state: AutoState, view: View, question: Question, d: Detection) -> tuple[AutoState, View]:
         """Begin on a needle that the detector saw in the question's frame."""
@@ -548,9 +512,9 @@ class Auto:
         """
         target = state.target
         assert target is not None and question.tip_px is not None
-        limit = self.same * view.longer_px
+        limit = self.sameness.near * view.longer_px
         here = answer.at(question.tip_px)
-        needles = self._allowed(state.hint, answer)
+        needles = allowed_needles(state.hint, answer)
         own = [d.score for d in needles if math.dist(d.tip_px, question.tip_px) < limit]
         support = max([0.0 if here is None else here.score, *own])
         target = replace(target, whole=target.whole + self.gain * (support - target.whole))
@@ -558,7 +522,7 @@ class Auto:
         other = next((d for d in needles if math.dist(d.tip_px, question.tip_px) >= limit), None)
         if other is None or other.score < max(support + 0.1, self.starts_again):  # chosen: clearly more likely
             return replace(state, rival=None), view
-        rival = self._rival(state.rival, view, other)
+        rival = seen_again(state.rival, other, self.sameness, view.longer_px)
         turned = math.cos(other.angle_rad - target.angle_rad) < 0.0
         enough = self.answers_again + (2 if turned else 0) - (1 if target.doubt_s > 0.0 else 0)
         sure = rival.score >= self.starts or target.support < self.near_believed
@@ -628,18 +592,6 @@ def _in_mm(angle_rad: float, frame: Frame) -> float:
     if frame.spacing is None:
         return angle_rad
     return math.atan2(frame.spacing.y_mm * math.sin(angle_rad), frame.spacing.x_mm * math.cos(angle_rad))
-
-
-def _fits(hint: Hint, angle_rad: float) -> bool:
-    """Does the hint allow a needle of this direction?"""
-    c, s = math.cos(angle_rad), math.sin(angle_rad)
-    if hint.angle_rad is not None:
-        low, high = hint.angle_rad
-        middle, reach = 0.5 * (low + high), 0.5 * (high - low) + HINT_SLACK_RAD
-        if abs(math.remainder(angle_rad - middle, math.tau)) > reach:
-            return False
-    sides = {None: True, "left": c > -0.1, "right": c < 0.1, "top": s > 0.3}  # chosen: some degrees of slack
-    return sides[hint.enters]
 
 
 def _plus(a: Point, b: Point) -> Point:

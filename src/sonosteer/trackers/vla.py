@@ -13,9 +13,9 @@ network.
 
 Departs from the paper: the crop lies around a prediction with its uncertainty (constant velocity, Kalman). A candidate
 must fit the prediction, or return to one place often enough. When the network is not sure, the crop widens. When it was
-unsure for long, the tip is lost and searched in tiles of the whole image. Without a click the tip is searched in the
-same way, with a blank template that the network was trained with, too. Angle and entry come from the shaft behind the
-tip, since the network gives a tip only.
+unsure for long, the tip is lost. Without a click, and when it is lost, the needle detector finds it in the whole
+picture, as it does for `auto`. It also looks from time to time whether another needle is more likely. Angle and entry
+come from the shaft behind the tip near the detector's direction, since the network gives a tip only.
 """
 
 from __future__ import annotations
@@ -33,11 +33,16 @@ from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
 from sonosteer.imaging.crops import crop, step_of, working_scale
 from sonosteer.imaging.shaft_direction import ray_contrast
+from sonosteer.inference.needle_detector import Detection
 from sonosteer.inference.tip_network import TipNetwork, TipReply, load_tip_network
+from sonosteer.trackers.questions import DetectorDesk
+from sonosteer.trackers.rivals import Rival, Sameness, allowed_needles, seen_again
 from sonosteer.trackers.working_image import scale_of
 
 #: number of directions in which a shaft is looked for. chosen: steps of 2 degrees
 DIRECTIONS = 90
+#: how far from the detector's direction a shaft is looked for, rad. chosen: twice the detector's largest usual error
+NEAR_SEEN_RAD = math.radians(16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +122,14 @@ class VlaTipState:
     """Contrast of rays behind the tip, averaged over frames, grey levels. None before the first."""
     box_mm: Point = (0.0, 0.0)
     """Width and height of the network's box, mm."""
-    tile: int = 0
-    """Which tile is searched next, an index."""
+    rival: Rival | None = None
+    """A needle that the detector's last answer showed, which is not followed. None if there is none."""
+    asked_s: float | None = None
+    """Time of the frame last shown to the detector, s. None before the first."""
+    tip_px: Point | None = None
+    """Where the tip was last believed, px. None before one was found."""
+    direction_rad: float | None = None
+    """Direction of the needle as the detector saw it, rad. None until it did."""
     ever: bool = False
     """True once a tip was found."""
 
@@ -196,12 +207,26 @@ class VlaTipTracker:
     """Shortest time between two frames of a pair, s. Frames of a faster stream are too alike to show a motion."""
     ray_mm: float = 12.0
     """Length of the rays that look for the shaft behind the tip, mm."""
+    detector: str = "detector"
+    """Needle detector that finds the tip in a whole picture: "detector", which ships, or a folder."""
+    starts: float = 0.5
+    """Probability from which the detector's needle is begun on at once, 0 to 1."""
+    starts_again: float = 0.3
+    """Mean probability from which it is when several answers in a row show it, 0 to 1."""
+    answers_again: int = 3
+    """Number of answers in a row that must show a needle."""
+    ask_every_s: tuple[float, float] = (0.1, 0.5)
+    """Time between two looks of the detector: while a tip is looked for, while one is followed, s."""
+    sameness: Sameness = Sameness()
+    """When needles of two answers are the same."""
     network: Any = field(default=None, repr=False, compare=False)
     """A network to use instead of the model's."""
     _loaded: _Loaded = field(init=False, repr=False, compare=False)
+    _desk: DetectorDesk = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_loaded", _Loaded(self.network))
+        object.__setattr__(self, "_desk", DetectorDesk(self.detector, self.threads))
         check_finite(self, "vla")
         for name in ("believed", "sure", "found"):
             check_range(self, "vla", 0.0, 1.0, name)
@@ -297,32 +322,44 @@ class VlaTipTracker:
     def _search(
         self, state: VlaTipState, frame: Frame, image: U8, before: U8 | None, spacing: Spacing
     ) -> tuple[VlaTipState, Estimate]:
-        """Search one tile of the image. What is found there is looked at again, closer, in the next frames."""
-        net = self.net()
-        kept = self._blank() if state.kept is None else state.kept
+        """Let the needle detector look for a tip in the whole picture, if it is time."""
         width, height = spacing.to_mm((float(image.shape[1]), float(image.shape[0])))
-        side = net.search_px * working_scale(image.shape, spacing, net.search_px, net.scale_mm)
-        if state.elsewhere is not None:
-            centre, factor = state.elsewhere.candidate.at_mm, 1.0
-        else:
-            factor = min(max(max(width, height) / side, 1.0), self.wide)
-            tiles = _tiles(width, height, side * factor)
-            centre = tiles[state.tile % len(tiles)]
-            state = replace(state, tile=state.tile + 1)
-        seen = self._look(image, before, spacing, centre_mm=centre, factor=factor, kept=kept)
-        best = self._candidate(seen, int(seen.reply.score.argmax()))
-        inside = 0 <= best.at_mm[0] <= width and 0 <= best.at_mm[1] <= height
-        surely = inside and best.score >= self.found and best.visible > 0.5
-        last = state.elsewhere
-        # chosen: 1 mm more than while following, since the first look is coarser
-        same = last is not None and math.dist(last.candidate.at_mm, best.at_mm) < self.again_mm + 1
-        count = 1 + (last.count if last is not None and same else 0)
-        state = replace(state, elsewhere=Rumour(best, count) if surely else None)
-        if surely and count >= self.again:
-            state = replace(self._take(state, image, spacing, best.at_mm), box_mm=best.box_mm)
-            return self._report(state, frame, image, spacing, best=best, sure=True, features=seen.reply.features)
+        middle, kept = (width / 2, height / 2), self._blank() if state.kept is None else state.kept
+        state, found = self._detect(state, frame, image, before)
+        if found is not None:
+            state = self._take(replace(state, direction_rad=found.angle_rad), image, spacing, spacing.to_mm(found.tip_px))
+            return self._follow(state, frame, image, before, spacing, dt_s=0.0)
+        # what the network makes of the picture is handed on even while the tip is not known
+        seen = self._look(image, before, spacing, centre_mm=middle, factor=self.wide, kept=kept)
         reason = "the tip was lost and is looked for" if state.ever else "no tip found yet"
         return state, Lost(frame.index, frame.time_s, reason, seen.reply.features)
+
+    def _detect(
+        self, state: VlaTipState, frame: Frame, image: U8, before: U8 | None
+    ) -> tuple[VlaTipState, Detection | None]:
+        """Ask the detector about the whole picture. Returns a needle to begin on, or to go over to, if there is one."""
+        every_s = self.ask_every_s[0 if state.belief is None else 1]
+        if state.asked_s is not None and frame.time_s - state.asked_s < every_s - 1e-6:
+            return state, None
+        answer = self._desk.detector.look(image, before)
+        state, longer = replace(state, asked_s=frame.time_s), float(max(image.shape))
+        own = None
+        if state.belief is not None and state.tip_px is not None:
+            own = answer.at(state.tip_px)
+            same = [d for d in answer.needles if math.dist(d.tip_px, state.tip_px) < self.sameness.near * longer]
+            own = max(same, key=lambda d: d.score, default=own)
+            if own is not None and own.score >= self.starts_again:
+                state = replace(state, direction_rad=own.angle_rad)
+        needles = [d for d in allowed_needles(state.hint, answer) if d is not own]
+        best = next(iter(needles), None)
+        if best is None or (own is not None and best.score < own.score + 0.1):  # chosen: clearly more likely
+            return replace(state, rival=None), None
+        rival = seen_again(state.rival, best, self.sameness, longer)
+        often = rival.seen >= self.answers_again and rival.score >= self.starts_again
+        once = state.belief is None and best.score >= self.starts
+        if once or (often and (state.belief is None or rival.score >= self.starts)):
+            return replace(state, rival=None), best
+        return replace(state, rival=rival), None
 
     # -- following one -----------------------------------------------------------------------------------------
 
@@ -330,6 +367,10 @@ class VlaTipTracker:
         self, state: VlaTipState, frame: Frame, image: U8, before: U8 | None, spacing: Spacing, *, dt_s: float
     ) -> tuple[VlaTipState, Estimate]:
         """Follow the tip through one frame."""
+        state, other = self._detect(state, frame, image, before)
+        if other is not None:
+            state = replace(state, belief=None, direction_rad=other.angle_rad)
+            state = self._take(state, image, spacing, spacing.to_mm(other.tip_px))
         assert state.belief is not None
         assert state.kept is not None
         belief = self._predict(state.belief, dt_s)
@@ -415,7 +456,9 @@ class VlaTipTracker:
         belief = state.belief
         assert belief is not None
         contrast = self._rays(image, spacing, belief.at_mm, state.contrast)
-        angle = _direction(contrast, state.hint)
+        angle = _direction(contrast, state.hint, state.direction_rad)
+        if state.direction_rad is not None and math.cos(angle - state.direction_rad) < 0.0:
+            angle -= math.pi
         tip = spacing.to_px(belief.at_mm)
         c, s = math.cos(angle), math.sin(angle)
         turn = np.array([[c, s], [-s, c]])
@@ -424,7 +467,7 @@ class VlaTipTracker:
         half = (0.5 * state.box_mm[0] / spacing.x_mm, 0.5 * state.box_mm[1] / spacing.y_mm)
         own = (self.sd_scale * best.sd_mm) ** 2 if believed else 0.0  # errors of neighbouring frames are alike
         P = P + np.eye(2) * max(own, self.min_sd_mm**2)
-        return replace(state, contrast=contrast), TipEstimate(
+        return replace(state, contrast=contrast, tip_px=tip), TipEstimate(
             frame_index=frame.index,
             time_s=frame.time_s,
             tip_px=tip,
@@ -450,25 +493,14 @@ class VlaTipTracker:
         return fresh if old is None else (old + np.float32(0.15) * (fresh - old)).astype(np.float32)
 
 
-def _tiles(width_mm: float, height_mm: float, side_mm: float) -> list[Point]:
-    """Middles of squares that cover the image and overlap by a third, the middle ones first."""
-
-    def along(length: float) -> list[float]:
-        n = max(1, math.ceil((length - side_mm) / (side_mm * 2 / 3)) + 1)
-        if n == 1:
-            return [length / 2]
-        return [side_mm / 2 + k * (length - side_mm) / (n - 1) for k in range(n)]
-
-    tiles = [(x, y) for y in along(height_mm) for x in along(width_mm)]
-    return sorted(tiles, key=lambda t: abs(t[0] - width_mm / 2) + abs(t[1] - height_mm / 2))
-
-
-def _direction(contrast: F32, hint: Hint) -> float:
-    """Direction of the brightest shaft that a hint allows, rad, 0 to pi."""
+def _direction(contrast: F32, hint: Hint, seen_rad: float | None) -> float:
+    """Direction of the brightest shaft, rad, 0 to pi. seen_rad: as the detector saw it. Without it the hint decides."""
     n = len(contrast)
     angles = math.pi * np.arange(n) / n
     allowed = np.ones(n, np.bool_)
-    if hint.angle_rad is not None:
+    if seen_rad is not None:
+        allowed = np.abs(np.remainder(angles - seen_rad + math.pi / 2, math.pi) - math.pi / 2) < NEAR_SEEN_RAD
+    elif hint.angle_rad is not None:
         allowed = (angles >= hint.angle_rad[0]) & (angles <= hint.angle_rad[1])
     elif hint.enters == "left":
         allowed = angles < math.pi / 2
