@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,8 @@ import typer
 
 from sonosteer.commands import terminal
 from sonosteer.commands.names import PageCommand, complete
-from sonosteer.commands.parsing import AsJson, Executor, Seed
+from sonosteer.commands.parsing import AsJson, Executor, Seed, parse_settings
+from sonosteer.core.errors import InputError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -30,6 +32,12 @@ def study_command(
             "--quick", help="A few trials, to see that it works: under a minute. The results say that it was quick."
         ),
     ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Sets one setting of the study, as split=validation. Can be repeated."
+        ),
+    ] = None,
     executor: Executor = "process",
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -43,10 +51,13 @@ def study_command(
 
     out = out or Path(f"study-{name}")
     carry_out = STUDIES.load(name)
+    more = {"settings": parse_settings(settings)} if settings else {}
+    if more and "settings" not in inspect.signature(carry_out).parameters:
+        raise InputError(f"study {name} has no settings: leave --set out")
     make_folder(out)
     kept = f"the trials done so far are in {out}: run it again to go on"
     with terminal.interruptible(kept), terminal.shown_progress(f"study {name}", quiet=as_json) as progress:
-        summary = carry_out(out=out, quick=quick, seed=seed, executor=executor, progress=progress)
+        summary = carry_out(out=out, quick=quick, seed=seed, executor=executor, progress=progress, **more)
     if as_json:
         terminal.print_json(summary)
         return

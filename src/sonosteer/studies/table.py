@@ -7,6 +7,7 @@ from sonosteer.core.registry import LazyTable
 STUDIES = LazyTable(
     "study",
     {
+        "in-the-wild": "sonosteer.studies.wild.run:run_wild_study",
         "insertion": "sonosteer.studies.insertion.run:run_insertion_study",
         "steering": "sonosteer.studies.steering.run:run_steering_study",
         "tracking": "sonosteer.studies.tracking.run:run_tracking_study",

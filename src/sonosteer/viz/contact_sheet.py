@@ -25,6 +25,8 @@ SHEET_DPI = 100
 SEEN: RGB = (0, 210, 150)
 HIDDEN: RGB = (245, 175, 40)
 SHEET_GROUND: RGB = (18, 20, 24)
+PLAIN_WORDS: RGB = (170, 176, 186)
+TITLE_WORDS: RGB = (242, 243, 245)
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,35 @@ class Tile:
         return "no tip" if self.tip_px is None else "seen" if self.seen else "hidden"
 
 
+@dataclass(frozen=True)
+class SheetCell:
+    """One picture of a sheet and the line below it."""
+
+    picture: U8
+    """(rows, columns, 3) RGB, at most THUMB px each way."""
+    name: str
+    """Text below the picture, at the left."""
+    note: str
+    """Text behind the name."""
+    said: str
+    """Text below the picture, at the right."""
+    colour: RGB
+    """Colour of that text, RGB, 0 to 255."""
+
+
 def write_sheet(path: Path, title: str, note: str, tiles: Sequence[Tile]) -> None:
     """Write the sheet as PNG. Raises InputError if the disk is full."""
-    side = min(TILES_A_ROW, max(len(tiles), 2))  # two, for the title's sake
-    pictures = [thumbnail(t) for t in tiles]
-    height = max(p.shape[0] for p in pictures)
-    rows = -(-len(tiles) // side)
+    cells = [SheetCell(thumbnail(t), t.name, t.note, t.said, _colour(t) if t.tip_px else PLAIN_WORDS) for t in tiles]
+    write_cells(path, cells, title=title, note=note, kept="the videos are kept")
+
+
+def write_cells(
+    path: Path, cells: Sequence[SheetCell], *, title: str, note: str, kept: str, a_row: int = TILES_A_ROW
+) -> None:
+    """Write pictures in rows of `a_row` as PNG. Raises InputError if the disk is full, which says what is `kept`."""
+    side = min(a_row, max(len(cells), 2))  # two, for the title's sake
+    height = max(c.picture.shape[0] for c in cells)
+    rows = -(-len(cells) // side)
     wide = GAP_PX + side * (THUMB + GAP_PX)
     high = HEAD_PX + rows * (height + CAPTION_PX + GAP_PX)
     canvas = np.empty((high, wide, 3), np.uint8)
@@ -63,25 +88,29 @@ def write_sheet(path: Path, title: str, note: str, tiles: Sequence[Tile]) -> Non
     figure = Figure(figsize=(wide / SHEET_DPI, high / SHEET_DPI), dpi=SHEET_DPI)
     with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 8.5, "text.parse_math": False}):
 
-        def write(x: float, y: float, text: str, colour: str = "#aab0ba", **more: Any) -> None:
-            figure.text(x / wide, 1 - y / high, text, color=colour, va="center_baseline", **more)
+        def write(x: float, y: float, text: str, colour: RGB = PLAIN_WORDS, **more: Any) -> None:
+            figure.text(x / wide, 1 - y / high, text, color=_hex(colour), va="center_baseline", **more)
 
-        write(GAP_PX, HEAD_PX / 2, _fitted(title, letters=12 * side - 2), "#f2f3f5", fontsize=12, weight="bold")
+        write(GAP_PX, HEAD_PX / 2, _fitted(title, letters=12 * side - 2), TITLE_WORDS, fontsize=12, weight="bold")
         write(wide - GAP_PX, HEAD_PX / 2, note, ha="right")
-        for i, (tile, picture) in enumerate(zip(tiles, pictures, strict=True)):
+        for i, cell in enumerate(cells):
+            picture = cell.picture
             x = GAP_PX + i % side * (THUMB + GAP_PX)
             y = HEAD_PX + i // side * (height + CAPTION_PX + GAP_PX)
             down, right = (height - picture.shape[0]) // 2, (THUMB - picture.shape[1]) // 2
             canvas[y + down : y + down + picture.shape[0], x + right : x + right + picture.shape[1]] = picture
             line = y + height + CAPTION_PX / 2 + 2
-            write(x + 1, line, _fitted(tile.name, tile.note))
-            colour = "#{:02x}{:02x}{:02x}".format(*_colour(tile)) if tile.tip_px else "#aab0ba"
-            write(x + THUMB - 1, line, tile.said, colour, ha="right", weight="bold")
+            write(x + 1, line, _fitted(cell.name, cell.note))
+            write(x + THUMB - 1, line, cell.said, cell.colour, ha="right", weight="bold")
         figure.figimage(canvas)
         try:
             figure.savefig(path, dpi=SHEET_DPI, metadata={"Software": None})
         except OSError as e:
-            raise writing_failed(path, e, "the videos are kept") from None
+            raise writing_failed(path, e, kept) from None
+
+
+def _hex(colour: RGB) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def _fitted(name: str, note: str = "", letters: int = 36) -> str:

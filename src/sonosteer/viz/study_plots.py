@@ -86,6 +86,43 @@ def calibration(claimed: Sequence[float], ours: Mapping[str, Sequence[float]]) -
         return _svg(figure)
 
 
+def reliability(stated: Mapping[str, F64], right: Mapping[str, F64], claims: Mapping[str, F64]) -> str:
+    """Stated confidence against the fraction that was right, a point a bin, its area by the number of claims.
+
+    All by name, (bins,) each. Bins without claims are NaN in `stated` and `right`.
+    """
+    with mpl.rc_context(PLOT_STYLE):
+        figure, axes = _figure(1, 1, 3.4, width=4.6)
+        axis = axes[0, 0]
+        axis.plot([0, 1], [0, 1], color=MID_GREY, lw=1, ls=":")
+        for name, colour in zip(stated, (BLUE, AMBER, GREEN, RED), strict=False):
+            known = claims[name] > 0
+            size = 8 + 120 * claims[name][known] / max(claims[name].sum(), 1)
+            axis.plot(stated[name][known], right[name][known], color=colour, lw=1.2, label=name)
+            axis.scatter(stated[name][known], right[name][known], s=size, color=colour, alpha=0.7)
+        axis.set(xlabel="stated confidence", ylabel="fraction right", title="Reliability", xlim=(0, 1), ylim=(0, 1.02))
+        axis.set_aspect("equal")
+        axis.legend(fontsize=8)
+        return _svg(figure)
+
+
+def error_curves(errors: Mapping[str, F64], marks: Sequence[float]) -> str:
+    """Fraction of frames within an error, for each name. errors: percent of the longer side, infinite where lost."""
+    with mpl.rc_context(PLOT_STYLE):
+        figure, axes = _figure(1, 1, 3.0, width=6.0)
+        axis = axes[0, 0]
+        at = np.linspace(0.0, 10.0, 101)
+        for (name, found), colour in zip(errors.items(), (BLUE, AMBER, GREEN, RED), strict=False):
+            if len(found):
+                axis.plot(at, [100 * (found <= limit).mean() for limit in at], color=colour, lw=1.6, label=name)
+        for mark in marks:
+            axis.axvline(mark, color=MID_GREY, lw=0.8, ls=":")
+        axis.set(xlabel="error (% of the longer side)", ylabel="frames within it (%)", title="Tips that can be seen")
+        axis.set(xlim=(0, 10), ylim=(0, 100))
+        axis.legend(fontsize=8)
+        return _svg(figure)
+
+
 def tracking_curves(curves: Mapping[str, tuple[F64, F64, F64]]) -> str:
     """Success and precision plots. curves: name -> (success at 21 overlaps, distances in mm, share within them)."""
     with mpl.rc_context(PLOT_STYLE):
