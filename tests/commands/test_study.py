@@ -23,6 +23,25 @@ def test_a_quick_run_says_that_it_was_quick(capsys, tmp_path, monkeypatch, quick
     assert json.loads(stdout)["quick"] is quick
 
 
+def test_settings_reach_a_study_that_has_some_and_are_refused_by_one_that_has_none(capsys, tmp_path, monkeypatch):
+    def with_settings(*, out, quick, seed, executor, progress, settings=None):
+        return {"settings": settings}
+
+    def without(*, out, quick, seed, executor, progress):
+        raise AssertionError("was run")
+
+    words = ["study", "in-the-wild", "--out", tmp_path / "o", "--json"]
+    monkeypatch.setattr("sonosteer.core.registry.LazyTable.load", lambda table, name: with_settings)
+    assert json.loads(run(capsys, *words)[1])["settings"] is None
+    code, stdout, _ = run(capsys, *words, "--set", "split=validation", "--set", "stills=30")
+    assert (code, json.loads(stdout)["settings"]) == (0, {"split": "validation", "stills": 30})
+    monkeypatch.setattr("sonosteer.core.registry.LazyTable.load", lambda table, name: without)
+    code, _, stderr = run(capsys, *words, "--set", "split=validation")
+    assert code == 2
+    assert one_line(stderr)
+    assert "study in-the-wild has no settings" in stderr
+
+
 def test_ctrl_c_says_that_the_study_goes_on(capsys, tmp_path, monkeypatch):
     def interrupted(**_):
         raise KeyboardInterrupt

@@ -170,7 +170,7 @@ def _facts(sample: WildSample, about: Mapping[str, Any]) -> list[str]:
     models = ", ".join(f"`{name}` {digits}" for name, digits in about["models"].items())
     return [
         f"`sonosteer study in-the-wild{' --quick' if about['quick'] else ''} --seed {about['seed']}{typed}`: method "
-        f"`{config['method']}` on the {sample.split} split of the set-up `in-the-wild`. Nothing is given: frames come "
+        f"`{config['method']}` on the {sample.split} split of the set-up `in-the-wild`. No hint is given. Frames come "
         f"{scale}, without probe and speed.",
         f"**Right**: within {100 * RIGHT:g} % of the picture's longer side. **Wrong**: claimed and more than "
         f"{100 * WRONG:g} % off, or claimed without a needle. **Near**: in between. A tip can be seen while it is at "
@@ -183,7 +183,7 @@ def _facts(sample: WildSample, about: Mapping[str, Any]) -> list[str]:
         f"tip can be seen then, in {seen} frames.",
         "Intervals: 95 %, bootstrap over clips, and over scanners for stills. Where all agree it is Wilson's, with the "
         "number of clips or scanners.",
-        f"World: `{about['world'][:16]}`. Shipped models: {models}. sonosteer {about['versions']['sonosteer']}. "
+        f"World: `{about['world']}`. Shipped models: {models}. Version {about['versions']['sonosteer']}. "
         f"Machine: {about['versions']['processor']}.",
     ]
 

@@ -109,7 +109,7 @@ def run_wild_study(
     trials = len(study.journal.done)
     _draw_sheets(sample, out, seed, progress)
     with writing(progress):
-        typed = [f"{name}={value}" for name, value in (settings or {}).items()]
+        typed = [f"{k}={str(v).lower() if isinstance(v, bool) else v}" for k, v in (settings or {}).items()]
         about = {
             **question,
             "set": typed,
