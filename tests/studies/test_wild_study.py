@@ -83,7 +83,17 @@ class QuickOracle(Oracle):
 
 
 def estimate_at(tip_px, state=Track.TRACKING, angle_rad=0.0, covariance=(4.0, 1.0), confidence=0.83):
-    return TipEstimate(0, 0.0, tip_px, angle_rad, np.diag(covariance), confidence, state, (0.0, 0.0))
+    return TipEstimate(
+        frame_index=0,
+        time_s=0.0,
+        tip_px=tip_px,
+        angle_rad=angle_rad,
+        covariance_mm2=np.diag(covariance),
+        confidence=confidence,
+        state=state,
+        entry_px=(0.0, 0.0),
+        covariance_px2=np.diag(covariance) * 9,
+    )
 
 
 def frame_of(outcome="right", *, visible=True, present=True, time_s=2.0, state="tracking", **more):
@@ -144,6 +154,15 @@ def test_the_ellipse_lies_along_the_needle_in_mm():
     assert not inside_ellipse(along, (100.0, 110.0), spacing)
     assert inside_ellipse(along, (100.4, 100.0), spacing)  # 0.2 mm across, 2 standard deviations
     assert not inside_ellipse(along, (100.6, 100.0), spacing)
+
+
+def test_the_ellipse_is_in_px_without_a_scale():
+    across = estimate_at((100.0, 100.0), covariance=(4.0, 1.0))  # deviations of 6 and 3 px
+    assert inside_ellipse(across, (114.0, 100.0), None)
+    assert not inside_ellipse(across, (115.0, 100.0), None)
+    assert inside_ellipse(across, (100.0, 93.0), None)
+    assert not inside_ellipse(across, (100.0, 92.0), None)
+    assert inside_ellipse(dataclasses.replace(across, covariance_px2=None), (100.0, 100.0), None) is None
 
 
 def test_a_needle_from_the_edge_does_not_begin_inside_and_a_faded_one_does(still):
@@ -329,7 +348,12 @@ def test_rates_of_the_four_outcomes_add_up(made_up):
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [({"split": "exam"}, "split is 'exam'"), ({"stills": 0}, "stills is 0"), ({"frames": 3}, "no setting 'frames'")],
+    [
+        ({"split": "exam"}, "split is 'exam'"),
+        ({"stills": 0}, "stills is 0"),
+        ({"frames": 3}, "no setting 'frames'"),
+        ({"method": "axial", "method.nonsense": 3}, "no setting 'nonsense'"),
+    ],
 )
 def test_nonsense_is_refused(tmp_path, settings, said):
     with pytest.raises(InputError, match=said):
@@ -343,6 +367,19 @@ def test_the_published_study_is_the_issue_s_and_a_quick_run_leaves_the_test_spli
     assert (full.split, full.stills, full.needle_free, full.clips) == ("test", 1000, 500, 300)
     assert (full.method, full.scaled) == ("auto", False)
     assert wild_run.QUICK.split == "validation"
+
+
+def test_settings_of_the_method_are_typed_with_its_prefix_and_a_model_of_one_s_own_is_hashed(tmp_path):
+    config = wild_run.wild_config({"stills": 3, "method.model": str(tmp_path), "method.threads": 2})
+    assert (config.stills, config.settings) == (3, {"model": str(tmp_path), "threads": 2})
+    (tmp_path / "model.safetensors").write_bytes(b"one")
+    shipped = wild_run.models_used({})
+    before = wild_run.models_used(config.settings)
+    assert set(before) - set(shipped) == {str(tmp_path)}
+    assert "edge" in shipped
+    (tmp_path / "model.safetensors").write_bytes(b"two")
+    after = wild_run.models_used(config.settings)
+    assert {name for name in after if after[name] != before[name]} == {str(tmp_path)}
 
 
 @pytest.fixture(scope="module")

@@ -183,7 +183,7 @@ def _facts(sample: WildSample, about: Mapping[str, Any]) -> list[str]:
         f"tip can be seen then, in {seen} frames.",
         "Intervals: 95 %, bootstrap over clips, and over scanners for stills. Where all agree it is Wilson's, with the "
         "number of clips or scanners.",
-        f"World: `{about['world']}`. Shipped models: {models}. Version {about['versions']['sonosteer']}. "
+        f"World: `{about['world']}`. Models: {models}. Version {about['versions']['sonosteer']}. "
         f"Machine: {about['versions']['processor']}.",
     ]
 

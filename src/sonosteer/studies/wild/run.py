@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from itertools import count
 from pathlib import Path
@@ -59,6 +59,8 @@ class WildConfig:
     """Number of clips. 1 or more."""
     scaled: bool = False
     """True if the frames keep their scale, for methods that need one."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the method, by name. Typed as method.NAME=VALUE."""
 
     def __post_init__(self) -> None:
         if self.split not in get_args(Split):
@@ -83,18 +85,18 @@ def run_wild_study(
 ) -> dict[str, Any]:
     """`sonosteer study in-the-wild`: render, track, write tables and figures. Goes on where it stopped.
 
-    settings: fields of `WildConfig`. Raises InputError for an unknown one.
+    settings: fields of `WildConfig`, and `method.NAME` for those of the method. Raises InputError for an unknown one.
     """
-    config = from_dict(WildConfig, settings or {}, "study in-the-wild")
+    config = wild_config(settings or {})
     if quick:
-        config = dataclasses.replace(QUICK, method=config.method, scaled=config.scaled)
+        config = dataclasses.replace(QUICK, method=config.method, scaled=config.scaled, settings=config.settings)
     question = {
         "study": "in-the-wild",
         "quick": quick,
         "seed": seed,
         "config": to_dict(config),
         "world": wild_world_hash(),
-        "models": shipped_models(),
+        "models": models_used(config.settings),
     }
     study = _Study(config, SEEDS_APART * seed, Journal(out / "trials.jsonl", question), executor, progress)
     try:
@@ -123,16 +125,26 @@ def run_wild_study(
     return summary
 
 
-def shipped_models() -> dict[str, str]:
-    """Name -> first 16 digits of the SHA-256 of all files, of each model that comes with the package."""
-    folder = Path(str(resources.files("sonosteer"))) / "models"
+def wild_config(settings: Mapping[str, Any]) -> WildConfig:
+    """Read settings as typed. Raises InputError for an unknown one."""
+    prefix = "method."
+    own = {key.removeprefix(prefix): value for key, value in settings.items() if key.startswith(prefix)}
+    rest = {key: value for key, value in settings.items() if not key.startswith(prefix)}
+    return from_dict(WildConfig, {**rest, "settings": own}, "study in-the-wild")
+
+
+def models_used(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Name -> first 16 digits of the SHA-256 of all files, of each model that ships and each folder in the settings."""
+    shipped = Path(str(resources.files("sonosteer"))) / "models"
+    folders = {p.name: p for p in sorted(shipped.iterdir()) if p.is_dir()}
+    folders |= {str(v): Path(v) for v in settings.values() if isinstance(v, str) and Path(v).is_dir()}
     out = {}
-    for model in sorted(p for p in folder.iterdir() if p.is_dir()):
+    for name, folder in folders.items():
         digest = hashlib.sha256()
-        for file in sorted(p for p in model.rglob("*") if p.is_file()):
-            digest.update(str(file.relative_to(model).as_posix()).encode())
+        for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+            digest.update(file.relative_to(folder).as_posix().encode())
             digest.update(file.read_bytes())
-        out[model.name] = digest.hexdigest()[:16]
+        out[name] = digest.hexdigest()[:16]
     return out
 
 
@@ -148,7 +160,7 @@ class _Study:
 
     def _trial(self, kind: Any, seeds: Sequence[int]) -> WildTrial:
         c = self.config
-        return WildTrial(kind, c.split, tuple(seeds), method=c.method, scaled=c.scaled)
+        return WildTrial(kind, c.split, tuple(seeds), method=c.method, settings=c.settings, scaled=c.scaled)
 
     def _run(self, todo: Sequence[WildTrial], tell: Callable[[int], None]) -> list[Any]:
         """What is found of each trial's seeds, in order."""

@@ -257,7 +257,7 @@ def inside_ellipse(estimate: TipEstimate, tip_px: Point, spacing: Spacing | None
     x, y = tip_px[0] - estimate.tip_px[0], tip_px[1] - estimate.tip_px[1]
     if spacing is not None:
         x, y = spacing.to_mm((x, y))
-    covariance = getattr(estimate, "covariance_px2", None) if spacing is None else estimate.covariance_mm2
+    covariance = estimate.covariance_px2 if spacing is None else estimate.covariance_mm2
     if covariance is None:
         return None
     c, s = math.cos(estimate.angle_rad), math.sin(estimate.angle_rad)
