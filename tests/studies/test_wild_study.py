@@ -28,15 +28,14 @@ from sonosteer.studies.wild.figures import (
     where_it_fails,
 )
 from sonosteer.studies.wild.trials import (
-    RIGHT,
-    WRONG,
+    RIGHT_WITHIN,
+    WRONG_BEYOND,
     WildClip,
     WildFrame,
     WildStill,
     WildTrial,
     _pack,
     clips_of,
-    inside_ellipse,
     judge_frame,
     max_clip_frames,
     measure_clips,
@@ -44,6 +43,7 @@ from sonosteer.studies.wild.trials import (
     run_wild_trial,
     shaft_begins_inside,
     stills_of,
+    tip_inside_ellipse,
 )
 
 SEEN = 5  # a validation still whose tip can be seen
@@ -128,7 +128,7 @@ def test_right_near_and_wrong_are_fractions_of_the_longer_side(still):
         assert judged.outcome() == outcome
     lost = judge_frame(scene, frame, Lost(0, 0.0, "nothing"), truth, shown=frame)
     assert (lost.outcome(), lost.error, lost.confidence, lost.inside) == ("lost", None, None, None)
-    assert (RIGHT, WRONG) == (0.02, 0.05)
+    assert (RIGHT_WITHIN, WRONG_BEYOND) == (0.02, 0.05)
 
 
 def test_coasting_is_a_claim_unless_only_tracking_counts(still):
@@ -150,19 +150,19 @@ def test_any_claim_without_a_needle_is_wrong():
 def test_the_ellipse_lies_along_the_needle_in_mm():
     along = estimate_at((100.0, 100.0), angle_rad=math.pi / 2, covariance=(4.0, 0.01))
     spacing = Spacing(0.5, 0.5)
-    assert inside_ellipse(along, (100.0, 109.0), spacing)  # 4.5 mm along, 2.25 standard deviations
-    assert not inside_ellipse(along, (100.0, 110.0), spacing)
-    assert inside_ellipse(along, (100.4, 100.0), spacing)  # 0.2 mm across, 2 standard deviations
-    assert not inside_ellipse(along, (100.6, 100.0), spacing)
+    assert tip_inside_ellipse(along, (100.0, 109.0), spacing)  # 4.5 mm along, 2.25 standard deviations
+    assert not tip_inside_ellipse(along, (100.0, 110.0), spacing)
+    assert tip_inside_ellipse(along, (100.4, 100.0), spacing)  # 0.2 mm across, 2 standard deviations
+    assert not tip_inside_ellipse(along, (100.6, 100.0), spacing)
 
 
 def test_the_ellipse_is_in_px_without_a_scale():
     across = estimate_at((100.0, 100.0), covariance=(4.0, 1.0))  # deviations of 6 and 3 px
-    assert inside_ellipse(across, (114.0, 100.0), None)
-    assert not inside_ellipse(across, (115.0, 100.0), None)
-    assert inside_ellipse(across, (100.0, 93.0), None)
-    assert not inside_ellipse(across, (100.0, 92.0), None)
-    assert inside_ellipse(dataclasses.replace(across, covariance_px2=None), (100.0, 100.0), None) is None
+    assert tip_inside_ellipse(across, (114.0, 100.0), None)
+    assert not tip_inside_ellipse(across, (115.0, 100.0), None)
+    assert tip_inside_ellipse(across, (100.0, 93.0), None)
+    assert not tip_inside_ellipse(across, (100.0, 92.0), None)
+    assert tip_inside_ellipse(dataclasses.replace(across, covariance_px2=None), (100.0, 100.0), None) is None
 
 
 def test_a_needle_from_the_edge_does_not_begin_inside_and_a_faded_one_does(still):

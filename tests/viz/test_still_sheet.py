@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sonosteer.viz.contact_sheet import THUMB
-from sonosteer.viz.still_sheet import OUTCOMES, TRUE_TIP, StillTile, drawn_still, write_stills
+from sonosteer.viz.still_sheet import OUTCOME_COLOURS, TRUE_TIP, StillTile, drawn_still, write_stills
 
 GREY = np.full((200, 400), 60, np.uint8)
 
@@ -32,9 +32,9 @@ def test_truth_and_estimate_are_where_they_are(outcome):
     picture = drawn_still(tile(outcome))
     assert picture.shape == (128, 256, 3)
     assert coloured(picture, TRUE_TIP, (300.0, 100.0), 8) > 5
-    assert coloured(picture, OUTCOMES[outcome], (200.0, 150.0), 7) > 5
-    assert coloured(picture, OUTCOMES[outcome], (100.0, 150.0), 9) >= 4
-    assert coloured(picture, OUTCOMES[outcome], (300.0, 40.0), 9) == 0
+    assert coloured(picture, OUTCOME_COLOURS[outcome], (200.0, 150.0), 7) > 5
+    assert coloured(picture, OUTCOME_COLOURS[outcome], (100.0, 150.0), 9) >= 4
+    assert coloured(picture, OUTCOME_COLOURS[outcome], (300.0, 40.0), 9) == 0
 
 
 def test_the_tip_and_the_shaft_are_left_free():
@@ -51,7 +51,7 @@ def test_a_still_without_a_needle_that_is_lost_is_left_alone():
 
 def test_a_sheet_is_one_picture(tmp_path):
     path = tmp_path / "sheet.png"
-    write_stills(path, "Stills", [tile(o) for o in OUTCOMES] + [tile(grey=np.zeros((400, 200), np.uint8))] * 4)
+    write_stills(path, "Stills", [tile(o) for o in OUTCOME_COLOURS] + [tile(grey=np.zeros((400, 200), np.uint8))] * 4)
     sheet = cv2.imread(str(path))
     assert sheet.shape[1] == 12 + 6 * (256 + 12)
     assert sheet.shape[0] > 2 * 256

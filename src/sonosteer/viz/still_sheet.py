@@ -17,7 +17,7 @@ from sonosteer.viz.overlay import RGB, SHIFT
 
 STILLS_A_ROW = 6
 #: Okabe-Ito colours, lighter for a dark ground. What each means also stands below the picture
-OUTCOMES: dict[str, RGB] = {
+OUTCOME_COLOURS: dict[str, RGB] = {
     "right": (0, 210, 150),
     "near": (245, 175, 40),
     "wrong": (240, 90, 50),
@@ -41,7 +41,7 @@ class StillTile:
     shaft_px: tuple[Point, ...]
     """Estimated axis from entry to tip, px: (column, row). Empty: lost."""
     outcome: str
-    """Key of OUTCOMES."""
+    """Key of OUTCOME_COLOURS."""
     name: str
     """Text below the picture."""
 
@@ -49,7 +49,7 @@ class StillTile:
 def write_stills(path: Path, title: str, tiles: Sequence[StillTile]) -> None:
     """Write the stills as PNG. Raises InputError if the disk is full."""
     note = "blue: truth; green, amber, red: estimate; grey: lost"
-    cells = [SheetCell(drawn_still(t), t.name, "", t.outcome, OUTCOMES[t.outcome]) for t in tiles]
+    cells = [SheetCell(drawn_still(t), t.name, "", t.outcome, OUTCOME_COLOURS[t.outcome]) for t in tiles]
     write_cells(path, cells, title=title, note=note, kept="the trials are kept", a_row=STILLS_A_ROW)
 
 
@@ -72,7 +72,7 @@ def drawn_still(tile: StillTile) -> U8:
         _ticks(out, place(tile.true_shaft_px), TRUE_TIP)
         cv2.circle(out, _fixed_px(place([tile.true_tip_px])[0]), 7 << SHIFT, TRUE_TIP, 1, cv2.LINE_AA, SHIFT)
     if tile.tip_px is not None:
-        colour = OUTCOMES[tile.outcome]
+        colour = OUTCOME_COLOURS[tile.outcome]
         _dashed(out, place(tile.shaft_px), colour)
         _cross(out, place([tile.tip_px])[0], colour)
     return out

@@ -267,11 +267,11 @@ def _scanner(scene: Scene, frame: WildFrame) -> int:
     return SCANNERS.index(scanner_family(scene))
 
 
-YES_NO = ("no", "yes")
+NO_YES = ("no", "yes")
 SCANNERS = ("linear", "convex", "micro-convex", "phased")
-DEPTHS = ("to 40 mm", "40 to 80 mm", "over 80 mm")
+IMAGE_DEPTHS = ("to 40 mm", "40 to 80 mm", "over 80 mm")
 GAUGES = ("25 to 21 G", "20 to 18 G", "17 to 14 G")
-WIDTHS = ("to 3 px", "3 to 6 px", "6 to 12 px", "over 12 px")
+SHAFT_WIDTHS = ("to 3 px", "3 to 6 px", "6 to 12 px", "over 12 px")
 ANGLES = ("3 to 10 deg", "10 to 30 deg", "30 to 55 deg", "55 to 80 deg")
 CONTRASTS = ("3 to 6 dB", "6 to 12 dB", "12 to 20 dB", "over 20 dB")
 REDUCTIONS = ("none", "edge-preserving", "along lines", "both")
@@ -280,28 +280,28 @@ COMPRESSIONS = ("none", "JPEG", "H.264", "both")
 THIN_MM, THICK_MM = GAUGES_MM[20] - 0.01, GAUGES_MM[17] - 0.01
 GROUPINGS = (
     Grouping("scanner", SCANNERS, _scanner),
-    Grouping("depth of the image", DEPTHS, lambda s, f: _band(s.array.depth_mm, 40, 80)),
+    Grouping("depth of the image", IMAGE_DEPTHS, lambda s, f: _band(s.array.depth_mm, 40, 80)),
     Grouping("gauge", GAUGES, lambda s, f: _band(s.look.diameter_mm, THIN_MM, THICK_MM)),
-    Grouping("width of the shaft", WIDTHS, lambda s, f: _band(f.width_px, 3, 6, 12)),
+    Grouping("width of the shaft", SHAFT_WIDTHS, lambda s, f: _band(f.width_px, 3, 6, 12)),
     Grouping("angle", ANGLES, lambda s, f: _band(s.angle_deg, 10, 30, 55)),
     Grouping("contrast of the tip", CONTRASTS, lambda s, f: _band(f.contrast_db, 6, 12, 20)),
-    Grouping("dip before the tip", YES_NO, lambda s, f: int(s.look.dip_db < 0)),
-    Grouping("beads", YES_NO, lambda s, f: int(s.look.bead_db > 0)),
-    Grouping("gaps", YES_NO, lambda s, f: int(s.look.gaps > 0)),
-    Grouping("fading shaft", YES_NO, lambda s, f: int(s.look.fade_mm > 0)),
-    Grouping("begins inside", YES_NO, lambda s, f: None if f.begins_inside is None else int(f.begins_inside)),
-    Grouping("soft band or tail", YES_NO, lambda s, f: int(s.look.reverberation_db >= -3)),
-    Grouping("second line", YES_NO, lambda s, f: int(s.look.second_wall_mm > 0.81 * s.look.diameter_mm)),
-    Grouping("crosses the plane", YES_NO, lambda s, f: int(abs(s.yaw_deg) >= 5)),
-    Grouping("bone or floor", YES_NO, lambda s, f: int(len(s.shapes.surfaces) > 0)),
-    Grouping("bath", YES_NO, lambda s, f: int(any(body.inverted for body in s.shapes.bodies))),
+    Grouping("dip before the tip", NO_YES, lambda s, f: int(s.look.dip_db < 0)),
+    Grouping("beads", NO_YES, lambda s, f: int(s.look.bead_db > 0)),
+    Grouping("gaps", NO_YES, lambda s, f: int(s.look.gaps > 0)),
+    Grouping("fading shaft", NO_YES, lambda s, f: int(s.look.fade_mm > 0)),
+    Grouping("begins inside", NO_YES, lambda s, f: None if f.begins_inside is None else int(f.begins_inside)),
+    Grouping("soft band or tail", NO_YES, lambda s, f: int(s.look.reverberation_db >= -3)),
+    Grouping("second line", NO_YES, lambda s, f: int(s.look.second_wall_mm > 0.81 * s.look.diameter_mm)),
+    Grouping("crosses the plane", NO_YES, lambda s, f: int(abs(s.yaw_deg) >= 5)),
+    Grouping("bone or floor", NO_YES, lambda s, f: int(len(s.shapes.surfaces) > 0)),
+    Grouping("bath", NO_YES, lambda s, f: int(any(body.inverted for body in s.shapes.bodies))),
     Grouping("speckle reduction", REDUCTIONS, lambda s, f: _either(s.display.speckle_reduction, s.display.line_filter)),
     Grouping("gamma", ("to 0.9", "0.9 to 1.1", "over 1.1"), lambda s, f: _band(s.display.gamma, 0.9, 1.1)),
     Grouping("contrast", ("to 1", "1 to 1.2", "over 1.2"), lambda s, f: _band(s.display.contrast, 1.0, 1.2)),
     Grouping("round the image", SURROUNDINGS, lambda s, f: _surroundings(s)),
     Grouping("compression", COMPRESSIONS, lambda s, f: _either(s.display.jpeg_quality, s.display.h264_crf)),
     Grouping("frames per second", ("to 12", "12 to 25", "over 25"), lambda s, f: _band(s.rate_hz, 12, 25)),
-    Grouping("sudden moves of the probe", YES_NO, lambda s, f: int(s.jerks > 0)),
+    Grouping("sudden moves of the probe", NO_YES, lambda s, f: int(s.jerks > 0)),
 )
 ONLY_CLIPS = ("frames per second", "sudden moves of the probe")
 

@@ -22,7 +22,15 @@ from sonosteer.studies.wild.figures import (
     unseen_table,
     where_it_fails,
 )
-from sonosteer.studies.wild.trials import CLIP_FRAMES, CLIP_MIN_S, CLIP_S, RIGHT, WRONG, WildFrame, WildStill
+from sonosteer.studies.wild.trials import (
+    CLIP_FRAMES,
+    CLIP_MIN_S,
+    CLIP_S,
+    RIGHT_WITHIN,
+    WRONG_BEYOND,
+    WildFrame,
+    WildStill,
+)
 from sonosteer.viz.plots import standalone
 from sonosteer.viz.study_plots import error_curves, reliability
 
@@ -33,7 +41,7 @@ WILD_WORDS = {
     "Right, near, wrong, lost": "Frames whose tip a person could see.",
     "Without a visible tip": (
         "Claims without a needle are false. A claim may be near a hidden tip; far is more than "
-        f"{100 * WRONG:g} % of the longer side from it."
+        f"{100 * WRONG_BEYOND:g} % of the longer side from it."
     ),
     "Reliability": "All claims of stills and clips as they come. A claim without a needle counts as not right.",
     "Where it fails": "Frames whose tip a person could see. Groups of few stills or clips say little.",
@@ -133,7 +141,8 @@ def _worst(sample: WildSample) -> list[TableRow]:
 def _errors(sample: WildSample) -> str:
     clips = [f for c in sample.clips for f in sample.counted(c) if f.visible]
     return error_curves(
-        {"stills": _percent([s.judged for s in sample.stills]), "clips": _percent(clips)}, (100 * RIGHT, 100 * WRONG)
+        {"stills": _percent([s.judged for s in sample.stills]), "clips": _percent(clips)},
+        (100 * RIGHT_WITHIN, 100 * WRONG_BEYOND),
     )
 
 
@@ -172,8 +181,8 @@ def _facts(sample: WildSample, about: Mapping[str, Any]) -> list[str]:
         f"`sonosteer study in-the-wild{' --quick' if about['quick'] else ''} --seed {about['seed']}{typed}`: method "
         f"`{config['method']}` on the {sample.split} split of the set-up `in-the-wild`. No hint is given. Frames come "
         f"{scale}, without probe and speed.",
-        f"**Right**: within {100 * RIGHT:g} % of the picture's longer side. **Wrong**: claimed and more than "
-        f"{100 * WRONG:g} % off, or claimed without a needle. **Near**: in between. A tip can be seen while it is at "
+        f"**Right**: within {100 * RIGHT_WITHIN:g} % of the picture's longer side. **Wrong**: claimed and more than "
+        f"{100 * WRONG_BEYOND:g} % off, or claimed without a needle. **Near**: in between. A tip can be seen while it is at "
         "least 3 dB over its surroundings on the screen and in view.",
         f"Stills: {len(sample.stills)} with a tip that can be seen (seeds {stills[0]} to {stills[-1]}), each a fresh "
         f"start on one frame, and {len(sample.free)} without a needle.",

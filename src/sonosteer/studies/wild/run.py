@@ -40,7 +40,7 @@ from sonosteer.viz.still_sheet import StillTile, write_stills
 
 SEEDS_APART = 600_000  # between the first stills of two study seeds. The clips begin half way
 STILLS_A_BLOCK = 3  # chosen: about so many stills of a scanner show their tip, to guess how many blocks are needed
-SHOWN, SHOWN_WRONG = 24, 12  # number of stills on the sheets
+SHEET_STILLS, SHEET_WRONG = 24, 12  # number of stills on the sheets
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +216,8 @@ def _draw_sheets(sample: WildSample, out: Path, seed: int, progress: StageProgre
     rng = np.random.default_rng([seed, 9])
     wrong = [s for s in (*sample.stills, *sample.free) if s.judged.outcome() == "wrong"]
     sheets = {
-        "stills.png": (sample.stills, SHOWN, f"Stills drawn by chance, {sample.split} split"),
-        "wrong.png": (wrong, SHOWN_WRONG, f"Wrong stills drawn by chance, {sample.split} split"),
+        "stills.png": (sample.stills, SHEET_STILLS, f"Stills drawn by chance, {sample.split} split"),
+        "wrong.png": (wrong, SHEET_WRONG, f"Wrong stills drawn by chance, {sample.split} split"),
     }
     for file, (stills, most, title) in sheets.items():
         (out / file).unlink(missing_ok=True)

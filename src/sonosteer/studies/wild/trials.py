@@ -27,7 +27,7 @@ from sonosteer.sim.wild import TISSUE_SEEDS, wild_still
 from sonosteer.sim.world import World
 
 #: an estimate is right within the first and wrong beyond the second, as a fraction of the picture's longer side
-RIGHT, WRONG = 0.02, 0.05
+RIGHT_WITHIN, WRONG_BEYOND = 0.02, 0.05
 CLIP_S = 8.0  # chosen: a clip is watched this long at most, s
 #: chosen: a clip is watched for at most so many frames, but at high rates never shorter than so many seconds
 CLIP_FRAMES, CLIP_MIN_S = 100, 3.0
@@ -66,9 +66,9 @@ class WildFrame:
         """
         if self.state != "tracking" and (sure or self.state == "lost"):
             return "lost"
-        if self.error is None or self.error > WRONG:
+        if self.error is None or self.error > WRONG_BEYOND:
             return "wrong"
-        return "right" if self.error <= RIGHT else "near"
+        return "right" if self.error <= RIGHT_WITHIN else "near"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class WildTrial:
     split: Split
     """Split that the scenes are drawn from."""
     seeds: tuple[int, ...]
-    """Seeds of the stills, or the one of the clip."""
+    """Seed of each still, or that of the clip."""
     method: str = "auto"
     """Tracking method: a name, or package.module:Class."""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -237,7 +237,7 @@ def judge_frame(scene: Scene, frame: Frame, estimate: Estimate, truth: NeedleTru
         confidence = round(float(estimate.confidence), 4)
         if truth.tip_px is not None and present:
             error = round(math.dist(estimate.tip_px, truth.tip_px) / max(frame.size_px), 5)
-            inside = inside_ellipse(estimate, truth.tip_px, shown.spacing)
+            inside = tip_inside_ellipse(estimate, truth.tip_px, shown.spacing)
     return WildFrame(
         time_s=round(shown.time_s, 4),
         visible=truth.visible,
@@ -252,7 +252,7 @@ def judge_frame(scene: Scene, frame: Frame, estimate: Estimate, truth: NeedleTru
     )
 
 
-def inside_ellipse(estimate: TipEstimate, tip_px: Point, spacing: Spacing | None) -> bool | None:
+def tip_inside_ellipse(estimate: TipEstimate, tip_px: Point, spacing: Spacing | None) -> bool | None:
     """Does the true tip lie in the claimed 95 % ellipse? In mm with a scale, in px without. None: none was claimed."""
     x, y = tip_px[0] - estimate.tip_px[0], tip_px[1] - estimate.tip_px[1]
     if spacing is not None:
