@@ -182,8 +182,8 @@ def _facts(sample: WildSample, about: Mapping[str, Any]) -> list[str]:
         f"`{config['method']}` on the {sample.split} split of the set-up `in-the-wild`. No hint is given. Frames come "
         f"{scale}, without probe and speed.",
         f"**Right**: within {100 * RIGHT_WITHIN:g} % of the picture's longer side. **Wrong**: claimed and more than "
-        f"{100 * WRONG_BEYOND:g} % off, or claimed without a needle. **Near**: in between. A tip can be seen while it is at "
-        "least 3 dB over its surroundings on the screen and in view.",
+        f"{100 * WRONG_BEYOND:g} % off, or claimed without a needle. **Near**: in between. A tip can be seen while it "
+        "is at least 3 dB over its surroundings on the screen and in view.",
         f"Stills: {len(sample.stills)} with a tip that can be seen (seeds {stills[0]} to {stills[-1]}), each a fresh "
         f"start on one frame, and {len(sample.free)} without a needle.",
         f"Clips: {len(sample.clips)} as they come (seeds {sample.clips[0].seed} to {sample.clips[-1].seed}), {free} of "
