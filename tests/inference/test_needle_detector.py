@@ -14,9 +14,14 @@ from sonosteer.imaging.detector_planes import CELL_PX, STEP_PX
 from sonosteer.inference import needle_detector
 from sonosteer.inference.needle_detector import (
     CALIBRATION,
+    CLOSE_DOUBT,
+    CLOSE_FEATURES,
+    CLOSE_MOVE,
+    CLOSE_PX,
     DETECTOR_ARCHITECTURE,
-    FEATURES,
     UNCALIBRATED,
+    WHOLE_FEATURES,
+    CloserLook,
     Detection,
     DetectorAnswer,
     NeedleDetector,
@@ -91,19 +96,35 @@ def dotted(rows, columns, x, y, radius):
 
 @pytest.mark.parametrize(
     ("rows", "columns"),
-    [(160, 160), (480, 640), (641, 479), (1080, 1920), (97, 433), (500, 101), (61, 83), (40, 40), (161, 159), (32, 200)],
+    [
+        (160, 160),
+        (480, 640),
+        (641, 479),
+        (1080, 1920),
+        (97, 433),
+        (500, 101),
+        (61, 83),
+        (40, 40),
+        (161, 159),
+        (32, 200),
+    ],
 )
 @pytest.mark.parametrize("place", [(0.3, 0.6), (0.71, 0.27), (0.5, 0.5)])
 def test_a_tip_is_placed_in_px_of_the_picture_whatever_its_size(detector, rows, columns, place):
     x, y = place[0] * (columns - 1), place[1] * (rows - 1)
     input_px = max(rows, columns) / SIDE
-    [found] = detector.look(dotted(rows, columns, x, y, max(1.7 * input_px, 1.5))).needles
-    assert math.dist(found.tip_px, (x, y)) < 0.15 * max(input_px, 1.0)
-    assert found.angle_rad == pytest.approx(0.0, abs=0.01)
-    assert found.width_px == pytest.approx(math.e * input_px, rel=0.06)
+    picture = dotted(rows, columns, x, y, max(1.7 * input_px, 1.5))
+    for closer, width_px in ((0, math.e * input_px), (1, math.e * 0.4 * max(rows, columns) / CLOSE_PX)):
+        [found] = detector.look(picture, closer=closer).needles
+        assert math.dist(found.tip_px, (x, y)) < 0.15 * max(input_px, 1.0)
+        assert found.angle_rad == pytest.approx(0.0, abs=0.01)
+        if max(rows, columns) > 79:  # below, the closer look shows more than its part
+            assert found.width_px == pytest.approx(width_px, rel=0.06)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (7, 3), (301, 2), (33, 1000), (64, 64), (160, 129), (129, 160)])
+@pytest.mark.parametrize(
+    "size", [(1, 1), (1, 300), (300, 1), (7, 3), (301, 2), (33, 1000), (64, 64), (160, 129), (129, 160)]
+)
 def test_pictures_of_odd_sizes_are_answered(detector, size):
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 256, size).astype(np.uint8)
@@ -137,13 +158,84 @@ def test_the_earlier_picture_is_shown_if_it_is_of_the_same_size(detector):
 def test_what_the_network_says_at_a_place_is_what_it_says_of_its_needle(detector):
     picture = dotted(480, 640, 200.0, 300.0, 7.0)
     answer = detector.look(picture)
-    [found] = answer.needles
+    [found] = answer.whole
     there = answer.at((201.0, 299.0))
     assert there.tip_px == pytest.approx(found.tip_px, abs=1.0)
     assert there.tip_logit == 4.0
     elsewhere = answer.at((500.0, 100.0))
     assert elsewhere.tip_logit == -9.0
     assert elsewhere.score < 0.01 < 0.9 < there.score
+
+
+# -- a closer look ---------------------------------------------------------------------------------------------
+
+
+class TwoLooks(BrightDot):
+    """The look at the whole picture is some cells off. The closer look is right, and as sure as it is told."""
+
+    def __init__(self, off_cells=2, close_logit=4.0):
+        super().__init__()
+        self.off_cells, self.close_logit = off_cells, close_logit
+
+    def run(self, outputs, inputs):
+        [cells] = super().run(outputs, inputs)
+        if inputs["planes"].shape[3] == CLOSE_PX:
+            cells[0, 1] -= 4.0 - self.close_logit
+        else:
+            cells = np.roll(cells, self.off_cells, axis=3)
+        return [cells]
+
+
+def test_a_closer_look_puts_the_tip_right(detector):
+    detector._session = TwoLooks()
+    [first] = detector.look(dotted(480, 640, 250.0, 210.0, 7.0), closer=0).needles
+    assert first.closer is None
+    assert first.tip_px == pytest.approx((250.0 + 2 * 16, 210.0), abs=2)
+    [found] = detector.look(dotted(480, 640, 250.0, 210.0, 7.0)).needles
+    assert found.tip_px == pytest.approx((250.0, 210.0), abs=1)
+    assert found.tip_logit == first.tip_logit
+    assert found.closer.tip_logit == 4.0
+    assert found.closer.moved == pytest.approx(32 / 640, abs=0.004)
+
+
+def test_a_closer_look_that_is_in_doubt_does_not_move_the_tip(detector):
+    for logit, tip_x in ((4.1 - CLOSE_DOUBT, 250.0), (3.9 - CLOSE_DOUBT, 282.0)):
+        detector._session = TwoLooks(close_logit=logit)
+        [found] = detector.look(dotted(480, 640, 250.0, 210.0, 7.0)).needles
+        assert found.tip_px[0] == pytest.approx(tip_x, abs=2)
+        assert found.closer.tip_logit == pytest.approx(logit)
+
+
+def test_a_closer_look_far_from_the_tip_speaks_for_another(detector):
+    """What it says at the tip counts then: here that there is none."""
+    detector._session = TwoLooks(off_cells=3)
+    [found] = detector.look(dotted(480, 480, 250.0, 210.0, 7.0)).needles
+    assert math.dist(found.tip_px, (250.0, 210.0)) / 480 > CLOSE_MOVE
+    assert found.closer.tip_logit < -8.0
+    assert 0.0 <= found.closer.moved <= CLOSE_MOVE
+
+
+def test_closer_looks_are_at_the_best_and_at_the_part_of_the_picture_round_them(detector):
+    picture = dotted(480, 640, 20.0, 470.0, 5.0)  # near a corner: much of the part lies beyond the picture
+    detector.look(picture)
+    whole, part = detector._session.shown
+    assert whole.shape == (1, 3, 128, 160)
+    assert part.shape == (1, 3, CLOSE_PX, CLOSE_PX)
+    grey = part[0, 0]
+    r, c = np.unravel_index(grey.argmax(), grey.shape)
+    size = 0.4 * 640 / CLOSE_PX
+    beyond = np.array([(640 - 20) / size, (480 - 470) / size])  # from the dot to the picture's edges, input px
+    assert c == pytest.approx(CLOSE_PX * 0.7, abs=3)
+    assert r == pytest.approx(CLOSE_PX * 0.5, abs=3)
+    assert not grey[r + math.ceil(beyond[1]) + 1 :].any()
+    assert not grey[:, : c - math.ceil(20.0 / size) - 1].any()
+    assert (grey[: r - 10, c - 10 :] > 0).all()
+    detector._session.shown.clear()
+    detector.look(picture, closer=0)
+    assert len(detector._session.shown) == 1
+
+
+# -- cells to px -----------------------------------------------------------------------------------------------
 
 
 def answer_of(cells, k=(1.0, 1.0), picture_px=320.0):
@@ -317,7 +409,7 @@ def detection(**more):
 
 
 def test_features_are_those_that_are_named():
-    got = dict(zip(FEATURES, features_of(detection(), 400.0), strict=True))
+    got = dict(zip(WHOLE_FEATURES, features_of(detection(), 400.0), strict=True))
     assert got == {
         "tip": 1.5,
         "visible": pytest.approx(math.log(0.7 / 0.3)),
@@ -326,9 +418,17 @@ def test_features_are_those_that_are_named():
         "ahead": 0.2,
         "lead": 2.5,
     }
+    closer = features_of(detection(closer=CloserLook(-2.0, 0.6, 0.9, 0.05)), 400.0)
+    assert dict(zip(CLOSE_FEATURES, closer, strict=True)) == {
+        **got,
+        "close_tip": -2.0,
+        "close_visible": pytest.approx(math.log(0.6 / 0.4)),
+        "close_shaft": pytest.approx(math.log(0.9 / 0.1)),
+        "moved": 1.0,
+    }
     extreme = features_of(detection(visible=0.0, shaft=1.0, lead=40.0, tail_px=(100.0, 50.0)), 400.0)
     assert np.isfinite(extreme).all()
-    assert extreme[FEATURES.index("lead")] == 6.0
+    assert extreme[WHOLE_FEATURES.index("lead")] == 6.0
 
 
 def test_without_a_calibration_the_network_s_own_word_counts(tmp_path):
@@ -339,20 +439,27 @@ def test_without_a_calibration_the_network_s_own_word_counts(tmp_path):
 
 
 def test_a_calibration_is_a_logistic_regression(tmp_path):
-    weights = dict(zip(FEATURES, (0.9, 0.3, -0.2, 0.5, -1.0, 0.25), strict=True))
-    (tmp_path / CALIBRATION).write_text(json.dumps({"weights": weights, "bias": -0.7}))
-    features = features_of(detection(), 400.0)
-    z = -0.7 + sum(w * f for w, f in zip(weights.values(), features, strict=True))
+    """One for a look at the whole picture, one for what a closer look adds."""
+    whole = dict(zip(WHOLE_FEATURES, (0.9, 0.3, -0.2, 0.5, -1.0, 0.25), strict=True))
+    close = dict(zip(CLOSE_FEATURES, (0.2, 0.1, 0.3, -0.5, 0.7, 0.15, 0.4, -0.3, 0.6, -0.8), strict=True))
+    said = {"whole": {**whole, "bias": -0.7}, "close": {**close, "bias": 0.4}}
+    (tmp_path / CALIBRATION).write_text(json.dumps(said))
     calibration = read_calibration(tmp_path)
-    assert calibration.score(features) == pytest.approx(1 / (1 + math.exp(-z)))
-    for extreme in (1e6, -1e6):
-        assert 0.0 <= calibration.score(extreme * features) <= 1.0
+    looked_at = detection(closer=CloserLook(2.5, 0.6, 0.9, 0.01))
+    for d, weights, bias in ((detection(), whole, -0.7), (looked_at, close, 0.4)):
+        features = features_of(d, 400.0)
+        z = bias + sum(w * f for w, f in zip(weights.values(), features, strict=True))
+        assert calibration.score(features) == pytest.approx(1 / (1 + math.exp(-z)))
+        for extreme in (1e6, -1e6):
+            assert 0.0 <= calibration.score(extreme * features) <= 1.0
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"weights": {"tip": 1.0}, "bias": 0}', '{"weights": 3, "bias": 0}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"whole": {"tip": 1.0, "bias": 0}}', '{"whole": 3, "close": {}}'])
 def test_a_damaged_calibration_is_one_line(tmp_path, text):
     (tmp_path / CALIBRATION).write_text(text)
-    with pytest.raises(InputError, match=r"calibration\.json is damaged or of another model .*; copy or train it again"):
+    with pytest.raises(
+        InputError, match=r"calibration\.json is damaged or of another model .*; copy or train it again"
+    ):
         read_calibration(tmp_path)
 
 
