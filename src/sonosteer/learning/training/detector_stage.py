@@ -31,7 +31,7 @@ from sonosteer.datasets.detector_samples import (
     DetectorBatch,
     DetectorSampler,
 )
-from sonosteer.datasets.make_stills import SHARD, draw_stills
+from sonosteer.datasets.make_stills import draw_stills
 from sonosteer.datasets.stills import load_stills
 from sonosteer.imaging.detector_planes import CELL_PX
 from sonosteer.learning.checkpoints.detector import save_detector, take_weights
@@ -51,7 +51,7 @@ class DetectorRecipe:
     """How much is drawn and how long is learnt."""
 
     train_shards: int
-    """Number of shards of training stills, each of `SHARD` stills."""
+    """Number of shards of training stills, each of `make_stills.SHARD` stills."""
     validation_shards: int
     """Number of shards of validation stills."""
     schedule: Schedule
@@ -182,7 +182,7 @@ def train_detector(
         "stage": "detector",
         "recipe": "quick" if quick else options.recipe,
         "settings": flat(options.settings),
-        "data": {"stills": len(train), "validation_stills": len(held), "shard": SHARD},
+        "data": {"stills": len(train), "validation_stills": len(held)},
         "validation": {k: round(v, 4) for k, v in final.items()},
         **done,
         **begun,
