@@ -1,7 +1,7 @@
 """A policy of one's own behind the Policy face: in the Gymnasium environment, and in a whole simulated insertion with
 tracker, safety gate and robot.
 
-Run: .venv/bin/python examples/own_policy.py      (needs: pip install 'sonosteer[env,onnx]')
+Run: .venv/bin/python examples/own_policy.py      (needs: pip install 'sonosteer[env]')
 In the environment the tip comes from `info`, which holds the truth; in the insertion from the tracker. A simulation:
 nothing here drives a device.
 """

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 
 from command_line import run
 
@@ -47,14 +46,13 @@ def test_gpus_and_what_onnx_runtime_computes_on_are_listed(capsys, monkeypatch):
     assert "CPUExecutionProvider" in got["onnx_providers"]
 
 
-def test_without_a_gpu_and_without_onnx_runtime_that_is_said(capsys, monkeypatch):
+def test_without_a_gpu_that_is_said(capsys, monkeypatch):
     def no_driver(words, **_):
         raise FileNotFoundError(words[0])
 
     monkeypatch.setattr(doctor.subprocess, "run", no_driver)
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setenv("COLUMNS", "200")
     _, stdout, _ = run(capsys, "doctor")
     assert "none found" in stdout
-    assert "ONNX Runtime computes on" in stdout
-    assert "missing: pip install 'sonosteer[onnx]'" in stdout
+    [line] = [line for line in stdout.splitlines() if "ONNX Runtime computes on" in line]
+    assert "CPUExecutionProvider" in line

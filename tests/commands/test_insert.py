@@ -1,13 +1,11 @@
 """`sonosteer insert`: what is typed, and what comes back. One short insertion for all of it."""
 
 import json
-import sys
 
 import av
 import pytest
 from command_line import WORDS, one_line, run
 
-from sonosteer.commands.insert import WITHOUT_NETWORKS
 from sonosteer.recording.run_reader import RunReader
 
 PROMISED = {
@@ -99,27 +97,16 @@ def test_a_place_where_nothing_can_be_written_is_one_line(capsys, tmp_path):
     assert one_line(stderr)
 
 
-@pytest.mark.parametrize("words", [(), ("--policy", "visibility"), ("--policy", "constant", "--method", "vla")])
-def test_without_onnx_runtime_one_line_says_what_to_install_and_what_works(capsys, monkeypatch, tmp_path, words):
-    """The default policy and tracker need an extra, and nothing falls back in silence."""
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+@pytest.mark.parametrize("words", [("--set", "model=nowhere"), ("--set-tracker", "model=nowhere")])
+def test_a_network_that_is_not_there_is_one_line_and_nothing_is_written(capsys, tmp_path, words):
     code, stdout, stderr = run(capsys, "insert", *words, "--out", tmp_path / "o")
     assert (code, stdout) == (2, "")
     assert one_line(stderr)
-    assert "pip install 'sonosteer[onnx]'" in stderr
-    assert WITHOUT_NETWORKS in stderr
+    assert "'nowhere'" in stderr
     assert not (tmp_path / "o").exists()
 
 
-def test_what_works_without_onnx_runtime_works(capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    code, stdout, stderr = run(capsys, "insert", *WITHOUT_NETWORKS.split(), "--mode", "ipm", "--seed", 3, "--json")
-    assert code == 0, stderr
-    assert set(json.loads(stdout)) == PROMISED
-
-
-def test_help_says_what_works_without_onnx_runtime_and_what_set_sets(capsys):
+def test_help_says_what_set_sets(capsys):
     said = " ".join(run(capsys, "insert", "--help")[1].split())
-    assert WITHOUT_NETWORKS in said
     assert "Sets one setting of the policy" in said
     assert "Sets one setting of the tracker" in said

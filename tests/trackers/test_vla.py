@@ -235,12 +235,6 @@ def test_torch_is_not_needed_and_not_loaded():
     assert said.strip() == "[]"
 
 
-def test_without_onnxruntime_one_line_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(InputError, match=r"pip install 'sonosteer\[onnx\]'"):
-        VlaTipTracker().start(Hint())
-
-
 def test_a_state_is_small_enough_to_keep():
     tracker = VlaTipTracker(network=BrightSpots())
     state = tracker.start(Hint(start_px=(60.0, 60.0)))

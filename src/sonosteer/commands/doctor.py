@@ -21,7 +21,6 @@ EXTRAS = {
     "DICOM ultrasound": (("pydicom", "python-gdcm", "pillow"), "dicom"),
     "Studies over a dask cluster": (("distributed",), "cluster"),
     "Results as pandas tables": (("pandas",), "pandas"),
-    "Method vla": (("onnxruntime", "safetensors"), "onnx"),
     "Training networks, Qwen2.5-VL": (("torch", "transformers", "accelerate", "onnx", "onnxscript"), "vla"),
 }
 LISTED = ("sources", "methods", "setups", "policies", "controllers", "robots", "studies", "benches", "stages")
@@ -48,8 +47,7 @@ def doctor_command(as_json: AsJson = False) -> None:
     rows = list(result["versions"].items())
     rows.append(("H.264 encoder for overlays", "yes" if result["h264_encoder"] else "no: pip install --upgrade av"))
     rows.append(("GPU", ", ".join(result["gpu"]) or "none found (nvidia-smi names none)"))
-    providers = ", ".join(result["onnx_providers"])
-    rows.append(("ONNX Runtime computes on", providers or "missing: pip install 'sonosteer[onnx]'"))
+    rows.append(("ONNX Runtime computes on", ", ".join(result["onnx_providers"])))
     rows += result["extras"].items()
     rows += [(kind, ", ".join(result[kind])) for kind in LISTED]
     terminal.print_table("sonosteer doctor", ("what", "state"), rows)
@@ -82,9 +80,7 @@ def _gpus() -> list[str]:
 
 
 def _onnx_providers() -> list[str]:
-    """What ONNX Runtime can compute on. Empty where it is not installed."""
-    try:
-        import onnxruntime
-    except ImportError:
-        return []
+    """What ONNX Runtime can compute on."""
+    import onnxruntime
+
     return list(onnxruntime.get_available_providers())

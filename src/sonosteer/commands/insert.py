@@ -13,7 +13,7 @@ import typer
 from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand, complete
 from sonosteer.commands.parsing import AsJson, Seed
-from sonosteer.core.errors import InputError, InterruptedRunError, MissingExtraError
+from sonosteer.core.errors import InputError, InterruptedRunError
 from sonosteer.core.progress import StageProgress
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from sonosteer.runtime.button import Button
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-#: what to type where ONNX Runtime is missing: both need nothing but the base installation
-WITHOUT_NETWORKS = "--policy visibility --method auto"
 
 
 @app.command(cls=PageCommand, epilog="Example: sonosteer insert --policy vla --mode ipm --seed 3 --out insertion")
@@ -83,8 +81,7 @@ def insert_command(
 
     Everything that is ordered passes the gate (SAFETY.md). By default time is simulated, so that a seed gives the same
     run on every machine, with the branches as fast as on the machine of Zhang et al. 2026. With --live it takes the
-    time it takes. Policy and method vla need ONNX Runtime (pip install 'sonosteer[onnx]'). Without it, use
-    --policy visibility --method auto. Simulation only: nothing here drives a real robot.
+    time it takes. Simulation only: nothing here drives a real robot.
     """
     from sonosteer.episodes.insertion import InsertionConfig, build_episode
     from sonosteer.runtime.insertion import Pace
@@ -104,7 +101,8 @@ def insert_command(
         live=live,
     )
     episode = build_episode(config)
-    _prepare(episode)
+    episode.tracker.prepare()  # before anything is written
+    episode.policy.prepare()
     typed = parsing.as_typed(context, "out")
     with terminal.shown_progress("inserting", quiet=as_json or live) as progress:  # nothing disturbs a live run
         done, recorder = _carry_out(episode, typed, out, progress)
@@ -122,15 +120,6 @@ def insert_command(
         if out is not None:
             terminal.print_files(out, (parsing.RECORDING, "overlay.mp4", "report.html", "summary.json"))
         terminal.print_notice()
-
-
-def _prepare(episode: Episode) -> None:
-    """Load tracker and policy before anything is written. Raises InputError that says what works without networks."""
-    try:
-        episode.tracker.prepare()
-        episode.policy.prepare()
-    except MissingExtraError as e:
-        raise InputError(f"{e}; without it: {WITHOUT_NETWORKS}") from None
 
 
 def _carry_out(

@@ -30,7 +30,8 @@ def train_command(
         typer.Option(
             "--data",
             metavar="DIR",
-            help="Data set to learn from (sonosteer dataset make or import). Can be repeated.",
+            help="Data set to learn from (sonosteer dataset make or import). Can be repeated. detector: where its "
+            "stills are, or shall be drawn. Default: DIR/stills.",
         ),
     ] = None,
     preset: Annotated[
@@ -44,12 +45,13 @@ def train_command(
         typer.Option(
             "--recipe",
             metavar="paper|cpu",
-            help="How long and how to train: paper (350 epochs, for a GPU) or cpu (about an hour on two cores).",
+            help="How long and how to train: paper (350 epochs, for a GPU) or cpu (about an hour on two cores, the "
+            "detector some hours).",
         ),
     ] = "paper",
     start: Annotated[
         Path | None,
-        typer.Option("--from", metavar="DIR", help="Trained folder whose encoder is taken. Stage tracking freezes it."),
+        typer.Option("--from", metavar="DIR", help="Trained folder to begin from. Stage tracking freezes its encoder."),
     ] = None,
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="What to compute on: {devices}.")] = "auto",
     precision: Annotated[
@@ -78,6 +80,9 @@ def train_command(
     tracking: stage 1 of Zhang et al. 2026, register and tracking head on a frozen encoder. Use it by
     track --method vla --set model=FOLDER.
 
+    detector: finds needles in whole pictures, for auto. It draws its own stills first. Use it by
+    track --set model=FOLDER.
+
     policy: who decides, from demonstrations (dataset make d-insert). With --from, stage 2 of Zhang et al. 2026. Use it
     by insert --set model=FOLDER.
 
@@ -96,6 +101,7 @@ def train_command(
         device=device,  # type: ignore[arg-type]  # checked by TrainOptions
         precision=precision,  # type: ignore[arg-type]
         settings=parsing.nested(parsing.parse_settings(settings), {}),
+        executor=executor,
     )
     train = TRAINING_STAGES.load(stage)
     network = stage in NETWORK_STAGES

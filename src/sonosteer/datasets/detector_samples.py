@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from sonosteer.core.arrays import F32, F64, U8
-from sonosteer.datasets.stills import STORED_PX, Stills
-from sonosteer.imaging.detector_planes import PLANES, fill_planes
+from sonosteer.datasets.stills import Stills
+from sonosteer.imaging.detector_planes import CELL_PX, PLANES, fill_planes
 
-CELL_PX = 4  # side of a cell of the detector's answer, input px
 UNSEEN = 255  # in a map of the shaft: it lies here but cannot be seen, so that nothing is asked
 TIP_SD = 1.2  # chosen: deviation of the tip's bell, cells: an error of a cell is nearly as good as none
 UNASKED_CELLS = 6.0  # chosen: round a tip that a person could not see nothing is asked, cells
@@ -79,11 +79,11 @@ class DetectorBatch:
     planes: F32
     """What the network is shown, (B, 3, S, S), no unit."""
     shaft: U8
-    """1 where a shaft can be seen, 255 where it lies unseen, else 0, (B, C, C)."""
+    """1 where a shaft can be seen, 255 where it lies unseen, else 0, (B, C, C), no unit."""
     heat: F32
     """Bell around a visible tip, (B, C, C), 0 to 1. -1 round a tip that cannot be seen: nothing is asked there."""
     tip: F32
-    """Tip, (B, 2), cells: 0 is the middle of the first. NaN where there is none in view."""
+    """Tip, (B, 2), a number of cells, no unit: 0 is the middle of the first. NaN where there is none in view."""
     visible: F32
     """1 where a person could see the tip, else 0, (B,), no unit."""
     direction: F32
@@ -104,13 +104,13 @@ class DetectorSampler:
         """Samples first to first + count. Every still is drawn once before any is drawn again."""
         size, cells = self.side_px, self.side_px // CELL_PX
         out = DetectorBatch(
-            np.zeros((count, PLANES, size, size), np.float32),
-            np.zeros((count, cells, cells), np.uint8),
-            np.zeros((count, cells, cells), np.float32),
-            np.full((count, 2), np.nan, np.float32),
-            np.zeros(count, np.float32),
-            np.full((count, 2), np.nan, np.float32),
-            np.full(count, np.nan, np.float32),
+            planes=np.zeros((count, PLANES, size, size), np.float32),
+            shaft=np.zeros((count, cells, cells), np.uint8),
+            heat=np.zeros((count, cells, cells), np.float32),
+            tip=np.full((count, 2), np.nan, np.float32),
+            visible=np.zeros(count, np.float32),
+            direction=np.full((count, 2), np.nan, np.float32),
+            width=np.full(count, np.nan, np.float32),
         )
         for i in range(count):
             self._draw(first + i, i, out)
@@ -210,7 +210,7 @@ class DetectorSampler:
 
 
 @njit(cache=True, nogil=True)
-def draw_shaft(shaft: F64, seen: np.ndarray, radius: float, out: U8) -> None:  # type: ignore[type-arg]
+def draw_shaft(shaft: F64, seen: NDArray[np.bool_], radius: float, out: U8) -> None:
     """Mark the cells (rows, columns) within `radius` input px of a polyline (P, 2): 1 where seen (P,), else 255."""
     rows, columns = out.shape
     for k in range(len(shaft) - 1):

@@ -12,6 +12,8 @@ import numpy as np
 from sonosteer.core.arrays import F32, U8
 
 PLANES = 3
+CELL_PX = 4  # side of a cell of the detector's answer, input px
+STEP_PX = 32  # a network of five halvings takes sizes that are multiples of this
 NEAR_PX = 41  # chosen: side of the box that local mean and deviation are taken over, an eighth of the picture
 CONTRAST_GREY = 5.0  # chosen: added to the deviation, so that the noise of a black bath stays small
 UNIT = 0.5  # chosen: a deviation becomes this much, as the network begins with values of about one
@@ -25,7 +27,8 @@ def reduce_picture(pixels: U8, longer_px: int) -> U8:
     if size == (width, height):
         return pixels
     how = cv2.INTER_AREA if k < 1 else cv2.INTER_LINEAR
-    return cv2.resize(pixels, size, interpolation=how).astype(np.uint8)
+    out: U8 = cv2.resize(pixels, size, interpolation=how)
+    return out
 
 
 def fill_planes(now: U8, earlier: U8, out: F32) -> None:

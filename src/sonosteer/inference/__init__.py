@@ -1,7 +1,7 @@
 """Trained networks answer here, through ONNX Runtime and without PyTorch.
 
 There are two networks of one kind. `TipNetwork` finds the tip in a crop. `PolicyNetwork` chooses an action. Each has a
-reply, a table of runtimes and a loader.
+reply, a table of runtimes and a loader. `NeedleDetector` finds needles in whole pictures.
 """
 
 import lazy_loader

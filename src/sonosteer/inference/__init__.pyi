@@ -1,5 +1,8 @@
 from .action_encoding import encode_action as encode_action
 from .action_encoding import encode_inputs as encode_inputs
+from .needle_detector import Detection as Detection
+from .needle_detector import DetectorAnswer as DetectorAnswer
+from .needle_detector import NeedleDetector as NeedleDetector
 from .onnx_graphs import model_folder as model_folder
 from .policy_network import PolicyNetwork as PolicyNetwork
 from .policy_network import PolicyReply as PolicyReply
@@ -11,6 +14,9 @@ from .tip_network import TipReply as TipReply
 from .tip_network import load_tip_network as load_tip_network
 
 __all__ = [
+    "Detection",
+    "DetectorAnswer",
+    "NeedleDetector",
     "PolicyNetwork",
     "PolicyReply",
     "TipNetwork",

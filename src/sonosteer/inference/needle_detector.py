@@ -1,8 +1,8 @@
 """The needle detector at run time: a picture and an earlier one in, needles with their chances out.
 
-The network answers on a grid of cells (`learning/nets/dense_detector.py`). Here its answers become candidates: each peak
-of the tip's map, with the shaft that leads to it. A candidate's score is the probability that its tip is right, by a
-logistic regression on validation stills (`docs/explanation/auto.md`).
+The network answers on a grid of cells (`learning/nets/dense_detector.py`). Here its answers become candidates: each
+peak of the tip's map, with the shaft that leads to it. A candidate's score is the probability that its tip is right, by
+a logistic regression on validation stills (`docs/explanation/auto.md`).
 """
 
 from __future__ import annotations
@@ -20,12 +20,10 @@ from numba import njit
 from sonosteer.core.arrays import F32, F64, U8
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Point
-from sonosteer.imaging.detector_planes import PLANES, fill_planes, reduce_picture
+from sonosteer.imaging.detector_planes import CELL_PX, PLANES, STEP_PX, fill_planes, reduce_picture
 from sonosteer.inference.onnx_graphs import OnnxGraphs, model_folder, read_shape
 
 DETECTOR_ARCHITECTURE, DETECTOR_GRAPH, CALIBRATION = "sonosteer-needle-detector", "detector.onnx", "calibration.json"
-CELL_PX = 4  # side of a cell, input px
-STEP_PX = 32  # a network of five halvings takes sizes that are multiples of this
 CANDIDATES = 8  # chosen: the right one is nearly always among the first three
 LEAST_LOGIT = -5.0  # chosen: weaker peaks are hardly ever right
 APART_CELLS = 3.0  # chosen: of two peaks this close only the stronger counts
@@ -62,7 +60,7 @@ class Detection:
     """A needle that may be there. Places and lengths are px of the picture."""
 
     tip_px: Point
-    """Its tip, px."""
+    """The end of the needle, px."""
     angle_rad: float
     """Direction of the needle towards its tip, rad from image +x towards +y (down)."""
     width_px: float
@@ -70,7 +68,7 @@ class Detection:
     tail_px: Point
     """Where the shaft that can be seen begins, px."""
     tip_logit: float
-    """How surely the network calls this place a tip, log odds."""
+    """How surely the network calls this place a tip, log odds, no unit."""
     visible: float
     """Probability that a person can see the tip, if it is here, 0 to 1."""
     shaft: float
@@ -78,7 +76,7 @@ class Detection:
     ahead: float
     """Mean probability of a shaft beyond the tip, 0 to 1."""
     lead: float
-    """How much stronger its tip is than the strongest other one, log odds."""
+    """How much stronger its tip is than the strongest other one, log odds, no unit."""
     closer: CloserLook | None = None
     """What a second look at higher resolution found. None if there was none."""
     score: float = 0.0
@@ -121,13 +119,13 @@ class NeedleDetector:
             raise InputError(f"{folder} holds another model ({shape['architecture']}), not a needle detector")
         self.side_px = int(shape["side_px"])
         self.calibration = read_calibration(folder)
-        self._session = OnnxGraphs(folder, "the needle detector", threads).session(DETECTOR_GRAPH)
+        self._session = OnnxGraphs(folder, threads).session(DETECTOR_GRAPH)
 
     def look(self, pixels: U8, earlier: U8 | None = None, *, closer: int = CLOSE_LOOKS) -> DetectorAnswer:
         """Find needles in a grey picture (rows, columns).
 
-        earlier: a picture of the same scene some tenths of a second before, of the same size. Without one the picture
-        stands for itself. closer: how many of the best are looked at once more, at higher resolution.
+        earlier: a picture of the same scene some tenths of a second before. Without one, or if it is of another size,
+        the picture stands for itself. closer: how many of the best are looked at once more, at higher resolution.
         """
         before = pixels if earlier is None or earlier.shape != pixels.shape else earlier
         answer = self._see("whole", pixels, before, self.side_px)
@@ -221,7 +219,6 @@ class DetectorAnswer:
     def _read(self, r: int, c: int) -> Detection:
         """The needle whose tip is in this cell."""
         cells = self.cells
-        rows, columns = self.shaft.shape
         top, left = max(r - 1, 0), max(c - 1, 0)
         near = np.s_[top : r + 2, left : c + 2]
         logit = float(cells[1][near].max())
@@ -321,40 +318,42 @@ def _whole_steps(px: int) -> int:
 
 @njit(cache=True, nogil=True)
 def find_peaks(logit: F32, apart: float, least: float, peaks: F64) -> int:
-    """Fill peaks (K, 3) with (value, row, column) of the strongest local maxima. Returns how many there are."""
+    """Fill peaks (K, 3) with (value, row, column) of the strongest local maxima. Returns how many there are.
+
+    A maximum closer than `apart` cells to a stronger one that is taken is not taken. Of equals the first counts.
+    """
     rows, columns = logit.shape
-    n = 0
-    for r in range(rows):
-        for c in range(columns):
-            v = logit[r, c]
-            if v < least or (n == len(peaks) and v <= peaks[n - 1, 0]):
-                continue
-            top = True
-            for i in range(max(r - 1, 0), min(r + 2, rows)):
-                for j in range(max(c - 1, 0), min(c + 2, columns)):
-                    if logit[i, j] > v:
-                        top = False
-            if not top:
-                continue
-            keep = True
-            for k in range(n):  # a stronger one close by wins, a weaker one goes
-                if (peaks[k, 1] - r) ** 2 + (peaks[k, 2] - c) ** 2 < apart * apart:
-                    if peaks[k, 0] >= v:
-                        keep = False
-                    else:
-                        for m in range(k, n - 1):
-                            peaks[m] = peaks[m + 1]
-                        n -= 1
-                    break
-            if not keep:
-                continue
-            at = min(n, len(peaks) - 1)
-            while at > 0 and peaks[at - 1, 0] < v:
-                peaks[at] = peaks[at - 1]
-                at -= 1
-            peaks[at, 0], peaks[at, 1], peaks[at, 2] = v, r, c
-            n = min(n + 1, len(peaks))
-    return n
+    for n in range(len(peaks)):
+        value, row, column = -np.inf, -1, -1
+        for r in range(rows):
+            for c in range(columns):
+                v = logit[r, c]
+                if v > value and v >= least and _is_top(logit, r, c) and _is_free(peaks[:n], r, c, apart):
+                    value, row, column = v, r, c
+        if row < 0:
+            return n
+        peaks[n, 0], peaks[n, 1], peaks[n, 2] = value, row, column
+    return len(peaks)
+
+
+@njit(cache=True, nogil=True)
+def _is_top(logit: F32, row: int, column: int) -> bool:
+    """Is none of the cells round this one larger?"""
+    rows, columns = logit.shape
+    for r in range(max(row - 1, 0), min(row + 2, rows)):
+        for c in range(max(column - 1, 0), min(column + 2, columns)):
+            if logit[r, c] > logit[row, column]:
+                return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _is_free(peaks: F64, row: int, column: int, apart: float) -> bool:
+    """Does no peak lie closer than `apart` cells?"""
+    near = False
+    for k in range(len(peaks)):
+        near = near or (peaks[k, 1] - row) ** 2 + (peaks[k, 2] - column) ** 2 < apart * apart
+    return not near
 
 
 @njit(cache=True, nogil=True)
@@ -385,29 +384,25 @@ def trace_shaft(shaft: F32, x: float, y: float, angle: float, traced: F64) -> fl
     for turn in range(3):
         c, s = math.cos(angle), math.sin(angle)
         length, missed, u = 0.0, 0.0, 1.0
-        w_sum = u_sum = v_sum = uu = uv = 0.0
+        weight = uu = uv = 0.0
         while u < most * 1.42 and missed < patience:
-            best, at = 0.0, 0.0
+            best = 0.0
             for k in range(-4, 5):
                 v = 0.5 * k
                 p = _read(shaft, x - u * c - v * s, y - u * s + v * c)
                 if p > 0.1:
-                    w_sum += p
-                    u_sum += p * u
-                    v_sum += p * v
+                    weight += p
                     uu += p * u * u
                     uv += p * u * v
-                if p > best:
-                    best, at = p, v
+                best = max(best, p)
             if best > 0.33:
                 length, missed = u, 0.0
             else:
                 missed += 1.0
             u += 1.0
-        if turn < 2 and w_sum > 3.0 and uu > 1e-6:
+        if turn < 2 and weight > 3.0:
             # the line must pass through the tip: v = slope u
-            slope = uv / uu
-            angle -= math.atan(min(max(slope, -0.3), 0.3))
+            angle -= math.atan(min(max(uv / uu, -0.3), 0.3))
     c, s = math.cos(angle), math.sin(angle)
     total, count, u = 0.0, 0, 0.5
     while u <= max(length, 2.0):
@@ -420,5 +415,5 @@ def trace_shaft(shaft: F32, x: float, y: float, angle: float, traced: F64) -> fl
     beyond = 0.0
     for k in range(2, 6):
         beyond += _read(shaft, x + k * c, y + k * s) / 4
-    traced[0], traced[1], traced[2] = length, total / max(count, 1), beyond
+    traced[0], traced[1], traced[2] = length, total / count, beyond
     return angle

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonosteer.core.errors import InputError, MissingExtraError
+from sonosteer.core.errors import InputError
 
 #: names of the models that come with the package
 SHIPPED_MODELS = ("edge", "detector")
@@ -48,17 +48,14 @@ def read_shape(folder: Path) -> dict[str, Any]:
 class OnnxGraphs:
     """The weights of a folder in memory, ready for its graphs.
 
-    what: the feature that needs ONNX Runtime, for the message. Raises MissingExtraError if ONNX Runtime is not
-    installed. Raises InputError if the weights are missing or damaged.
+    Raises InputError if the weights are missing or damaged.
     """
 
-    def __init__(self, folder: Path, what: str, threads: int = 1) -> None:
-        try:
-            import onnxruntime
-            from safetensors import SafetensorError
-            from safetensors.numpy import load_file
-        except ImportError:
-            raise MissingExtraError(what, "onnxruntime and safetensors", "onnx") from None
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        import onnxruntime
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
         self.folder, self._runtime, self._threads = folder, onnxruntime, threads
         path = folder / "model.safetensors"
         try:

@@ -88,8 +88,7 @@ def policy_folder(name: str) -> Path:
 class OnnxPolicyNetwork:
     """Runs a policy with ONNX Runtime.
 
-    Raises MissingExtraError if ONNX Runtime is not installed. Raises InputError if a file of the policy is missing or
-    damaged.
+    Raises InputError if a file of the policy is missing or damaged.
     """
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
@@ -108,7 +107,7 @@ class OnnxPolicyNetwork:
         if decode != "parallel":
             raise InputError(f"{folder} decodes as {decode!r}, which has no graph: run it with runtime torch")
         self._vocabulary = read_vocabulary(folder / TOKENIZER)
-        graphs = OnnxGraphs(folder, "policy vla", threads)
+        graphs = OnnxGraphs(folder, threads)
         self._prefix, self._action = graphs.session("prefix.onnx"), graphs.session("action.onnx")
 
     def begin(self, text: str) -> F32:

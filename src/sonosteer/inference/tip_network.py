@@ -79,8 +79,7 @@ def load_tip_network(model: str = "edge", *, runtime: str = "onnx", threads: int
 class OnnxTipNetwork:
     """Runs a tracking model with ONNX Runtime.
 
-    Raises MissingExtraError if ONNX Runtime is not installed. Raises InputError if a file of the model is missing or
-    damaged.
+    Raises InputError if a file of the model is missing or damaged.
     """
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
@@ -90,7 +89,7 @@ class OnnxTipNetwork:
             self.scale_mm = float(model["scale_mm"])
         except (ValueError, KeyError, TypeError) as e:
             raise InputError(f"{folder / 'config.json'} is of another model ({e!r}); train or copy it") from None
-        graphs = OnnxGraphs(folder, "method vla", threads)
+        graphs = OnnxGraphs(folder, threads)
         self._template, self._search = graphs.session("template.onnx"), graphs.session("search.onnx")
 
     def embed(self, template: U8) -> F32:

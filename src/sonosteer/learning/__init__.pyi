@@ -2,6 +2,7 @@ __all__ = [
     "NETS",
     "NETWORK_STAGES",
     "TRAINING_STAGES",
+    "DetectorConfig",
     "Objective",
     "PolicyConfig",
     "Schedule",
@@ -11,6 +12,7 @@ __all__ = [
     "Trainable",
 ]
 
+from .nets.dense_detector import DetectorConfig as DetectorConfig
 from .nets.face import TipNet as TipNet
 from .nets.policy_presets import PolicyConfig as PolicyConfig
 from .nets.presets import TrackingConfig as TrackingConfig

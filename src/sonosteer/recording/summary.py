@@ -17,7 +17,7 @@ from sonosteer.recording.tables import writing_failed
 def versions() -> dict[str, str]:
     """Return the versions of the packages that compute, and the machine."""
     out = {"python": platform.python_version(), "platform": platform.platform(), "processor": _processor()}
-    for name in ("sonosteer", "numpy", "numba", "opencv-contrib-python-headless", "av", "mcap"):
+    for name in ("sonosteer", "numpy", "numba", "opencv-contrib-python-headless", "av", "mcap", "onnxruntime"):
         try:
             out[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

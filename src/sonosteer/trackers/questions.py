@@ -2,15 +2,15 @@
 
 An answer is applied in the first frame that is `delay_s` later than the frame asked about, never earlier. So a result
 does not depend on how busy the machine is: if the answer is not there by then, it is waited for. For live frames
-(`waits=False`) nothing is waited for: the answer is applied as soon as it is there. Which frame it was about is in the
-estimate's `answer_frame`, and `applied` repeats it.
+(`waits=False`) nothing is waited for: the answer is applied in the first later frame by which it is there. Which frame
+it was about is in the estimate's `answer_frame`, and `applied` repeats it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sonosteer.core.arrays import U8
@@ -39,25 +39,15 @@ class Question:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A stored question waits for its answer."""
-        done: Future[DetectorAnswer] = Future()
-        done.set_result(self.future.result())
-        fields = (self.frame_index, self.time_s, self.due_s, self.moved_px, self.tip_px, self.targets)
-        return _answered, (*fields, self.future.result())
+        believed = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "future"}
+        return _answered, (believed, self.future.result())
 
 
-def _answered(
-    frame_index: int,
-    time_s: float,
-    due_s: float,
-    moved_px: Point,
-    tip_px: Point | None,
-    targets: int,
-    answer: DetectorAnswer,
-) -> Question:
-    """A question whose answer is there."""
+def _answered(believed: Mapping[str, Any], answer: DetectorAnswer) -> Question:
+    """A question whose answer is there. believed: its other fields by name."""
     done: Future[DetectorAnswer] = Future()
     done.set_result(answer)
-    return Question(frame_index, time_s, due_s, moved_px, tip_px, targets, done)
+    return Question(**believed, future=done)
 
 
 class DetectorDesk:
@@ -91,9 +81,10 @@ class DetectorDesk:
 def heard(
     questions: tuple[Question, ...], time_s: float, *, waits: bool, applied: Mapping[int, int] | None, index: int
 ) -> tuple[Question | None, tuple[Question, ...]]:
-    """(the question whose answer is applied now, or None, those that are left).
+    """(the question whose answer is applied now, or None, those that are left). An older one than it is dropped.
 
-    applied: recorded frame index -> index of the frame that the answer applied there was about.
+    questions: oldest first. applied: recorded frame index -> index of the frame that the answer applied there was
+    about. Frames without an entry apply none.
     """
     for k, q in enumerate(questions):
         due = applied.get(index) == q.frame_index if applied is not None else time_s >= q.due_s - 1e-9

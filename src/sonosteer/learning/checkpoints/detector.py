@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,10 @@ class _Whole(nn.Module):
 
 
 def save_detector(net: DenseDetector, folder: Path, about: dict[str, Any], *, half: bool = False) -> None:
-    """Write configuration, weights (half: convolutions in 16 bit), what was done to get them, and the graph."""
+    """Write configuration, weights (half: convolutions in 16 bit), what was done to get them, and the graph.
+
+    Raises MissingExtraError without onnx and onnxscript.
+    """
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,14 +44,13 @@ def save_detector(net: DenseDetector, folder: Path, about: dict[str, Any], *, ha
     save_file(state, fresh, metadata={"format": "pt", "preset": net.config.preset})
     fresh.chmod(0o644)
     fresh.replace(folder / WEIGHTS)
-    was_training = net.training
     side = net.config.side_px
     example = torch.zeros(1, PLANES, side, side)
     # sizes other than the example's: multiples of 32
     size = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
-    job = GraphJob(DETECTOR_GRAPH, _Whole(net), (example,), ("planes",), ("answers",), {"planes": size})
-    write_graphs(net, folder, [job])
-    net.train(was_training)
+    own = copy.deepcopy(net).to("cpu")  # the exporter puts it in another mode, and its example lies there
+    job = GraphJob(DETECTOR_GRAPH, _Whole(own), (example,), ("planes",), ("answers",), {"planes": size})
+    write_graphs(own, folder, [job])
 
 
 def _stored(values: Tensor, half: bool) -> Tensor:
@@ -58,17 +61,17 @@ def _stored(values: Tensor, half: bool) -> Tensor:
 
 def load_detector(folder: Path) -> tuple[DenseDetector, dict[str, Any]]:
     """(network, what was done). Raises InputError for what is no detector of ours."""
+    train = "train one: sonosteer train detector"
     try:
         said = json.loads((folder / CONFIG).read_text())
+        architecture, shape = said["architecture"], said["model"]
     except FileNotFoundError:
-        raise InputError(f"{folder} holds no detector: it has no {CONFIG}; train one: sonosteer train detector") from None
-    except (OSError, ValueError) as e:
-        raise InputError(f"{folder / CONFIG} cannot be read: {e}") from None
-    if said.get("architecture") != DETECTOR_ARCHITECTURE:
-        raise InputError(
-            f"{folder} holds another model ({said.get('architecture')}); train one: sonosteer train detector"
-        )
-    net = DenseDetector(from_dict(DetectorConfig, said["model"], f"{folder / CONFIG}"))
+        raise InputError(f"{folder} holds no detector: it has no {CONFIG}; {train}") from None
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise InputError(f"{folder / CONFIG} is damaged or of another model ({e!r}); {train}") from None
+    if architecture != DETECTOR_ARCHITECTURE:
+        raise InputError(f"{folder} holds another model ({architecture}); {train}")
+    net = DenseDetector(from_dict(DetectorConfig, shape, f"{folder / CONFIG}"))
     take_state(net, folder)
     return net.eval(), said.get("about", {})
 

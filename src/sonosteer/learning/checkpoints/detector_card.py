@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from sonosteer.learning.nets.dense_detector import DetectorConfig
 def write_detector_card(folder: Path, config: DetectorConfig, about: Mapping[str, Any], parameters: int) -> None:
     """Write README.md into a detector's folder."""
     data, held = about["data"], about["validation"]
-    before = about.get("before", {})
+    channels = ", ".join(str(c) for c in config.channels)
     rows = {
-        "shape": f"U-shaped, {', '.join(str(c) for c in config.channels)} channels, {parameters / 1e6:.2f} M parameters",
+        "shape": f"U-shaped, {channels} channels, {parameters / 1e6:.2f} M parameters",
         "input": f"a grey picture and an earlier one, longer side reduced to {config.side_px} px, no scale",
         "answers": "shaft, tip, direction, width and visibility on a grid of a quarter of the resolution",
         "trained": f"{about['samples']} samples ({about['steps']} steps), seed {about['seed']}",
@@ -25,10 +25,10 @@ def write_detector_card(folder: Path, config: DetectorConfig, about: Mapping[str
         "validation stills": f"of {data['validation_stills']}: strongest answer within 2 % of the longer side at "
         f"{100 * held['right']:.1f} % of the tips that a person could see, within 5 % at {100 * held['near']:.1f} %; "
         f"a needle's answer is stronger than the strongest without one in {100 * held['told_apart']:.1f} % of pairs",
-        "made by": f"`sonosteer train detector --recipe {about['recipe']} --seed {about['seed']}`",
+        "made by": f"`{_command_of(about)}`",
     }
-    if before:
-        rows["begun from"] = f"{about['from']}: {before['samples']} samples, {before['seconds'] / 60:.0f} min"
+    if "from" in about:
+        rows["begun from"] = f"`{about['from']}`, {'; before that '.join(_trainings(about['before']))}"
     table = "\n".join(f"| {k} | {v} |" for k, v in rows.items())
     quick = "\n**Trained for a few steps only, to see that it works: of no use.**\n" if about["quick"] else ""
     (folder / MODEL_CARD).write_text(
@@ -36,3 +36,18 @@ def write_detector_card(folder: Path, config: DetectorConfig, about: Mapping[str
         "Learning curves: `curves.svg`. Trained on simulated ultrasound only; on your scanner its errors may be other "
         "than these. Validation stills were used to look at the training; no test still was.\n"
     )
+
+
+def _trainings(before: Mapping[str, Any]) -> Iterator[str]:
+    """What the weights that a training began from had learnt, the last training first."""
+    while before:
+        yield f"{before['samples']} samples, {before['seconds'] / 60:.0f} min"
+        before = before.get("before", {})
+
+
+def _command_of(about: Mapping[str, Any]) -> str:
+    """The command that trains it again."""
+    words = ["sonosteer train detector", "--quick" if about["quick"] else f"--recipe {about['recipe']}"]
+    words += [f"--seed {about['seed']}", *(["--from DETECTOR"] if "from" in about else [])]
+    words += [f"--set {s}" for s in about["settings"]]
+    return " ".join(words)

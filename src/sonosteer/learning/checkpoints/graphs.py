@@ -96,7 +96,7 @@ def write_graphs(net: nn.Module, folder: Path, jobs: Sequence[GraphJob]) -> None
                 input_names=list(job.inputs),
                 output_names=list(job.outputs),
                 dynamo=True,
-                dynamic_shapes=job.sizes,
+                dynamic_shapes=None if job.sizes is None else dict(job.sizes),
                 optimize=False,
                 verbose=False,
             )

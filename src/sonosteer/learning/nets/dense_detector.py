@@ -16,14 +16,16 @@ the input's resolution, with the tip as a heat map and an offset (X. Zhou et al.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sonosteer.core.errors import InputError
 from sonosteer.datasets.detector_samples import UNSEEN, DetectorBatch
-from sonosteer.imaging.detector_planes import PLANES
+from sonosteer.imaging.detector_planes import PLANES, STEP_PX
 
 ANSWERS = 8
 NEAR_CELLS = 2.0  # chosen: answers about the tip are asked within this of it, cells
@@ -40,6 +42,12 @@ class DetectorConfig:
     """Number of channels at a half, a quarter, an eighth, a sixteenth and a 32nd of the input's resolution."""
     side_px: int = 320
     """Longer side that a picture is reduced to, px. A multiple of 32."""
+
+    def __post_init__(self) -> None:
+        if self.side_px < STEP_PX or self.side_px % STEP_PX:
+            raise InputError(f"side_px of a detector is {self.side_px}, but must be a multiple of {STEP_PX}")
+        if min(self.channels) < 1:
+            raise InputError(f"channels of a detector are {self.channels}, but each must be 1 or more")
 
 
 def _block(inner: int, outer: int, stride: int = 1) -> nn.Sequential:
@@ -67,11 +75,9 @@ class DenseDetector(nn.Module):
         half, quarter, *deep = config.channels
         self.stem = nn.Sequential(_block(PLANES, half, 2), _block(half, quarter, 2), _block(quarter, quarter))
         levels = [quarter, *deep]
-        self.down = nn.ModuleList(
-            nn.Sequential(_block(a, b, 2), _Residual(b)) for a, b in zip(levels, levels[1:], strict=False)
-        )
+        self.down = nn.ModuleList(nn.Sequential(_block(a, b, 2), _Residual(b)) for a, b in pairwise(levels))
         self.middle = _Residual(levels[-1])
-        self.lift = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(levels, levels[1:], strict=False))
+        self.lift = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(levels))
         self.mix = nn.ModuleList(_block(a, a) for a in levels[:-1])
         self.head = nn.Conv2d(quarter, ANSWERS, 1)
         with torch.no_grad():
@@ -125,9 +131,7 @@ def detector_loss(answers: Tensor, batch: DetectorBatch) -> tuple[Tensor, dict[s
     parts["direction"] = 0.3 * _mean(turned, line)
     wide = torch.log(torch.nan_to_num(width, nan=1.0).clamp(min=0.5))[:, None, None].expand_as(on)
     parts["width"] = 0.2 * _mean(F.smooth_l1_loss(answers[:, 6], wide, reduction="none", beta=0.3), line)
-    can = F.binary_cross_entropy_with_logits(
-        answers[:, 7], visible[:, None, None].expand_as(near), reduction="none"
-    )
+    can = F.binary_cross_entropy_with_logits(answers[:, 7], visible[:, None, None].expand_as(near), reduction="none")
     parts["visible"] = 0.2 * _mean(can, near)
     return torch.stack(list(parts.values())).sum(), parts
 

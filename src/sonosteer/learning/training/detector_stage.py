@@ -5,20 +5,18 @@ that several trainings share them). Then the network learns from samples cut out
 their own split: other seeds, other directions of the fibres.
 
 * recipe cpu: hours on two cores. chosen: what a person leaves running overnight at most.
-* recipe paper: ten times the stills and samples, for a GPU.
+* recipe paper: ten times the stills, 26 times the samples, for a GPU.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from sonosteer.core.config import from_dict
 from sonosteer.core.errors import InputError, MissingExtraError
 from sonosteer.core.progress import StageProgress
 
@@ -28,23 +26,24 @@ except ImportError:
     raise MissingExtraError("training a network", "torch", "vla") from None
 
 from sonosteer.datasets.detector_samples import (
-    CELL_PX,
     PLAIN_LOOK,
     DetectorAugmentation,
     DetectorBatch,
     DetectorSampler,
 )
-from sonosteer.datasets.stills import SHARD, draw_stills, load_stills
-from sonosteer.learning.checkpoints.detector import load_detector, save_detector, take_weights
+from sonosteer.datasets.make_stills import draw_stills
+from sonosteer.datasets.stills import load_stills
+from sonosteer.imaging.detector_planes import CELL_PX
+from sonosteer.learning.checkpoints.detector import save_detector, take_weights
 from sonosteer.learning.checkpoints.detector_card import write_detector_card
 from sonosteer.learning.nets.dense_detector import DenseDetector, DetectorConfig, detector_loss
 from sonosteer.learning.training.fit import QUICK_SCHEDULE, Schedule, train_loop
-from sonosteer.learning.training.options import TrainOptions
+from sonosteer.learning.training.options import TrainOptions, changed, flat
 from sonosteer.recording.summary import versions
+from sonosteer.sim.setups import Split
 
-Settings = TypeVar("Settings")
 RIGHT = 0.02  # a tip is found right within this fraction of the picture's longer side
-LOOKED_AT = 32  # stills put through the network at once while it is judged
+AT_ONCE = 32  # stills put through the network at once while it is judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +51,14 @@ class DetectorRecipe:
     """How much is drawn and how long is learnt."""
 
     train_shards: int
-    """Number of shards of training stills, each of `SHARD` stills."""
+    """Number of shards of training stills, each of `make_stills.SHARD` stills."""
     validation_shards: int
     """Number of shards of validation stills."""
     schedule: Schedule
     """How long and how fast is learnt."""
 
 
-RECIPES = {
+DETECTOR_RECIPES = {
     "cpu": DetectorRecipe(
         150,
         9,
@@ -116,8 +115,8 @@ def assess_detector(net: DenseDetector, sampler: DetectorSampler, samples: int, 
     was_training = net.training
     net.eval()
     errors, seen, peaks = [], [], []
-    for first in range(0, samples, LOOKED_AT):
-        batch = sampler.batch(first, min(LOOKED_AT, samples - first))
+    for first in range(0, samples, AT_ONCE):
+        batch = sampler.batch(first, min(AT_ONCE, samples - first))
         answers = net(torch.from_numpy(batch.planes).to(device)).float().cpu().numpy()
         for k in range(len(answers)):
             r, c = np.unravel_index(int(answers[k, 1].argmax()), answers.shape[2:])
@@ -139,19 +138,28 @@ def assess_detector(net: DenseDetector, sampler: DetectorSampler, samples: int, 
 def train_detector(
     *, out: Path, seed: int, quick: bool, progress: StageProgress, options: TrainOptions
 ) -> dict[str, Any]:
-    """Draw stills, train, save weights, graph, card and curves. `options.start`: a detector whose weights are taken."""
+    """Draw stills, train, save weights, graph, card and curves.
+
+    `options.data`: folder of the stills, else out/stills. `options.start`: a detector whose weights are taken. Raises
+    InputError for settings that do not exist, and for more than one folder of stills.
+    """
     from sonosteer.viz.training_plots import plot_detector
 
     recipe = QUICK_RECIPE if quick else _recipe(options)
+    config = _config(options)
+    augmentation = changed(DetectorAugmentation(), options.settings.get("augmentation", {}), "augmentation")
+    schedule = changed(recipe.schedule, options.settings.get("schedule", {}), "schedule")
+    if len(options.data) > 1:
+        raise InputError("--data is given more than once: name one folder, where the stills are or shall be")
+    torch.manual_seed(seed)
+    net = DenseDetector(config)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in place; torch does not declare it
+    begun = {} if options.start is None else take_weights(net, options.start)
     folder = options.data[0] if options.data else out / "stills"
     shards = range(recipe.train_shards), range(recipe.validation_shards)
-    for split, wanted in zip(("train", "validation"), shards, strict=True):
-        draw_stills(folder, split, wanted, progress=progress)  # type: ignore[arg-type]  # both are splits
-    augmentation = _changed(DetectorAugmentation(), options.settings.get("augmentation", {}), "augmentation")
-    schedule = _changed(recipe.schedule, options.settings.get("schedule", {}), "schedule")
-    config = _changed(DetectorConfig(), options.settings.get("model", {}), "model")
-    net = DenseDetector(config).to(memory_format=torch.channels_last)
-    begun = {} if options.start is None else take_weights(net, options.start)
+    splits: tuple[Split, Split] = ("train", "validation")
+    for split, wanted in zip(splits, shards, strict=True):
+        draw_stills(folder, split, wanted, executor=options.executor, progress=progress)
     train, held = load_stills(folder, "train", shards[0]), load_stills(folder, "validation", shards[1])
     objective = DetectorObjective(
         DetectorSampler(train, config.side_px, seed, augmentation),
@@ -173,7 +181,8 @@ def train_detector(
     about = {
         "stage": "detector",
         "recipe": "quick" if quick else options.recipe,
-        "data": {"stills": len(train), "validation_stills": len(held), "shard": SHARD},
+        "settings": flat(options.settings),
+        "data": {"stills": len(train), "validation_stills": len(held)},
         "validation": {k: round(v, 4) for k, v in final.items()},
         **done,
         **begun,
@@ -189,11 +198,13 @@ def train_detector(
 
 
 def _recipe(options: TrainOptions) -> DetectorRecipe:
-    if options.recipe not in RECIPES:
-        raise InputError(f"there is no recipe {options.recipe!r}; there are: {', '.join(RECIPES)}")
-    return RECIPES[options.recipe]
+    if options.recipe not in DETECTOR_RECIPES:
+        raise InputError(f"there is no recipe {options.recipe!r}; there are: {', '.join(DETECTOR_RECIPES)}")
+    return DETECTOR_RECIPES[options.recipe]
 
 
-def _changed(base: Settings, settings: Mapping[str, Any], what: str) -> Settings:
-    known = {f.name: getattr(base, f.name) for f in dataclasses.fields(base)}  # type: ignore[arg-type]
-    return from_dict(type(base), known | dict(settings), what)
+def _config(options: TrainOptions) -> DetectorConfig:
+    base = DetectorConfig()
+    if options.preset != base.preset:
+        raise InputError(f"there is no detector of preset {options.preset!r}; there is one: {base.preset}")
+    return changed(base, options.settings.get("model", {}), "model")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
+from sonosteer.core.config import from_dict
 from sonosteer.core.errors import InputError
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["no", "bf16", "fp16"]
+Settings = TypeVar("Settings")
 SETTING_PARTS = ("schedule", "augmentation", "model")
 
 
@@ -35,6 +38,8 @@ class TrainOptions:
     """no: 32 bit. bf16, fp16: mixed with 16 bit."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Changes by --set, nested: schedule, augmentation, model."""
+    executor: str = "process"
+    """Where the stills of the stage detector are drawn: serial, process, dask, or the address of a dask scheduler."""
 
     def __post_init__(self) -> None:
         for name, known in (("device", get_args(Device)), ("precision", get_args(Precision))):
@@ -43,3 +48,17 @@ class TrainOptions:
         wrong = [k for k in self.settings if k not in SETTING_PARTS]
         if wrong:
             raise InputError(f"--set {wrong[0]}: give schedule.NAME, augmentation.NAME or model.NAME")
+
+
+def changed(base: Settings, settings: Mapping[str, Any], what: str) -> Settings:
+    """A dataclass with some fields set anew. Raises InputError for a field that `what` does not have."""
+    known = {f.name: getattr(base, f.name) for f in dataclasses.fields(base)}  # type: ignore[arg-type]
+    return from_dict(type(base), known | dict(settings), what)
+
+
+def flat(settings: Mapping[str, Any], before: str = "") -> list[str]:
+    """Settings as they are typed: {"schedule": {"lr": 1}} -> ["schedule.lr=1"]."""
+    out: list[str] = []
+    for key, value in settings.items():
+        out += flat(value, f"{before}{key}.") if isinstance(value, Mapping) else [f"{before}{key}={value}"]
+    return out

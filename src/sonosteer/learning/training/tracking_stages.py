@@ -10,12 +10,10 @@ Source: Zhang et al. 2026 (full reference in `studies/vla_tracking/run.py`), sta
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from sonosteer.core.config import from_dict
 from sonosteer.core.errors import InputError, MissingExtraError
 from sonosteer.core.progress import StageProgress
 
@@ -40,10 +38,9 @@ from sonosteer.learning.nets.face import TipNet
 from sonosteer.learning.nets.presets import TrackingConfig, tracking_preset
 from sonosteer.learning.nets.vla import VlaTracker
 from sonosteer.learning.training.fit import QUICK_SCHEDULE, Schedule, assess, train_tip_network
-from sonosteer.learning.training.options import TrainOptions
+from sonosteer.learning.training.options import TrainOptions, changed, flat
 from sonosteer.recording.summary import versions
 
-Settings = TypeVar("Settings")
 PAPER_EPOCHS, PAPER_BATCH = 350, 48  # Zhang et al. 2026, stage 1
 PUBLISHED = Augmentation()
 #: chosen: what a laptop or a CI machine trains in about half an hour, from scratch or from an encoder
@@ -62,12 +59,7 @@ def tracking_schedule(options: TrainOptions, frames: int, *, quick: bool) -> Sch
         base = CPU_SCHEDULE
     else:
         raise InputError(f"there is no recipe {options.recipe!r}; there are: paper, cpu")
-    return _changed(base, options.settings.get("schedule", {}), "schedule")
-
-
-def _changed(base: Settings, settings: Mapping[str, Any], what: str) -> Settings:
-    known = {f.name: getattr(base, f.name) for f in dataclasses.fields(base)}  # type: ignore[arg-type]
-    return from_dict(type(base), known | dict(settings), what)
+    return changed(base, options.settings.get("schedule", {}), "schedule")
 
 
 def samplers_for(
@@ -97,7 +89,7 @@ def model_config(options: TrainOptions, **changes: Any) -> TrackingConfig:
     checkpoint = str(asked.get("checkpoint", base.checkpoint))
     if checkpoint:
         asked["tower"] = tower_of(checkpoint)
-    return _changed(base, asked, "model")
+    return changed(base, asked, "model")
 
 
 def train_encoder(
@@ -182,7 +174,7 @@ def _train(
     if not options.data:
         raise InputError("`data` is missing: make one with sonosteer dataset make")
     data = [DataSet(folder) for folder in options.data]
-    augmentation = _changed(Augmentation(), options.settings.get("augmentation", {}), "augmentation")
+    augmentation = changed(Augmentation(), options.settings.get("augmentation", {}), "augmentation")
     train, held = samplers_for(data, net.search_px, net.template_px, config.scale_mm, seed, augmentation)
     schedule = tracking_schedule(options, sum(v.entry.frames for v in train.videos), quick=quick)
     done = train_tip_network(
@@ -200,7 +192,7 @@ def _train(
     about = {
         "stage": stage,
         "recipe": "quick" if quick else options.recipe,
-        "settings": _flat(options.settings),
+        "settings": flat(options.settings),
         "data": {
             "sets": [each.about for each in data],
             "videos": len(train.videos),
@@ -221,11 +213,3 @@ def _train(
     write_card(out, config, about, sum(p.numel() for p in net.parameters()))
     plot_training(done["log"], out / "curves.svg")
     return {k: v for k, v in about.items() if k != "log"}
-
-
-def _flat(settings: Mapping[str, Any], before: str = "") -> list[str]:
-    """{"schedule": {"lr": 1}} -> ["schedule.lr=1"]."""
-    out: list[str] = []
-    for key, value in settings.items():
-        out += _flat(value, f"{before}{key}.") if isinstance(value, Mapping) else [f"{before}{key}={value}"]
-    return out
