@@ -167,3 +167,13 @@ def test_h264_loses_little_and_goes_on_from_the_last_picture():
 def test_h264_takes_odd_sizes():
     picture = speckled()[:-1, :-1]
     assert shown(picture, h264_crf=20).shape == picture.shape
+
+
+def test_what_stands_over_the_image_covers_it():
+    screen = Screen(Display(bars=2, captions=6, seed=3), SIZE)
+    shown_px = screen.show(np.full(SIZE[::-1], 100, np.uint8))
+    changed = np.argwhere(shown_px != 100)[:, ::-1].astype(float)
+    assert len(changed) > 50
+    assert screen.covers(changed).all()
+    rest = np.argwhere(shown_px == 100)[:, ::-1].astype(float)
+    assert screen.covers(rest).mean() < 0.05

@@ -174,6 +174,13 @@ class Screen:
             screen = self._film.through(screen)
         return screen
 
+    def covers(self, places_px: F64) -> NDArray[np.bool_]:
+        """(n,) does a caption, a menu, a ruler or a bar cover each place? places_px: (n, 2) screen px."""
+        width, height = self.size_px
+        x = np.clip(np.round(places_px[:, 0]).astype(int), 0, width - 1)
+        y = np.clip(np.round(places_px[:, 1]).astype(int), 0, height - 1)
+        return self._drawn[y, x] != 0
+
     def _filter(self, pixels: U8) -> U8:
         """Reduce speckle, blur and sharpen."""
         d = self.display
