@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from sonosteer.core.arrays import F32, F64, U8
 from sonosteer.datasets.stills import Stills
-from sonosteer.imaging.detector_planes import CELL_PX, PLANES, fill_planes
+from sonosteer.imaging.detector_planes import CELL_PX, NEAR_PART, NEAR_PX, PLANES, fill_planes
 
+NEAR_MORE = 4  # chosen: so many small looks cost half of what the whole pictures of a batch do
+NEAR_FIRST = 1 << 40  # number of the first of them, so that they are other samples than the whole pictures
 UNSEEN = 255  # in a map of the shaft: it lies here but cannot be seen, so that nothing is asked
 TIP_SD = 1.2  # chosen: deviation of the tip's bell, cells: an error of a cell is nearly as good as none
 UNASKED_CELLS = 6.0  # chosen: round a tip that a person could not see nothing is asked, cells
@@ -26,6 +28,12 @@ UNASKED_CELLS = 6.0  # chosen: round a tip that a person could not see nothing i
 class DetectorAugmentation:
     """How samples are changed. Fractions are probabilities."""
 
+    near: float = 0.34
+    """Fraction of batches that are small looks near an expected tip, as while a needle is followed, 0 to 1."""
+    near_sd: float = 0.03
+    """Deviation of the expected tip from the tip, as a fraction of the picture's longer side, no unit."""
+    elsewhere: float = 0.25
+    """Fraction of looks near a tip that look somewhere else, 0 to 1."""
     close: float = 0.45
     """Fraction of samples that are a part of the picture, 0 to 1."""
     close_zoom: tuple[float, float] = (0.6, 2.0)
@@ -60,6 +68,7 @@ class DetectorAugmentation:
 
 #: whole pictures as they are, for looking at a network
 PLAIN_LOOK = DetectorAugmentation(
+    near=0.0,
     close=0.0,
     whole_zoom=(1.0, 1.0),
     flip=0.0,
@@ -101,8 +110,15 @@ class DetectorSampler:
         self.stills, self.side_px, self.seed, self.augmentation = stills, side_px, seed, augmentation
 
     def batch(self, first: int, count: int) -> DetectorBatch:
-        """Samples first to first + count. Every still is drawn once before any is drawn again."""
-        size, cells = self.side_px, self.side_px // CELL_PX
+        """Samples first to first + count. Every still is drawn once before any is drawn again.
+
+        Some batches are looks near a tip: small, and `NEAR_MORE` times as many.
+        """
+        near = np.random.default_rng([self.seed, first, 2]).random() < self.augmentation.near
+        if near:
+            first, count = NEAR_FIRST + NEAR_MORE * first, NEAR_MORE * count
+        size = NEAR_PX if near else self.side_px
+        cells = size // CELL_PX
         out = DetectorBatch(
             planes=np.zeros((count, PLANES, size, size), np.float32),
             shaft=np.zeros((count, cells, cells), np.uint8),
@@ -113,18 +129,39 @@ class DetectorSampler:
             width=np.full(count, np.nan, np.float32),
         )
         for i in range(count):
-            self._draw(first + i, i, out)
+            self._draw(first + i, i, out, near=near)
         return out
 
-    def _draw(self, number: int, i: int, out: DetectorBatch) -> None:
+    def _draw(self, number: int, i: int, out: DetectorBatch, *, near: bool) -> None:
         n = len(self.stills)
         order = np.random.default_rng([self.seed, number // n, 1]).permutation(n)
         still = int(order[number % n])
         rng = np.random.default_rng([self.seed, number])
-        matrix, zoom = self._place(rng, still)
-        now, earlier = self._pictures(rng, still, matrix, zoom)
+        matrix, zoom = self._place_near(rng, still) if near else self._place(rng, still)
+        now, earlier = self._pictures(rng, still, matrix, zoom, side=out.planes.shape[-1])
         fill_planes(now, earlier, out.planes[i])
         self._targets(still, matrix, zoom, i, out)
+
+    def _place_near(self, rng: np.random.Generator, still: int) -> tuple[F64, float]:
+        """The same map for a look near a tip: it lies ahead of the middle, as `NeedleDetector.look_near` has it."""
+        a, s = self.augmentation, self.stills
+        width, height = s.size[still].tolist()
+        longer = float(max(width, height))
+        zoom = NEAR_PX / (NEAR_PART * longer) * math.exp(rng.uniform(-0.25, 0.25))  # chosen: a quarter each way
+        mirror = -1.0 if rng.random() < a.flip else 1.0
+        turn = math.radians(rng.uniform(-a.turn_deg, a.turn_deg)) if rng.random() < a.turned else 0.0
+        c, n = math.cos(turn), math.sin(turn)
+        linear = zoom * np.array([[c, -n], [n, c]]) @ np.diag([mirror, 1.0])
+        tip, along = s.tip[still].astype(np.float64), s.shaft[still][0] - s.shaft[still][-1]
+        if rng.random() < a.elsewhere or not np.isfinite(tip).all():
+            tip = rng.uniform(0.0, 1.0, 2) * (width, height)
+            along = rng.standard_normal(2)
+        if not np.linalg.norm(along) > 1e-3:
+            along = rng.standard_normal(2)
+        along = linear @ (along / np.linalg.norm(along))
+        expected = linear @ (tip + a.near_sd * longer * rng.standard_normal(2))
+        middle = expected - 0.2 * NEAR_PX * along / np.linalg.norm(along)
+        return np.concatenate([linear, (0.5 * (NEAR_PX - 1) - middle)[:, None]], axis=1), zoom
 
     def _place(self, rng: np.random.Generator, still: int) -> tuple[F64, float]:
         """((2, 3) map from stored px to input px, its scale)."""
@@ -150,7 +187,7 @@ class DetectorSampler:
             shift = corner + shown / 2 - 0.5 - linear @ middle
         return np.concatenate([linear, shift[:, None]], axis=1), zoom
 
-    def _pictures(self, rng: np.random.Generator, still: int, matrix: F64, zoom: float) -> tuple[U8, U8]:
+    def _pictures(self, rng: np.random.Generator, still: int, matrix: F64, zoom: float, *, side: int) -> tuple[U8, U8]:
         """The present and the earlier picture as the network shall see them, before the planes are made."""
         a = self.augmentation
         width, height = self.stills.size[still].tolist()
@@ -164,7 +201,7 @@ class DetectorSampler:
             pair = np.stack([cv2.GaussianBlur(p, (0, 0), blur_before) for p in pair])
         out = []
         for picture in pair[:1] if alone else pair:
-            seen = cv2.warpAffine(picture, matrix, (self.side_px, self.side_px), flags=cv2.INTER_LINEAR)
+            seen = cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_LINEAR)
             if lut is not None:
                 seen = cv2.LUT(seen, lut)
             if blur > 0:
@@ -183,7 +220,7 @@ class DetectorSampler:
         return grey.round().astype(np.uint8)
 
     def _targets(self, still: int, matrix: F64, zoom: float, i: int, out: DetectorBatch) -> None:
-        s, side = self.stills, self.side_px
+        s, side = self.stills, out.planes.shape[-1]
         if np.isfinite(s.width[still]):
             shaft = s.shaft[still] @ matrix[:, :2].T + matrix[:, 2]
             along = shaft[0] - shaft[-1]

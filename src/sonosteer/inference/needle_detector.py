@@ -20,7 +20,15 @@ from numba import njit
 from sonosteer.core.arrays import F32, F64, U8
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Point
-from sonosteer.imaging.detector_planes import CELL_PX, PLANES, STEP_PX, fill_planes, reduce_picture
+from sonosteer.imaging.detector_planes import (
+    CELL_PX,
+    NEAR_PART,
+    NEAR_PX,
+    PLANES,
+    STEP_PX,
+    fill_planes,
+    reduce_picture,
+)
 from sonosteer.inference.onnx_graphs import OnnxGraphs, model_folder, read_shape
 
 DETECTOR_ARCHITECTURE, DETECTOR_GRAPH, CALIBRATION = "sonosteer-needle-detector", "detector.onnx", "calibration.json"
@@ -31,7 +39,6 @@ OFFSET_CELLS = 2.5  # chosen: a tip further from its cell was not learnt, cells
 CLOSE_LOOKS = 2  # chosen: a third is hardly ever right
 CLOSE_PX, CLOSE_PART = 192, 0.4  # chosen: input px of a closer look, and which part of the longer side it shows
 CLOSE_MOVE = 0.06  # chosen: a tip of the closer look is the same within this, as a fraction of the longer side
-NEAR_PX, NEAR_PART = 96, 0.3  # chosen: the same of a look at a needle that is followed, as cheap as it can be
 WHOLE_FEATURES = ("tip", "visible", "shaft", "length", "ahead", "lead")
 #: what a score is made of, by how the picture was looked at: see `Detection` and `features_of`
 FEATURES: dict[str, tuple[str, ...]] = {

@@ -434,9 +434,7 @@ class Auto:
     def _hear(self, state: AutoState, view: View) -> tuple[AutoState, View, int | None]:
         """Apply the answer that is due, if any. Returns state and view, and the index of the frame asked about."""
         index = view.frame.index
-        question, left = heard(
-            state.questions, view.frame.time_s, waits=self.waits, applied=self.applied, index=index
-        )
+        question, left = heard(state.questions, view.frame.time_s, waits=self.waits, applied=self.applied, index=index)
         if question is None:
             return state, view, None
         state = replace(state, questions=left)

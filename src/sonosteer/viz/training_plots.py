@@ -39,6 +39,21 @@ def plot_detector(log: Sequence[Mapping[str, Any]], path: Path) -> None:
     _plot(log, path, DETECTOR_PARTS, DETECTOR_CURVES, "fraction", "Validation stills")
 
 
+def plot_reliability(reliability: Mapping[str, Any], path: Path) -> None:
+    """Stated probability against the share that was right, for each kind of look (`detector_calibration`)."""
+    with mpl.rc_context(PLOT_STYLE):
+        figure, axes = _figure(1, 1, 3.2)
+        axis = axes[0, 0]
+        axis.plot([0, 1], [0, 1], color=MID_GREY, lw=1.0, ls="--", label="calibrated")
+        for (look, said), colour in zip(reliability.items(), (BLUE, AMBER, GREEN), strict=False):
+            stated, right = [b[0] for b in said["bins"]], [b[1] for b in said["bins"]]
+            axis.plot(stated, right, "o-", color=colour, lw=1.2, ms=3.5, label=f"{look}: {said['number']} needles")
+        axis.set(xlabel="stated probability", ylabel="share that was right", xlim=(0, 1), ylim=(0, 1))
+        axis.set_title("Reliability on scanners it was not fitted on")
+        axis.legend(fontsize=8)
+        path.write_text(_svg(figure))
+
+
 def plot_training(log: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Of a tracking network. log: a mapping a look, with samples."""
     _plot(log, path, TRACKING_PARTS, TIP_CURVES, "tip error (mm)", "Validation crops")

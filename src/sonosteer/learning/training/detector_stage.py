@@ -37,6 +37,7 @@ from sonosteer.imaging.detector_planes import CELL_PX
 from sonosteer.learning.checkpoints.detector import save_detector, take_weights
 from sonosteer.learning.checkpoints.detector_card import write_detector_card
 from sonosteer.learning.nets.dense_detector import DenseDetector, DetectorConfig, detector_loss
+from sonosteer.learning.training.detector_calibration import calibrate_detector
 from sonosteer.learning.training.fit import QUICK_SCHEDULE, Schedule, train_loop
 from sonosteer.learning.training.options import TrainOptions, changed, flat
 from sonosteer.recording.summary import versions
@@ -143,7 +144,7 @@ def train_detector(
     `options.data`: folder of the stills, else out/stills. `options.start`: a detector whose weights are taken. Raises
     InputError for settings that do not exist, and for more than one folder of stills.
     """
-    from sonosteer.viz.training_plots import plot_detector
+    from sonosteer.viz.training_plots import plot_detector, plot_reliability
 
     recipe = QUICK_RECIPE if quick else _recipe(options)
     config = _config(options)
@@ -192,6 +193,8 @@ def train_detector(
     }
     log = about.pop("log")
     save_detector(net, out, about)
+    reliability = calibrate_detector(out, held, seed, progress)
+    plot_reliability(reliability, out / "reliability.svg")
     write_detector_card(out, config, about, sum(p.numel() for p in net.parameters()))
     plot_detector(log, out / "curves.svg")
     return about
