@@ -140,20 +140,8 @@ def test_a_clip_that_begins_again_is_begun_again(clip):
     frames = [f for f, _ in clip]
     again = [dataclasses.replace(f, index=500 + f.index) for f in frames]
     estimates = follow([*frames, *again])
-    assert isinstance(estimates[len(frames)], Lost)
-    assert np.median(errors_mm(clip, estimates[len(frames) :])) < 0.8
-
-
-def test_a_mirrored_clip_is_a_mirrored_track(clip, found):
-    width = clip[0][0].size_px[0]
-    mirrored = follow(dataclasses.replace(f, pixels=np.ascontiguousarray(f.pixels[:, ::-1])) for f, _ in clip)
-    pairs = [
-        math.dist(a.tip_px, (width - 1 - b.tip_px[0], b.tip_px[1]))
-        for a, b in zip(found, mirrored, strict=True)
-        if isinstance(a, TipEstimate) and isinstance(b, TipEstimate)
-    ]
-    assert len(pairs) > 0.5 * len(clip)
-    assert np.median(pairs) < 8.0  # px of 0.1 mm
+    first, second = estimates[: len(frames)], estimates[len(frames) :]
+    assert [getattr(e, "tip_px", None) for e in second] == [getattr(e, "tip_px", None) for e in first]
 
 
 @pytest.mark.parametrize(("size", "spacing"), [((256, 256), 0.2), ((700, 700), 512 / 700 * 0.1)])
@@ -189,21 +177,36 @@ def test_a_curved_needle_is_followed_along_its_bend():
     assert np.median(errors_mm(clip, estimates)) < 1.0
 
 
-def test_while_the_tip_is_hidden_the_covariance_grows():
-    tracker = Auto()
-    scene = make_scene("in-plane-linear/validation", 31, enters="right", angle_deg=38.0, speed_mm_s=10.0)
-    clip = [f for f, _ in World(scene).frames()]
-    state, last = tracker.start(NOTHING), None
-    for frame in clip[:45]:
-        state, last = tracker.step(state, frame)
-    assert isinstance(last, TipEstimate)
-    needle = state.needle
-    spread = [
-        tracker._along_mm(dataclasses.replace(needle, hidden_s=s), 0.1)  # what is added while nothing is seen
-        for s in (0.0, 0.5, 1.0, 2.0)
-    ]
+class Blind:
+    """A detector that sees nothing."""
+
+    side_px, needles, found = 320, (), ()
+
+    def look(self, *pictures, closer=2):
+        return self
+
+    def look_near(self, *where):
+        return self
+
+    def at(self, tip_px):
+        return None
+
+
+def test_while_nothing_is_seen_the_covariance_grows_until_the_needle_is_lost(clip):
+    tracker = Auto(refines=False)
+    state, spread, after = tracker.start(NOTHING), [], []
+    for k, (frame, _) in enumerate(clip):
+        if k == 40:
+            tracker._desk._detector = Blind()
+        state, estimate = tracker.step(state, frame)
+        if k >= 40:
+            after.append(estimate)
+    spread = [e.sd_along_mm for e in after if isinstance(e, TipEstimate)]
+    assert len(spread) > 5
     assert spread == sorted(spread)
-    assert spread[-1] > spread[0] + 4.0
+    assert spread[-1] > 2 * spread[0]
+    assert all(e.state is not Track.TRACKING for e in after[3:])
+    assert isinstance(after[25], Lost)  # more than a second later
 
 
 def test_without_a_scale_it_works_in_pixels(clip, found):
@@ -238,11 +241,14 @@ class Slow:
     def __init__(self, detector, pause_s=0.0, gate=None):
         self.detector, self.pause_s, self.gate, self.side_px = detector, pause_s, gate, detector.side_px
 
-    def look(self, *pictures):
+    def look(self, *pictures, closer=2):
         if self.gate is not None:
             self.gate.wait(5.0)
         time.sleep(self.pause_s)
-        return self.detector.look(*pictures)
+        return self.detector.look(*pictures, closer=closer)
+
+    def look_near(self, *where):
+        return self.detector.look_near(*where)
 
 
 def tracked(tracker, frames):
