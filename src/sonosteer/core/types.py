@@ -131,7 +131,7 @@ class Lost:
     features: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
     """As in `TipEstimate`, no unit."""
     answer_frame: int | None = None
-    """As in `TipEstimate`."""
+    """Index of a frame, as in `TipEstimate`."""
 
     @property
     def state(self) -> Track:

@@ -32,7 +32,7 @@ from sonosteer.imaging.detector_planes import (
 from sonosteer.inference.onnx_graphs import OnnxGraphs, model_folder, read_shape
 
 DETECTOR_ARCHITECTURE, DETECTOR_GRAPH, CALIBRATION = "sonosteer-needle-detector", "detector.onnx", "calibration.json"
-CANDIDATES = 8  # chosen: the right one is nearly always among the first three
+CANDIDATES = {"whole": 8, "near": 3}  # chosen: the right one is nearly always among the first three
 LEAST_LOGIT = -5.0  # chosen: weaker peaks are hardly ever right
 APART_CELLS = 3.0  # chosen: of two peaks this close only the stronger counts
 OFFSET_CELLS = 2.5  # chosen: a tip further from its cell was not learnt, cells
@@ -53,7 +53,7 @@ class CloserLook:
     """What the network says of a needle in a part of the picture at higher resolution."""
 
     tip_logit: float
-    """How surely it calls the place a tip, log odds."""
+    """How surely it calls the place a tip, log odds, no unit."""
     visible: float
     """Probability that a person can see the tip, 0 to 1."""
     shaft: float
@@ -206,7 +206,7 @@ class DetectorAnswer:
         self.shaft = np.ascontiguousarray(shaft)
         #: needles that may be there, most probable first, after closer looks at the best. Empty: nothing like one
         self.needles: tuple[Detection, ...] = ()
-        self._peaks = np.zeros((CANDIDATES, 3))
+        self._peaks = np.zeros((CANDIDATES[look], 3))
         self._peaks = self._peaks[: find_peaks(cells[1], APART_CELLS, LEAST_LOGIT, self._peaks)]
 
     @cached_property

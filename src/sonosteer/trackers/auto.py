@@ -1,17 +1,14 @@
-"""auto: the default tracker. It starts by itself on any picture, follows bends, and knows when it is lost.
+"""auto: the default tracker. It starts by itself on any picture and knows when it is lost.
 
 None of this is published as a whole. `docs/explanation/auto.md` tells where each part comes from and what was measured.
 
 * The needle detector proposes, from the whole picture: at the first one, and again while a needle is followed
   (`questions.py`, `inference/needle_detector.py`).
-* Near the tip it looks again ten times a second. A Kalman filter carries the tip on (`course.py`).
-* Geometry refines: a curved axis and an exact grid filter of the tip, at the width that the shaft has (`follow.py`).
-  Where it departs from what the detector sees, it begins anew from there.
-* The whole picture verifies: another needle that is more likely takes over.
+* Near the tip it looks again several times a second. A Kalman filter carries the tip on (`course.py`).
+* The whole picture verifies: a needle that it does not show is given up, another that is more likely takes over.
 * A scene cut, a jump in time or another size of image begins anew.
 
-Pictures are resampled so that their longer side has 512 px, or fewer where the shaft is thick. Without a scale the
-longer side counts as 60 mm: what is in mm in the parameters is relative to the picture then.
+It needs no scale. Where the frame has one, the covariance is in mm^2 as well.
 """
 
 from __future__ import annotations
@@ -25,27 +22,18 @@ import numpy as np
 
 from sonosteer.core.arrays import F32, U8
 from sonosteer.core.frozen import load_locked, lock_fields
-from sonosteer.core.geometry import Point, Spacing
+from sonosteer.core.geometry import Point
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
 from sonosteer.imaging import drift
+from sonosteer.imaging.detector_planes import reduce_picture
 from sonosteer.imaging.scratch import Scratch
 from sonosteer.inference.needle_detector import Detection, DetectorAnswer
 from sonosteer.trackers.course import Course, new_course
-from sonosteer.trackers.follow import Arc, Earlier, Follow, Needle
 from sonosteer.trackers.questions import DetectorDesk, Question, heard
 from sonosteer.trackers.rivals import Rival, Sameness, allowed_needles, seen_again
-from sonosteer.trackers.working_image import Grid, working_image
 
-#: longer side of a picture whose scale is unknown, mm. chosen: most pictures show between 40 and 150 mm
-NOMINAL_MM = 60.0
-#: number of straight pieces by which the curved shaft is drawn
-SHAFT_PIECES = 8
-#: scores of the axis and of its last stretch below which the geometry is not trusted. chosen: tissue scores 0.2
-MIN_WHOLE, MIN_SHAFT = 0.45, 0.25
-#: shortest axis to begin with, working px. chosen: what the follower needs to fit a line
-MIN_AXIS_PX = 40.0
-#: width of a shaft from which the working image is made coarser, working px. chosen: the follower's ridge is as wide
-COARSE_PX = 6.0
+#: longer side of the picture that the drift is measured in, px. chosen: the median error is a tenth of a pixel there
+DRIFT_PX = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,10 +42,8 @@ class Past:
 
     time_s: float
     """Time of its frame, s."""
-    image: U8
-    """Working image, grey levels."""
     small: F32
-    """The same at half its size, to measure the drift with, grey levels."""
+    """The picture made small, to measure the drift with, grey levels."""
     seen: U8
     """The frame in grey, for the detector, grey levels."""
     moved_px: Point
@@ -91,10 +77,6 @@ class Target:
     """Probability that it is right, smoothed over answers about the whole picture, 0 to 1."""
     doubt_s: float = 0.0
     """How long no look near its tip was believed, s."""
-    geometry: Needle | None = None
-    """The same needle as geometry follows it, working px. None until it is begun."""
-    agrees: bool = False
-    """Whether geometry and detector agree, so that geometry says where the tip is."""
 
     __setstate__ = load_locked
 
@@ -112,8 +94,6 @@ class AutoState:
     """Time of the last frame, s. None before the first and after a cut."""
     frames: int = 0
     """Number of frames so far."""
-    coarse: int = 1
-    """Factor by which the working image is coarser than its finest, no unit."""
     target: Target | None = None
     """The needle that is followed. None while there is none."""
     targets: int = 0
@@ -134,10 +114,6 @@ class View:
 
     frame: Frame
     """The frame itself."""
-    grid: Grid
-    """Where the working image's pixels lie in the frame."""
-    mm: float
-    """Scale of the working image, mm per px, nominal where the frame has none."""
     here: Past
     """Its pictures."""
 
@@ -162,19 +138,13 @@ class Auto:
     """True: answers are applied at a fixed time, waited for if need be. False (live): when they are there."""
     applied: Mapping[int, int] | None = None
     """Which answers a recorded run applied: frame index -> index of the frame asked about. None: none recorded."""
-    longer_px: int = 512
-    """Longer side of the finest working image, px."""
-    follow: Follow = Follow()
-    """How geometry follows a needle."""
-    refines: bool = True
-    """Whether geometry says where the tip is while it agrees with the detector."""
     starts: float = 0.5
     """Probability from which a needle is begun on at once, 0 to 1."""
     starts_again: float = 0.3
     """Mean probability from which a needle is begun on when several answers in a row show it, 0 to 1."""
     answers_again: int = 3
     """Number of answers in a row that must show a needle to take over, or a less likely one to begin on."""
-    sameness: Sameness = Sameness()
+    sameness: Sameness = field(default_factory=Sameness)
     """When needles of two answers are the same."""
     tip_sd: float = 0.008
     """Deviation of the detector's tip, as a fraction of the picture, no unit."""
@@ -183,21 +153,21 @@ class Auto:
     near_believed: float = 0.25
     """Probability from which a look near the tip is believed, 0 to 1."""
     near_reach: float = 0.05
-    """How far from where it is expected a tip may be seen, beside its deviation, as a fraction of the picture."""
+    """How far from where it is expected a tip may be seen, beside its deviation, as a fraction of the picture, no unit."""
     gain: float = 0.35
     """Weight of a new look in the smoothed probability and direction, 0 to 1."""
     agility: float = 0.6
     """Spectral density of the tip's acceleration: square of the picture's longer side per s^3."""
     settle_s: float = 0.5
     """Time in which the tip's velocity settles to rest, s."""
-    agree: float = 0.025
-    """Distance within which geometry and detector agree, as a fraction of the picture, no unit."""
     delay_s: tuple[float, float] = (0.12, 0.5)
     """How long after a frame its answer is applied: while a needle is looked for or doubted, while one is sure, s."""
     ask_every_s: tuple[float, float] = (0.1, 0.5)
     """Time between two questions about the whole picture: while one is looked for or doubted, while one is sure, s."""
     earlier_s: float = 0.15
     """Age of the earlier picture that the detector is shown, s."""
+    drift_s: float = 0.1
+    """Age of the picture that the drift is measured from, s."""
     cut: float = 0.5
     """Correlation with the last image below which there was a scene cut, no unit."""
     max_gap_s: float = 2.0
@@ -206,6 +176,8 @@ class Auto:
     """How long no look may be believed until the needle is lost, s."""
     lost_whole: float = 0.15
     """Probability, by the whole picture, below which the needle is lost, 0 to 1."""
+    told: float = 0.5
+    """Probability below which a followed needle is kept in mind, but called lost, 0 to 1."""
     coast_support: float = 0.4
     """Probability that the needle is right below which the state is coasting, 0 to 1."""
     coast_sd: float = 0.04
@@ -223,13 +195,13 @@ class Auto:
         object.__setattr__(self, "_desk", DetectorDesk(self.model, self.threads))
 
     def prepare(self) -> None:
-        """Load the detector, compile the kernels and allocate the workspaces."""
+        """Load the detector and compile the kernels."""
         rng = np.random.default_rng(0)
         state = self.start(Hint(start_px=(150.0, 190.0)))
         for i in range(9):
             image = rng.integers(10, 90, (256, 256)).astype(np.uint8)
             cv2.line(image, (0, 40), (150 + i, 190 + i), 250, 5)
-            state, _ = self.step(state, Frame(image, i, 0.05 * i, Spacing(0.15, 0.15)))
+            state, _ = self.step(state, Frame(image, i, 0.05 * i))
 
     def start(self, hint: Hint) -> AutoState:
         """State before the first frame. Any hint, or none, will do."""
@@ -241,9 +213,8 @@ class Auto:
         followed = state.target is not None
         state = self._advance(state, view)
         state = self._look_near(state, view)
-        state, view = self._refine(state, view)
         state = self._ask(state, view)
-        state, view, answered = self._hear(state, view)
+        state, answered = self._hear(state, view)
         state, reason = self._judge(state, view, followed)
         estimate = self._say(state, view, reason, answered)
         past = self._keep(state.past, view.here)
@@ -253,35 +224,24 @@ class Auto:
 
     def _look(self, state: AutoState, frame: Frame) -> tuple[AutoState, View]:
         """The frame as it is worked on. What a cut or a jump has made worthless is dropped from the state."""
-        state, image, grid, mm = self._image(state, frame)
-        small, seen = drift.reduced(image), frame.grey()
-        past = state.past
-        moved = past[-1].moved_px if past else (0.0, 0.0)
+        grey, past = frame.grey(), state.past
+        small, k = drift.reduced(reduce_picture(grey, DRIFT_PX)), max(frame.size_px) / DRIFT_PX
+        moved = (0.0, 0.0)
         if past:
             gap_s = frame.time_s - past[-1].time_s
-            same = past[-1].image.shape == image.shape and 0.0 <= gap_s < self.max_gap_s
+            same = past[-1].seen.shape == grey.shape and 0.0 <= gap_s < self.max_gap_s
             if not same or not _alike(small, past[-1].small) > self.cut:
-                state, image, grid, mm = self._image(AutoState(state.hint), frame)
-                return state, View(frame, grid, mm, Past(frame.time_s, image, drift.reduced(image), seen, (0.0, 0.0)))
-            earlier = [p for p in past if frame.time_s - p.time_s >= self.follow.change_s - 1e-3]
+                return AutoState(state.hint), View(frame, Past(frame.time_s, small, grey, moved))
+            earlier = [p for p in past if frame.time_s - p.time_s >= self.drift_s - 1e-3]
+            moved = past[-1].moved_px
             if earlier:
                 dx, dy = drift.translation(small, earlier[-1].small, self._scratch)
-                moved = (earlier[-1].moved_px[0] + dx * grid.k_x, earlier[-1].moved_px[1] + dy * grid.k_y)
-        return state, View(frame, grid, mm, Past(frame.time_s, image, small, seen, moved))
-
-    def _image(self, state: AutoState, frame: Frame) -> tuple[AutoState, U8, Grid, float]:
-        """(state, working image, where its pixels lie in the frame, its scale in mm per px)."""
-        width, height = (float(n) for n in frame.size_px)
-        nominal = NOMINAL_MM / max(width, height)
-        spacing = frame.spacing or Spacing(nominal, nominal)
-        longer_mm = max(spacing.to_mm((width, height)))
-        mm = state.coarse * max(longer_mm / self.longer_px, min(spacing.x_mm, spacing.y_mm))
-        image, grid = working_image(frame if frame.spacing else replace(frame, spacing=spacing), mm)
-        return state, image, grid, mm
+                moved = (earlier[-1].moved_px[0] + k * dx, earlier[-1].moved_px[1] + k * dy)
+        return state, View(frame, Past(frame.time_s, small, grey, moved))
 
     def _keep(self, past: tuple[Past, ...], here: Past) -> tuple[Past, ...]:
         """Add `here` at the end. Of the old pictures all stay that movement is measured with, and one more."""
-        age_s = max(2 * self.follow.change_s, self.earlier_s)
+        age_s = max(self.drift_s, self.earlier_s)
         keep = (*past, here)
         while len(keep) > 1 and here.time_s - keep[1].time_s >= age_s - 1e-3:
             keep = keep[1:]
@@ -292,7 +252,7 @@ class Auto:
         time_s = view.frame.time_s
         return next((p for p in reversed(state.past) if time_s - p.time_s >= age_s - 1e-3), None)
 
-    # -- advance, look near, refine: the needle that is followed -------------------------------------------------
+    # -- advance and look near: the needle that is followed -------------------------------------------------
 
     def _advance(self, state: AutoState, view: View) -> AutoState:
         """The target as it is expected in this frame: moved with the picture, its tip carried on."""
@@ -304,10 +264,7 @@ class Auto:
         dx, dy = view.here.moved_px[0] - then[0], view.here.moved_px[1] - then[1]
         course = target.course.moved(dx, dy)
         course = course.predicted(dt_s, target.angle_rad, self.agility * view.longer_px**2, self.settle_s)
-        geometry = target.geometry
-        if geometry is not None:
-            geometry = replace(geometry, arc=geometry.arc.moved(dx / view.grid.k_x, dy / view.grid.k_y))
-        target = replace(target, course=course, entry_px=_plus(target.entry_px, (dx, dy)), geometry=geometry)
+        target = replace(target, course=course, entry_px=_plus(target.entry_px, (dx, dy)))
         return replace(state, target=target)
 
     def _look_near(self, state: AutoState, view: View) -> AutoState:
@@ -323,7 +280,7 @@ class Auto:
         score = 0.0 if best is None else best.score
         support = target.support + self.gain * (score - target.support)
         if best is None or score < self.near_believed:
-            target = replace(target, support=support, doubt_s=target.doubt_s + since_s, agrees=False)
+            target = replace(target, support=support, doubt_s=target.doubt_s + since_s)
             return replace(state, target=target)
         turn = math.remainder(best.angle_rad - target.angle_rad, math.tau)
         angle = target.angle_rad + self.gain * turn
@@ -349,60 +306,6 @@ class Auto:
             if turn < 3 * self.sameness.turn_rad and away < 2.0:
                 fitting.append((d.tip_logit - 0.5 * away**2 - 0.5 * (turn / self.sameness.turn_rad) ** 2, d))
         return max(fitting, key=lambda one: one[0], default=(0.0, None))[1]
-
-    def _refine(self, state: AutoState, view: View) -> tuple[AutoState, View]:
-        """Let geometry follow the needle, or begin anew from where the detector sees it."""
-        target = state.target
-        if target is None:
-            return state, view
-        if target.geometry is None:
-            state, view = self._at_width(state, view, target.width_px)
-            geometry = self._geometry(target, view)
-            return replace(state, target=replace(target, geometry=geometry, agrees=False)), view
-        dt_s = 0.0 if state.time_s is None else view.frame.time_s - state.time_s
-        earlier = []
-        for k in (1, 2):
-            old = self._before(state, view, k * self.follow.change_s)
-            if old is not None:
-                earlier.append(Earlier(old.image, view.frame.time_s - old.time_s, self._moved(view, old.moved_px)))
-        geometry = self.follow.step(target.geometry, view.here.image, tuple(earlier), dt_s, view.mm)
-        target = replace(target, geometry=geometry)
-        tip, angle = self._refined(geometry, view)
-        healthy = geometry.whole > MIN_WHOLE and geometry.shaft > MIN_SHAFT and geometry.faded < 0.5
-        away = math.dist(tip, target.course.tip_px) / view.longer_px
-        turned = abs(math.remainder(angle - target.angle_rad, math.tau))
-        agrees = healthy and away < self.agree and turned < self.sameness.turn_rad
-        just_seen = target.looked_s == view.frame.time_s and target.doubt_s == 0.0
-        if not agrees and just_seen and target.support > self.near_believed:
-            fresh = replace(target, geometry=None, agrees=False)
-            return self._refine(replace(state, target=fresh), view)
-        if agrees and self.refines:
-            sd = max(geometry.sd * view.grid.k_x, 0.5 * self.tip_sd * view.longer_px)
-            course = target.course.met(tip, angle, (sd, sd))
-            turn = math.remainder(angle - target.angle_rad, math.tau)
-            target = replace(target, course=course, angle_rad=target.angle_rad + 0.2 * turn)
-        return replace(state, target=replace(target, agrees=agrees)), view
-
-    def _geometry(self, target: Target, view: View) -> Needle:
-        """Geometry's own needle, begun at the target."""
-        tip, entry = view.grid.to_work(target.course.tip_px), view.grid.to_work(target.entry_px)
-        angle = math.atan2(math.sin(target.angle_rad) / view.grid.k_y, math.cos(target.angle_rad) / view.grid.k_x)
-        c, s = math.cos(angle), math.sin(angle)
-        length = max((tip[0] - entry[0]) * c + (tip[1] - entry[1]) * s, MIN_AXIS_PX)
-        anchor = _inside((tip[0] - length * c, tip[1] - length * s), tip, view.here.image)
-        sd = math.sqrt(float(target.course.spread(target.angle_rad)[0, 0])) / view.grid.k_x
-        length = math.dist(tip, anchor) + self.follow.bias_mm / view.mm
-        return self.follow.begin(Arc(anchor, angle), length, max(sd, 2.0))
-
-    def _refined(self, geometry: Needle, view: View) -> tuple[Point, float]:
-        """(tip in frame px, direction there in rad) as geometry has them."""
-        tip, angle = geometry.arc.at(geometry.tip - self.follow.bias_mm / view.mm)
-        return view.grid.to_frame(tip), math.atan2(view.grid.k_y * math.sin(angle), view.grid.k_x * math.cos(angle))
-
-    def _moved(self, view: View, then_px: Point) -> Point:
-        """How far the picture has moved since, working px. then_px: how far it had moved then, frame px."""
-        x, y = view.here.moved_px
-        return (x - then_px[0]) / view.grid.k_x, (y - then_px[1]) / view.grid.k_y
 
     def _earlier(self, state: AutoState, view: View) -> U8 | None:
         """The earlier picture that the detector is shown. None if there is none."""
@@ -431,38 +334,36 @@ class Auto:
             question.future.result()
         return replace(state, questions=(*state.questions, question), asked_s=frame.time_s)
 
-    def _hear(self, state: AutoState, view: View) -> tuple[AutoState, View, int | None]:
-        """Apply the answer that is due, if any. Returns state and view, and the index of the frame asked about."""
+    def _hear(self, state: AutoState, view: View) -> tuple[AutoState, int | None]:
+        """Apply the answer that is due, if any. Returns the state, and the index of the frame asked about."""
         index = view.frame.index
         question, left = heard(state.questions, view.frame.time_s, waits=self.waits, applied=self.applied, index=index)
         if question is None:
-            return state, view, None
+            return state, None
         state = replace(state, questions=left)
         answer = question.future.result()
         if question.targets != state.targets:
-            return state, view, question.frame_index  # another needle was begun meanwhile
+            return state, question.frame_index  # another needle was begun meanwhile
         if state.target is None:
-            state, view = self._begin_if_sure(state, view, question, answer)
+            state = self._begin_if_sure(state, view, question, answer)
         elif question.tip_px is not None:
-            state, view = self._verify(state, view, question, answer)
-        return state, view, question.frame_index
+            state = self._verify(state, view, question, answer)
+        return state, question.frame_index
 
-    def _begin_if_sure(
-        self, state: AutoState, view: View, question: Question, answer: DetectorAnswer
-    ) -> tuple[AutoState, View]:
+    def _begin_if_sure(self, state: AutoState, view: View, question: Question, answer: DetectorAnswer) -> AutoState:
         """Begin on the most probable needle, if it is probable enough or was seen often enough."""
         click = state.hint.start_px if state.frames == 0 else None
         if click is not None:
             there = self._clicked(answer, click)
-            return (state, view) if there is None else self._begin(state, view, question, there)
+            return state if there is None else self._begin(state, view, question, there)
         best = next(iter(allowed_needles(state.hint, answer)), None)
         if best is None:
-            return replace(state, rival=None), view
+            return replace(state, rival=None)
         rival = seen_again(state.rival, best, self.sameness, view.longer_px)
         often = rival.seen >= self.answers_again and rival.score >= self.starts_again
         if best.score >= self.starts or often:
             return self._begin(state, view, question, best)
-        return replace(state, rival=rival), view
+        return replace(state, rival=rival)
 
     def _clicked(self, answer: DetectorAnswer, click: Point) -> Detection | None:
         """A needle whose tip is where the user clicked: its direction and width are the detector's."""
@@ -472,7 +373,7 @@ class Auto:
         x, y = click[0] - d.tip_px[0], click[1] - d.tip_px[1]
         return replace(d, tip_px=click, tail_px=(d.tail_px[0] + x, d.tail_px[1] + y), score=1.0)
 
-    def _begin(self, state: AutoState, view: View, question: Question, d: Detection) -> tuple[AutoState, View]:
+    def _begin(self, state: AutoState, view: View, question: Question, d: Detection) -> AutoState:
         """Begin on a needle that the detector saw in the question's frame."""
         since = (view.here.moved_px[0] - question.moved_px[0], view.here.moved_px[1] - question.moved_px[1])
         tip, time_s = _plus(d.tip_px, since), view.frame.time_s
@@ -488,28 +389,16 @@ class Auto:
             looked_s=question.time_s if question.time_s < time_s else time_s,
         )
         state = replace(state, target=target, targets=state.targets + 1, rival=None)
-        return self._refine(self._look_near(state, view), view)
+        return self._look_near(state, view)
 
-    def _at_width(self, state: AutoState, view: View, width_px: float) -> tuple[AutoState, View]:
-        """State and view with the working image as coarse as a shaft of this width, in frame px, needs."""
-        finest = width_px / view.grid.k_x * state.coarse
-        coarse = max(1, round(finest / COARSE_PX))
-        if coarse == state.coarse:
-            return state, view
-        state = replace(state, coarse=coarse)
-        state, image, grid, mm = self._image(state, view.frame)
-        here = replace(view.here, image=image, small=drift.reduced(image))
-        return replace(state, past=()), View(view.frame, grid, mm, here)
-
-    def _verify(
-        self, state: AutoState, view: View, question: Question, answer: DetectorAnswer
-    ) -> tuple[AutoState, View]:
+    def _verify(self, state: AutoState, view: View, question: Question, answer: DetectorAnswer) -> AutoState:
         """Weigh the target against what the detector saw in the whole picture of the question's frame.
 
         Another needle that is more likely in several answers takes over. One that points back needs more of them.
         """
         target = state.target
-        assert target is not None and question.tip_px is not None
+        assert target is not None
+        assert question.tip_px is not None
         limit = self.sameness.near * view.longer_px
         here = answer.at(question.tip_px)
         needles = allowed_needles(state.hint, answer)
@@ -519,14 +408,14 @@ class Auto:
         state = replace(state, target=target)
         other = next((d for d in needles if math.dist(d.tip_px, question.tip_px) >= limit), None)
         if other is None or other.score < max(support + 0.1, self.starts_again):  # chosen: clearly more likely
-            return replace(state, rival=None), view
+            return replace(state, rival=None)
         rival = seen_again(state.rival, other, self.sameness, view.longer_px)
         turned = math.cos(other.angle_rad - target.angle_rad) < 0.0
         enough = self.answers_again + (2 if turned else 0) - (1 if target.doubt_s > 0.0 else 0)
         sure = rival.score >= self.starts or target.support < self.near_believed
         if sure and rival.seen >= enough:
             return self._begin(state, view, question, other)
-        return replace(state, rival=rival), view
+        return replace(state, rival=rival)
 
     # -- judge and say ---------------------------------------------------------------------------------------------
 
@@ -553,18 +442,11 @@ class Auto:
         frame, target = view.frame, state.target
         if target is None:
             return Lost(frame.index, frame.time_s, reason, answer_frame=answered)
+        if target.support < self.told:
+            return Lost(frame.index, frame.time_s, "a needle is followed, but it is not likely enough", answer_frame=answered)
         tip, angle = target.course.tip_px, target.angle_rad
-        shaft: tuple[Point, ...] = ()
         c, s = math.cos(angle), math.sin(angle)
         back = max((tip[0] - target.entry_px[0]) * c + (tip[1] - target.entry_px[1]) * s, 1.0)
-        entry = (tip[0] - back * c, tip[1] - back * s)
-        if target.agrees and self.refines and target.geometry is not None:
-            geometry = target.geometry
-            tip, angle = self._refined(geometry, view)
-            end = geometry.tip - self.follow.bias_mm / view.mm
-            places = [geometry.arc.at(end * k / SHAFT_PIECES)[0] for k in range(SHAFT_PIECES + 1)]
-            shaft = tuple(view.grid.to_frame(p) for p in places)
-            entry = shaft[0]
         spread = np.diag(target.course.spread(angle)) * np.square(self.sd_scale) + (self.min_sd * view.longer_px) ** 2
         along = math.sqrt(float(spread[0])) / view.longer_px
         likely = min(target.support, target.whole) >= self.coast_support
@@ -579,8 +461,7 @@ class Auto:
             covariance_px2=np.diag(spread),
             confidence=target.support,
             state=Track.TRACKING if sure else Track.COASTING,
-            entry_px=entry,
-            shaft_px=shaft,
+            entry_px=(tip[0] - back * c, tip[1] - back * s),
             answer_frame=answered,
         )
 
@@ -594,18 +475,6 @@ def _in_mm(angle_rad: float, frame: Frame) -> float:
 
 def _plus(a: Point, b: Point) -> Point:
     return a[0] + b[0], a[1] + b[1]
-
-
-def _inside(point: Point, tip: Point, image: U8) -> Point:
-    """The point, or where the line from the tip to it leaves the image."""
-    rows, columns = image.shape
-    k = 1.0
-    for p, t, size in ((point[0], tip[0], columns), (point[1], tip[1], rows)):
-        if p < 1.0 and t > 1.0:
-            k = min(k, (t - 1.0) / (t - p))
-        if p > size - 3.0 and t < size - 3.0:
-            k = min(k, (size - 3.0 - t) / (p - t))
-    return tip[0] + k * (point[0] - tip[0]), tip[1] + k * (point[1] - tip[1])
 
 
 def _alike(a: F32, b: F32) -> float:

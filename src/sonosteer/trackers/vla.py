@@ -217,7 +217,7 @@ class VlaTipTracker:
     """Number of answers in a row that must show a needle."""
     ask_every_s: tuple[float, float] = (0.1, 0.5)
     """Time between two looks of the detector: while a tip is looked for, while one is followed, s."""
-    sameness: Sameness = Sameness()
+    sameness: Sameness = field(default_factory=Sameness)
     """When needles of two answers are the same."""
     network: Any = field(default=None, repr=False, compare=False)
     """A network to use instead of the model's."""
