@@ -98,10 +98,10 @@ class TipEstimate:
     """Points from the entry to the tip along a curved axis, px: (column, row). Empty for a straight one."""
     visibility: float | None = None
     """How well the tip itself is seen, 0 to 1. None from trackers that do not say."""
-    covariance_px2: NDArray[np.float64] | None = None
-    """Covariance of the tip, px^2: (2, 2), axes along and across the needle as drawn. None where no tracker says it."""
     box_px: Box | None = None
     """Box around the tip, px: (left, top, right, bottom). None from trackers that do not say."""
+    covariance_px2: NDArray[np.float64] | None = None
+    """Covariance of the tip, px^2: (2, 2), axes along and across the needle as drawn. None where no tracker says it."""
     answer_frame: int | None = None
     """Index of the frame that the detector's answer applied here was about. None where none was applied."""
     features: NDArray[np.float32] | None = field(default=None, repr=False)

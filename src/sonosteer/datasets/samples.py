@@ -99,7 +99,10 @@ def _estimate(row: dict[str, str], index: int, t: float) -> Estimate:
     if state is Track.LOST:
         return Lost(index, t, row["lost"])
     x, y, angle, confidence = (number(row, c) for c in (*_ESTIMATE[:3], _ESTIMATE[6]))
-    spread = [v for v in (optional(row, c) for c in _ESTIMATE[3:6]) if v is not None]
+    covariance = None
+    if any(row[c] for c in _ESTIMATE[3:6]):  # empty where the scale was unknown
+        along, both, across = (number(row, c) for c in _ESTIMATE[3:6])
+        covariance = np.array([[along, both], [both, across]])
     box = [optional(row, c) for c in _SEEN[3:]]
     corners = [v for v in box if v is not None]
     return TipEstimate(
@@ -107,7 +110,7 @@ def _estimate(row: dict[str, str], index: int, t: float) -> Estimate:
         time_s=t,
         tip_px=(x, y),
         angle_rad=angle,
-        covariance_mm2=np.array(spread)[[[0, 1], [1, 2]]] if len(spread) == 3 else None,
+        covariance_mm2=covariance,
         confidence=confidence,
         state=state,
         entry_px=(number(row, "entry_x_px"), number(row, "entry_y_px")),

@@ -79,6 +79,8 @@ def _of_the_covariance(estimate: TipEstimate) -> Refused | None:
         return no("no scale", "the tracker says the tip in pixels only: mm per pixel were unknown to it")
     if not is_covariance(estimate.covariance_mm2):
         return no("number", "estimate: covariance_mm2 is not a covariance")
+    if estimate.covariance_px2 is not None and not is_covariance(estimate.covariance_px2):
+        return no("number", "estimate: covariance_px2 is not a covariance")
     return None
 
 
