@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sonosteer.core.clock import SimulatedClock
-from sonosteer.core.types import RollCommand
+from sonosteer.core.types import RollCommand, TipEstimate, Track
 from sonosteer.episodes.steering import (
     DEVICE,
     SteeringConfig,
@@ -104,6 +104,30 @@ class Blind:
         from sonosteer.core.types import Lost
 
         return state + 1, Lost(frame.index, frame.time_s, "blind")
+
+
+class Unscaled(Blind):
+    """A tracker that speaks of pixels only."""
+
+    def step(self, state, frame):
+        tip = TipEstimate(
+            frame_index=frame.index,
+            time_s=frame.time_s,
+            tip_px=(100.0, 100.0),
+            angle_rad=0.0,
+            covariance_mm2=None,
+            confidence=1.0,
+            state=Track.TRACKING,
+            entry_px=(0.0, 0.0),
+            covariance_px2=np.eye(2),
+        )
+        return state, tip
+
+
+def test_a_tip_without_a_scale_is_no_tip_for_a_controller():
+    done = run_steering_episode(short_episode(tracker=Unscaled()), SimulatedClock())
+    assert done.ended == "stop: the tip is lost"
+    assert done.rotation_rad == 0.0
 
 
 def test_without_a_tip_the_hand_waits_and_gives_up():

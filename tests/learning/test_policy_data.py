@@ -39,7 +39,9 @@ def test_an_episode_comes_back_bit_by_bit(tmp_path):
     features = rng.standard_normal((5, 3)).astype(np.float32)
     task, frame, observation, action = drawn(features=features)
     lost = dataclasses.replace(observation, estimate=Lost(1, 1 / 3, 'gone, "they" say'), frame_index=1)
-    plain = dataclasses.replace(observation.estimate, visibility=None, box_px=None, frame_index=2)
+    plain = dataclasses.replace(
+        observation.estimate, visibility=None, box_px=None, frame_index=2, covariance_mm2=None
+    )
     odd = dataclasses.replace(observation, estimate=plain, frame_index=2)
     with EpisodeWriter(tmp_path, INFO, task) as writer:
         for each in (observation, lost, odd):
@@ -116,6 +118,13 @@ def test_the_card_counts_what_is_there(folder):
 
 
 # -- as numbers ------------------------------------------------------------------------------------------------
+
+
+def test_a_tip_without_a_scale_has_no_numbers():
+    task, _, observation, _ = drawn()
+    unscaled = dataclasses.replace(observation.estimate, covariance_mm2=None)
+    with pytest.raises(InputError, match="the scale is unknown"):
+        encode_inputs(task, observation, unscaled)
 
 
 def test_left_and_right_are_one_task():

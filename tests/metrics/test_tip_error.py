@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,6 +105,74 @@ def test_without_a_scale_there_are_pixels_only():
     assert got["mean_px"] == pytest.approx(4)
     assert got["mean_mm"] is None
     assert got["coverage_95"] is None
+
+
+def unscaled(t, along=0.0, across=0.0, sd=(5.0, 2.0)):
+    """An estimate that is off by (along, across) px, without a scale."""
+    c, s = math.cos(t.angle_rad), math.sin(t.angle_rad)
+    tip = (t.tip_px[0] - (along * c - across * s), t.tip_px[1] - (along * s + across * c))
+    return TipRow(
+        frame=t.frame_index,
+        time_s=t.time_s,
+        tip_px=tip,
+        tip_mm=None,
+        angle_deg=math.degrees(t.angle_rad),
+        sd_along_mm=None,
+        sd_across_mm=None,
+        confidence=0.9,
+        state="tracking",
+        sd_along_px=sd[0],
+        sd_across_px=sd[1],
+    )
+
+
+def test_every_figure_in_mm_has_a_twin_in_px():
+    truths = [truth(i, visible=i < 30) for i in range(40)]
+    got = summarise(tip_errors([row(t, 0.1 * (t.frame_index % 7), 0.05) for t in truths], truths, S))
+    for name in [k for k in got if k.endswith("_mm")]:
+        twin = got[name.removesuffix("_mm") + "_px"]
+        assert got[name] is not None
+        assert np.array(twin) * 0.1 == pytest.approx(np.array(got[name]))
+
+
+def test_without_a_scale_the_figures_are_in_px_and_the_claims_too():
+    rng = np.random.default_rng(0)
+    truths = [truth(i) for i in range(2000)]
+    rows = [unscaled(t, *rng.normal(0, (5.0, 2.0))) for t in truths]
+    got = summarise(tip_errors(rows, truths))
+    assert got["coverage_95"] == pytest.approx(0.95, abs=0.02)
+    assert (got["sd_along_px"], got["sd_across_px"]) == pytest.approx((5.0, 2.0), rel=0.1)
+    assert got["mean_ci95_px"][0] < got["mean_px"] < got["mean_ci95_px"][1]
+    assert {got[k] for k in got if k.endswith("_mm")} == {None}
+
+
+def test_a_scale_that_is_given_later_measures_in_mm():
+    truths = [truth(i) for i in range(5)]
+    got = summarise(tip_errors([unscaled(t, along=4.0) for t in truths], truths, Spacing(0.5, 0.5)))
+    assert (got["mean_mm"], got["mean_px"], got["bias_along_mm"]) == pytest.approx((2.0, 4.0, 2.0))
+    assert got["angle_mean_deg"] == pytest.approx(0.0)
+    wide = Spacing(0.2, 0.1)  # an angle measured in px is another one in mm
+    true = [replace(t, angle_rad=math.atan2(math.sin(t.angle_rad), 2 * math.cos(t.angle_rad))) for t in truths]
+    got = summarise(tip_errors([unscaled(t) for t in truths], true, wide))
+    assert got["angle_mean_deg"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_mark_without_an_angle_is_split_by_the_estimates_own():
+    truths = [truth(i) for i in range(4)]
+    marks = [Truth(t.frame_index, None, t.tip_px, None, True, None, None) for t in truths]
+    errors = tip_errors([unscaled(t, along=3.0, across=-1.0) for t in truths], marks)
+    got = summarise(errors)
+    assert (got["bias_along_px"], got["mean_px"]) == pytest.approx((3.0, math.hypot(3, 1)))
+    assert (got["angle_mean_deg"], got["angle_sd_deg"]) == (None, None)
+    assert errors.time_s.tolist() == [t.time_s for t in truths]
+
+
+def test_how_often_the_error_is_within_what_the_mark_may_be_off():
+    truths = [replace(truth(i), uncertainty_px=u) for i, u in enumerate((5.0, 3.9, None, 4.1))]
+    got = summarise(tip_errors([unscaled(t, along=4.0) for t in truths], truths))
+    assert got["within_uncertainty"] == pytest.approx(2 / 3)
+    assert got["mean_px"] == pytest.approx(4.0)
+    assert summarise(tip_errors([row(truth(1))], [truth(1)]))["within_uncertainty"] is None
 
 
 def test_visible_and_hidden_frames_are_told_apart():

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,6 +57,16 @@ def test_a_tip_that_is_lost_is_known_to_be_and_not_seen():
     assert known(lane.observe())
     assert target_offset(lane.observe(), lane.task) is None
     assert not known(spoil(lane.observe(), "robot_state.depth_mm"))
+
+
+def test_a_tip_in_pixels_only_is_not_known():
+    lane = Lane()
+    o = lane.observe()
+    unscaled = dataclasses.replace(o.estimate, covariance_mm2=None, covariance_px2=np.eye(2))
+    seen = dataclasses.replace(o, estimate=unscaled)
+    assert known(o)
+    assert not known(seen)
+    assert target_offset(seen, lane.task) is None
 
 
 def test_without_a_visibility_the_confidence_counts():

@@ -1,6 +1,7 @@
 import errno
 import math
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from sonosteer.core.errors import BrokenError, InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Lost, TipEstimate, Track, Truth
 from sonosteer.recording.tables import writing_failed
-from sonosteer.recording.tips import TIPS_CSV_COLUMNS, TipsWriter, read_tips
+from sonosteer.recording.tips import TIPS_CSV_COLUMNS, TipRow, TipsWriter, read_tips
 from sonosteer.recording.truths import TruthWriter, read_truth
 
 SPACING = Spacing(0.1, 0.2)
@@ -38,6 +39,44 @@ def test_tips_have_the_contracts_columns_and_read_back(tmp_path):
     assert tip.tip_px == (100.25, 50.5)
     assert tip.tip_mm == pytest.approx((10.025, 10.1))
     assert (tip.angle_deg, tip.sd_along_mm, tip.sd_across_mm, tip.confidence) == pytest.approx((35, 0.5, 0.2, 0.9))
+
+
+def test_without_a_scale_there_are_columns_in_px(tmp_path):
+    path = tmp_path / "tips.csv"
+    unscaled = replace(estimate(1), covariance_mm2=None, covariance_px2=np.diag([25.0, 4.0]))
+    with TipsWriter(path, None) as w:
+        w.add(Lost(0, 0.0, "no needle"))
+        w.add(unscaled)
+        w.add(replace(unscaled, covariance_px2=None))
+    assert path.read_text().splitlines() == [
+        ",".join((*TIPS_CSV_COLUMNS, "sd_along_px", "sd_across_px")),
+        "0,0.000000,,,,,,,,,lost,,",
+        "1,0.050000,100.250,50.500,,,35.000,,,0.900,tracking,5.000,2.000",
+        "1,0.050000,100.250,50.500,,,35.000,,,0.900,tracking,,",
+    ]
+    lost, tip, silent = read_tips(path)
+    assert (lost.tip_px, lost.sd_along_px, lost.name) == (None, None, None)
+    assert (tip.tip_px, tip.tip_mm, tip.sd_along_mm) == ((100.25, 50.5), None, None)
+    assert (tip.sd_along_px, tip.sd_across_px, silent.sd_along_px) == (5.0, 2.0, None)
+    assert TipRow.of(unscaled, None) == tip
+
+
+def test_an_estimate_without_mm_leaves_them_empty_also_with_a_scale(tmp_path):
+    path = tmp_path / "tips.csv"
+    write(path, [replace(estimate(0), covariance_mm2=None)])
+    assert path.read_text().splitlines()[1] == "0,0.000000,100.250,50.500,10.0250,10.1000,35.000,,,0.900,tracking"
+
+
+NAMES = ("a.png", "b, c.png", 'd "e".png', "two\nlines.png", " f.png")
+
+
+def test_stills_have_their_names_in_the_last_column_whatever_they_are(tmp_path):
+    path = tmp_path / "tips.csv"
+    with TipsWriter(path, SPACING, NAMES) as w:
+        for i in range(len(NAMES)):
+            w.add(estimate(i) if i % 2 else Lost(i, 0.0, "no"))
+    assert path.read_text().splitlines()[0] == ",".join((*TIPS_CSV_COLUMNS, "name"))
+    assert tuple(r.name for r in read_tips(path)) == NAMES
 
 
 def test_rows_are_on_disk_as_soon_as_they_are_written(tmp_path):
@@ -120,6 +159,44 @@ def test_truth_reads_back_with_and_without_a_tip(tmp_path):
     assert not got[0].visible
     assert got[1].tip_px == (3.5, 4.25)
     assert got[1].angle_rad == pytest.approx(truths[1].angle_rad)
+
+
+def test_marks_need_frame_and_tip_only(tmp_path):
+    path = tmp_path / "marks.csv"
+    path.write_text("frame,tip_x_px,tip_y_px,note\n3,10.5,20,here\n4,,,none\n5.0,1,2,\n")
+    seen, none, third = read_truth(path)
+    assert seen == Truth(3, None, (10.5, 20.0), None, True, None, None)
+    assert none == Truth(4, None, None, None, False, None, None)
+    assert third.frame_index == 5
+
+
+def test_marks_may_say_what_can_be_seen_and_how_sure_they_are(tmp_path):
+    path = tmp_path / "marks.csv"
+    path.write_text("frame,tip_x_px,tip_y_px,visible,uncertainty_px\n0,1,2,0,15\n1,1,2,1,\n2,1,2,,0\n")
+    marks = read_truth(path)
+    assert [m.visible for m in marks] == [False, True, True]
+    assert [m.uncertainty_px for m in marks] == [15.0, None, 0.0]
+    with TruthWriter(tmp_path / "again.csv") as w:
+        for m in marks:
+            w.add(m)
+    assert (tmp_path / "again.csv").read_text().splitlines()[1] == "0,,1.000,2.000,,0,,"
+    assert [m.tip_px for m in read_truth(tmp_path / "again.csv")] == [(1.0, 2.0)] * 3
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("0,1,,", "one of tip_x_px and tip_y_px is empty"),
+        ("0.5,1,2,", "frame is 0.5, which is not a whole number"),
+        ("x,1,2,", "frame is 'x', which is not a number"),
+        ("0,1,2,-3", "uncertainty_px is -3; it must be 0 or more"),
+    ],
+)
+def test_a_mark_that_is_none_is_named_with_its_line(tmp_path, row, said):
+    path = tmp_path / "marks.csv"
+    path.write_text(f"frame,tip_x_px,tip_y_px,uncertainty_px\n0,5,5,\n{row}\n")
+    with pytest.raises(InputError, match=f"line 3: {said}"):
+        read_truth(path)
 
 
 def test_an_unwritable_place_is_refused(tmp_path):

@@ -33,9 +33,10 @@ def matrices(n):
 
 tips = st.builds(
     TipEstimate,
-    *(wholes, reals, points, reals, matrices(2), reals),
+    *(wholes, reals, points, reals, st.none() | matrices(2), reals),
     *(st.sampled_from(Track), points, st.lists(points, max_size=3).map(tuple)),
     *(st.none() | reals, st.none() | st.tuples(reals, reals, reals, reals)),
+    *(st.none() | matrices(2), st.none() | wholes),
 )
 estimates = tips | st.builds(Lost, wholes, reals, texts)
 robot_states = st.builds(RobotState, reals, reals, reals, reals, reals, vectors, st.none() | texts)

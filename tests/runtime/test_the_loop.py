@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sonosteer.core.clock import SimulatedClock
-from sonosteer.core.errors import InputError
+from sonosteer.core.errors import InputError, PictureError
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Frame, Hint, Lost
 from sonosteer.recording.frame_ledger import FrameLedger
@@ -151,3 +151,78 @@ def test_what_a_watcher_raises_reaches_the_loop():
     with pytest.raises(InputError, match="disk is full"), Background(notes, depth=1) as background:
         run(Clip(200), watchers=[background])
     assert notes.seen == [0, 1, 2]
+
+
+class Damaged(Clip):
+    """Some of its pictures cannot be read."""
+
+    def __init__(self, n, bad, *, stuck=False):
+        super().__init__(n)
+        self.bad, self.stuck = bad, stuck
+
+    def frames(self, start=0, stop=None):
+        for frame in super().frames(0 if self.stuck else start, stop):
+            if frame.index in self.bad:
+                raise PictureError(f"picture {frame.index} is torn", frame.index, frame.time_s)
+            yield frame
+
+
+class Estimates:
+    def __init__(self):
+        self.estimates, self.pixels = [], []
+
+    def saw(self, frame, estimate):
+        assert frame.index == estimate.frame_index
+        self.estimates.append(estimate)
+        self.pixels.append(frame.pixels)
+
+
+def test_a_picture_that_cannot_be_read_is_lost_with_its_reason():
+    seen = Estimates()
+    ledger = run(Damaged(6, {0, 3, 4}), watchers=[seen])
+    torn = [Lost(i, i / 20, f"picture {i} is torn") for i in (0, 3, 4)]
+    assert [e for e in seen.estimates if e.frame_index in (0, 3, 4)] == torn
+    assert [e.reason for e in seen.estimates if e.frame_index in (1, 2, 5)] == ["seen 0", "seen 1", "seen 2"]
+    assert seen.pixels[3].shape == (4, 4)
+    assert not seen.pixels[3].any()
+    counts = ledger.tracking_counts()
+    assert (counts["frames"], counts["lost"], counts["bad"], counts["dropped"]) == (6, 6, 3, 0)
+    assert counts["bad_because"] == {e.reason: 1 for e in torn}
+    assert {k: len(v) for k, v in ledger.times_ms.items()} == {"read": 6, "track": 3, "hand over": 6}
+
+
+def test_only_the_frames_asked_for_may_be_bad():
+    assert run(Damaged(9, {2, 8}), start=3, stop=6).bad == 0
+    assert run(Damaged(9, {2, 5, 8}), start=3, stop=6).bad == 1
+
+
+@pytest.mark.parametrize(("n", "said"), [(1, "picture 0 is torn"), (3, "no picture can be used, the first because")])
+def test_if_no_picture_can_be_read_the_run_is_refused(n, said):
+    ledger = FrameLedger(n)
+    with pytest.raises(InputError, match=said):
+        track_frames(Damaged(n, set(range(n))), Counter(), Hint(), SimulatedClock(), ledger)
+    assert ledger.bad == n
+    assert said in ledger.ended_early
+
+
+def test_a_source_that_does_not_go_on_behind_a_bad_picture_ends_the_run():
+    with pytest.raises(PictureError, match="picture 2 is torn"):
+        run(Damaged(6, {2}, stuck=True))
+
+
+def test_a_tracker_may_say_that_it_cannot_use_a_picture():
+    class Picky(Counter):
+        def step(self, state, frame):
+            if frame.index == 1:
+                raise PictureError("too small", 1, frame.time_s)
+            return super().step(state, frame)
+
+    seen = Estimates()
+    assert run(Clip(3), Picky(), [seen]).bad == 1
+    assert [e.reason for e in seen.estimates] == ["seen 0", "too small", "seen 1"]
+
+
+def test_stills_are_tracked_from_a_fresh_state_each():
+    seen = Estimates()
+    run(Clip(4), watchers=[seen], stills=True)
+    assert [e.reason for e in seen.estimates] == ["seen 0"] * 4

@@ -176,7 +176,16 @@ def test_the_lower_bound_of_the_clock_is_inclusive_too():
 
 NOT_NUMBERS = [math.nan, math.inf, -math.inf, None, "fast", 2 * LARGEST, -2 * LARGEST, (1.0,), 1j]
 NO_NUMBER_FIELDS = ("command", "features", "stop", "fault", "state", "reason")
-WHOLE_TIP = replace(TIP, visibility=0.5, box_px=(0.0, 1.0, 2.0, 3.0), shaft_px=((0.0, 1.0), (2.0, 3.0)))
+WHOLE_TIP = replace(
+    TIP,
+    visibility=0.5,
+    box_px=(0.0, 1.0, 2.0, 3.0),
+    shaft_px=((0.0, 1.0), (2.0, 3.0)),
+    covariance_px2=np.diag([16.0, 4.0]),
+    answer_frame=9,
+)
+#: fields that may be None. Without a covariance in mm the rule is another
+MAY_BE_NONE = ("visibility", "box_px", "covariance_px2", "answer_frame", "covariance_mm2")
 
 
 def spoilt(owner):
@@ -188,7 +197,7 @@ def spoilt(owner):
             if isinstance(value, tuple) and len(value) > 1:
                 for i in range(len(value)):
                     yield pytest.param(field.name, probe(i, bad, value), id=f"{field.name}-{i}-{bad}")
-            if not (bad is None and field.name in ("visibility", "box_px")):
+            if not (bad is None and field.name in MAY_BE_NONE):
                 yield pytest.param(field.name, bad, id=f"{field.name}-{bad}")
 
 
@@ -241,12 +250,21 @@ def test_a_probe_has_three_speeds(bad):
         np.array([[0.25, -0.26], [-0.26, 0.25]]),
         np.eye(3),
         np.ones(4),
-        None,
     ],
 )
 def test_what_cannot_be_a_covariance_is_refused(P):
     assert "covariance" in refused(ask(estimate=tip(covariance_mm2=P)), "number").reason
+    assert "covariance_px2" in refused(ask(estimate=tip(covariance_px2=P)), "number").reason
     assert is_covariance(P) is False
+
+
+def test_a_tip_in_pixels_only_holds_everything():
+    """A tracker that did not know the scale: nothing is guessed, not even the way back."""
+    unscaled = tip(covariance_mm2=None, covariance_px2=np.diag([16.0, 4.0]))
+    assert "pixels only" in refused(ask(estimate=unscaled), "no scale").reason
+    refused(ask(act(insertion_speed_mm_s=-4.0), estimate=unscaled), "no scale")
+    cleared(ask(estimate=tip(covariance_px2=np.diag([16.0, 4.0]))))
+    assert is_covariance(None) is False
 
 
 @pytest.mark.parametrize("P", [np.zeros((2, 2)), np.full((2, 2), 0.25), np.diag([0.0, 0.25]), np.diag([0.25, 0.0])])

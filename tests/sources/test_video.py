@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from written_clips import pictures, write_video
 
-from sonosteer.core.errors import InputError
+from sonosteer.core.errors import InputError, PictureError
 from sonosteer.core.geometry import Spacing
 from sonosteer.sources.opening import open_source
 
@@ -116,3 +116,48 @@ def test_a_video_cut_off_behind_its_index_gives_what_there_is(tmp_path):
         for _ in open_source(path).frames():
             done += 1
     assert 5 < done < 40
+
+
+def spoiled(path, *which):
+    """Overwrite packets, counted as they are stored."""
+    with av.open(str(path)) as c:
+        packets = [(p.pos, p.size) for p in c.demux(video=0) if p.size]
+    data = bytearray(path.read_bytes())
+    for k in which:
+        at, size = packets[k]
+        data[at : at + size] = b"\xff" * size
+    path.write_bytes(bytes(data))
+    return path
+
+
+def read_on(source, start=0, stop=None):
+    """Indices and times of what is read, and indices of what cannot be, as a tracking run goes on."""
+    good, bad, frames = [], [], source.frames(start, stop)
+    while True:
+        try:
+            frame = next(frames, None)
+        except PictureError as e:
+            bad.append((e.index, e.time_s))
+            frames = source.frames(e.index + 1, stop)
+            continue
+        if frame is None:
+            return good, bad
+        good.append((frame.index, frame.time_s))
+
+
+@pytest.mark.parametrize(
+    ("codec", "ending", "pix", "bf"),
+    [("libx264", "mp4", "yuv420p", 0), ("libx264", "mp4", "yuv420p", 2), ("mjpeg", "avi", "yuvj420p", 0)],
+)
+@pytest.mark.parametrize("which", [(15,), (15, 16, 20), (79,), (60,)])
+def test_behind_a_frame_that_cannot_be_decoded_the_others_keep_their_places(tmp_path, codec, ending, pix, bf, which):
+    noise = np.random.default_rng(0).integers(0, 255, (80, 48, 64), dtype=np.uint8)
+    path = write_video(tmp_path / f"a.{ending}", noise, codec=codec, pix=pix, bf=bf, rate=20)
+    good, bad = read_on(open_source(spoiled(path, *which)))
+    assert bad
+    assert sorted(i for i, _ in good + bad) == list(range(80))
+    assert all(t == pytest.approx(i / 20, abs=1e-3) for i, t in good + bad)
+    if bf == 0 and which != (60,):  # a key frame, whose followers may not be decodable either
+        assert [i for i, _ in bad] == list(which)
+    part = [i for i, _ in good if 50 <= i < 70]
+    assert [i for i, _ in read_on(open_source(path), 50, 70)[0]] == part

@@ -16,11 +16,12 @@ import numpy as np
 
 from sonosteer.benchmarks import mathiassen2017_numpy as reference
 from sonosteer.core.progress import CountProgress
-from sonosteer.core.types import Frame, Hint, Truth
+from sonosteer.core.types import Frame, Hint
 from sonosteer.imaging.axis_search import MAX_RAYS, adapt_rays
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.recording.summary import versions
 from sonosteer.sim.scenes import make_scene
+from sonosteer.sim.truth import NeedleTruth
 from sonosteer.sim.world import World
 from sonosteer.trackers.mathiassen2017 import TIP_WEIGHTS
 from sonosteer.trackers.table import TRACKERS, make_tracker
@@ -30,7 +31,7 @@ START_BOX_PX = 48
 CLIP_REPEATS = 3
 SPEED_MM_S = 5.0
 
-BenchClip = list[tuple[Frame, Truth]]
+BenchClip = list[tuple[Frame, NeedleTruth]]
 
 
 def bench_tracking(*, seed: int, progress: CountProgress) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def _numpy(method: str, clip: BenchClip) -> list[float]:
     return out
 
 
-def _axis_and_tip(image: Any, earlier: Any, truth: Truth, around: tuple[float, float], *, feedback: bool) -> Any:
+def _axis_and_tip(image: Any, earlier: Any, truth: NeedleTruth, around: tuple[float, float], *, feedback: bool) -> Any:
     """Algorithms 1 to 3."""
     assert truth.tip_px is not None
     c, s = math.cos(truth.angle_rad), math.sin(truth.angle_rad)

@@ -19,6 +19,7 @@ from sonosteer.core.errors import InputError
 if TYPE_CHECKING:
     from sonosteer.core.geometry import Point, Spacing
     from sonosteer.core.types import Hint
+    from sonosteer.episodes.cropping import Crop
     from sonosteer.needle.bicycle import Plan
     from sonosteer.safety.regions import Circle
     from sonosteer.sim.scenes import Split
@@ -90,6 +91,21 @@ def parse_frames(text: str | None) -> tuple[int, int | None]:
     except ValueError:
         raise InputError(f"--frames {text!r}: give A:B with 0 <= A < B, e.g. 20:120 or 20:") from None
     return a, b
+
+
+def parse_crop(text: str | None) -> Crop | None:
+    """Read "X,Y,W,H" as a part of the picture in whole pixels."""
+    from sonosteer.episodes.cropping import Crop
+
+    if text is None:
+        return None
+    try:
+        left, top, width, height = (int(v) for v in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"--crop {text!r}: give X,Y,W,H in whole pixels (left, top, width, height), e.g. 60,0,512,480"
+        ) from None
+    return Crop(left_px=left, top_px=top, width_px=width, height_px=height)
 
 
 def parse_hint(angle_deg: str | None, enters: str | None, start: str | None) -> Hint:

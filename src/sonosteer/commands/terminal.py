@@ -132,21 +132,32 @@ def print_files(out: Path, names: Iterable[str]) -> None:
         print(f"  {out / name}")
 
 
-def tell_tracked(out: Path, summary: Mapping[str, Any], *, as_json: bool) -> None:
+def tell_bad(summary: Mapping[str, Any]) -> None:
+    """Say on stderr which pictures could not be read, a line for each reason."""
+    for reason in summary["counts"]["bad_because"]:
+        print(f"sonosteer: {' '.join(reason.split())}; it is lost, the rest goes on", file=sys.stderr)
+
+
+def tell_tracked(out: Path, summary: Mapping[str, Any], *, as_json: bool, stills: bool = False) -> None:
     """Say how a clip was tracked and where the results are."""
     if as_json:
         print_json(summary)
         return
     counts = summary["counts"]
+    bad = f" ({counts['bad']} of them cannot be read)" if counts["bad"] else ""
     print(
-        f"{counts['frames']} frames: {counts['tracking']} tracking, {counts['coasting']} coasting, "
-        f"{counts['lost']} lost, {counts['dropped']} dropped"
+        f"{counts['frames']} {'pictures' if stills else 'frames'}: {counts['tracking']} tracking, "
+        f"{counts['coasting']} coasting, {counts['lost']} lost{bad}, {counts['dropped']} dropped"
     )
-    error = summary["error"]
-    if error and error["mean_mm"] is not None:
-        print(f"tip error {error['mean_mm']:.2f} mm mean, {error['p95_mm']:.2f} mm at 95 % against the truth")
+    unscaled = summary["source"]["spacing"] is None
+    if unscaled:
+        print(f"scale {summary['scale']}")
+    error, unit = summary["error"], "px" if unscaled else "mm"
+    if error and error[f"mean_{unit}"] is not None:
+        mean, p95 = error[f"mean_{unit}"], error[f"p95_{unit}"]
+        print(f"tip error {mean:.2f} {unit} mean, {p95:.2f} {unit} at 95 % against the truth")
     timing = summary["timing"].get("track")
     if timing:
         print(f"tracking took {timing['median_ms']:.2f} ms a frame (p99 {timing['p99_ms']:.2f} ms)")
-    print_files(out, ("report.html", "overlay.mp4", "tips.csv", "summary.json"))
+    print_files(out, ("report.html", "overlay" if stills else "overlay.mp4", "tips.csv", "summary.json"))
     print_notice()

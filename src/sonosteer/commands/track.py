@@ -1,4 +1,4 @@
-"""`sonosteer track`: the needle's tip in every frame of a clip."""
+"""`sonosteer track`: the needle's tip in every frame of a clip, or in each of several stills."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand, complete
 from sonosteer.commands.parsing import AsJson, Frames, Seed, SpacingText
+from sonosteer.core.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,18 +21,23 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.command(cls=PageCommand, epilog="Example: sonosteer track clip.mp4 --spacing-mm 0.0355 --out results")
+@app.command(
+    cls=PageCommand,
+    epilog="Examples: sonosteer track clip.mp4 --out results; sonosteer track pictures/ --stills --out results",
+)
 def track_command(
     context: typer.Context,
     source: Annotated[
-        str,
+        list[str],
         typer.Argument(
-            metavar="SOURCE", help="Video, folder of PNG/JPEG, .mha/.nrrd sequence, DICOM cine, or sim:SETUP."
+            metavar="SOURCE...",
+            help="Video, picture, folder of PNG/JPEG, .mha/.nrrd sequence, DICOM cine, or sim:SETUP. "
+            "With --stills: folders of pictures and picture files.",
         ),
     ],
     out: Annotated[
         Path,
-        typer.Option("--out", metavar="DIR", help="Folder for tips.csv, overlay.mp4, report.html, summary.json."),
+        typer.Option("--out", metavar="DIR", help="Folder for tips.csv, overlay, report.html, summary.json."),
     ],
     method: Annotated[
         str,
@@ -68,9 +74,27 @@ def track_command(
         ),
     ] = None,
     frames: Frames = None,
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            "--crop",
+            metavar="X,Y,W,H",
+            help="Tracks in this part of each picture only, in pixels: left, top, width, height. "
+            "Results are in pixels of the whole picture.",
+        ),
+    ] = None,
+    stills: Annotated[
+        bool,
+        typer.Option(
+            "--stills",
+            help="Tracks each picture on its own. Sizes may differ. A picture file alone is always a still.",
+        ),
+    ] = False,
     truth: Annotated[
         Path | None,
-        typer.Option("--truth", metavar="CSV", help="truth.csv to compare with in the report (sim: brings its own)."),
+        typer.Option(
+            "--truth", metavar="CSV", help="truth.csv or your own marks to compare with (sim: brings its own)."
+        ),
     ] = None,
     seed: Seed = 0,
     config: Annotated[
@@ -85,21 +109,29 @@ def track_command(
 ) -> None:
     """Track the needle's tip through a clip.
 
-    Writes tips.csv (a row for every frame), overlay.mp4, report.html and summary.json.
+    Writes tips.csv (a row for every frame), overlay.mp4, report.html and summary.json. Without mm per pixel positions
+    are in pixels. A picture that cannot be read is lost and said on stderr, and the rest goes on.
+
+    With --stills each picture is tracked on its own. tips.csv then has a last column with its name, and the overlay is
+    a folder of pictures.
     """
-    from sonosteer.episodes.clip_tracking import ClipJob, check_clip, track_into_folder
+    from sonosteer.episodes.clip_tracking import ClipJob, are_stills, check_clip, track_into_folder
     from sonosteer.recording.tables import make_folder
-    from sonosteer.sources.opening import open_source
+    from sonosteer.sources.opening import open_source, open_stills
     from sonosteer.sources.velocity import WithVelocity
 
     velocity = parsing.parse_velocity(velocity_mm_s)
     spacing = parsing.parse_spacing(spacing_mm)
     first, stop = parsing.parse_frames(frames)
     hint = parsing.parse_hint(angle_deg, enters, start)
+    part = parsing.parse_crop(crop)
+    if len(source) > 1 and not stills:
+        raise InputError(f"{len(source)} sources: give one clip, or --stills to track each picture on its own")
     tracker = _tracker(method, settings, config)
     tracker.start(hint)  # a hint that is not enough is refused before anything is written
-    clip = open_source(source, spacing=spacing, seed=seed)
-    check_clip(clip.info, first)
+    clip = open_stills(source, spacing=spacing) if stills else open_source(source[0], spacing=spacing, seed=seed)
+    stills = are_stills(clip.info, stills)
+    check_clip(clip.info, first, crop=part, stills=stills)
     job = ClipJob(
         source=clip,
         feed=clip if velocity is None else WithVelocity(clip, velocity),
@@ -107,17 +139,20 @@ def track_command(
         hint=hint,
         out=out,
         truth_of=_truth_of(clip, truth),
-        name=Path(source).name,
+        name=Path(source[0]).name if len(source) == 1 else clip.info.name,
         method=method,
         seed=seed,
-        options=parsing.as_typed(context),
+        options={**parsing.as_typed(context), "source": source[0] if len(source) == 1 else source},
         start=first,
         stop=stop,
+        crop=part,
+        stills=stills,
     )
     make_folder(out)
     with terminal.shown_progress("tracking", quiet=as_json) as progress:
         summary = track_into_folder(job, progress)
-    terminal.tell_tracked(out, summary, as_json=as_json)
+    terminal.tell_bad(summary)
+    terminal.tell_tracked(out, summary, as_json=as_json, stills=stills)
 
 
 def _tracker(method: str, settings: list[str] | None, config: Path | None) -> Tracker[Any]:

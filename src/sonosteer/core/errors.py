@@ -18,6 +18,17 @@ class InputError(SonosteerError):
     exit_code = 2
 
 
+class PictureError(InputError):
+    """One picture of a clip cannot be read, but those after it can: `frames(index + 1)` goes on."""
+
+    def __init__(self, message: str, index: int, time_s: float) -> None:
+        super().__init__(message)
+        self.index = index
+        """Number of the frame in its source, from 0."""
+        self.time_s = time_s
+        """When it was acquired, s."""
+
+
 class MissingExtraError(InputError):
     """A file or method needs an optional dependency that is not installed."""
 

@@ -30,6 +30,8 @@ class SourceInfo:
     """Millimetres per pixel, None where the source does not say."""
     probe: Probe | None = None
     """Geometry of the transducer, None where unknown."""
+    names: tuple[str, ...] = ()
+    """Name of each picture among stills. Empty for a clip."""
 
 
 class Source(Protocol):
@@ -41,7 +43,10 @@ class Source(Protocol):
         ...
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-        """Yield frames `start` (included) to `stop` (excluded) in order. None: to the end."""
+        """Yield frames `start` (included) to `stop` (excluded) in order. None: to the end.
+
+        Raises PictureError at a frame that cannot be read, if `frames` from the next one on goes on behind it.
+        """
         ...
 
     def close(self) -> None:

@@ -85,7 +85,7 @@ class TipEstimate:
     tip_px: Point
     """Place of the tip in the image, px: (column, row)."""
     angle_rad: float
-    """Direction from entry to tip in millimetre space, rad from image +x towards +y (down)."""
+    """Direction from entry to tip, rad from image +x towards +y (down). Of mm, or of px where the scale is unknown."""
     covariance_mm2: NDArray[np.float64] | None
     """Covariance of the tip, mm^2: (2, 2), axes along and across the needle. None where the scale is unknown."""
     confidence: float
@@ -98,24 +98,38 @@ class TipEstimate:
     """Points from the entry to the tip along a curved axis, px: (column, row). Empty for a straight one."""
     visibility: float | None = None
     """How well the tip itself is seen, 0 to 1. None from trackers that do not say."""
-    covariance_px2: NDArray[np.float64] | None = None
-    """The same covariance, px^2. None from trackers that do not say."""
     box_px: Box | None = None
     """Box around the tip, px: (left, top, right, bottom). None from trackers that do not say."""
+    covariance_px2: NDArray[np.float64] | None = None
+    """Covariance of the tip, px^2: (2, 2), axes along and across the needle as drawn. None where no tracker says it."""
     answer_frame: int | None = None
     """Index of the frame that the detector's answer applied here was about. None where none was applied."""
     features: NDArray[np.float32] | None = field(default=None, repr=False)
     """What the tracker's network made of the frame, for a policy, no unit. Read-only, never recorded. None without."""
 
     @property
-    def sd_along_mm(self) -> float:
-        """Standard deviation along the needle."""
-        return math.sqrt(float(self.covariance_mm2[0, 0]))
+    def sd_along_mm(self) -> float | None:
+        """Standard deviation along the needle, mm. None where the scale is unknown."""
+        return _sd(self.covariance_mm2, 0)
 
     @property
-    def sd_across_mm(self) -> float:
-        """Standard deviation across the needle."""
-        return math.sqrt(float(self.covariance_mm2[1, 1]))
+    def sd_across_mm(self) -> float | None:
+        """Standard deviation across the needle, mm. None where the scale is unknown."""
+        return _sd(self.covariance_mm2, 1)
+
+    @property
+    def sd_along_px(self) -> float | None:
+        """Standard deviation along the needle, px. None from trackers that do not say."""
+        return _sd(self.covariance_px2, 0)
+
+    @property
+    def sd_across_px(self) -> float | None:
+        """Standard deviation across the needle, px. None from trackers that do not say."""
+        return _sd(self.covariance_px2, 1)
+
+
+def _sd(covariance: NDArray[np.float64] | None, axis: int) -> float | None:
+    return None if covariance is None else math.sqrt(float(covariance[axis, axis]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,19 +313,21 @@ class RollCommand:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What really was, for one frame of a simulation or an annotated clip."""
+    """What really was, for one frame of a simulation or an annotated clip. Marks by hand know the tip only."""
 
     frame_index: int
     """Number of the frame in its source, from 0."""
-    time_s: float
-    """When it was acquired, s."""
+    time_s: float | None
+    """When it was acquired, s. None where nobody noted it."""
     tip_px: Point | None
     """The geometric tip as drawn, px: (column, row). None while no needle is in the image."""
-    angle_rad: float
-    """Direction from entry to tip, rad from image +x towards +y (down)."""
+    angle_rad: float | None
+    """Direction from entry to tip, rad from image +x towards +y (down). None where nobody marked it."""
     visible: bool
     """False where the tip cannot be seen: faded, occluded, out of plane."""
-    depth_mm: float
-    """Inserted length along the needle from its entry, mm."""
-    velocity_mm_s: float
-    """Speed of the needle along itself, mm/s. Positive goes in."""
+    depth_mm: float | None
+    """Inserted length along the needle from its entry, mm. None where nobody measured it."""
+    velocity_mm_s: float | None
+    """Speed of the needle along itself, mm/s. Positive goes in. None where nobody measured it."""
+    uncertainty_px: float | None = field(default=None, kw_only=True)
+    """How far the mark may be off, px. None where nobody said."""

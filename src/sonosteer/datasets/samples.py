@@ -48,7 +48,7 @@ def written(o: Observation, a: Action) -> list[str]:
     if isinstance(seen, TipEstimate):
         c = seen.covariance_mm2
         box = seen.box_px or (None,) * 4
-        spread = (float(c[0, 0]), float(c[0, 1]), float(c[1, 1]))
+        spread = (None,) * 3 if c is None else (float(c[0, 0]), float(c[0, 1]), float(c[1, 1]))
         place = [*seen.tip_px, seen.angle_rad, *spread, seen.confidence, *seen.entry_px, seen.visibility, *box]
     read = (r.time_s, r.depth_mm, r.insertion_speed_mm_s, r.insertion_angle_rad, r.roll_rad, *r.probe_mm)
     w = a.command
@@ -98,7 +98,11 @@ def _estimate(row: dict[str, str], index: int, t: float) -> Estimate:
     state = Track(row["state"])
     if state is Track.LOST:
         return Lost(index, t, row["lost"])
-    x, y, angle, along, cov, across, confidence = (number(row, c) for c in _ESTIMATE)
+    x, y, angle, confidence = (number(row, c) for c in (*_ESTIMATE[:3], _ESTIMATE[6]))
+    covariance = None
+    if any(row[c] for c in _ESTIMATE[3:6]):  # empty where the scale was unknown
+        along, both, across = (number(row, c) for c in _ESTIMATE[3:6])
+        covariance = np.array([[along, both], [both, across]])
     box = [optional(row, c) for c in _SEEN[3:]]
     corners = [v for v in box if v is not None]
     return TipEstimate(
@@ -106,7 +110,7 @@ def _estimate(row: dict[str, str], index: int, t: float) -> Estimate:
         time_s=t,
         tip_px=(x, y),
         angle_rad=angle,
-        covariance_mm2=np.array([[along, cov], [cov, across]]),
+        covariance_mm2=covariance,
         confidence=confidence,
         state=state,
         entry_px=(number(row, "entry_x_px"), number(row, "entry_y_px")),

@@ -1,9 +1,12 @@
-"""One clip tracked into a folder: tips.csv, overlay.mp4, report.html and summary.json."""
+"""One clip tracked into a folder: tips.csv, overlay.mp4, report.html and summary.json.
+
+Of stills, the overlay is a folder of pictures, since their sizes differ.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,20 +14,23 @@ from typing import Any
 from sonosteer.core.clock import RealClock
 from sonosteer.core.config import to_dict
 from sonosteer.core.errors import InputError, InterruptedRunError, SonosteerError
+from sonosteer.core.geometry import Spacing
 from sonosteer.core.notice import NOT_A_DEVICE
 from sonosteer.core.progress import StageProgress
 from sonosteer.core.protocols import Source, SourceInfo, Tracker
 from sonosteer.core.types import Estimate, Frame, Hint, Truth
+from sonosteer.episodes.cropping import Crop, InCrop
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.metrics.tip_error import summarise, tip_errors
 from sonosteer.recording.frame_ledger import FrameLedger
 from sonosteer.recording.summary import versions, write_summary
-from sonosteer.recording.tips import TipsWriter, read_tips
+from sonosteer.recording.tips import TipRow, TipsWriter, read_tips
 from sonosteer.runtime.tracking import Background, track_frames
-from sonosteer.viz.overlay import OverlayVideo
-from sonosteer.viz.report import Story, write_report
+from sonosteer.viz.overlay import OverlayPictures, OverlayVideo
+from sonosteer.viz.report import Sheet, Story, write_report
 
 SHEET_PICTURES = 12  # chosen: as many as fit one screen of the report
+GALLERY_PICTURES = 60  # chosen: of stills, so that the report stays below 3 MB
 #: chosen: an image smaller or larger than this has a wrong scale
 MIN_IMAGE_MM, MAX_IMAGE_MM = 4.0, 500.0
 
@@ -57,6 +63,10 @@ class ClipJob:
     """Index of the first frame to track."""
     stop: int | None = None
     """Index of the frame to stop before. None: to the end of the clip."""
+    crop: Crop | None = None
+    """Part of each picture to track in. None: the whole picture."""
+    stills: bool = False
+    """Whether each picture is tracked on its own."""
 
     @property
     def expected_frames(self) -> int | None:
@@ -65,21 +75,38 @@ class ClipJob:
         return None if total is None else min(self.stop or total, total) - self.start
 
 
-def check_clip(info: SourceInfo, start: int) -> None:
-    """Raise InputError if the scale is unknown or absurd, or if there is nothing to track from frame `start` on."""
-    if info.spacing is None:
-        raise InputError(f"{info.name}: the scale is unknown; give `spacing_mm`, millimetres per pixel")
-    width_mm, height_mm = info.spacing.to_mm((float(info.size_px[0]), float(info.size_px[1])))
-    if not (min(width_mm, height_mm) >= MIN_IMAGE_MM and max(width_mm, height_mm) <= MAX_IMAGE_MM):
-        raise InputError(
-            f"{info.name}: at {info.spacing.x_mm:g},{info.spacing.y_mm:g} mm per pixel the image would be "
-            f"{width_mm:.4g} x {height_mm:.4g} mm, which is no ultrasound image; check `spacing_mm`"
-        )
-    if info.frames == 1 and info.kind in ("video", "images"):
-        raise InputError(f"{info.name} has one frame only: a clip of two or more is needed to track in")
+def are_stills(info: SourceInfo, asked: bool) -> bool:
+    """True where each picture is tracked on its own: if that was asked for, and for a picture alone."""
+    return asked or info.kind == "still"
+
+
+def check_clip(info: SourceInfo, start: int, *, crop: Crop | None = None, stills: bool = False) -> None:
+    """Raise InputError for what cannot be tracked.
+
+    The scale is absurd, there is nothing to track from frame `start` on, or the crop lies outside the pictures. Among
+    several stills, whose sizes may differ, the crop is looked at picture by picture.
+    """
+    if info.spacing is not None:
+        _check_scale(info, info.spacing)
+    if info.frames == 1 and info.kind in ("video", "images") and not stills:
+        one = "a clip of two or more is needed to track in"
+        still = "; `stills` tracks a picture by itself" if info.kind == "images" else ""
+        raise InputError(f"{info.name} has one frame only: {one}{still}")
+    wrong = None if crop is None or (stills and info.frames != 1) else crop.outside(info.size_px)
+    if wrong is not None:
+        raise InputError(f"{info.name}: {wrong}")
     if info.frames is not None and start >= info.frames:
         raise InputError(
             f"`frames` starts at {start}, but {info.name} has {info.frames} frames (0 to {info.frames - 1})"
+        )
+
+
+def _check_scale(info: SourceInfo, spacing: Spacing) -> None:
+    width_mm, height_mm = spacing.to_mm((float(info.size_px[0]), float(info.size_px[1])))
+    if not (min(width_mm, height_mm) >= MIN_IMAGE_MM and max(width_mm, height_mm) <= MAX_IMAGE_MM):
+        raise InputError(
+            f"{info.name}: at {spacing.x_mm:g},{spacing.y_mm:g} mm per pixel the image would be "
+            f"{width_mm:.4g} x {height_mm:.4g} mm, which is no ultrasound image; check `spacing_mm`"
         )
 
 
@@ -88,27 +115,25 @@ def track_into_folder(job: ClipJob, progress: StageProgress) -> dict[str, Any]:
 
     The results are written also after a run that broke off or was interrupted. Its error is raised then.
     """
-    spacing = job.source.info.spacing
-    assert spacing is not None
-    expected = job.expected_frames
+    info, expected = job.source.info, job.expected_frames
     ledger = FrameLedger(expected)
-    job.tracker.prepare()
-    last = SHEET_PICTURES - 1
-    keep = frozenset(round(i * ((expected or SHEET_PICTURES) - 1) / last) for i in range(SHEET_PICTURES))
-    video = OverlayVideo(job.out / "overlay.mp4", job.source.info, job.truth_of, keep)
+    tracker = job.tracker if job.crop is None else InCrop(job.tracker, job.crop, info.names)
+    tracker.prepare()
+    overlay = _overlay(job, expected)
     broke: SonosteerError | None = None
     began_s = time.perf_counter()
-    with TipsWriter(job.out / "tips.csv", spacing) as tips:
+    with TipsWriter(job.out / "tips.csv", info.spacing, info.names) as tips:
         try:
-            with Background(video) as background:
+            with Background(overlay) as background:
                 track_frames(
                     job.feed,
-                    job.tracker,
+                    tracker,
                     job.hint,
                     RealClock(),
                     ledger,
                     start=job.start,
                     stop=job.stop,
+                    stills=job.stills,
                     watchers=(_Rows(tips), background),
                     progress=lambda done: progress("", done, expected or 0),
                 )
@@ -118,11 +143,11 @@ def track_into_folder(job: ClipJob, progress: StageProgress) -> dict[str, Any]:
             ledger.interrupted = True
     progress("writing the report", 0, 0)
     try:
-        video.close()
+        overlay.close()
     except SonosteerError as e:
         broke = broke or e
     try:
-        summary = _write_results(job, ledger, video, time.perf_counter() - began_s)
+        summary = _write_results(job, ledger, overlay.sheet, time.perf_counter() - began_s)
     except SonosteerError as e:
         raise broke or e from None
     if broke is not None:
@@ -130,6 +155,15 @@ def track_into_folder(job: ClipJob, progress: StageProgress) -> dict[str, Any]:
     if ledger.interrupted:
         raise InterruptedRunError(f"interrupted; the {ledger.frames} frames done so far are in {job.out}")
     return summary
+
+
+def _overlay(job: ClipJob, expected: int | None) -> OverlayVideo | OverlayPictures:
+    """What draws the overlay. It keeps pictures spread over the clip for the report, of stills as many as fit."""
+    most = GALLERY_PICTURES if job.stills else SHEET_PICTURES
+    keep = frozenset(round(i * ((expected or most) - 1) / (most - 1)) for i in range(most))
+    if job.stills:
+        return OverlayPictures(job.out / "overlay", job.source.info.names, job.truth_of, keep)
+    return OverlayVideo(job.out / "overlay.mp4", job.source.info, job.truth_of, keep)
 
 
 class _Rows:
@@ -142,10 +176,9 @@ class _Rows:
         self._writer.add(estimate)
 
 
-def _write_results(job: ClipJob, ledger: FrameLedger, video: OverlayVideo, elapsed_s: float) -> dict[str, Any]:
+def _write_results(job: ClipJob, ledger: FrameLedger, sheet: Sheet, elapsed_s: float) -> dict[str, Any]:
     """Write summary.json and report.html from what there is."""
     info = job.source.info
-    assert info.spacing is not None
     rows = read_tips(job.out / "tips.csv")
     known = [t for t in (_truth_or_none(job.truth_of, r.frame) for r in rows) if t is not None]
     comparable = bool(rows) and any(t.tip_px is not None for t in known)
@@ -154,6 +187,8 @@ def _write_results(job: ClipJob, ledger: FrameLedger, video: OverlayVideo, elaps
         "command": "track",
         "counts": ledger.tracking_counts(),
         "dropped": ledger.outcomes["dropped"],
+        "bad": ledger.bad,
+        "scale": scale_note(info.spacing),
         "timing": {stage: percentiles_ms(ms) for stage, ms in ledger.times_ms.items()},
         "elapsed_s": round(elapsed_s, 3),
         "error": summarise(errors) if errors is not None else None,
@@ -172,14 +207,31 @@ def _write_results(job: ClipJob, ledger: FrameLedger, video: OverlayVideo, elaps
         summary=summary,
         tips=rows,
         times_ms=ledger.times_ms,
-        sheet=video.sheet,
-        video="overlay.mp4",
+        sheet=sheet,
+        video=None if job.stills else "overlay.mp4",
         errors=errors,
         error_numbers=summary["error"],
-        truth=[(t.time_s, *info.spacing.to_mm(t.tip_px)) for t in known if t.tip_px is not None],
+        truth=_true_path(known, rows, info.spacing),
+        stills=job.stills,
     )
     write_report(job.out / "report.html", story)
     return summary
+
+
+def scale_note(spacing: Spacing | None) -> str:
+    """Say in which unit positions are, and how to have millimetres where the scale is unknown."""
+    if spacing is None:
+        return "unknown: positions are in px; --spacing-mm X[,Y] (millimetres per pixel) gives them in mm, too"
+    return f"{spacing.x_mm:g} x {spacing.y_mm:g} mm per pixel"
+
+
+def _true_path(
+    known: Sequence[Truth], rows: Sequence[TipRow], spacing: Spacing | None
+) -> list[tuple[float, float, float]]:
+    """True tips as (time in s, x, y), in mm or, without a scale, in px."""
+    times_s = {row.frame: row.time_s for row in rows}
+    tips = [(times_s[t.frame_index], t.tip_px) for t in known if t.tip_px is not None]
+    return [(time_s, *(tip if spacing is None else spacing.to_mm(tip))) for time_s, tip in tips]
 
 
 def _truth_or_none(truth_of: Callable[[int], Truth | None], frame: int) -> Truth | None:

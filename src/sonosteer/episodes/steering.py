@@ -389,7 +389,10 @@ class _TipSensor:
         self.ledger.tracked(estimate)
         if not isinstance(estimate, TipEstimate) or estimate.state is not Track.TRACKING:
             return None, 1.0, frame, estimate
+        along_mm, across_mm = estimate.sd_along_mm, estimate.sd_across_mm
+        if along_mm is None or across_mm is None:  # said in pixels only: its place in mm is not known
+            return None, 1.0, frame, estimate
         spacing = self.world.spacing
         x, y = self.axis_px
         tip = ((estimate.tip_px[0] - x) * spacing.x_mm, (estimate.tip_px[1] - y) * spacing.y_mm)
-        return tip, max(estimate.sd_along_mm, estimate.sd_across_mm), frame, estimate
+        return tip, max(along_mm, across_mm), frame, estimate

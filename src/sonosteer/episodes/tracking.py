@@ -23,19 +23,20 @@ from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.plugins import PluggedIn, construct
 from sonosteer.core.protocols import Source, SourceInfo, Tracker
 from sonosteer.core.types import Estimate, Frame, Hint, Side, TipEstimate, Track, Truth
-from sonosteer.episodes.clip_tracking import check_clip, without_workspaces
+from sonosteer.episodes.clip_tracking import are_stills, check_clip, scale_note, without_workspaces
+from sonosteer.episodes.cropping import Crop, InCrop
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.metrics.tip_error import TipErrors, summarise, tip_errors
 from sonosteer.recording.clips import open_clip
 from sonosteer.recording.frame_ledger import FrameLedger
 from sonosteer.recording.summary import versions
-from sonosteer.recording.tips import TipRow, TipsWriter, read_tips
+from sonosteer.recording.tips import NAME_COLUMN, PIXEL_COLUMNS, TipRow, TipsWriter, read_tips
 from sonosteer.recording.truths import TruthWriter, read_truth
 from sonosteer.runtime.tracking import track_frames
 from sonosteer.sim.scenes import Scene
 from sonosteer.sim.truth import NeedleTruth
 from sonosteer.sources.in_memory import FramesFromLoop, FramesInMemory, frames_of_array
-from sonosteer.sources.opening import open_source
+from sonosteer.sources.opening import open_source, open_stills
 from sonosteer.sources.plugged_in import PluggedInSource, WithSpacing
 from sonosteer.sources.simulated import SimulatedSource
 from sonosteer.sources.velocity import WithVelocity
@@ -50,8 +51,6 @@ Method: TypeAlias = str | type | Tracker[Any]
 SpacingMm: TypeAlias = float | tuple[float, float] | Spacing
 #: frames to use: slice(first, end) or (first, end); end is not included, None: to the end of the clip
 FrameRange: TypeAlias = slice | tuple[int, int | None]
-
-TIP_COLUMNS = tuple(TipRow.__dataclass_fields__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,19 +100,24 @@ class TrackResult:
         return np.array(tips, np.float64).reshape(-1, 2)
 
     @cached_property
-    def tip_mm(self) -> F64:
-        """(n, 2) x and y of the tip in the image, mm. Rows of lost frames are NaN, in this array only."""
-        return self.tip_px * (self.spacing.x_mm, self.spacing.y_mm)
+    def tip_mm(self) -> F64 | None:
+        """(n, 2) x and y of the tip in the image, mm. Rows of lost frames are NaN. None if the scale is unknown."""
+        return None if self.spacing is None else self.tip_px * (self.spacing.x_mm, self.spacing.y_mm)
 
     @property
-    def spacing(self) -> Spacing:
-        """Scale of the images, mm per px."""
-        assert self.source.spacing is not None  # track refuses a clip without
+    def spacing(self) -> Spacing | None:
+        """Scale of the images, mm per px. None if it is unknown."""
         return self.source.spacing
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name of each picture among stills, by frame. Empty for a clip."""
+        return self.source.names
 
     def rows(self) -> list[TipRow]:
         """One row for each frame, as in tips.csv, but not rounded. Fields of lost frames are None."""
-        return [_row(e, self.spacing) for e in self.estimates]
+        names = self.names
+        return [TipRow.of(e, self.spacing, names[e.frame_index] if names else None) for e in self.estimates]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON can say it."""
@@ -121,6 +125,7 @@ class TrackResult:
             "method": self.method,
             "source": to_dict(self.source),
             "counts": to_dict(self.counts),
+            "scale": scale_note(self.spacing),
             "timing": {stage: percentiles_ms(ms) for stage, ms in self.times_ms.items()},
             "configuration": to_dict(self.configuration),
             "tips": [to_dict(row) for row in self.rows()],
@@ -130,20 +135,21 @@ class TrackResult:
         """A DataFrame with a row for each frame. Raises MissingExtraError without pandas."""
         columns = ("frame", "time_s", "state", "tip_x_px", "tip_y_px", "tip_x_mm", "tip_y_mm")
         numbers = ("angle_deg", "sd_along_mm", "sd_across_mm", "confidence")
+        further = (*(PIXEL_COLUMNS if self.spacing is None else ()), *((NAME_COLUMN,) if self.names else ()))
         table = [
             (
                 *(r.frame, r.time_s, r.state, *(r.tip_px or (None, None)), *(r.tip_mm or (None, None))),
-                *(getattr(r, n) for n in numbers),
+                *(getattr(r, n) for n in (*numbers, *further)),
             )
             for r in self.rows()
         ]
-        return _data_frame(table, (*columns, *numbers))
+        return _data_frame(table, (*columns, *numbers, *further))
 
     def save(self, folder: str | Path) -> Path:
         """Write tips.csv and summary.json into a folder, which is made. Return it."""
         out = Path(folder)
         out.mkdir(parents=True, exist_ok=True)
-        with TipsWriter(out / "tips.csv", self.spacing) as tips:
+        with TipsWriter(out / "tips.csv", self.spacing, self.names) as tips:
             for estimate in self.estimates:
                 tips.add(estimate)
         summary = {k: v for k, v in self.to_dict().items() if k != "tips"}
@@ -175,22 +181,28 @@ class Evaluation:
         """Mean distance of the tip from the truth over the tracked frames, mm. None without a scale or a frame."""
         return self.numbers["mean_mm"]  # type: ignore[no-any-return]
 
+    @property
+    def mean_px(self) -> float | None:
+        """Mean distance of the tip from the truth over the tracked frames, px. None without a frame."""
+        return self.numbers["mean_px"]  # type: ignore[no-any-return]
+
     def to_dict(self) -> dict[str, Any]:
         """The statistics as JSON can say them."""
         return dict(self.numbers)
 
     def __repr__(self) -> str:
         n = self.numbers
-        if n["mean_mm"] is None:
-            return f"<Evaluation: {n['tracked']} of {n['frames']} frames tracked>"
-        return (
-            f"<Evaluation: {n['mean_mm']:.2f} mm mean, {n['p95_mm']:.2f} mm at 95 %, "
-            f"{n['tracked']} of {n['frames']} frames tracked>"
-        )
+        tracked = f"{n['tracked']} of {n['frames']} frames tracked"
+        if self.mean_px is None:
+            return f"<Evaluation: {tracked}>"
+        unit = "px" if self.mean_mm is None else "mm"
+        return f"<Evaluation: {n[f'mean_{unit}']:.2f} {unit} mean, {n[f'p95_{unit}']:.2f} {unit} at 95 %, {tracked}>"
 
 
+ERRORS_MM = ("mean_mm", "median_mm", "p95_mm")
+ERRORS_PX = ("mean_px", "median_px", "p95_px")
 #: of a comparison's row; None where it is not known
-COMPARED = ("method", "frames", "tracked", "mean_mm", "median_mm", "p95_mm", "coverage_95", "track_ms", "broke")
+COMPARED = ("method", "frames", "tracked", *ERRORS_MM, *ERRORS_PX, "coverage_95", "track_ms", "broke")
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +212,7 @@ class Comparison:
     results: Mapping[str, TrackResult]
     """What each method said, by its name. A method that broke has the frames before."""
     rows: tuple[Mapping[str, Any], ...]
-    """A row for each method: frames, tracked ones, errors in mm, median time in ms, and why it broke, if it did."""
+    """A row for each method: frames, tracked ones, errors in mm and px, median time in ms, why it broke, if it did."""
 
     def to_dict(self) -> list[dict[str, Any]]:
         """The rows as JSON can say them."""
@@ -210,14 +222,22 @@ class Comparison:
         """A DataFrame with a row for each method. Raises MissingExtraError without pandas."""
         return _data_frame([tuple(row[k] for k in COMPARED) for row in self.rows], COMPARED)
 
+    def _shown(self) -> tuple[str, ...]:
+        """The columns to print: errors in mm, or in px where no method has them in mm."""
+        scaled = any(row["mean_mm"] is not None for row in self.rows)
+        left_out = ERRORS_PX if scaled or all(row["mean_px"] is None for row in self.rows) else ERRORS_MM
+        return tuple(name for name in COMPARED if name not in left_out)
+
     def __repr__(self) -> str:
-        shown = [COMPARED[:-1], *(tuple(_short(row[k]) for k in COMPARED[:-1]) for row in self.rows)]
+        names = self._shown()[:-1]
+        shown = [names, *(tuple(_short(row[k]) for k in names) for row in self.rows)]
         widths = [max(len(r[i]) for r in shown) for i in range(len(shown[0]))]
         lines = ["  ".join(v.ljust(w) for v, w in zip(r, widths, strict=True)).rstrip() for r in shown]
         return "\n".join([*lines, *(f"{r['method']} broke: {r['broke']}" for r in self.rows if r["broke"])])
 
     def _repr_html_(self) -> str:
-        return _html_table(COMPARED, [tuple(_short(row[k]) for k in COMPARED) for row in self.rows])
+        names = self._shown()
+        return _html_table(names, [tuple(_short(row[k]) for k in names) for row in self.rows])
 
 
 class SimulatedClip(FramesInMemory):
@@ -280,6 +300,8 @@ def track(
     spacing_mm: SpacingMm | None = None,
     velocity_mm_s: float | str | Path | None = None,
     frames: FrameRange | None = None,
+    crop: tuple[int, int, int, int] | None = None,
+    stills: bool = False,
     settings: Mapping[str, Any] | None = None,
     rate_hz: float = 20.0,
     seed: int = 0,
@@ -291,34 +313,42 @@ def track(
     method: a name ("auto" is recommended), `package.module:Class`, or a tracker of your own with `start` and `step`.
     What is known of the needle, if anything, is a `hint`, or its parts: `angle_deg`, the (low, high) direction from
     entry to tip from image +x downwards; `enters`, the side "left", "right" or "top"; `start`, the (x, y) of the tip in
-    the first frame in px. spacing_mm: mm per pixel, needed where the source does not say it. velocity_mm_s: measured
-    insertion speed, or a CSV file of it, for the methods that need one. frames: slice(first, end). settings: of the
-    method. rate_hz: of arrays. seed: of "sim:SETUP". progress: called with the number of frames done.
+    the first frame in px. spacing_mm: mm per pixel, where the source does not say it; without a scale positions are in
+    px only. velocity_mm_s: measured insertion speed, or a CSV file of it, for the methods that need one. frames:
+    slice(first, end). crop: (x, y, width, height) of the part of each picture to track in, px; results are in px of the
+    whole picture. stills: each picture is tracked on its own, and sizes may differ; source is then a folder, a picture
+    file, a list of them, or images. settings: of the method. rate_hz: of arrays. seed: of "sim:SETUP". progress: called
+    with the number of frames done.
 
-    Raises InputError for what cannot be tracked. A source or a tracker that breaks off raises, too; the error's `kept`
-    is the TrackResult up to there. Ctrl-C ends the run, and the result says so in its counts.
+    A picture that cannot be read is Lost, with the reason, and counted as `bad`. Raises InputError for what cannot be
+    tracked. A source or a tracker that breaks off raises, too; the error's `kept` is the TrackResult up to there.
+    Ctrl-C ends the run, and the result says so in its counts.
     """
     known = _hint(hint, angle_deg, enters, start)
+    part = None if crop is None else _crop(crop)
     tracker, name = _tracker(method, settings or {})
     tracker.start(known)  # a hint that is not enough is refused before anything is read
-    clip = _open(source, spacing_mm, rate_hz=rate_hz, seed=seed)
+    clip = _open(source, spacing_mm, rate_hz=rate_hz, seed=seed, stills=stills)
+    stills = are_stills(clip.info, stills)
     first, end = _range(frames)
-    check_clip(clip.info, first)
+    check_clip(clip.info, first, crop=part, stills=stills)
+    shown = tracker if part is None else InCrop(tracker, part, clip.info.names)
     feed = clip if velocity_mm_s is None else WithVelocity(clip, _velocity(velocity_mm_s))
     seen = _Seen()
     total = clip.info.frames
     ledger = FrameLedger(None if total is None else min(total if end is None else end, total) - first)
-    tracker.prepare()
+    shown.prepare()
     broke: SonosteerError | None = None
     try:
         track_frames(
             feed,
-            tracker,
+            shown,
             known,
             RealClock(),
             ledger,
             start=first,
             stop=end,
+            stills=stills,
             watchers=(seen,),
             progress=progress or (lambda done: None),
         )
@@ -487,6 +517,16 @@ def _spacing(spacing_mm: SpacingMm | None) -> Spacing | None:
     return Spacing(x, y)
 
 
+def _crop(crop: tuple[int, int, int, int]) -> Crop:
+    try:
+        left, top, width, height = (int(v) for v in crop)
+        if (left, top, width, height) != tuple(crop):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise InputError(f"`crop` is {crop!r}: give (x, y, width, height) in whole pixels") from None
+    return Crop(left_px=left, top_px=top, width_px=width, height_px=height)
+
+
 def _velocity(velocity_mm_s: float | str | Path) -> float | Path:
     if isinstance(velocity_mm_s, str | Path):
         return Path(velocity_mm_s)
@@ -503,10 +543,12 @@ def _range(frames: FrameRange | None) -> tuple[int, int | None]:
     return first, None if end is None else int(end)
 
 
-def _open(source: Clip, spacing_mm: SpacingMm | None, *, rate_hz: float, seed: int) -> Source:
+def _open(source: Clip, spacing_mm: SpacingMm | None, *, rate_hz: float, seed: int, stills: bool) -> Source:
     spacing = _spacing(spacing_mm)
+    if stills and isinstance(source, list | tuple) and source and all(isinstance(each, str | Path) for each in source):
+        return open_stills(source, spacing=spacing)
     if isinstance(source, str | Path):
-        return open_source(source, spacing=spacing, seed=seed)
+        return open_stills([source], spacing=spacing) if stills else open_source(source, spacing=spacing, seed=seed)
     if isinstance(source, np.ndarray):
         return frames_of_array(source, spacing=spacing, rate_hz=rate_hz)
     if not callable(getattr(source, "frames", None)):
@@ -514,7 +556,7 @@ def _open(source: Clip, spacing_mm: SpacingMm | None, *, rate_hz: float, seed: i
             raise InputError(
                 f"{type(source).__name__} is no clip: give a path, a source, an array (n, rows, columns), or frames"
             )
-        return FramesFromLoop(source, spacing=spacing, rate_hz=rate_hz)
+        return FramesFromLoop(source, spacing=spacing, rate_hz=rate_hz, one_size=not stills)
     known: Source = source  # type: ignore[assignment]
     if not type(source).__module__.startswith("sonosteer."):
         known = PluggedInSource(source, f"source {type(source).__name__}")
@@ -585,22 +627,6 @@ def _truths(truth: SimulatedClip | Iterable[Truth] | str | Path) -> Iterable[Tru
 # -- what is told -------------------------------------------------------------------------------------------------
 
 
-def _row(e: Estimate, spacing: Spacing) -> TipRow:
-    if not isinstance(e, TipEstimate):
-        return TipRow.lost(e.frame_index, e.time_s)
-    return TipRow(
-        frame=e.frame_index,
-        time_s=e.time_s,
-        tip_px=e.tip_px,
-        tip_mm=spacing.to_mm(e.tip_px),
-        angle_deg=math.degrees(e.angle_rad),
-        sd_along_mm=e.sd_along_mm,
-        sd_across_mm=e.sd_across_mm,
-        confidence=e.confidence,
-        state=e.state.value,
-    )
-
-
 def _compared(
     name: str, result: TrackResult | None, truths: tuple[Truth, ...] | None, broke: str | None
 ) -> dict[str, Any]:
@@ -613,7 +639,7 @@ def _compared(
     known = result.truths if truths is None else truths
     if any(t.tip_px is not None for t in known):
         numbers = evaluate(result, known).numbers
-        row |= {k: numbers[k] for k in ("mean_mm", "median_mm", "p95_mm", "coverage_95")}
+        row |= {k: numbers[k] for k in (*ERRORS_MM, *ERRORS_PX, "coverage_95")}
     return row
 
 

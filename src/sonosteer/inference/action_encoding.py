@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sonosteer.core.arrays import F32
+from sonosteer.core.errors import InputError
 from sonosteer.core.types import Action, Observation, RobotState, Task, TipEstimate
 
 #: number of bins of each number. chosen: as many as the free rows of Qwen2.5 allow (`learning/nets/policy.py`)
@@ -77,7 +78,7 @@ def forward(task: Task) -> float:
 def encode_inputs(task: Task, observation: Observation, seen: TipEstimate) -> F32:
     """Encode what the policy reads, (len(INPUT_RANGES),), 0 to 1.
 
-    seen: the observation's estimate. It must not be lost.
+    seen: the observation's estimate. It must not be lost. Raises InputError if it has no covariance in mm.
     """
     robot_state, spacing, sign = observation.robot_state, task.spacing, forward(task)
     x, y = spacing.to_mm(seen.tip_px)
@@ -87,13 +88,16 @@ def encode_inputs(task: Task, observation: Observation, seen: TipEstimate) -> F3
     box = (x - HALF_BOX_MM, y - HALF_BOX_MM, x + HALF_BOX_MM, y + HALF_BOX_MM)
     if seen.box_px is not None:
         box = (*spacing.to_mm(seen.box_px[:2]), *spacing.to_mm(seen.box_px[2:]))
+    sd_along_mm, sd_across_mm = seen.sd_along_mm, seen.sd_across_mm
+    if sd_along_mm is None or sd_across_mm is None:
+        raise InputError("the policy reads the tip's standard deviation in mm, but the scale is unknown")
     values = (
         robot_state.depth_mm,
         robot_state.insertion_speed_mm_s,
         math.degrees(robot_state.insertion_angle_rad),
         sign * robot_state.probe_mm[0],
         seen.confidence if seen.visibility is None else seen.visibility,
-        max(seen.sd_along_mm, seen.sd_across_mm),
+        max(sd_along_mm, sd_across_mm),
         *box,
         ahead,
         below,

@@ -9,7 +9,8 @@ Error measures of Mathiassen et al. 2017, Section IV-A (full reference in `track
 | norm of e | `distance_mm` | mm |
 | e_theta | `angle_deg` | deg |
 
-Departs from the paper: coverage is added. It tells how often the truth lies in the estimate's 95 % ellipse.
+Departs from the paper: coverage is added. It tells how often the truth lies in the estimate's 95 % ellipse. Marks by
+hand may lack the angle. Along and across are then those of the estimate.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class TipErrors:
     across_mm: F64 | None
     """e_p in mm. None if the scale is unknown."""
     angle_deg: F64
-    """e_theta, true minus estimated angle, deg, -180 to 180."""
+    """e_theta, true minus estimated angle, deg, -180 to 180. NaN where the true angle is not known."""
     inside_95: F64
     """1 where the truth lies in the claimed 95 % ellipse, else 0, no unit. NaN where no deviation was claimed."""
     visible: NDArray[np.bool_]
@@ -60,6 +61,8 @@ class TipErrors:
     """Number of frames with a true tip that the track does not contain at all. They count as lost, too."""
     false_alarms: int
     """Number of frames with an estimate where there was no needle."""
+    inside_mark: F64
+    """1 where the error is at most what the mark itself may be off, else 0, no unit. NaN where nobody said that."""
 
     @property
     def distance_mm(self) -> F64 | None:
@@ -67,6 +70,11 @@ class TipErrors:
         if self.along_mm is None or self.across_mm is None:
             return None
         return np.hypot(self.along_mm, self.across_mm)
+
+    @property
+    def distance_px(self) -> F64:
+        """Norm of the error, px."""
+        return np.hypot(self.along_px, self.across_px)
 
 
 def tip_errors(tips: Sequence[TipRow], truths: Sequence[Truth], spacing: Spacing | None = None) -> TipErrors:
@@ -87,7 +95,7 @@ def tip_errors(tips: Sequence[TipRow], truths: Sequence[Truth], spacing: Spacing
         row = by_frame.get(truth.frame_index)
         if row is not None and row.tip_px is not None:
             rows.append(_compare(row, truth, spacing))
-    table = np.array(rows, dtype=np.float64).reshape(-1, 9)
+    table = np.array(rows, dtype=np.float64).reshape(-1, 10)
     missing = sum(t.frame_index not in by_frame for t in with_tip)
     no_needle = {t.frame_index for t in truths if t.tip_px is None}
     false_alarms = sum(row.tip_px is not None and row.frame in no_needle for row in tips)
@@ -101,6 +109,7 @@ def tip_errors(tips: Sequence[TipRow], truths: Sequence[Truth], spacing: Spacing
         angle_deg=table[:, 6],
         inside_95=table[:, 7],
         visible=table[:, 8] > 0,
+        inside_mark=table[:, 9],
         lost=len(with_tip) - len(rows),
         missing=missing,
         false_alarms=false_alarms,
@@ -120,25 +129,34 @@ def _scale(tips: Sequence[TipRow]) -> Spacing | None:
 
 
 def _compare(row: TipRow, truth: Truth, spacing: Spacing | None) -> tuple[float, ...]:
-    """One row of errors, in the order of the fields of `TipErrors` from `frame` to `visible`."""
+    """One row of errors: the fields of `TipErrors` from `frame` to `visible`, then `inside_mark`."""
     assert row.tip_px is not None
     assert row.angle_deg is not None
     assert truth.tip_px is not None
     dx, dy = truth.tip_px[0] - row.tip_px[0], truth.tip_px[1] - row.tip_px[1]
     k = spacing or Spacing(1.0, 1.0)
+    said_deg, drawn_rad = row.angle_deg, math.radians(row.angle_deg)
+    if row.tip_mm is None and k.x_mm != k.y_mm:  # it was measured in pixels
+        said_deg = math.degrees(math.atan2(math.sin(drawn_rad) * k.y_mm, math.cos(drawn_rad) * k.x_mm))
+    said_rad = math.radians(said_deg)
+    axis_rad = said_rad if truth.angle_rad is None else truth.angle_rad
     # angles are measured in mm: in pixels they differ if pixels are not square
-    along_px, across_px = _split(
-        dx, dy, math.atan2(math.sin(truth.angle_rad) / k.y_mm, math.cos(truth.angle_rad) / k.x_mm)
-    )
-    along_mm, across_mm = _split(dx * k.x_mm, dy * k.y_mm, truth.angle_rad)
-    angle = (math.degrees(truth.angle_rad) - row.angle_deg + 180.0) % 360.0 - 180.0
+    along_px, across_px = _split(dx, dy, math.atan2(math.sin(axis_rad) / k.y_mm, math.cos(axis_rad) / k.x_mm))
+    along_mm, across_mm = _split(dx * k.x_mm, dy * k.y_mm, axis_rad)
+    angle = math.nan
+    if truth.angle_rad is not None:
+        angle = (math.degrees(truth.angle_rad) - said_deg + 180.0) % 360.0 - 180.0
     inside = math.nan
     if spacing and row.sd_along_mm and row.sd_across_mm:
-        a, b = _split(dx * k.x_mm, dy * k.y_mm, math.radians(row.angle_deg))
+        a, b = _split(dx * k.x_mm, dy * k.y_mm, said_rad)
         inside = float((a / row.sd_along_mm) ** 2 + (b / row.sd_across_mm) ** 2 <= CHI2_95_2D)
+    elif row.tip_mm is None and row.sd_along_px and row.sd_across_px:
+        a, b = _split(dx, dy, drawn_rad)
+        inside = float((a / row.sd_along_px) ** 2 + (b / row.sd_across_px) ** 2 <= CHI2_95_2D)
+    off_px = truth.uncertainty_px
     return (
         truth.frame_index,
-        truth.time_s,
+        row.time_s if truth.time_s is None else truth.time_s,
         along_px,
         across_px,
         along_mm,
@@ -146,6 +164,7 @@ def _compare(row: TipRow, truth: Truth, spacing: Spacing | None) -> tuple[float,
         angle,
         inside,
         float(truth.visible),
+        math.nan if off_px is None else float(math.hypot(dx, dy) <= off_px),
     )
 
 
@@ -161,19 +180,25 @@ def summarise(e: TipErrors) -> dict[str, Any]:
     out: dict[str, Any] = {"frames": n + e.lost, "tracked": n, "lost": e.lost}
     out |= _statistics("mm", e.along_mm, e.across_mm, n)
     out |= _statistics("px", e.along_px, e.across_px, n)
-    out["angle_mean_deg"] = float(e.angle_deg.mean()) if n else None
-    out["angle_sd_deg"] = float(e.angle_deg.std()) if n else None
-    known = e.inside_95[~np.isnan(e.inside_95)]
-    out["coverage_95"] = float(known.mean()) if len(known) else None
-    distance = e.distance_mm
-    interval = None if distance is None else block_bootstrap_ci(distance)
-    out["mean_ci95_mm"] = None if interval is None else list(interval)
-    for name, mask in (("visible", e.visible), ("hidden", ~e.visible)):
-        chosen = None if distance is None else distance[mask]
-        some = chosen is not None and len(chosen) > 0
-        out[f"{name}_frames"] = int(mask.sum())
-        out[f"{name}_mean_mm"] = float(chosen.mean()) if some and chosen is not None else None
+    angle = e.angle_deg[~np.isnan(e.angle_deg)]
+    out["angle_mean_deg"] = float(angle.mean()) if len(angle) else None
+    out["angle_sd_deg"] = float(angle.std()) if len(angle) else None
+    out["coverage_95"] = _fraction(e.inside_95)
+    out["within_uncertainty"] = _fraction(e.inside_mark)
+    for unit, distance in (("mm", e.distance_mm), ("px", e.distance_px)):
+        interval = None if distance is None else block_bootstrap_ci(distance)
+        out[f"mean_ci95_{unit}"] = None if interval is None else list(interval)
+        for name, mask in (("visible", e.visible), ("hidden", ~e.visible)):
+            chosen = None if distance is None else distance[mask]
+            out[f"{name}_frames"] = int(mask.sum())
+            out[f"{name}_mean_{unit}"] = None if chosen is None or len(chosen) == 0 else float(chosen.mean())
     return out | {"missing": e.missing, "false_alarms": e.false_alarms}
+
+
+def _fraction(held: F64) -> float | None:
+    """How often something held where it is known. None where it is known nowhere."""
+    known = held[~np.isnan(held)]
+    return float(known.mean()) if len(known) else None
 
 
 def _statistics(unit: str, along: F64 | None, across: F64 | None, n: int) -> Mapping[str, float | None]:

@@ -87,14 +87,18 @@ def target_offset(observation: Observation, task: Task) -> TargetOffset | None:
 
 
 def known(observation: Observation) -> bool:
-    """True if every number is finite and the robot reports no fault. A lost tip is known, too."""
+    """True if every number is finite, in mm, and the robot reports no fault. A lost tip is known, too.
+
+    A tip without a covariance in mm, as of a picture without a scale, is not known.
+    """
     o, e = observation, observation.estimate
     if not (finite((o.capture_time_s, *o.target_px)) and usable_robot_state(o.robot_state)):
         return False
     if isinstance(e, Lost):
         return True
     seen = () if e.visibility is None else (e.visibility,)
-    return finite((*e.tip_px, e.angle_rad, e.confidence, *seen)) and bool(np.isfinite(e.covariance_mm2).all())
+    P = e.covariance_mm2
+    return P is not None and finite((*e.tip_px, e.angle_rad, e.confidence, *seen)) and bool(np.isfinite(P).all())
 
 
 def usable_robot_state(robot_state: RobotState) -> bool:

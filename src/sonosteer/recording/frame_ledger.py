@@ -39,6 +39,8 @@ class FrameLedger:
     """Number of estimates by state: tracking, coasting, lost."""
     lost_because: Counter[str] = field(default_factory=Counter)
     """Number of lost estimates by reason."""
+    bad_because: Counter[str] = field(default_factory=Counter)
+    """Number of frames that could not be read, by reason. They are lost, too."""
     times_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """Stage to how long it took for each frame, ms."""
     slowest: dict[str, tuple[float, int]] = field(default_factory=dict)
@@ -79,13 +81,19 @@ class FrameLedger:
         self.waiting.remove(index)
         self._book(outcome, 1, why)
 
-    def tracked(self, estimate: Estimate) -> None:
-        """Book a frame that was tracked as soon as it was read, and its estimate."""
+    @property
+    def bad(self) -> int:
+        """Number of frames that could not be read."""
+        return self.bad_because.total()
+
+    def tracked(self, estimate: Estimate, *, bad: bool = False) -> None:
+        """Book a frame that was tracked as soon as it was read, and its estimate. bad: it could not be read."""
         self.frames += 1
         self._book("used", 1, "")
         self.states[estimate.state.value] += 1
         if isinstance(estimate, Lost):
             self.lost_because[estimate.reason] += 1
+            self.bad_because.update([estimate.reason] if bad else [])
 
     def timed(self, stage: str, elapsed_s: float, index: int | None = None) -> None:
         """Enter the time that a stage took for one frame. index: of the frame, to find the slowest."""
@@ -115,11 +123,16 @@ class FrameLedger:
         return {"captured": self.frames, **{outcome: self.outcomes[outcome] for outcome in OUTCOMES}, **why}
 
     def tracking_counts(self) -> dict[str, object]:
-        """Frames by state, as in summary.json of a tracking run: tracking + coasting + lost = frames."""
+        """Frames by state, as in summary.json of a tracking run: tracking + coasting + lost = frames.
+
+        Those that could not be read (bad) are among the lost ones.
+        """
         return {
             "frames": self.frames,
             **{track.value: self.states[track.value] for track in Track},
             "lost_because": dict(self.lost_because),
+            "bad": self.bad,
+            "bad_because": dict(self.bad_because),
             "dropped": self.outcomes["dropped"],
             "dropped_because": dict(self.because.get("dropped", {})),
             "interrupted": self.interrupted,

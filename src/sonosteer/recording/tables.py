@@ -85,6 +85,12 @@ class TableWriter(LineWriter):
         self.line(",".join(values))
 
 
+def quoted(text: str) -> str:
+    """Return a text as a field of a row: in quotes if it holds what CSV takes for its own."""
+    plain = not {",", '"'} & set(text) and text.strip() == text and len(text.splitlines()) <= 1
+    return text if plain else '"' + text.replace('"', '""') + '"'
+
+
 def read_table(path: Path, columns: Sequence[str], parse: Callable[[dict[str, str]], Row]) -> list[Row]:
     """Read a CSV file written by a `TableWriter`, or by hand with the same columns.
 
@@ -145,6 +151,14 @@ def number(row: dict[str, str], column: str) -> float:
     return value
 
 
+def whole(row: dict[str, str], column: str) -> int:
+    """Read a whole number. Raises ValueError with what is there instead."""
+    value = number(row, column)
+    if value != int(value):
+        raise ValueError(f"{column} is {row[column]}, which is not a whole number")
+    return int(value)
+
+
 def optional(row: dict[str, str], column: str) -> float | None:
-    """Read a number, or None for an empty field."""
-    return number(row, column) if (row[column] or "").strip() else None
+    """Read a number, or None for an empty field and for a column that the table does not have."""
+    return number(row, column) if (row.get(column) or "").strip() else None

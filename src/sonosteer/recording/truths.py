@@ -1,4 +1,8 @@
-"""Reads and writes truth.csv: what really was, one row per frame, made by the simulator or by hand."""
+"""Reads and writes truth.csv: what really was, one row per frame, made by the simulator or by hand.
+
+Marks of one's own need `frame,tip_x_px,tip_y_px` only. `visible`, `uncertainty_px` and the columns of the simulator are
+read where they are there. All others are left alone.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,11 @@ import math
 from pathlib import Path
 
 from sonosteer.core.types import Truth
-from sonosteer.recording.tables import TableWriter, number, optional, read_table
+from sonosteer.recording.tables import TableWriter, optional, read_table, whole
 
 TRUTH_CSV_COLUMNS = ("frame", "time_s", "tip_x_px", "tip_y_px", "angle_deg", "visible", "depth_mm", "velocity_mm_s")
+MARK_COLUMNS = ("frame", "tip_x_px", "tip_y_px")
+UNCERTAINTY_COLUMN = "uncertainty_px"
 
 
 class TruthWriter(TableWriter):
@@ -23,29 +29,37 @@ class TruthWriter(TableWriter):
         self.write(
             [
                 str(truth.frame_index),
-                f"{truth.time_s:.6f}",
+                "" if truth.time_s is None else f"{truth.time_s:.6f}",
                 *tip,
-                f"{math.degrees(truth.angle_rad):.4f}",
+                "" if truth.angle_rad is None else f"{math.degrees(truth.angle_rad):.4f}",
                 "1" if truth.visible else "0",
-                f"{truth.depth_mm:.4f}",
-                f"{truth.velocity_mm_s:.4f}",
+                "" if truth.depth_mm is None else f"{truth.depth_mm:.4f}",
+                "" if truth.velocity_mm_s is None else f"{truth.velocity_mm_s:.4f}",
             ]
         )
 
 
 def read_truth(path: Path) -> list[Truth]:
-    """Read truth.csv. Raises InputError with the line that is wrong and why."""
-    return read_table(path, TRUTH_CSV_COLUMNS, _parse)
+    """Read truth.csv, or marks by hand. Raises InputError with the line that is wrong and why."""
+    return read_table(path, MARK_COLUMNS, _parse)
 
 
 def _parse(row: dict[str, str]) -> Truth:
     x, y = optional(row, "tip_x_px"), optional(row, "tip_y_px")
+    if (x is None) != (y is None):
+        raise ValueError("one of tip_x_px and tip_y_px is empty")
+    tip = None if x is None or y is None else (x, y)
+    angle_deg, visible = optional(row, "angle_deg"), optional(row, "visible")
+    uncertainty_px = optional(row, UNCERTAINTY_COLUMN)
+    if uncertainty_px is not None and uncertainty_px < 0:
+        raise ValueError(f"{UNCERTAINTY_COLUMN} is {uncertainty_px:g}; it must be 0 or more")
     return Truth(
-        frame_index=int(row["frame"]),
-        time_s=number(row, "time_s"),
-        tip_px=None if x is None or y is None else (x, y),
-        angle_rad=math.radians(number(row, "angle_deg")),
-        visible=number(row, "visible") != 0,
-        depth_mm=optional(row, "depth_mm") or 0.0,
-        velocity_mm_s=optional(row, "velocity_mm_s") or 0.0,
+        frame_index=whole(row, "frame"),
+        time_s=optional(row, "time_s"),
+        tip_px=tip,
+        angle_rad=None if angle_deg is None else math.radians(angle_deg),
+        visible=tip is not None if visible is None else visible != 0,
+        depth_mm=optional(row, "depth_mm"),
+        velocity_mm_s=optional(row, "velocity_mm_s"),
+        uncertainty_px=uncertainty_px,
     )

@@ -15,10 +15,12 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from sonosteer.core.clock import Clock
-from sonosteer.core.errors import SonosteerError
+from sonosteer.core.errors import InputError, PictureError, SonosteerError
 from sonosteer.core.protocols import Source, Tracker, Watcher
-from sonosteer.core.types import Estimate, Frame, Hint
+from sonosteer.core.types import Estimate, Frame, Hint, Lost
 from sonosteer.recording.frame_ledger import FrameLedger
 
 
@@ -31,33 +33,41 @@ def track_frames(
     *,
     start: int = 0,
     stop: int | None = None,
+    stills: bool = False,
     watchers: Sequence[Watcher] = (),
     progress: Callable[[int], None] = lambda done: None,
 ) -> FrameLedger:
     """Track frames `start` to `stop` of a source and enter them in the ledger.
 
-    Ctrl-C ends the run and is noted in the ledger. If the source or the tracker breaks off, the frames before have been
-    tracked and watched. The ledger is closed then, and the error is raised on.
+    stills: every picture is tracked on its own, from a fresh state. A picture that cannot be read (PictureError) is
+    lost, with its reason, and the run goes on; watchers see a black one. Ctrl-C ends the run and is noted in the
+    ledger. If the source or the tracker breaks off, the frames before have been tracked and watched. The ledger is
+    closed then, and the error is raised on. Raises InputError if not one picture could be read.
     """
     state = tracker.start(hint)
     try:
-        frames = source.frames(start, stop)
+        reading = _Reading(source, start, stop)
         while True:
             before_s = clock.now_s()
-            frame = next(frames, None)
-            if frame is None:
+            read = reading.next()
+            if read is None:
                 break
             decoded_s = clock.now_s()
-            state, estimate = tracker.step(state, frame)
+            if isinstance(read, Frame):
+                frame, (state, estimate, bad) = read, _step(tracker, tracker.start(hint) if stills else state, read)
+            else:
+                frame, estimate, bad = _black(read, source.info.size_px), _unread(read), True
             tracked_s = clock.now_s()
-            ledger.tracked(estimate)
+            ledger.tracked(estimate, bad=bad)
             estimate = _without_features(estimate)
             for watcher in watchers:
                 watcher.saw(frame, estimate)
             ledger.timed("read", decoded_s - before_s)
-            ledger.timed("track", tracked_s - decoded_s)
+            if not bad:
+                ledger.timed("track", tracked_s - decoded_s)
             ledger.timed("hand over", clock.now_s() - tracked_s)
             progress(ledger.frames)
+        _check_any_read(source.info.name, ledger)
     except KeyboardInterrupt:
         ledger.interrupted = True
     except SonosteerError as e:
@@ -66,6 +76,48 @@ def track_frames(
     finally:
         ledger.close()
     return ledger
+
+
+class _Reading:
+    """Frames of a source. Goes on behind a picture that cannot be read."""
+
+    def __init__(self, source: Source, start: int, stop: int | None) -> None:
+        self._source, self._stop, self._next = source, stop, start
+        self._frames = source.frames(start, stop)
+
+    def next(self) -> Frame | PictureError | None:
+        """Return the next frame, why it cannot be read, or None at the end."""
+        try:
+            return next(self._frames, None)
+        except PictureError as e:
+            if e.index < self._next:  # it does not go on behind it
+                raise
+            self._next = e.index + 1
+            self._frames = self._source.frames(self._next, self._stop)
+            return e
+
+
+def _step(tracker: Tracker[Any], state: Any, frame: Frame) -> tuple[Any, Estimate, bool]:
+    """Return the next state, the estimate, and whether the picture could not be used at all."""
+    try:
+        return (*tracker.step(state, frame), False)
+    except PictureError as e:
+        return state, _unread(e), True
+
+
+def _unread(error: PictureError) -> Lost:
+    return Lost(error.index, error.time_s, str(error))
+
+
+def _black(error: PictureError, size_px: tuple[int, int]) -> Frame:
+    """A picture to show instead of one that cannot be read."""
+    return Frame(np.zeros((size_px[1], size_px[0]), np.uint8), error.index, error.time_s)
+
+
+def _check_any_read(name: str, ledger: FrameLedger) -> None:
+    if 0 < ledger.bad == ledger.frames:
+        first = next(iter(ledger.bad_because))
+        raise InputError(first if ledger.frames == 1 else f"{name}: no picture can be used, the first because {first}")
 
 
 def _without_features(estimate: Estimate) -> Estimate:

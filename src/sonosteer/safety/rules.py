@@ -63,8 +63,8 @@ def of_the_estimate(
     """Ask whether the tracker answered lately, in order and in numbers. newest: frame of the last estimate before."""
     if isinstance(estimate, Estimate):
         yield unusable(estimate, "estimate")
-        if isinstance(estimate, TipEstimate) and not is_covariance(estimate.covariance_mm2):
-            yield no("number", "estimate: covariance_mm2 is not a covariance")
+        if isinstance(estimate, TipEstimate):
+            yield _of_the_covariance(estimate)
         if newest is not None:
             yield below("late estimate: frame", estimate.frame_index, newest, "")
         yield above("action ahead of the tracker: frame", action_frame, estimate.frame_index, "")
@@ -72,6 +72,16 @@ def of_the_estimate(
         yield above("estimate age", now_s - estimate.time_s, limits.estimate_age_s, "s")
     else:
         yield no("no estimate", "the tracker has not said anything yet")
+
+
+def _of_the_covariance(estimate: TipEstimate) -> Refused | None:
+    if estimate.covariance_mm2 is None:
+        return no("no scale", "the tracker says the tip in pixels only: mm per pixel were unknown to it")
+    if not is_covariance(estimate.covariance_mm2):
+        return no("number", "estimate: covariance_mm2 is not a covariance")
+    if estimate.covariance_px2 is not None and not is_covariance(estimate.covariance_px2):
+        return no("number", "estimate: covariance_px2 is not a covariance")
+    return None
 
 
 def of_the_scale(spacing: Spacing | None, task: Spacing | None) -> Answers:

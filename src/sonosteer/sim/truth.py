@@ -23,6 +23,14 @@ class NeedleTruth(Truth):
     `tip_px` is the projected apex of the bevel in plane. In axial images it is the projected end of the axis.
     """
 
+    time_s: float
+    """When the frame was acquired, s."""
+    angle_rad: float
+    """Direction from entry to tip, rad from image +x towards +y (down)."""
+    depth_mm: float
+    """Inserted length along the needle from its entry, mm."""
+    velocity_mm_s: float
+    """Speed of the needle along itself, mm/s. Positive goes in."""
     bright_px: Point | None
     """Brightest point of the needle's echo, px. None where no needle is drawn."""
     tip_mm: tuple[float, float, float] | None

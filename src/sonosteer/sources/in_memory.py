@@ -42,9 +42,15 @@ class FramesInMemory:
 
 
 class FramesFromLoop:
-    """Frames of an iterable, which are read once as they come: a generator, a camera's loop."""
+    """Frames of an iterable, which are read once as they come: a generator, a camera's loop.
 
-    def __init__(self, frames: Iterable[Any], *, spacing: Spacing | None, rate_hz: float) -> None:
+    one_size: False for stills, which may differ in size.
+    """
+
+    def __init__(
+        self, frames: Iterable[Any], *, spacing: Spacing | None, rate_hz: float, one_size: bool = True
+    ) -> None:
+        self._one_size = one_size
         counted = (as_frame(f, i, spacing=spacing, rate_hz=rate_hz) for i, f in enumerate(frames))
         first = next(counted, None)
         if first is None:
@@ -61,9 +67,12 @@ class FramesFromLoop:
         )
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-        """Yield frames `start` to `stop` of those not read yet. Raises InputError at one of another size."""
+        """Yield frames `start` to `stop` of those not read yet. Raises InputError at one of another size.
+
+        Not for stills, whose sizes may differ.
+        """
         for frame in itertools.islice(self._rest, start, stop):
-            if frame.size_px != self.info.size_px:
+            if self._one_size and frame.size_px != self.info.size_px:
                 raise InputError(
                     f"frame {frame.index} is {frame.size_px[0]}x{frame.size_px[1]}, the frames before it "
                     f"{self.info.size_px[0]}x{self.info.size_px[1]}"

@@ -7,7 +7,7 @@ names them. Files that are not known here go to the first installed class whose 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sonosteer.core.errors import InputError
@@ -77,6 +77,17 @@ def open_source(where: str | Path, *, spacing: Spacing | None = None, seed: int 
         return _open_plugged_in(plugin, path, spacing=spacing, seed=seed)
     opener: Callable[..., Source] = SOURCES.load(kind)
     return opener(path, spacing=spacing)
+
+
+def open_stills(where: Sequence[str | Path], *, spacing: Spacing | None = None) -> Source:
+    """Open pictures that are to be tracked each on its own: folders of them, and picture files.
+
+    spacing: mm per px of all of them. Raises InputError for what does not exist or is no picture, and if not one
+    picture can be read.
+    """
+    from sonosteer.sources.images import StillPictures
+
+    return StillPictures([Path(each) for each in where], spacing=spacing)
 
 
 def _scheme(text: str) -> tuple[str, str] | None:

@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from sonosteer.core.clip_comment import parse_clip_comment
-from sonosteer.core.errors import InputError
+from sonosteer.core.errors import InputError, PictureError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Frame
@@ -22,12 +22,14 @@ class VideoFile:
 
     Decodes one frame at a time. time_s is the frame's own presentation time from the start of the stream. Streams of
     more than 8 bits give uint16.
-    Raises InputError if the file is no video or is damaged, or if the size of the frames changes on the way.
+    Raises InputError if the file is no video, if it is cut off, or if the size of the frames changes on the way.
     """
 
     def __init__(self, path: Path, *, spacing: Spacing | None = None, grey: bool = True) -> None:
         self._path = path
         self._grey = grey
+        self._places: dict[int, int] = {}  # presentation time to index, once a frame was found damaged
+        self._damage: dict[int, str] = {}  # index to reason of the frames that cannot be decoded
         with self._open() as container:
             stream = self._stream(container)
             said, probe = parse_clip_comment(_comment(container.metadata))
@@ -66,40 +68,73 @@ class VideoFile:
         return stream
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-        """Yield frames `start` to `stop`. Decodes from the key frame before `start` on."""
+        """Yield frames `start` to `stop`. Decodes from the key frame before `start` on.
+
+        Raises PictureError at a frame that cannot be decoded.
+        """
+        expected = start
         with self._open() as container:
             stream = self._stream(container)
             origin = stream.start_time or 0
             index = self._seek(container, stream, start)
             try:
-                for picture in container.decode(stream):
-                    if stop is not None and index >= stop:
-                        return
+                for picture in self._decoded(container, stream):
+                    index = self._places.get(picture.pts, index)
                     if index >= start:
+                        self._check_none_is_missing(expected, index if stop is None else min(index, stop))
+                        if stop is not None and index >= stop:
+                            return
                         yield self._frame(picture, index, origin, stream.time_base)
+                        expected = index + 1
                     index += 1
             except av.FFmpegError as e:
                 raise InputError(
                     f"{self._path} ends early: {index} of {self.info.frames} frames could be read ({_reason(e)})"
                 ) from None
+        count = len(self._places)
+        if count == self.info.frames:  # else the file is cut off, and its last packet is damaged by that
+            self._check_none_is_missing(expected, count if stop is None else min(stop, count))
         wanted = self.info.frames if stop is None else min(stop, self.info.frames or stop)
         if wanted is not None and start < wanted and index < wanted:
             raise InputError(f"{self._path} ends early: {index} of {self.info.frames} frames could be read")
+
+    def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
+        """Yield the pictures in the order in which they are shown. Goes on behind a packet that is damaged."""
+        for packet in container.demux(stream):
+            try:
+                pictures = packet.decode()
+            except av.FFmpegError as e:
+                if packet.pts is None:
+                    raise
+                self._note_damage(packet.pts, _reason(e))
+                continue
+            yield from pictures
+
+    def _note_damage(self, pts: int, reason: str) -> None:
+        """Note a frame that cannot be decoded. From now on frames are counted by their times, not one by one."""
+        if not self._places:
+            with self._open() as container:
+                self._places, _ = _places(container, self._stream(container))
+        self._damage[self._places[pts]] = reason
+
+    def _check_none_is_missing(self, expected: int, index: int) -> None:
+        """Raise PictureError if frame `expected` was not decoded, since it is damaged or needs one that is."""
+        if self._damage and expected < index:
+            reason = self._damage.get(expected, "it needs a frame before it, which is damaged")
+            with self._open() as container:
+                stream = self._stream(container)
+                pts = sorted(self._places)[expected]
+                time_s = float((pts - (stream.start_time or 0)) * stream.time_base)
+            message = f"{self._path}: frame {expected} cannot be decoded: {reason}"
+            raise PictureError(message, expected, time_s)
 
     def _seek(self, container: Any, stream: Any, start: int) -> int:
         """Seek to a key frame at or before `start`. Returns the index of the next decoded frame."""
         if start < 48:  # chosen: cheaper to decode than to seek
             return 0
-        times = []
-        keys = []
-        for packet in container.demux(stream):
-            if packet.pts is not None:
-                times.append(packet.pts)
-                if packet.is_keyframe:
-                    keys.append(packet.pts)
-        order = {pts: i for i, pts in enumerate(sorted(times))}
+        order, keys = _places(container, stream)
         wanted = [pts for pts in keys if order[pts] <= start]
-        key = max(wanted) if wanted else min(times)
+        key = max(wanted) if wanted else min(order)
         container.seek(key, stream=stream, backward=True, any_frame=False)
         return order[key]
 
@@ -129,6 +164,13 @@ class VideoFile:
 
     def close(self) -> None:
         """Release nothing: every reading opens the file for itself."""
+
+
+def _places(container: Any, stream: Any) -> tuple[dict[int, int], list[int]]:
+    """(presentation time to index of each frame, presentation times of the key frames) of a whole stream."""
+    packets = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.pts is not None]
+    order = {pts: i for i, pts in enumerate(sorted(pts for pts, _ in packets))}
+    return order, [pts for pts, key in packets if key]
 
 
 def _comment(metadata: dict[str, str]) -> str:

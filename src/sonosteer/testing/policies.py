@@ -207,6 +207,8 @@ def _check_what_is_no_number(make: Callable[[], Policy[Any]], traits: PolicyTrai
             require(_finite(action), f"an action holds a number that is none while {where} is NaN")
             if where == "capture_time_s" and after:
                 require(action.command.expired(0.0), "an action on a frame without a time must have expired")
+        _, action = policy.step(run.states[after], _in_pixels_only(run.observations[after]))
+        require(at_rest(action), "nothing may move while the tip is known in pixels only, without a scale")
     rng = np.random.default_rng(0)
     policy = make()
     for _ in range(20):
@@ -216,6 +218,13 @@ def _check_what_is_no_number(make: Callable[[], Policy[Any]], traits: PolicyTrai
             state, action = policy.step(state, _odd_observation(needle, rng, traits))
             require(_finite(action), "an action holds a number that is none, after an observation that held some")
             needle.time_s += 0.1
+
+
+def _in_pixels_only(observation: Observation) -> Observation:
+    seen = observation.estimate
+    assert isinstance(seen, TipEstimate)
+    unscaled = dataclasses.replace(seen, covariance_mm2=None, covariance_px2=np.eye(2))
+    return dataclasses.replace(observation, estimate=unscaled)
 
 
 def _odd_observation(needle: KinematicNeedle, rng: np.random.Generator, traits: PolicyTraits) -> Observation:

@@ -73,11 +73,16 @@ def _check_estimates(said: Sequence[Estimate], frames: Sequence[Frame]) -> None:
         require(dated, f"the estimate of frame {frame.index} must carry the frame's own index and time")
     tips = [e for e in said if isinstance(e, TipEstimate)]
     require(tips, "no frame of the clip was tracked: every estimate is Lost")
+    scaled = {frame.index: frame.spacing is not None for frame in frames}
     for e in tips:
-        numbers = (*e.tip_px, e.angle_rad, e.sd_along_mm, e.sd_across_mm)
-        require(np.isfinite(numbers).all(), f"frame {e.frame_index}: a number of the estimate is NaN or infinite")
+        sds = (e.sd_along_mm, e.sd_across_mm) if scaled[e.frame_index] else (e.sd_along_px, e.sd_across_px)
+        unit = "mm" if scaled[e.frame_index] else "px"
+        claims = [sd for sd in sds if sd is not None]
+        require(len(claims) == 2, f"frame {e.frame_index}: the estimate must have a covariance in {unit}")
+        finite = np.isfinite((*e.tip_px, e.angle_rad, *claims)).all()
+        require(finite, f"frame {e.frame_index}: a number of the estimate is NaN or infinite")
         require(0 <= e.confidence <= 1, f"frame {e.frame_index}: confidence is {e.confidence}, not from 0 to 1")
-        claimed = e.sd_along_mm > 0 and e.sd_across_mm > 0
+        claimed = all(sd > 0 for sd in claims)
         require(claimed, f"frame {e.frame_index}: the standard deviations must be more than 0")
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ from sonosteer.core.geometry import Point
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Estimate, Frame, TipEstimate, Track, Truth
 from sonosteer.recording.clips import VideoWriter
+from sonosteer.recording.tables import writing_failed
 
 RGB = tuple[int, int, int]
 #: Okabe-Ito colours: told apart by colour-blind readers too
@@ -25,6 +27,8 @@ STATE_COLOURS: dict[Track, RGB] = {
 }
 TRUTH: RGB = (86, 180, 233)
 SHIFT = 4  # sub-pixel bits of OpenCV's drawing
+CHI_95 = math.sqrt(5.991)  # half an axis of the 95 % ellipse, in standard deviations
+KEPT_PX = 420  # chosen: width of the pictures that are kept of stills, as large as a report shows them
 
 
 def draw_overlay(
@@ -63,14 +67,18 @@ def _needle(canvas: NDArray[np.uint8], frame: Frame, e: TipEstimate, colour: RGB
 
 
 def _ellipse(canvas: NDArray[np.uint8], frame: Frame, e: TipEstimate, colour: RGB, thickness: int) -> None:
-    """95 % ellipse as a polygon, right also where pixels are not square."""
-    if frame.spacing is None:
+    """95 % ellipse as a polygon, right also where pixels are not square. None where nobody said how large it is."""
+    if frame.spacing is not None and e.sd_along_mm is not None and e.sd_across_mm is not None:
+        along, across, k_x, k_y = e.sd_along_mm, e.sd_across_mm, frame.spacing.x_mm, frame.spacing.y_mm
+    elif frame.spacing is None and e.sd_along_px is not None and e.sd_across_px is not None:
+        along, across, k_x, k_y = e.sd_along_px, e.sd_across_px, 1.0, 1.0
+    else:
         return
     t = np.linspace(0, 2 * math.pi, 49)
-    a, b = math.sqrt(5.991) * e.sd_along_mm * np.cos(t), math.sqrt(5.991) * e.sd_across_mm * np.sin(t)
+    a, b = CHI_95 * along * np.cos(t), CHI_95 * across * np.sin(t)
     c, s = math.cos(e.angle_rad), math.sin(e.angle_rad)
-    x = e.tip_px[0] + (a * c - b * s) / frame.spacing.x_mm
-    y = e.tip_px[1] + (a * s + b * c) / frame.spacing.y_mm
+    x = e.tip_px[0] + (a * c - b * s) / k_x
+    y = e.tip_px[1] + (a * s + b * c) / k_y
     points = np.round(np.stack([x, y], 1) * (1 << SHIFT)).astype(np.int32)
     cv2.polylines(canvas, [points], True, colour, thickness, cv2.LINE_AA, SHIFT)
 
@@ -78,7 +86,10 @@ def _ellipse(canvas: NDArray[np.uint8], frame: Frame, e: TipEstimate, colour: RG
 def _words(frame: Frame, e: Estimate) -> str:
     start = f"{frame.index}  {frame.time_s:.2f} s  "
     if isinstance(e, TipEstimate):
-        return f"{start}{e.state.value}  {math.degrees(e.angle_rad):.0f} deg  sd {e.sd_along_mm:.1f} mm"
+        sd = f"  sd {e.sd_along_px:.0f} px" if e.sd_along_px is not None else ""
+        if e.sd_along_mm is not None:
+            sd = f"  sd {e.sd_along_mm:.1f} mm"
+        return f"{start}{e.state.value}  {math.degrees(e.angle_rad):.0f} deg{sd}"
     return f"{start}LOST: {e.reason}"
 
 
@@ -154,3 +165,50 @@ class OverlayVideo:
     def close(self) -> None:
         """Finish the file."""
         self._video.close()
+
+
+class OverlayPictures:
+    """Watches a run over stills and writes an annotated PNG of each into a folder. It keeps small ones for a report.
+
+    A file is called as its picture. names: of the pictures, by frame. Empty: they are numbered.
+    """
+
+    def __init__(
+        self, folder: Path, names: Sequence[str], truth_of: Callable[[int], Truth | None], keep: frozenset[int]
+    ) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise writing_failed(folder, e, "nothing was written") from None
+        self._folder, self._names, self._truth_of, self._keep = folder, names, truth_of, keep
+        self._taken: set[str] = set()
+        self._done = 0
+        self.sheet: list[tuple[str, NDArray[np.uint8]]] = []
+
+    def saw(self, frame: Frame, estimate: Estimate) -> None:
+        """Draw and write one picture. Raises InputError if the disk is full."""
+        picture = draw_overlay(frame, estimate, self._truth_of(frame.index))
+        name = self._names[frame.index] if self._names else f"picture {frame.index}"
+        file = self._folder / self._free_name(name, frame.index)
+        try:
+            file.write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
+        except OSError as e:
+            file.unlink(missing_ok=True)
+            raise writing_failed(file, e, f"the first {self._done} pictures are kept") from None
+        if self._done in self._keep:
+            k = min(1.0, KEPT_PX / picture.shape[1])
+            small = cv2.resize(picture, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
+            self.sheet.append((f"{name}, {estimate.state.value}", small))
+        self._done += 1
+
+    def _free_name(self, name: str, index: int) -> str:
+        """The name of the picture's file with the ending .png, with a number where that is taken."""
+        plain = re.sub(r"[^\w.-]+", "-", Path(name).stem) or "picture"
+        free = plain
+        while free.lower() in self._taken:
+            free = f"{free}-{index}"
+        self._taken.add(free.lower())
+        return f"{free}.png"
+
+    def close(self) -> None:
+        """Nothing is open."""

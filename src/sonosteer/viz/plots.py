@@ -56,30 +56,31 @@ def _figure(rows: int, columns: int, height: float, width: float = 8.6) -> tuple
 
 
 def tip_path(tips: Sequence[TipRow], errors: TipErrors | None, truth: Sequence[tuple[float, float, float]]) -> str:
-    """Tip in the image (mm) and both coordinates over time. Truth as (time_s, x_mm, y_mm)."""
+    """Tip in the image (mm, px without a scale) and both coordinates over time. Truth as (time_s, x, y)."""
     with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(1, 2, 3.4)
         path, over = axes[0]
-        seen = [r for r in tips if r.tip_mm is not None]
-        x = np.array([r.tip_mm[0] for r in seen if r.tip_mm])
-        y = np.array([r.tip_mm[1] for r in seen if r.tip_mm])
-        t = np.array([r.time_s for r in seen])
+        unit = "mm" if any(r.tip_mm is not None for r in tips) else "px"
+        seen = [(r, at) for r in tips if (at := r.tip_mm if unit == "mm" else r.tip_px) is not None]
+        x = np.array([at[0] for _, at in seen])
+        y = np.array([at[1] for _, at in seen])
+        t = np.array([r.time_s for r, _ in seen])
         if truth:
             T = np.array(truth)
             path.plot(T[:, 1], T[:, 2], color=BLUE, lw=4, alpha=0.3, label="truth", solid_capstyle="round")
             over.plot(T[:, 0], T[:, 1], color=BLUE, lw=4, alpha=0.3)
             over.plot(T[:, 0], T[:, 2], color=BLUE, lw=4, alpha=0.3)
         for state, colour in (("tracking", GREEN), ("coasting", AMBER)):
-            on = np.array([r.state == state for r in seen], bool)
+            on = np.array([r.state == state for r, _ in seen], bool)
             if on.any():
                 path.plot(x[on], y[on], ".", ms=3, color=colour, label=state)
                 over.plot(t[on], x[on], ".", ms=2.5, color=colour)
                 over.plot(t[on], y[on], ".", ms=2.5, color=colour)
         _shade_lost(over, tips)
-        path.set(xlabel="x (mm)", ylabel="depth in the image, y (mm)", title="Path of the tip")
+        path.set(xlabel=f"x ({unit})", ylabel=f"depth in the image, y ({unit})", title="Path of the tip")
         path.invert_yaxis()
         path.set_aspect("equal", adjustable="datalim")
-        over.set(xlabel="time (s)", ylabel="mm", title="x and y over time")
+        over.set(xlabel="time (s)", ylabel=unit, title="x and y over time")
         if len(t):
             over.annotate("x", (t[-1], x[-1]), textcoords="offset points", xytext=(5, 0))
             over.annotate("y", (t[-1], y[-1]), textcoords="offset points", xytext=(5, 0))
@@ -110,9 +111,9 @@ def error_over_time(tips: Sequence[TipRow], e: TipErrors) -> str:
         if along is None or across is None:
             along, across = e.along_px, e.across_px
         unit = "px" if e.along_mm is None else "mm"
-        sd = {r.frame: r.sd_along_mm or 0.0 for r in tips}
-        band = 1.96 * np.array([sd[int(f)] for f in e.frame])
-        if unit == "mm":
+        sd = {r.frame: r.sd_along_mm if unit == "mm" else r.sd_along_px for r in tips}
+        band = 1.96 * np.array([sd[int(f)] or 0.0 for f in e.frame])
+        if band.any():
             over.fill_between(e.time_s, -band, band, color=MID_GREY, alpha=0.25, lw=0, label="claimed 95 %, along")
         over.plot(e.time_s, along, color=BLUE, lw=1.2, label="along the needle")
         over.plot(e.time_s, across, color=AMBER, lw=1.2, label="across")
@@ -142,15 +143,34 @@ def angle_and_confidence(tips: Sequence[TipRow]) -> str:
         t = [r.time_s for r in seen]
         angle.plot(t, [r.angle_deg for r in seen], color=GREEN, lw=1.3)
         angle.set(xlabel="time (s)", ylabel="degrees", title="Angle, entry to tip")
-        doubt.plot(t, [r.sd_along_mm for r in seen], color=BLUE, lw=1.3, label="sd along (mm)")
-        doubt.plot(t, [r.sd_across_mm for r in seen], color=AMBER, lw=1.3, label="sd across (mm)")
-        doubt.plot(t, [r.confidence for r in seen], color=GREEN, lw=1.3, label="confidence")
+        in_mm = any(r.sd_along_mm is not None for r in seen)
+        unit = "mm" if in_mm else "px"
+        for way, colour in (("along", BLUE), ("across", AMBER)):
+            sds = [_or_nan(getattr(r, f"sd_{way}_{unit}")) for r in seen]
+            doubt.plot(t, sds, color=colour, lw=1.3, label=f"sd {way} ({unit})")
+        sure = doubt if in_mm else _second_scale(doubt, "confidence")
+        sure.plot(t, [_or_nan(r.confidence) for r in seen], color=GREEN, lw=1.3, label="confidence")
         doubt.set(xlabel="time (s)", title="What the tracker says of itself")
         doubt.set_ylim(bottom=0)
-        doubt.legend(fontsize=8)
+        sure.set_ylim(bottom=0)
+        lines = [*doubt.get_lines(), *(sure.get_lines() if sure is not doubt else ())]
+        doubt.legend(lines, [line.get_label() for line in lines], fontsize=8)
         for axis in (angle, doubt):
             _shade_lost(axis, tips)
         return _svg(figure)
+
+
+def _second_scale(axis: Any, label: str) -> Any:
+    """A scale of its own at the right, for what another unit would flatten."""
+    second = axis.twinx()
+    second.grid(visible=False)
+    second.set_ylabel(label)
+    return second
+
+
+def _or_nan(value: float | None) -> float:
+    """What a plot leaves out."""
+    return float("nan") if value is None else value
 
 
 def latency(times_ms: Mapping[str, Sequence[float]]) -> str:

@@ -21,6 +21,8 @@ from sonosteer.recording.tips import TipRow
 from sonosteer.viz import plots
 
 RgbPicture: TypeAlias = NDArray[np.uint8]
+#: captions and RGB pictures, (rows, columns, 3) levels 0 to 255
+Sheet: TypeAlias = Sequence[tuple[str, RgbPicture]]
 PAGE_STYLE = (resources.files("sonosteer.viz") / "report.css").read_text()
 
 
@@ -36,7 +38,7 @@ class Story:
     """What the tracker said, a row a frame."""
     times_ms: Mapping[str, Sequence[float]]
     """Stage -> its time for each frame, ms."""
-    sheet: Sequence[tuple[str, NDArray[np.uint8]]]
+    sheet: Sheet
     """Captions and RGB pictures of the contact sheet, (rows, columns, 3) levels 0 to 255."""
     video: str | None
     """Name of the video file beside the page. None: there is none."""
@@ -45,7 +47,9 @@ class Story:
     error_numbers: Mapping[str, Any] | None = None
     """Mean, spread and quantiles of the errors, by name. None without a truth."""
     truth: Sequence[tuple[float, float, float]] = ()
-    """True tips: time in s, x and y in mm. Empty without a truth."""
+    """True tips: time in s, x and y in mm, in px where the scale is unknown. Empty without a truth."""
+    stills: bool = False
+    """Whether the pictures have nothing to do with each other."""
 
 
 def write_report(path: Path, story: Story) -> None:
@@ -61,6 +65,7 @@ def render(story: Story) -> str:
     body = [
         f"<h1>{html.escape(story.title)}</h1>",
         f"<p>{html.escape(_verdict(story))}</p>",
+        *([f"<p>{html.escape(SCALE_UNKNOWN)}</p>"] if _unscaled(story) else []),
         '<p class="soft">Research software, not a medical device: not for clinical decisions.</p>',
         _numbers(story),
     ]
@@ -68,16 +73,10 @@ def render(story: Story) -> str:
         body.append(
             f'<h2 class="film">Overlay</h2><video controls muted loop src="{html.escape(story.video)}"></video>'
         )
-    if any(r.tip_px is not None for r in story.tips):
-        body.append("<h2>Tip</h2>" + figure(plots.tip_path(story.tips, story.errors, story.truth), PATH_CAPTION))
-    if story.errors is not None and len(story.errors.frame):
-        body.append("<h2>Error</h2>" + figure(plots.error_over_time(story.tips, story.errors), ERROR_CAPTION))
-        body.append(_error_table(story.error_numbers or {}))
-    if any(r.tip_px is not None for r in story.tips):
-        body.append("<h2>Angle and confidence</h2>" + figure(plots.angle_and_confidence(story.tips), SELF_CAPTION))
+    body += _of_stills(story) if story.stills else _over_time(story)
     if any(len(v) for v in story.times_ms.values()):
         body.append("<h2>Latency</h2>" + figure(plots.latency(story.times_ms), TIME_CAPTION))
-    if story.sheet:
+    if story.sheet and not story.stills:
         body.append(f'<h2>Contact sheet</h2><div class="sheet">{"".join(map(thumb, story.sheet))}</div>')
     settings = html.escape(json.dumps(story.summary, indent=2, default=str))
     body.append(
@@ -90,6 +89,49 @@ def render(story: Story) -> str:
     )
 
 
+def _over_time(story: Story) -> list[str]:
+    """Tip, error, angle and confidence along a clip."""
+    out = []
+    found = any(r.tip_px is not None for r in story.tips)
+    if found:
+        out.append("<h2>Tip</h2>" + figure(plots.tip_path(story.tips, story.errors, story.truth), PATH_CAPTION))
+    if story.errors is not None and len(story.errors.frame):
+        out.append("<h2>Error</h2>" + figure(plots.error_over_time(story.tips, story.errors), ERROR_CAPTION))
+        out.append(_error_table(story.error_numbers or {}))
+    if found:
+        out.append("<h2>Angle and confidence</h2>" + figure(plots.angle_and_confidence(story.tips), SELF_CAPTION))
+    return out
+
+
+def _of_stills(story: Story) -> list[str]:
+    """A gallery of the pictures, and a table with a row for each."""
+    some = "" if len(story.sheet) == len(story.tips) else f"{len(story.sheet)} of {len(story.tips)} are shown here. "
+    note = f"{some}All are in the folder overlay."
+    out = [f'<h2>Pictures</h2><p class="soft">{note}</p><div class="sheet">{"".join(map(thumb, story.sheet))}</div>']
+    if story.errors is not None and len(story.errors.frame):
+        out.append("<h2>Error</h2>" + _error_table(story.error_numbers or {}))
+    head = ("picture", "state", "x (px)", "y (px)", "angle (deg)", "confidence")
+    lines = [f"<tr>{''.join(f'<th>{h}</th>' for h in head)}</tr>", *map(_still_line, story.tips)]
+    return [*out, f"<h2>Tips</h2><table>{''.join(lines)}</table>"]
+
+
+def _still_line(row: TipRow) -> str:
+    x, y = row.tip_px or (None, None)
+    numbers = ("-" if v is None else f"{v:.{n}f}" for v, n in ((x, 1), (y, 1), (row.angle_deg, 1), (row.confidence, 2)))
+    cells = (html.escape(row.name or str(row.frame)), row.state, *numbers)
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _unscaled(story: Story) -> bool:
+    """True where positions are known in px only."""
+    source = story.summary.get("source")
+    return source is not None and source["spacing"] is None
+
+
+SCALE_UNKNOWN = (
+    "The scale of the pictures is unknown, so positions are in pixels. For millimetres, too, track again with "
+    "--spacing-mm X[,Y], the millimetres per pixel."
+)
 PATH_CAPTION = "Green: tracking, amber: coasting, red shade: lost, wide blue: truth where there is one."
 ERROR_CAPTION = "Positive along: the needle is inserted farther than estimated. Red shade: lost."
 SELF_CAPTION = "Direction in degrees from image +x downwards; standard deviations as written to tips.csv."
@@ -104,22 +146,31 @@ def _verdict(story: Story) -> str:
     if counts["lost_because"]:
         why = max(counts["lost_because"], key=counts["lost_because"].get)
         text += f", mostly because: {why}"
+    if counts.get("bad"):
+        text += f". {counts['bad']} of the lost ones could not be read at all"
     if counts["dropped"]:
         text += f". {counts['dropped']} frames were dropped: {', '.join(counts['dropped_because'])}"
     numbers = story.error_numbers or {}
-    if numbers.get("mean_mm") is not None:
-        text += f". Against the truth the tip is off by {numbers['mean_mm']:.2f} mm on average"
+    unit = _unit(numbers)
+    if unit is not None:
+        text += f". Against the truth the tip is off by {numbers[f'mean_{unit}']:.2f} {unit} on average"
     return text + "."
+
+
+def _unit(numbers: Mapping[str, Any]) -> str | None:
+    """Unit of the errors: mm where they are known in it, else px. None where nothing was compared."""
+    return next((unit for unit in ("mm", "px") if numbers.get(f"mean_{unit}") is not None), None)
 
 
 def _numbers(story: Story) -> str:
     counts, numbers = story.summary["counts"], story.error_numbers or {}
     found = counts["tracking"] + counts["coasting"]
     cells = [(f"{100 * found / max(1, counts['frames']):.0f} %", "frames with a tip")]
-    if numbers.get("mean_mm") is not None:
+    unit = _unit(numbers)
+    if unit is not None:
         cells += [
-            (f"{numbers['mean_mm']:.2f} mm", "mean tip error"),
-            (f"{numbers['p95_mm']:.2f} mm", "95 % below"),
+            (f"{numbers[f'mean_{unit}']:.2f} {unit}", "mean tip error"),
+            (f"{numbers[f'p95_{unit}']:.2f} {unit}", "95 % below"),
         ]
     if numbers.get("coverage_95") is not None:
         cells.append((f"{100 * numbers['coverage_95']:.0f} %", "truth in the 95 % ellipse"))
@@ -131,15 +182,16 @@ def _numbers(story: Story) -> str:
 
 
 def _error_table(numbers: Mapping[str, Any]) -> str:
+    unit = _unit(numbers) or "mm"
     names = {
-        "mean_mm": "mean tip error (mm)",
-        "mean_ci95_mm": "its 95 % interval, block bootstrap (mm)",
-        "sd_mm": "standard deviation (mm)",
-        "p95_mm": "95th percentile (mm)",
-        "max_mm": "largest (mm)",
-        "bias_along_mm": "bias along the needle (mm)",
-        "sd_along_mm": "sd along (mm)",
-        "sd_across_mm": "sd across (mm)",
+        f"mean_{unit}": f"mean tip error ({unit})",
+        f"mean_ci95_{unit}": f"its 95 % interval, block bootstrap ({unit})",
+        f"sd_{unit}": f"standard deviation ({unit})",
+        f"p95_{unit}": f"95th percentile ({unit})",
+        f"max_{unit}": f"largest ({unit})",
+        f"bias_along_{unit}": f"bias along the needle ({unit})",
+        f"sd_along_{unit}": f"sd along ({unit})",
+        f"sd_across_{unit}": f"sd across ({unit})",
         "angle_mean_deg": "angle, mean error (deg)",
         "angle_sd_deg": "angle, sd (deg)",
         "coverage_95": "coverage of the 95 % ellipse",

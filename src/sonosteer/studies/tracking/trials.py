@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 
 from sonosteer.core.geometry import LinearProbe
-from sonosteer.core.types import Frame, Hint, Lost, TipEstimate, Track, Truth
+from sonosteer.core.types import Frame, Hint, Lost, Track
 from sonosteer.sim.scenes import Scene, make_scene, planned_angles
+from sonosteer.sim.truth import NeedleTruth
 from sonosteer.sim.world import World
 from sonosteer.studies.tracking.general_trackers import start_general
 from sonosteer.trackers.table import make_tracker
@@ -24,7 +25,7 @@ ANGLES_DEG, SPEEDS_MM_S = (35.0, 45.0), (5.0, 10.0, 15.0)
 HARD = ("curved", "occluded", "moving probe", "faded", "by hand")
 ERROR_COLUMNS = ("en", "ep", "etheta", "sd_along", "sd_across", "tracking", "confidence")
 
-LabelledClip = list[tuple[Frame, Truth]]
+LabelledClip = list[tuple[Frame, NeedleTruth]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,14 +196,13 @@ def _errors(estimates: list[Any], clip: LabelledClip) -> dict[str, Any]:
             continue
         x, y = frame.spacing.to_mm((truth.tip_px[0] - e.tip_px[0], truth.tip_px[1] - e.tip_px[1]))
         c, s = math.cos(e.angle_rad), math.sin(e.angle_rad)
-        known = isinstance(e, TipEstimate)
         rows.append(
             (
                 round(x * c + y * s, 4),
                 round(-x * s + y * c, 4),
                 round(math.degrees(truth.angle_rad - e.angle_rad), 4),
-                round(e.sd_along_mm, 4) if known else 0.0,
-                round(e.sd_across_mm, 4) if known else 0.0,
+                round(e.sd_along_mm or 0.0, 4),
+                round(e.sd_across_mm or 0.0, 4),
                 int(e.state is Track.TRACKING),
                 round(e.confidence, 3),
             )
@@ -240,7 +240,7 @@ def _general(method: str, clip: LabelledClip) -> tuple[dict[str, Any], list[floa
     return _errors(out, clip), ms
 
 
-def visible_length_mm(frame: Frame, truth: Truth) -> float:
+def visible_length_mm(frame: Frame, truth: NeedleTruth) -> float:
     """Length of needle between the edge of a linear array's view and the tip."""
     if truth.tip_px is None or not isinstance(frame.probe, LinearProbe) or frame.spacing is None:
         return 0.0
