@@ -131,7 +131,7 @@ class Lost:
     features: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
     """As in `TipEstimate`, no unit."""
     answer_frame: int | None = None
-    """As in `TipEstimate`."""
+    """As in `TipEstimate`, an index."""
 
     @property
     def state(self) -> Track:

@@ -46,7 +46,7 @@ class CloserLook:
     """What the network says of a needle in a part of the picture at higher resolution."""
 
     tip_logit: float
-    """How surely it calls the place a tip, log odds."""
+    """How surely it calls the place a tip, log odds, no unit."""
     visible: float
     """Probability that a person can see the tip, 0 to 1."""
     shaft: float
@@ -301,7 +301,7 @@ def _part(pixels: U8, left: int, top: int, side: int) -> U8:
 
 def _square(tip_px: Point, angle_rad: float, part: float, longer: float) -> tuple[int, int, int]:
     """(left, top, side) of a square, px, of a part of the longer side. The tip lies ahead of its middle."""
-    side = max(round(part * longer), CELL_PX * STEP_PX // 4)
+    side = max(round(part * longer), STEP_PX)
     towards = math.cos(angle_rad), math.sin(angle_rad)
     left, top = (round(p - 0.2 * side * a - side / 2) for p, a in zip(tip_px, towards, strict=True))
     return left, top, side

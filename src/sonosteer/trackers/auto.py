@@ -183,7 +183,7 @@ class Auto:
     near_believed: float = 0.25
     """Probability from which a look near the tip is believed, 0 to 1."""
     near_reach: float = 0.05
-    """How far from where it is expected a tip may be seen, beside its deviation, as a fraction of the picture."""
+    """How far from its expected place a tip may be, beside its deviation, as a fraction of the picture, no unit."""
     gain: float = 0.35
     """Weight of a new look in the smoothed probability and direction, 0 to 1."""
     agility: float = 0.6
@@ -434,9 +434,7 @@ class Auto:
     def _hear(self, state: AutoState, view: View) -> tuple[AutoState, View, int | None]:
         """Apply the answer that is due, if any. Returns state and view, and the index of the frame asked about."""
         index = view.frame.index
-        question, left = heard(
-            state.questions, view.frame.time_s, waits=self.waits, applied=self.applied, index=index
-        )
+        question, left = heard(state.questions, view.frame.time_s, waits=self.waits, applied=self.applied, index=index)
         if question is None:
             return state, view, None
         state = replace(state, questions=left)
@@ -511,7 +509,8 @@ class Auto:
         Another needle that is more likely in several answers takes over. One that points back needs more of them.
         """
         target = state.target
-        assert target is not None and question.tip_px is not None
+        assert target is not None
+        assert question.tip_px is not None
         limit = self.sameness.near * view.longer_px
         here = answer.at(question.tip_px)
         needles = allowed_needles(state.hint, answer)

@@ -327,7 +327,9 @@ class VlaTipTracker:
         middle, kept = (width / 2, height / 2), self._blank() if state.kept is None else state.kept
         state, found = self._detect(state, frame, image, before)
         if found is not None:
-            state = self._take(replace(state, direction_rad=found.angle_rad), image, spacing, spacing.to_mm(found.tip_px))
+            state = self._take(
+                replace(state, direction_rad=found.angle_rad), image, spacing, spacing.to_mm(found.tip_px)
+            )
             return self._follow(state, frame, image, before, spacing, dt_s=0.0)
         # what the network makes of the picture is handed on even while the tip is not known
         seen = self._look(image, before, spacing, centre_mm=middle, factor=self.wide, kept=kept)
