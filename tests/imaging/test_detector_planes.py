@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sonosteer.imaging.detector_planes import CONTRAST_GREY, BOX_PX, PLANES, UNIT, fill_planes, reduce_picture
+from sonosteer.imaging.detector_planes import BOX_PX, CONTRAST_GREY, PLANES, UNIT, fill_planes, reduce_picture
 
 
 def plain_planes(now, earlier):

@@ -283,7 +283,11 @@ class World:
         width_px = math.hypot(drawn.width_mm / mm, 2 * scene.display.smoothing_px * scene.display.scale)
         grey_per_db = 255.0 / scene.dynamic_range_db
         covered = self.screen.covers(path_px) if self.screen else np.zeros(len(path_px), np.bool_)
-        in_view = bool(inside[0]) and not covered[0] and self._inside(truth.tip_px, truth.tip_mm or (0.0, 0.0, 0.0), truth.probe_mm)
+        in_view = (
+            bool(inside[0])
+            and not covered[0]
+            and self._inside(truth.tip_px, truth.tip_mm or (0.0, 0.0, 0.0), truth.probe_mm)
+        )
         step = max(round(0.3 / scene.array.range_step_mm), 1)
         contrast = tip_contrast(shown, path_px[::step], width_px, 1 / mm) / grey_per_db
         k = np.linspace(0, len(path_px) - 1, SHAFT_POINTS).round().astype(int)
