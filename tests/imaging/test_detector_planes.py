@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from sonosteer.imaging.detector_planes import CONTRAST_GREY, NEAR_PX, PLANES, UNIT, fill_planes, reduce_picture
+from sonosteer.imaging.detector_planes import BOX_PX, CONTRAST_GREY, PLANES, UNIT, fill_planes, reduce_picture
 
 
 def plain_planes(now, earlier):
     """Grey, local contrast and change, from the definition."""
-    half = NEAR_PX // 2
+    half = BOX_PX // 2
     grey = now.astype(float)
     wide = np.pad(grey, half, mode="reflect")
-    boxes = np.lib.stride_tricks.sliding_window_view(wide, (NEAR_PX, NEAR_PX))
+    boxes = np.lib.stride_tricks.sliding_window_view(wide, (BOX_PX, BOX_PX))
     scale = UNIT / (boxes.std((2, 3)) + CONTRAST_GREY)
     return np.stack([grey / 255, (grey - boxes.mean((2, 3))) * scale, (grey - earlier) * scale])
 

@@ -14,13 +14,15 @@ from sonosteer.imaging.detector_planes import CELL_PX, STEP_PX
 from sonosteer.inference import needle_detector
 from sonosteer.inference.needle_detector import (
     CALIBRATION,
-    CLOSE_DOUBT,
-    CLOSE_FEATURES,
     CLOSE_MOVE,
     CLOSE_PX,
     DETECTOR_ARCHITECTURE,
+    FEATURES,
+    NEAR_PART,
+    NEAR_PX,
     UNCALIBRATED,
     WHOLE_FEATURES,
+    Calibration,
     CloserLook,
     Detection,
     DetectorAnswer,
@@ -158,7 +160,7 @@ def test_the_earlier_picture_is_shown_if_it_is_of_the_same_size(detector):
 def test_what_the_network_says_at_a_place_is_what_it_says_of_its_needle(detector):
     picture = dotted(480, 640, 200.0, 300.0, 7.0)
     answer = detector.look(picture)
-    [found] = answer.whole
+    [found] = answer.found
     there = answer.at((201.0, 299.0))
     assert there.tip_px == pytest.approx(found.tip_px, abs=1.0)
     assert there.tip_logit == 4.0
@@ -199,7 +201,7 @@ def test_a_closer_look_puts_the_tip_right(detector):
 
 
 def test_a_closer_look_that_is_in_doubt_does_not_move_the_tip(detector):
-    for logit, tip_x in ((4.1 - CLOSE_DOUBT, 250.0), (3.9 - CLOSE_DOUBT, 282.0)):
+    for logit, tip_x in ((2.1, 250.0), (1.9, 282.0)):
         detector._session = TwoLooks(close_logit=logit)
         [found] = detector.look(dotted(480, 640, 250.0, 210.0, 7.0)).needles
         assert found.tip_px[0] == pytest.approx(tip_x, abs=2)
@@ -235,11 +237,53 @@ def test_closer_looks_are_at_the_best_and_at_the_part_of_the_picture_round_them(
     assert len(detector._session.shown) == 1
 
 
+# -- a look near a tip -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(480, 640), (1080, 1920), (300, 200), (97, 433)])
+@pytest.mark.parametrize(("x", "y", "angle"), [(0.4, 0.6, 0.5), (0.05, 0.9, -2.0), (0.96, 0.04, 3.0)])
+def test_a_look_near_a_tip_places_it_in_px_of_the_whole_picture(detector, rows, columns, x, y, angle):
+    x, y, input_px = x * (columns - 1), y * (rows - 1), NEAR_PART * max(rows, columns) / NEAR_PX
+    expected = x + 6 * input_px, y - 5 * input_px
+    answer = detector.look_near(dotted(rows, columns, x, y, max(1.7 * input_px, 1.5)), None, expected, angle)
+    assert [p.shape for p in detector._session.shown] == [(1, 3, NEAR_PX, NEAR_PX)]
+    [found] = answer.needles
+    if min(x, y, columns - 1 - x, rows - 1 - y) > 5 * input_px:
+        assert math.dist(found.tip_px, (x, y)) < 0.3 * max(input_px, 1.0)
+    else:  # the dot is cut by the picture's edge
+        assert math.dist(found.tip_px, (x, y)) < 2.0 * input_px
+    assert answer.at(found.tip_px).tip_logit == 4.0
+    side = NEAR_PART * max(rows, columns)
+    assert answer.at((x + 1.5 * side, y)) is None
+
+
+def test_a_look_near_a_tip_shows_the_earlier_picture_too(detector):
+    now, earlier = dotted(200, 320, 90, 80, 6), dotted(200, 320, 60, 80, 6)
+    for before, changes in ((None, False), (now, False), (earlier[:190], False), (earlier, True)):
+        detector._session.shown.clear()
+        detector.look_near(now, before, (90.0, 80.0), 0.0)
+        assert detector._session.shown[0][0, 2].any() == changes
+
+
+def test_a_look_has_its_own_calibration(detector):
+    picture = dotted(480, 640, 250.0, 210.0, 7.0)
+    weights = {look: (0.0,) * (len(names) + 1) for look, names in FEATURES.items()}
+    for k, look in enumerate(FEATURES):
+        weights[look] = (*weights[look][:-1], float(k))
+    detector.calibration = Calibration(weights)
+    scores = [1 / (1 + math.exp(-k)) for k in range(3)]
+    assert list(FEATURES) == ["whole", "close", "near"]
+    assert detector.look(picture, closer=0).needles[0].score == pytest.approx(scores[0])
+    assert detector.look(picture).needles[0].score == pytest.approx(scores[1])
+    assert detector.look_near(picture, None, (250.0, 210.0), 0.0).needles[0].score == pytest.approx(scores[2])
+
+
 # -- cells to px -----------------------------------------------------------------------------------------------
 
 
-def answer_of(cells, k=(1.0, 1.0), picture_px=320.0):
-    return DetectorAnswer(np.asarray(cells, np.float32), k, picture_px, UNCALIBRATED)
+def answer_of(cells, k=(1.0, 1.0), picture_px=320.0, corner=(0, 0)):
+    cells = np.asarray(cells, np.float32)
+    return DetectorAnswer("whole", cells, k, corner_px=corner, picture_px=picture_px, calibration=UNCALIBRATED)
 
 
 def bar_of_cells(rows, columns, tip, angle, length, half=1.0):
@@ -419,7 +463,7 @@ def test_features_are_those_that_are_named():
         "lead": 2.5,
     }
     closer = features_of(detection(closer=CloserLook(-2.0, 0.6, 0.9, 0.05)), 400.0)
-    assert dict(zip(CLOSE_FEATURES, closer, strict=True)) == {
+    assert dict(zip(FEATURES["close"], closer, strict=True)) == {
         **got,
         "close_tip": -2.0,
         "close_visible": pytest.approx(math.log(0.6 / 0.4)),
@@ -434,24 +478,26 @@ def test_features_are_those_that_are_named():
 def test_without_a_calibration_the_network_s_own_word_counts(tmp_path):
     assert read_calibration(tmp_path) is UNCALIBRATED
     for logit in (-3.0, 0.0, 1.5):
-        score = UNCALIBRATED.score(features_of(detection(tip_logit=logit), 400.0))
+        score = UNCALIBRATED.score("near", features_of(detection(tip_logit=logit), 400.0))
         assert score == pytest.approx(1 / (1 + math.exp(-logit)))
 
 
 def test_a_calibration_is_a_logistic_regression(tmp_path):
-    """One for a look at the whole picture, one for what a closer look adds."""
-    whole = dict(zip(WHOLE_FEATURES, (0.9, 0.3, -0.2, 0.5, -1.0, 0.25), strict=True))
-    close = dict(zip(CLOSE_FEATURES, (0.2, 0.1, 0.3, -0.5, 0.7, 0.15, 0.4, -0.3, 0.6, -0.8), strict=True))
-    said = {"whole": {**whole, "bias": -0.7}, "close": {**close, "bias": 0.4}}
+    """One for each kind of look."""
+    rng = np.random.default_rng(0)
+    said = {
+        look: dict(zip((*names, "bias"), rng.normal(0, 0.5, len(names) + 1), strict=True))
+        for look, names in FEATURES.items()
+    }
     (tmp_path / CALIBRATION).write_text(json.dumps(said))
     calibration = read_calibration(tmp_path)
     looked_at = detection(closer=CloserLook(2.5, 0.6, 0.9, 0.01))
-    for d, weights, bias in ((detection(), whole, -0.7), (looked_at, close, 0.4)):
+    for look, d in (("whole", detection()), ("near", detection()), ("close", looked_at)):
         features = features_of(d, 400.0)
-        z = bias + sum(w * f for w, f in zip(weights.values(), features, strict=True))
-        assert calibration.score(features) == pytest.approx(1 / (1 + math.exp(-z)))
+        z = said[look]["bias"] + sum(said[look][name] * f for name, f in zip(FEATURES[look], features, strict=True))
+        assert calibration.score(look, features) == pytest.approx(1 / (1 + math.exp(-z)))
         for extreme in (1e6, -1e6):
-            assert 0.0 <= calibration.score(extreme * features) <= 1.0
+            assert 0.0 <= calibration.score(look, extreme * features) <= 1.0
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"whole": {"tip": 1.0, "bias": 0}}', '{"whole": 3, "close": {}}'])

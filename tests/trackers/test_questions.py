@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sonosteer.core.errors import InputError
-from sonosteer.inference.needle_detector import UNCALIBRATED, DetectorAnswer
+from sonosteer.inference.needle_detector import CLOSE_LOOKS, UNCALIBRATED, DetectorAnswer
 from sonosteer.trackers import questions
 from sonosteer.trackers.questions import DetectorDesk, Question, heard
 
@@ -19,14 +19,14 @@ def answer_of(column):
     cells = np.zeros((8, 30, 40), np.float32)
     cells[:2] = -8.0
     cells[1, 12, column] = 3.0
-    return DetectorAnswer(cells, (2.0, 2.0), 320.0, UNCALIBRATED)
+    return DetectorAnswer("whole", cells, (2.0, 2.0), corner_px=(0, 0), picture_px=320.0, calibration=UNCALIBRATED)
 
 
 def question(frame_index, due_s, *, answered=True):
     future = Future()
     if answered:
         future.set_result(answer_of(10 + frame_index))
-    return Question(frame_index, 0.05 * frame_index, due_s, (1.0, 2.0), 30.5, 2, future)
+    return Question(frame_index, 0.05 * frame_index, due_s, (1.0, 2.0), (30.5, 20.0), 2, future)
 
 
 ASKED = (question(2, 0.3), question(4, 0.4), question(6, 0.5))
@@ -93,19 +93,19 @@ def test_a_stored_question_waits_for_its_answer(store):
     thread.join(60)
     [kept] = stored
     again = pickle.loads(kept) if isinstance(kept, bytes) else kept
-    for name in ("frame_index", "time_s", "due_s", "moved_px", "tip", "needle_id"):
+    for name in ("frame_index", "time_s", "due_s", "moved_px", "tip_px", "targets"):
         assert getattr(again, name) == getattr(asked, name)
     assert again.future.done()
-    assert again.future.result().whole == answer_of(13).whole
-    assert len(again.future.result().whole) == 1
+    assert again.future.result().found == answer_of(13).found
+    assert len(again.future.result().found) == 1
 
 
 def test_an_answer_is_the_same_after_storing_whether_or_not_it_was_read():
     read, unread = answer_of(20), answer_of(20)
-    assert len(read.whole) == 1
+    assert len(read.found) == 1
     for answer in (read, unread):
         again = pickle.loads(pickle.dumps(answer))
-        assert again.whole == read.whole
+        assert again.found == read.found
         assert again.at((100.0, 60.0)) == read.at((100.0, 60.0))
 
 
@@ -118,8 +118,8 @@ class Watched:
         type(self).made += 1
         self.model, self.threads = model, threads
 
-    def look(self, pixels, earlier):
-        return pixels, earlier, threading.current_thread().name
+    def look(self, pixels, earlier, *, closer):
+        return pixels, earlier, closer, threading.current_thread().name
 
 
 def test_the_detector_is_loaded_once_when_it_is_needed_and_works_in_one_thread(monkeypatch):
@@ -128,20 +128,21 @@ def test_the_detector_is_loaded_once_when_it_is_needed_and_works_in_one_thread(m
     desk = DetectorDesk("mine", 2)
     assert Watched.made == 0
     now, earlier = np.zeros((4, 4), np.uint8), np.ones((4, 4), np.uint8)
-    said = [desk.ask(now, before).result() for before in (earlier, None)]
+    said = [desk.ask(now, before, closely=before is None).result() for before in (earlier, None)]
     assert Watched.made == 1
     assert (desk.detector.model, desk.detector.threads) == ("mine", 2)
     assert [s[0] is now for s in said] == [True, True]
     assert said[0][1] is earlier
     assert said[1][1] is None
-    assert {s[2] for s in said} == {"needle-detector_0"}
+    assert [s[2] for s in said] == [0, CLOSE_LOOKS]
+    assert {s[3] for s in said} == {"needle-detector_0"}
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda desk: pickle.loads(pickle.dumps(desk))])
 def test_a_copy_of_a_desk_loads_the_same_detector_anew(monkeypatch, again):
     monkeypatch.setattr(questions, "NeedleDetector", Watched)
     desk = DetectorDesk("mine", 3)
-    desk.ask(np.zeros((4, 4), np.uint8), None).result()
+    desk.ask(np.zeros((4, 4), np.uint8), None, closely=False).result()
     other = again(desk)
     assert other.detector is not desk.detector
     assert (other.detector.model, other.detector.threads) == ("mine", 3)
@@ -149,4 +150,4 @@ def test_a_copy_of_a_desk_loads_the_same_detector_anew(monkeypatch, again):
 
 def test_a_detector_that_is_not_there_is_one_line_where_it_is_asked():
     with pytest.raises(InputError, match="there is no model 'nowhere'"):
-        DetectorDesk("nowhere", 1).ask(np.zeros((4, 4), np.uint8), None)
+        DetectorDesk("nowhere", 1).ask(np.zeros((4, 4), np.uint8), None, closely=True)

@@ -35,7 +35,7 @@ from sonosteer.datasets.videos import FRAMES_FILE, INDEX, MAKING
 from sonosteer.recording.tables import TableWriter, read_table, writing_failed
 from sonosteer.sim.scenes import Split
 
-TASK, MOMENTS, FEATURES = "task.json", "moments.csv", "features.npy"
+TASK, MOMENTS, FEATURES_FILE = "task.json", "moments.csv", "features.npy"
 FOLDER = "episodes"
 
 
@@ -120,7 +120,7 @@ class EpisodeWriter:
         features = observation.features
         rows = {
             FRAMES_FILE: None if frame is None else frame.grey(),
-            FEATURES: None if features is None else features.astype(np.float16),
+            FEATURES_FILE: None if features is None else features.astype(np.float16),
         }
         for name, row in rows.items():
             self._append(name, row)
@@ -197,7 +197,7 @@ class RecordedEpisode:
     @cached_property
     def features(self) -> F16 | None:
         """(moments, N + L, width) as the tracker handed them over, None where it did not."""
-        features: F16 | None = self._mapped(FEATURES, 3, np.float16)
+        features: F16 | None = self._mapped(FEATURES_FILE, 3, np.float16)
         return features
 
     def _mapped(self, name: str, dimensions: int, kind: Any) -> Any:

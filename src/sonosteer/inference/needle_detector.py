@@ -308,7 +308,7 @@ def _part(pixels: U8, left: int, top: int, side: int) -> U8:
 
 def _square(tip_px: Point, angle_rad: float, part: float, longer: float) -> tuple[int, int, int]:
     """(left, top, side) of a square, px, of a part of the longer side. The tip lies ahead of its middle."""
-    side = max(round(part * longer), CELL_PX * STEP_PX // 4)
+    side = max(round(part * longer), STEP_PX)
     towards = math.cos(angle_rad), math.sin(angle_rad)
     left, top = (round(p - 0.2 * side * a - side / 2) for p, a in zip(tip_px, towards, strict=True))
     return left, top, side

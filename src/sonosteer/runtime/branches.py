@@ -11,8 +11,8 @@ threads on a real one. What they hand over is frozen.
 
 from __future__ import annotations
 
-import dataclasses
 import contextlib
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -153,7 +153,7 @@ class Auto:
     near_believed: float = 0.25
     """Probability from which a look near the tip is believed, 0 to 1."""
     near_reach: float = 0.05
-    """How far from where it is expected a tip may be seen, beside its deviation, as a fraction of the picture, no unit."""
+    """How far from its expected place a tip may be, beside its deviation, as a fraction of the picture, no unit."""
     gain: float = 0.35
     """Weight of a new look in the smoothed probability and direction, 0 to 1."""
     agility: float = 0.6
