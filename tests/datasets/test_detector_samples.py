@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonosteer.datasets.detector_samples import (
+    NEAR_MORE,
     PLAIN_LOOK,
     TIP_SD,
     UNASKED_CELLS,
@@ -20,7 +21,7 @@ from sonosteer.datasets.detector_samples import (
     draw_shaft,
 )
 from sonosteer.datasets.stills import SHAFT_POINTS, STORED_PX, Stills
-from sonosteer.imaging.detector_planes import CELL_PX
+from sonosteer.imaging.detector_planes import CELL_PX, NEAR_PX
 
 SIDE = 160
 #: all changes of place, none of look
@@ -173,15 +174,31 @@ def test_without_a_needle_nothing_is_to_be_found():
 
 
 def test_a_sample_of_a_seed_is_always_the_same(bars):
-    whole = DetectorSampler(bars, SIDE, 7).batch(0, 40)
-    again = DetectorSampler(bars, SIDE, 7)
+    look = DetectorAugmentation(near=0.0)
+    whole = DetectorSampler(bars, SIDE, 7, look).batch(0, 40)
+    again = DetectorSampler(bars, SIDE, 7, look)
     for first, count in ((30, 10), (5, 3), (0, 1)):
         part = again.batch(first, count)
         for f in dataclasses.fields(part):
             wanted = getattr(whole, f.name)[first : first + count]
             assert np.array_equal(getattr(part, f.name), wanted, equal_nan=wanted.dtype.kind == "f"), f.name
-    other = DetectorSampler(bars, SIDE, 8).batch(0, 40)
+    other = DetectorSampler(bars, SIDE, 8, look).batch(0, 40)
     assert not np.array_equal(other.planes, whole.planes)
+
+
+def test_looks_near_a_tip_are_small_and_many_and_show_it_ahead_of_the_middle(bars):
+    look = dataclasses.replace(PLAIN_LOOK, near=1.0, near_sd=0.0, elsewhere=0.0)
+    batch = DetectorSampler(bars, SIDE, 3, look).batch(0, 5)
+    again = DetectorSampler(bars, SIDE, 3, look).batch(0, 5)
+    assert np.array_equal(batch.planes, again.planes)
+    assert batch.planes.shape == (5 * NEAR_MORE, 3, NEAR_PX, NEAR_PX)
+    middle = (NEAR_PX / CELL_PX - 1) / 2
+    there = np.isfinite(batch.tip).all(1)
+    assert there.sum() >= 5
+    ahead = batch.tip[there] - middle - 0.2 * NEAR_PX / CELL_PX * batch.direction[there]
+    assert np.abs(ahead).max() < 0.1
+    looks = [len(DetectorSampler(bars, SIDE, 3, DetectorAugmentation(near=0.34)).batch(k, 1).tip) for k in range(60)]
+    assert 8 < sum(n == NEAR_MORE for n in looks) < 35
 
 
 def test_every_still_is_shown_once_before_any_is_shown_again():

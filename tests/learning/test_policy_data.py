@@ -39,9 +39,7 @@ def test_an_episode_comes_back_bit_by_bit(tmp_path):
     features = rng.standard_normal((5, 3)).astype(np.float32)
     task, frame, observation, action = drawn(features=features)
     lost = dataclasses.replace(observation, estimate=Lost(1, 1 / 3, 'gone, "they" say'), frame_index=1)
-    plain = dataclasses.replace(
-        observation.estimate, visibility=None, box_px=None, frame_index=2, covariance_mm2=None
-    )
+    plain = dataclasses.replace(observation.estimate, visibility=None, box_px=None, frame_index=2, covariance_mm2=None)
     odd = dataclasses.replace(observation, estimate=plain, frame_index=2)
     with EpisodeWriter(tmp_path, INFO, task) as writer:
         for each in (observation, lost, odd):

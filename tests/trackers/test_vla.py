@@ -13,11 +13,12 @@ from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Frame, Hint, Lost, TipEstimate, Track
 from sonosteer.imaging.crops import crop, step_of
 from sonosteer.imaging.shaft_direction import ray_contrast
+from sonosteer.inference.needle_detector import Detection
 from sonosteer.inference.tip_network import TipReply
 from sonosteer.sim.scenes import make_scene
 from sonosteer.sim.world import World
 from sonosteer.sources.opening import open_source
-from sonosteer.trackers.vla import VlaTipTracker, _entry, _tiles
+from sonosteer.trackers.vla import VlaTipTracker, _entry
 
 MM = 0.4
 
@@ -43,6 +44,36 @@ class BrightSpots:
         return TipReply(score.astype(np.float32), score.astype(np.float32), 0.01 * one, centre, 0.2 * np.ones((100, 2)))
 
 
+class BrightestNeedle:
+    """A detector for which the brightest pixel is the tip of a needle from the upper left."""
+
+    side_px = 320
+
+    def look(self, pixels, earlier=None, closer=2):
+        y, x = np.unravel_index(int(pixels.argmax()), pixels.shape)
+        self.best = self.needle((float(x), float(y)), (pixels.max() / 255.0) ** 2)
+        self.needles = (self.best,) if self.best.score > 0.1 else ()
+        return self
+
+    def at(self, tip_px):
+        near = math.dist(tip_px, self.best.tip_px) < 6
+        return self.needle(tip_px, self.best.score if near else 0.0)
+
+    def needle(self, tip_px, score):
+        return Detection(
+            tip_px=tip_px,
+            angle_rad=0.6,
+            width_px=3.0,
+            tail_px=(tip_px[0] - 33.0, tip_px[1] - 22.0),
+            tip_logit=0.0,
+            visible=1.0,
+            shaft=1.0,
+            ahead=0.0,
+            lead=1.0,
+            score=float(score),
+        )
+
+
 def image(*spots, size=200, level=0):
     out = np.full((size, size), level, np.uint8)
     for x, y, bright in spots:
@@ -52,6 +83,7 @@ def image(*spots, size=200, level=0):
 
 def run(images, hint=None, mm=MM, **settings):
     tracker = VlaTipTracker(network=BrightSpots(), **settings)
+    tracker._desk._detector = BrightestNeedle()
     state, out = tracker.start(hint or Hint()), []
     for i, each in enumerate(images):
         state, estimate = tracker.step(state, Frame(each, i, i / 30, Spacing(mm, mm)))
@@ -71,14 +103,26 @@ def test_a_click_is_followed_to_the_pixel():
     assert math.dist(found[-1].tip_px, places[-1]) < 1.6
 
 
-def test_without_a_click_the_tip_is_found_and_said_to_be_unknown_before():
+def test_without_a_click_the_detector_finds_the_tip():
     places = path(40)
-    found = run([image((x, y, 250)) for x, y in places])
+    found = run([image(level=9)] * 5 + [image((x, y, 250)) for x, y in places])
     states = [e.state for e in found]
-    assert states[0] is Track.LOST
+    assert all(s is Track.LOST for s in states[:5])
     first = states.index(Track.TRACKING)
-    assert first < 20
+    assert first < 12  # the detector is asked ten times a second
     assert all(s is Track.TRACKING for s in states[first:])
+
+
+def test_a_hint_rules_out_what_the_detector_sees():
+    places = path(20)
+    found = run([image((x, y, 250)) for x, y in places], Hint(enters="right"))
+    assert all(isinstance(e, Lost) for e in found)
+
+
+def test_the_direction_is_near_the_detector_s_and_not_turned_round():
+    places = path(40)
+    found = run([image((x, y, 250)) for x, y in places], Hint(start_px=places[0]))
+    assert all(abs(e.angle_rad - 0.6) < math.radians(18) for e in found)
 
 
 def test_a_tip_that_vanishes_coasts_then_is_lost_then_found_again():
@@ -165,11 +209,7 @@ def test_a_crop_is_the_image_at_its_own_scale_and_mirrored_when_asked():
     assert step_of(Spacing(0.1, 0.2), 0.4) == (4.0, 2.0)
 
 
-def test_tiles_cover_the_image_and_an_axis_enters_at_its_border():
-    tiles = _tiles(100.0, 70.0, 40.0)
-    for x in np.linspace(0, 100, 21):
-        for y in np.linspace(0, 70, 15):
-            assert any(abs(x - tx) <= 20 and abs(y - ty) <= 20 for tx, ty in tiles)
+def test_an_axis_enters_at_the_image_s_border():
     assert _entry((50.0, 30.0), (1.0, 1.0), 200) == (20.0, 0.0)
     assert _entry((50.0, 80.0), (1.0, 1.0), 200) == (0.0, 30.0)
     assert _entry((150.0, 80.0), (-1.0, 1.0), 200) == (199.0, 31.0)

@@ -443,7 +443,9 @@ class Auto:
         if target is None:
             return Lost(frame.index, frame.time_s, reason, answer_frame=answered)
         if target.support < self.told:
-            return Lost(frame.index, frame.time_s, "a needle is followed, but it is not likely enough", answer_frame=answered)
+            return Lost(
+                frame.index, frame.time_s, "a needle is followed, but it is not likely enough", answer_frame=answered
+            )
         tip, angle = target.course.tip_px, target.angle_rad
         c, s = math.cos(angle), math.sin(angle)
         back = max((tip[0] - target.entry_px[0]) * c + (tip[1] - target.entry_px[1]) * s, 1.0)

@@ -315,7 +315,9 @@ class VlaTipTracker:
         """Start to follow a tip at a place."""
         belief = TipBelief(np.array([*at_mm, 0.0, 0.0]), np.diag([self.click_sd_mm**2] * 2 + [100.0, 100.0]))
         kept = self._template(image, spacing, at_mm) if state.kept is None else state.kept
-        return replace(state, belief=belief, kept=kept, elsewhere=None, contrast=None, ever=True)
+        return replace(
+            state, belief=belief, kept=kept, elsewhere=None, contrast=None, ever=True, tip_px=spacing.to_px(at_mm)
+        )
 
     # -- searching a tip -------------------------------------------------------------------------------------
 
