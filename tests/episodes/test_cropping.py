@@ -88,7 +88,7 @@ def test_a_click_is_moved_into_the_part_or_refused():
     InCrop(notes, CROP).start(Hint(enters="left", angle_rad=(0.1, 0.2)))
     assert notes.hints[1] == Hint(enters="left", angle_rad=(0.1, 0.2))
     for outside in ((9.0, 25.0), (40.0, 25.0), (20.0, 35.0), (math.nan, 25.0)):
-        with pytest.raises(InputError, match="`start` .* lies outside `crop` 10,20,30,15"):
+        with pytest.raises(InputError, match=r"`start` .* lies outside `crop` 10,20,30,15"):
             InCrop(notes, CROP).start(Hint(start_px=outside))
 
 

@@ -179,7 +179,8 @@ class Screen:
         width, height = self.size_px
         x = np.clip(np.round(places_px[:, 0]).astype(int), 0, width - 1)
         y = np.clip(np.round(places_px[:, 1]).astype(int), 0, height - 1)
-        return self._drawn[y, x] != 0
+        covered: NDArray[np.bool_] = self._drawn[y, x] != 0
+        return covered
 
     def _filter(self, pixels: U8) -> U8:
         """Reduce speckle, blur and sharpen."""

@@ -1,8 +1,8 @@
 """Calibrates a needle detector: turns what it says of a needle into the probability that the tip is right.
 
-A logistic regression for each kind of look (`inference/needle_detector.py`), on validation stills. Right is a tip within
-2 % of the picture's longer side. Tips between 2 and 5 % count neither way. Reliability is measured on other scanners
-than the regression was fitted on; what is kept is fitted on all.
+A logistic regression for each kind of look (`inference/needle_detector.py`), on validation stills. Right is a tip
+within 2 % of the picture's longer side. Tips between 2 and 5 % count neither way. Reliability is measured on other
+scanners than the regression was fitted on. What is kept is fitted on all.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def calibrate_detector(folder: Path, stills: Stills, seed: int, progress: StageP
 def _looks(
     detector: NeedleDetector, stills: Stills, i: int, rng: np.random.Generator
 ) -> Iterator[tuple[str, Detection]]:
-    """What each kind of look finds in a still: all needles of the whole and of closer looks, one of looks near a tip."""
+    """What each kind of look finds in a still: all needles of the whole and closer looks, one of looks near a tip."""
     width, height = stills.size[i].tolist()
     now, earlier = (np.ascontiguousarray(p) for p in stills.pixels[i][:, :height, :width])
     answer = detector.look(now, earlier)
@@ -113,7 +113,7 @@ def probability(features: F64, weights: F64) -> F64:
 
 
 def reliability_of(stated: F64, right: Any) -> dict[str, Any]:
-    """Stated probability (N,) against what was right (N,): number, Brier score, and ten bins (stated, right, number)."""
+    """Stated probability (N,) against right or wrong (N,): number, Brier score, ten bins (stated, right, number)."""
     bins = np.minimum((stated * BINS).astype(int), BINS - 1)
     rows = [
         [float(stated[bins == k].mean()), float(right[bins == k].mean()), int((bins == k).sum())]
