@@ -23,7 +23,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command(
     cls=PageCommand,
-    epilog="Examples: sonosteer track clip.mp4 --out results; sonosteer track pictures/ --stills --out results",
+    epilog="Example: sonosteer track clip.mp4 --out results",
 )
 def track_command(
     context: typer.Context,

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from sonosteer.core.config import from_dict
 from sonosteer.core.errors import InputError
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -52,6 +51,8 @@ class TrainOptions:
 
 def changed(base: Settings, settings: Mapping[str, Any], what: str) -> Settings:
     """A dataclass with some fields set anew. Raises InputError for a field that `what` does not have."""
+    from sonosteer.core.config import from_dict  # it loads NumPy, which help can do without
+
     known = {f.name: getattr(base, f.name) for f in dataclasses.fields(base)}  # type: ignore[arg-type]
     return from_dict(type(base), known | dict(settings), what)
 
