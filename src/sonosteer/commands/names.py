@@ -73,4 +73,6 @@ class PageCommand(TyperCommand):
             told = getattr(parameter, "help", None)
             if told:
                 parameter.help = filled(told)  # type: ignore[attr-defined]
+            if parameter.param_type_name == "argument":  # typer adds <list[str]> where several words may stand
+                parameter.display_type = lambda ctx: None  # type: ignore[attr-defined]
         super().format_help(ctx, formatter)

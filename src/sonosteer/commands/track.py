@@ -30,7 +30,7 @@ def track_command(
     source: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="Video, picture, folder of PNG/JPEG, .mha/.nrrd sequence, DICOM cine, or sim:SETUP. "
             "With --stills: folders of pictures and picture files.",
         ),
