@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sonosteer.core.errors import InputError
-from sonosteer.datasets.stills import SHAFT_POINTS, STORED_PX, Stills
+from sonosteer.datasets.stills import STORED_POINTS, STORED_PX, Stills
 from sonosteer.inference.needle_detector import FEATURES, CloserLook, Detection, features_of, read_calibration
 from sonosteer.learning.training import detector_calibration
 from sonosteer.learning.training.detector_calibration import (
@@ -111,8 +111,8 @@ def stills():
         size=np.full((n, 2), STORED_PX, np.int16),
         tip=tip,
         visible=np.isfinite(tip).all(1),
-        shaft=np.full((n, SHAFT_POINTS, 2), np.nan, np.float32),
-        seen=np.zeros((n, SHAFT_POINTS), bool),
+        shaft=np.full((n, STORED_POINTS, 2), np.nan, np.float32),
+        seen=np.zeros((n, STORED_POINTS), bool),
         width=np.full(n, np.nan, np.float32),
     )
 

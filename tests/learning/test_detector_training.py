@@ -14,7 +14,7 @@ from sonosteer.core.errors import InputError
 from sonosteer.datasets import make_stills
 from sonosteer.datasets.detector_samples import PLAIN_LOOK, DetectorSampler
 from sonosteer.datasets.make_stills import draw_stills
-from sonosteer.datasets.stills import SHAFT_POINTS, STORED_PX, Stills, load_stills
+from sonosteer.datasets.stills import STORED_POINTS, STORED_PX, Stills, load_stills
 from sonosteer.imaging.detector_planes import CELL_PX
 from sonosteer.inference.needle_detector import UNCALIBRATED, NeedleDetector
 from sonosteer.learning.checkpoints import detector as checkpoint
@@ -66,8 +66,8 @@ def dots():
         size=np.full((16, 2), STORED_PX, np.int16),
         tip=tip,
         visible=np.arange(16) < 10,
-        shaft=np.full((16, SHAFT_POINTS, 2), np.nan, np.float32),
-        seen=np.zeros((16, SHAFT_POINTS), bool),
+        shaft=np.full((16, STORED_POINTS, 2), np.nan, np.float32),
+        seen=np.zeros((16, STORED_POINTS), bool),
         width=np.full(16, np.nan, np.float32),
     )
 

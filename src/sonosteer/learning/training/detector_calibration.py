@@ -26,7 +26,7 @@ RIGHT, NEARLY = 0.02, 0.05  # fractions of the longer side: right below, wrong a
 RIDGE = 2e-4  # chosen: keeps the weights finite where two features say the same
 SHARED = 6  # seeds in a row share a scanner (`sim/wild.py`)
 EXPECTED_SD = 0.025  # chosen: how far a followed tip lies from where it is expected, as a fraction of the longer side
-BINS = 10  # of a reliability diagram
+RELIABILITY_BINS = 10  # of a reliability diagram
 
 
 def calibrate_detector(folder: Path, stills: Stills, seed: int, progress: StageProgress) -> dict[str, Any]:
@@ -120,10 +120,10 @@ def probability(features: F64, weights: F64) -> F64:
 
 def reliability_of(stated: F64, right: Any) -> dict[str, Any]:
     """Stated probability (N,) against right or wrong (N,): number, Brier score, ten bins (stated, right, number)."""
-    bins = np.minimum((stated * BINS).astype(int), BINS - 1)
+    bins = np.minimum((stated * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
     rows = [
         [float(stated[bins == k].mean()), float(right[bins == k].mean()), int((bins == k).sum())]
-        for k in range(BINS)
+        for k in range(RELIABILITY_BINS)
         if (bins == k).any()
     ]
     return {"number": len(stated), "brier": float(((stated - right) ** 2).mean()), "bins": rows}
