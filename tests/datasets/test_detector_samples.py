@@ -20,7 +20,7 @@ from sonosteer.datasets.detector_samples import (
     DetectorSampler,
     draw_shaft,
 )
-from sonosteer.datasets.stills import SHAFT_POINTS, STORED_PX, Stills
+from sonosteer.datasets.stills import STORED_POINTS, STORED_PX, Stills
 from sonosteer.imaging.detector_planes import CELL_PX, NEAR_PX
 
 SIDE = 160
@@ -35,8 +35,8 @@ def empty(n):
         size=np.full((n, 2), STORED_PX, np.int16),
         tip=np.full((n, 2), np.nan, np.float32),
         visible=np.zeros(n, bool),
-        shaft=np.full((n, SHAFT_POINTS, 2), np.nan, np.float32),
-        seen=np.zeros((n, SHAFT_POINTS), bool),
+        shaft=np.full((n, STORED_POINTS, 2), np.nan, np.float32),
+        seen=np.zeros((n, STORED_POINTS), bool),
         width=np.full(n, np.nan, np.float32),
     )
 
@@ -65,12 +65,12 @@ def bars():
         angle, tip = rng.uniform(-math.pi, math.pi), rng.uniform(150, 250, 2)
         along, width = np.array([math.cos(angle), math.sin(angle)]), rng.uniform(9, 16)
         length = 110.0
-        stills.shaft[k] = tip - np.linspace(0, length, SHAFT_POINTS)[:, None] * along
+        stills.shaft[k] = tip - np.linspace(0, length, STORED_POINTS)[:, None] * along
         u = np.clip((tip[0] - xs) * along[0] + (tip[1] - ys) * along[1], 0, length)
         off = np.hypot(xs - tip[0] + u * along[0], ys - tip[1] + u * along[1])
         stills.pixels[k, :] = 240 * np.clip(width / 2 + 0.5 - off, 0, 1)
         stills.tip[k], stills.visible[k], stills.width[k] = tip, True, width
-        stills.seen[k, : SHAFT_POINTS // 2] = True
+        stills.seen[k, : STORED_POINTS // 2] = True
     return stills
 
 

@@ -13,7 +13,7 @@ from sonosteer.core.errors import InputError
 from sonosteer.core.types import Frame
 from sonosteer.datasets import make_stills
 from sonosteer.datasets.make_stills import draw_stills
-from sonosteer.datasets.stills import SHAFT_POINTS, STILL_FIELDS, STORED_PX, Stills, load_stills, shard_path
+from sonosteer.datasets.stills import STILL_FIELDS, STORED_POINTS, STORED_PX, Stills, load_stills, shard_path
 from sonosteer.sim.wild import wild_still
 
 SIZES = ((272, 522), (673, 450), (90, 120))  # rows and columns: reduced, reduced, enlarged
@@ -34,7 +34,7 @@ def dotted_still(seed, split):
     frame, earlier = dotted(rows, columns, *tip), dotted(rows, columns, tip[0], 60.0)
     if seed % 4 == 3:
         return frame, earlier, NO_NEEDLE
-    shaft = tuple((tip[0] - k, tip[1] + 2 * k) for k in range(SHAFT_POINTS))
+    shaft = tuple((tip[0] - k, tip[1] + 2 * k) for k in range(STORED_POINTS))
     truth = SimpleNamespace(
         tip_px=tip, shaft_px=shaft, shaft_seen=(True,) * 5 + (False,) * 11, width_px=6.0, visible=seed % 2 == 0
     )
@@ -150,7 +150,7 @@ def test_a_still_of_the_set_up_is_stored_as_the_world_shows_it(tmp_path, monkeyp
     assert truth.tip_px is not None
     scale = STORED_PX / max(frame.size_px)
     assert stills.tip[0] == pytest.approx(np.array(truth.tip_px) * scale, abs=1.0)
-    assert len(truth.shaft_px) == SHAFT_POINTS
+    assert len(truth.shaft_px) == STORED_POINTS
     assert tuple(stills.seen[0]) == truth.shaft_seen
     assert stills.visible[0] == truth.visible
 

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from sonosteer.imaging.detector_planes import BOX_PX, CONTRAST_GREY, PLANES, UNIT, fill_planes, reduce_picture
+from sonosteer.imaging.detector_planes import CONTRAST_BOX_PX, CONTRAST_GREY, PLANES, UNIT, fill_planes, reduce_picture
 
 
 def plain_planes(now, earlier):
     """Grey, local contrast and change, from the definition."""
-    half = BOX_PX // 2
+    half = CONTRAST_BOX_PX // 2
     grey = now.astype(float)
     wide = np.pad(grey, half, mode="reflect")
-    boxes = np.lib.stride_tricks.sliding_window_view(wide, (BOX_PX, BOX_PX))
+    boxes = np.lib.stride_tricks.sliding_window_view(wide, (CONTRAST_BOX_PX, CONTRAST_BOX_PX))
     scale = UNIT / (boxes.std((2, 3)) + CONTRAST_GREY)
     return np.stack([grey / 255, (grey - boxes.mean((2, 3))) * scale, (grey - earlier) * scale])
 

@@ -14,13 +14,14 @@ from sonosteer.core.errors import InputError
 from sonosteer.datasets import make_stills
 from sonosteer.datasets.detector_samples import PLAIN_LOOK, DetectorSampler
 from sonosteer.datasets.make_stills import draw_stills
-from sonosteer.datasets.stills import SHAFT_POINTS, STORED_PX, Stills, load_stills
+from sonosteer.datasets.stills import STORED_POINTS, STORED_PX, Stills, load_stills
 from sonosteer.imaging.detector_planes import CELL_PX
-from sonosteer.inference.needle_detector import NeedleDetector
+from sonosteer.inference.needle_detector import UNCALIBRATED, NeedleDetector
 from sonosteer.learning.checkpoints import detector as checkpoint
 from sonosteer.learning.checkpoints.detector_card import write_detector_card
 from sonosteer.learning.checkpoints.tracking import read_weights
 from sonosteer.learning.nets.dense_detector import DetectorConfig
+from sonosteer.learning.training import detector_stage
 from sonosteer.learning.training.detector_stage import assess_detector, train_detector
 from sonosteer.learning.training.options import TrainOptions
 
@@ -34,10 +35,10 @@ def nothing(stage, done, total):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A shard of six stills of each split."""
+    """A shard of twelve stills of each split: two scanners."""
     where = tmp_path_factory.mktemp("stills")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(make_stills, "SHARD", 6)
+        patch.setattr(make_stills, "SHARD", 12)
         for split in ("train", "validation"):
             draw_stills(where, split, range(1), executor="serial")
     return where
@@ -65,8 +66,8 @@ def dots():
         size=np.full((16, 2), STORED_PX, np.int16),
         tip=tip,
         visible=np.arange(16) < 10,
-        shaft=np.full((16, SHAFT_POINTS, 2), np.nan, np.float32),
-        seen=np.zeros((16, SHAFT_POINTS), bool),
+        shaft=np.full((16, STORED_POINTS, 2), np.nan, np.float32),
+        seen=np.zeros((16, STORED_POINTS), bool),
         width=np.full(16, np.nan, np.float32),
     )
 
@@ -124,18 +125,20 @@ def test_train_detector_makes_a_folder_that_finds_needles(folder, tmp_path, caps
     stdout, stderr = capsys.readouterr()
     assert end.value.code == 0, stderr
     said = json.loads(stdout)
-    assert said["data"] == {"stills": 6, "validation_stills": 6}
+    assert said["data"] == {"stills": 12, "validation_stills": 12}
     assert (said["steps"], said["seed"], said["quick"]) == (6, 4, True)
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     out = tmp_path / "out"
     names = {path.name for path in out.iterdir()}
     assert {"config.json", "model.safetensors", "detector.onnx", "graphs.json", "README.md", "curves.svg"} <= names
+    assert {"calibration.json", "reliability.svg"} <= names
     card = (out / "README.md").read_text()
     assert f"sonosteer train detector --quick --seed 4 --set model.side_px={SIDE}`" in card
     assert "not a medical device" in card
     assert "of no use" in card
     detector = NeedleDetector(str(out))
     assert detector.side_px == SIDE
+    assert detector.calibration is not UNCALIBRATED
     stills = load_stills(folder, "train", range(1))
     width, height = stills.size[0]
     answer = detector.look(stills.pixels[0, 0, :height, :width])
@@ -149,8 +152,9 @@ def test_train_detector_makes_a_folder_that_finds_needles(folder, tmp_path, caps
 
 @pytest.fixture
 def without_graphs(monkeypatch):
-    """Exporting takes longer than these trainings."""
+    """Exporting takes longer than these trainings. Without a graph nothing is calibrated."""
     monkeypatch.setattr(checkpoint, "write_graphs", lambda net, folder, jobs: None)
+    monkeypatch.setattr(detector_stage, "calibrate_detector", lambda folder, stills, seed, progress: {})
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sonosteer.core.geometry import Point
 from sonosteer.core.types import Frame
-from sonosteer.datasets.stills import SHAFT_POINTS, STORED_PX, shard_path
+from sonosteer.datasets.stills import STORED_POINTS, STORED_PX, shard_path
 from sonosteer.imaging.detector_planes import reduce_picture
 from sonosteer.recording.tables import make_folder
 from sonosteer.runtime.executor import run_trials
@@ -66,8 +66,8 @@ def _store(frame: Frame, earlier: Frame, truth: NeedleTruth) -> dict[str, NDArra
         small = reduce_picture(one.grey(), STORED_PX)
         pixels[k, : small.shape[0], : small.shape[1]] = small
     kx, ky = (a / b for a, b in zip(small.shape[::-1], frame.size_px, strict=True))
-    shaft = np.full((SHAFT_POINTS, 2), np.nan, np.float32)
-    seen = np.zeros(SHAFT_POINTS, bool)
+    shaft = np.full((STORED_POINTS, 2), np.nan, np.float32)
+    seen = np.zeros(STORED_POINTS, bool)
     width = np.nan
     if truth.shaft_px and truth.width_px is not None:
         shaft[:] = [_moved(p, kx, ky) for p in truth.shaft_px]

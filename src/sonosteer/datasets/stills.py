@@ -16,7 +16,7 @@ from sonosteer.core.arrays import F32, U8
 from sonosteer.core.errors import InputError
 
 STORED_PX = 400  # chosen: longer side of a stored still. A network of 320 px can look at its middle closely
-SHAFT_POINTS = 16  # points of a stored shaft: what the set-up's truth has
+STORED_POINTS = 16  # points of a stored shaft: what the set-up's truth has
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class Stills:
     visible: NDArray[np.bool_]
     """Could a person see the tip? (N,)."""
     shaft: F32
-    """Polyline from the tip back, (N, SHAFT_POINTS, 2), px. NaN where no needle is drawn."""
+    """Polyline from the tip back, (N, STORED_POINTS, 2), px. NaN where no needle is drawn."""
     seen: NDArray[np.bool_]
-    """Could a person see the shaft at each point? (N, SHAFT_POINTS)."""
+    """Could a person see the shaft at each point? (N, STORED_POINTS)."""
     width: F32
     """Width of the drawn shaft, (N,), px. NaN where no needle is drawn."""
 
@@ -48,8 +48,8 @@ STILL_FIELDS: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
     "size": (np.int16, (2,)),
     "tip": (np.float32, (2,)),
     "visible": (np.bool_, ()),
-    "shaft": (np.float32, (SHAFT_POINTS, 2)),
-    "seen": (np.bool_, (SHAFT_POINTS,)),
+    "shaft": (np.float32, (STORED_POINTS, 2)),
+    "seen": (np.bool_, (STORED_POINTS,)),
     "width": (np.float32, ()),
 }
 

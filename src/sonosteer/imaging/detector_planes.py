@@ -14,7 +14,7 @@ from sonosteer.core.arrays import F32, U8
 PLANES = 3
 CELL_PX = 4  # side of a cell of the detector's answer, input px
 STEP_PX = 32  # a network of five halvings takes sizes that are multiples of this
-BOX_PX = 41  # chosen: side of the box that local mean and deviation are taken over, an eighth of the picture
+CONTRAST_BOX_PX = 41  # chosen: side of the box that local mean and deviation are taken over, an eighth of the picture
 NEAR_PX, NEAR_PART = 96, 0.3  # chosen: input px of a look near a tip, which part of the longer side it shows
 CONTRAST_GREY = 5.0  # chosen: added to the deviation, so that the noise of a black bath stays small
 UNIT = 0.5  # chosen: a deviation becomes this much, as the network begins with values of about one
@@ -40,8 +40,8 @@ def fill_planes(now: U8, earlier: U8, out: F32) -> None:
     h, w = now.shape
     out[:] = 0.0
     grey = now.astype(np.float32)
-    mean = cv2.blur(grey, (BOX_PX, BOX_PX), borderType=cv2.BORDER_REFLECT_101)
-    power = cv2.blur(grey * grey, (BOX_PX, BOX_PX), borderType=cv2.BORDER_REFLECT_101)
+    mean = cv2.blur(grey, (CONTRAST_BOX_PX, CONTRAST_BOX_PX), borderType=cv2.BORDER_REFLECT_101)
+    power = cv2.blur(grey * grey, (CONTRAST_BOX_PX, CONTRAST_BOX_PX), borderType=cv2.BORDER_REFLECT_101)
     scale = UNIT / (np.sqrt(np.maximum(power - mean * mean, 0.0)) + CONTRAST_GREY)
     out[0, :h, :w] = grey / 255
     out[1, :h, :w] = (grey - mean) * scale

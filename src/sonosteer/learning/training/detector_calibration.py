@@ -17,6 +17,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from sonosteer.core.arrays import F64, U8
+from sonosteer.core.errors import InputError
 from sonosteer.core.progress import StageProgress
 from sonosteer.datasets.stills import Stills
 from sonosteer.inference.needle_detector import CALIBRATION, FEATURES, Detection, NeedleDetector, features_of
@@ -25,14 +26,14 @@ RIGHT, NEARLY = 0.02, 0.05  # fractions of the longer side: right below, wrong a
 RIDGE = 2e-4  # chosen: keeps the weights finite where two features say the same
 SHARED = 6  # seeds in a row share a scanner (`sim/wild.py`)
 EXPECTED_SD = 0.025  # chosen: how far a followed tip lies from where it is expected, as a fraction of the longer side
-BINS = 10  # of a reliability diagram
+RELIABILITY_BINS = 10  # of a reliability diagram
 
 
 def calibrate_detector(folder: Path, stills: Stills, seed: int, progress: StageProgress) -> dict[str, Any]:
     """Write calibration.json into a detector's folder. Returns the reliability of each kind of look.
 
     For each look: number of needles, Brier score, and for each bin of stated probability the mean of it, the share that
-    was right and the number.
+    was right and the number. Raises InputError if a look finds too few needles to fit anything.
     """
     detector = NeedleDetector(str(folder))
     rows: dict[str, list[tuple[int, float, F64]]] = {look: [] for look in FEATURES}
@@ -47,12 +48,17 @@ def calibrate_detector(folder: Path, stills: Stills, seed: int, progress: StageP
     said: dict[str, Any] = {}
     reliability: dict[str, Any] = {}
     for look, names in FEATURES.items():
-        who, errors = np.array([r[0] for r in rows[look]]), np.array([r[1] for r in rows[look]])
-        features = np.stack([r[2] for r in rows[look]])
+        who, errors = np.array([r[0] for r in rows[look]], int), np.array([r[1] for r in rows[look]])
         right, asked = errors < RIGHT, (errors < RIGHT) | (errors > NEARLY)
-        half = who // SHARED % 2 == 0
-        weights = fit_logistic(features[half & asked], right[half & asked])
-        held = ~half & asked
+        half = asked & (who // SHARED % 2 == 0)
+        held = asked & ~half
+        if not (half.any() and held.any()):
+            raise InputError(
+                f"{folder} cannot be calibrated: a look ({look}) finds hardly any needle in {len(stills)} validation "
+                "stills; train it longer, or with more stills"
+            )
+        features = np.stack([r[2] for r in rows[look]])
+        weights = fit_logistic(features[half], right[half])
         reliability[look] = reliability_of(probability(features[held], weights), right[held])
         weights = fit_logistic(features[asked], right[asked])
         said[look] = {name: float(w) for name, w in zip((*names, "bias"), weights, strict=True)}
@@ -114,10 +120,10 @@ def probability(features: F64, weights: F64) -> F64:
 
 def reliability_of(stated: F64, right: Any) -> dict[str, Any]:
     """Stated probability (N,) against right or wrong (N,): number, Brier score, ten bins (stated, right, number)."""
-    bins = np.minimum((stated * BINS).astype(int), BINS - 1)
+    bins = np.minimum((stated * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
     rows = [
         [float(stated[bins == k].mean()), float(right[bins == k].mean()), int((bins == k).sum())]
-        for k in range(BINS)
+        for k in range(RELIABILITY_BINS)
         if (bins == k).any()
     ]
     return {"number": len(stated), "brier": float(((stated - right) ** 2).mean()), "bins": rows}

@@ -37,13 +37,12 @@ from sonosteer.imaging.detector_planes import CELL_PX
 from sonosteer.learning.checkpoints.detector import save_detector, take_weights
 from sonosteer.learning.checkpoints.detector_card import write_detector_card
 from sonosteer.learning.nets.dense_detector import DenseDetector, DetectorConfig, detector_loss
-from sonosteer.learning.training.detector_calibration import calibrate_detector
+from sonosteer.learning.training.detector_calibration import NEARLY, RIGHT, calibrate_detector
 from sonosteer.learning.training.fit import QUICK_SCHEDULE, Schedule, train_loop
 from sonosteer.learning.training.options import TrainOptions, changed, flat
 from sonosteer.recording.summary import versions
 from sonosteer.sim.setups import Split
 
-RIGHT = 0.02  # a tip is found right within this fraction of the picture's longer side
 AT_ONCE = 32  # stills put through the network at once while it is judged
 
 
@@ -131,7 +130,7 @@ def assess_detector(net: DenseDetector, sampler: DetectorSampler, samples: int, 
     present, absent = p[v], p[~v & ~np.isfinite(e)]
     return {
         "right": float((e[v] < RIGHT).mean()) if v.any() else 0.0,
-        "near": float((e[v] < 2.5 * RIGHT).mean()) if v.any() else 0.0,
+        "near": float((e[v] < NEARLY).mean()) if v.any() else 0.0,
         "told_apart": float((present[:, None] > absent).mean()) if len(present) and len(absent) else 0.0,
     }
 
