@@ -218,10 +218,10 @@ def _write_results(job: ClipJob, ledger: FrameLedger, sheet: Sheet, elapsed_s: f
     return summary
 
 
-def scale_note(spacing: Spacing | None) -> str:
-    """Say in which unit positions are, and how to have millimetres where the scale is unknown."""
+def scale_note(spacing: Spacing | None, option: str = "--spacing-mm X[,Y]") -> str:
+    """Say in which unit positions are, and by which option millimetres are had where the scale is unknown."""
     if spacing is None:
-        return "unknown: positions are in px; --spacing-mm X[,Y] (millimetres per pixel) gives them in mm, too"
+        return f"unknown: positions are in px; {option} (millimetres per pixel) gives them in mm, too"
     return f"{spacing.x_mm:g} x {spacing.y_mm:g} mm per pixel"
 
 

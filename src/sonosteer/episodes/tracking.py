@@ -125,7 +125,7 @@ class TrackResult:
             "method": self.method,
             "source": to_dict(self.source),
             "counts": to_dict(self.counts),
-            "scale": scale_note(self.spacing),
+            "scale": scale_note(self.spacing, "`spacing_mm`"),
             "timing": {stage: percentiles_ms(ms) for stage, ms in self.times_ms.items()},
             "configuration": to_dict(self.configuration),
             "tips": [to_dict(row) for row in self.rows()],
