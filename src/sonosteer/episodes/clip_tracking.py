@@ -19,7 +19,7 @@ from sonosteer.core.notice import NOT_A_DEVICE
 from sonosteer.core.progress import StageProgress
 from sonosteer.core.protocols import Source, SourceInfo, Tracker
 from sonosteer.core.types import Estimate, Frame, Hint, Truth
-from sonosteer.episodes.cropping import Crop, InCrop
+from sonosteer.episodes.cropping import Crop, in_crop
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.metrics.tip_error import summarise, tip_errors
 from sonosteer.recording.frame_ledger import FrameLedger
@@ -117,7 +117,7 @@ def track_into_folder(job: ClipJob, progress: StageProgress) -> dict[str, Any]:
     """
     info, expected = job.source.info, job.expected_frames
     ledger = FrameLedger(expected)
-    tracker = job.tracker if job.crop is None else InCrop(job.tracker, job.crop, info.names)
+    tracker = in_crop(job.tracker, job.crop, info.names)
     tracker.prepare()
     overlay = _overlay(job, expected)
     broke: SonosteerError | None = None
