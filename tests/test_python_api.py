@@ -1,5 +1,6 @@
 """What `from sonosteer import ...` gives: one import, plain arguments, results that can be looked at and saved."""
 
+import dataclasses
 import json
 import math
 import subprocess
@@ -126,7 +127,10 @@ def test_what_is_known_may_be_a_hint_or_its_parts(clip, result):
 
 
 MISTAKES = {
-    "no scale": ({}, "the scale is unknown; give `spacing_mm`"),
+    "no scale, which the method needs": (
+        {"method": "kf+f", "enters": "left"},
+        "the scale is unknown: give `spacing_mm`",
+    ),
     "scale of a house": ({"spacing_mm": 20}, "no ultrasound image; check `spacing_mm`"),
     "scale of nothing": ({"spacing_mm": 0}, "positive number"),
     "scale of a word": ({"spacing_mm": "wide"}, "`spacing_mm` is 'wide'"),
@@ -198,6 +202,108 @@ def test_methods_are_compared_row_by_row(clip, result):
     assert sonosteer.compare(clip, [sonosteer.make_tracker("kf+f")], enters="left").rows[0]["method"] == "kf+f"
     with pytest.raises(InputError, match="`methods` is empty"):
         sonosteer.compare(clip, [])
+
+
+class Brightest:
+    """The tip is the brightest pixel. The state is the number of frames seen."""
+
+    def start(self, hint):
+        return 0
+
+    def step(self, state, frame):
+        y, x = np.unravel_index(int(frame.grey().argmax()), frame.grey().shape)
+        return state + 1, TipEstimate(
+            frame_index=frame.index,
+            time_s=frame.time_s,
+            tip_px=(float(x), float(y)),
+            angle_rad=0.5,
+            covariance_mm2=None if frame.spacing is None else np.eye(2),
+            confidence=1 / (state + 1),
+            state=Track.TRACKING,
+            entry_px=(0.0, 0.0),
+            covariance_px2=np.diag([9.0, 4.0]),
+        )
+
+
+def spots(*places, size=(40, 50)):
+    """Pictures with a bright pixel at (x, y)."""
+    out = []
+    for x, y in places:
+        pixels = np.full(size, 10, np.uint8)
+        pixels[y, x] = 200
+        out.append(pixels)
+    return out
+
+
+def test_without_a_scale_a_result_is_in_pixels(tmp_path):
+    result = sonosteer.track(np.stack(spots((3, 4), (30, 20))), Brightest)
+    assert (result.spacing, result.tip_mm) == (None, None)
+    assert result.tip_px.tolist() == [[3.0, 4.0], [30.0, 20.0]]
+    assert "`spacing_mm`" in result.to_dict()["scale"]
+    (row, _) = result.rows()
+    assert (row.tip_mm, row.sd_along_mm, row.sd_along_px, row.sd_across_px) == (None, None, 3.0, 2.0)
+    assert read_tips(result.save(tmp_path) / "tips.csv")[0] == dataclasses.replace(row, angle_deg=28.648)
+    marks = tmp_path / "marks.csv"
+    marks.write_text("frame,tip_x_px,tip_y_px\n0,3,10\n1,30,20\n")
+    for tips in (result, tmp_path):
+        errors = sonosteer.evaluate(tips, marks)
+        assert (errors.mean_mm, errors.mean_px) == (None, 3.0)
+        assert "3.00 px mean" in repr(errors)
+    assert sonosteer.evaluate(result, marks, spacing_mm=0.5).mean_mm == 1.5
+    table = sonosteer.compare(np.stack(spots((3, 4), (30, 20))), {"mine": Brightest}, marks)
+    assert (table.rows[0]["mean_mm"], table.rows[0]["mean_px"]) == (None, 3.0)
+    assert "mean_px" in repr(table)
+    assert "mean_mm" not in repr(table)
+
+
+def test_what_is_drawn_without_a_scale_has_its_ellipse_in_pixels():
+    (pixels,) = spots((25, 20))
+    frame = Frame(pixels, 0, 0.0)
+    _, estimate = Brightest().step(0, frame)
+    with_claim = sonosteer.draw(frame, dataclasses.replace(estimate, covariance_px2=np.diag([36.0, 16.0])))
+    without = sonosteer.draw(frame, dataclasses.replace(estimate, covariance_px2=None))
+    assert (with_claim[:30] != without[:30]).any()
+
+
+def test_a_part_of_the_picture_is_tracked_in_places_of_the_whole():
+    images = np.stack(spots((3, 4), (30, 20)))
+    images[:, 0, 0] = 255
+    result = sonosteer.track(images, Brightest, spacing_mm=0.5, crop=(2, 2, 40, 30))
+    assert result.tip_px.tolist() == [[3.0, 4.0], [30.0, 20.0]]
+    assert result.tip_mm.tolist() == [[1.5, 2.0], [15.0, 10.0]]
+    for crop, said in (
+        ((20, 0, 40, 10), "memory: `crop` 20,0,40,10 .* outside the picture, which is 50x40 px"),
+        ((0, 0, 0, 10), "1 px or more"),
+        ((0, 0, 5), "give \\(x, y, width, height\\) in whole pixels"),
+        ((0.5, 0, 5, 5), "in whole pixels"),
+        ("left", "in whole pixels"),
+    ):
+        with pytest.raises(InputError, match=said):
+            sonosteer.track(images, Brightest, crop=crop)
+
+
+def test_stills_are_a_folder_files_or_images(tmp_path):
+    import cv2
+
+    places, names = [(3, 4), (20, 10), (5, 30)], ("p1.png", "p2.png", "p10.png")
+    images = [image[: 40 - 3 * i] for i, image in enumerate(spots(*places))]
+    for name, image in zip(names, images, strict=True):
+        cv2.imwrite(str(tmp_path / name), image)
+    files = [tmp_path / name for name in reversed(names)]
+    for source, named in ((tmp_path, names), (files, names), (images, ()), ((i for i in images), ())):
+        result = sonosteer.track(source, Brightest, stills=True)
+        assert [e.tip_px for e in result] == places
+        assert {e.confidence for e in result} == {1.0}
+        assert result.names == named
+    with pytest.raises(InputError, match="is 50x37"):
+        sonosteer.track(images, Brightest)
+    alone = sonosteer.track(tmp_path / "p2.png", Brightest)
+    assert (alone.names, alone.rows()[0].name) == (("p2.png",), "p2.png")
+    (tmp_path / "p2.png").write_bytes(b"")
+    result = sonosteer.track(tmp_path, Brightest, stills=True)
+    assert [s.value for s in result.states] == ["tracking", "lost", "tracking"]
+    assert result.estimates[1].reason == f"{tmp_path / 'p2.png'} is empty (0 bytes)"
+    assert result.counts["bad"] == 1
 
 
 def test_a_frame_is_drawn_with_what_is_believed_of_it(clip, result):

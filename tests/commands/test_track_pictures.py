@@ -126,6 +126,16 @@ def test_a_crop_outside_the_picture_is_refused_with_its_size(capsys, tmp_path, c
         assert not (tmp_path / "out").exists()
 
 
+def test_a_click_outside_the_crop_is_refused_before_anything_is_written(capsys, tmp_path):
+    clip = folder_of(tmp_path / "clip", TIPS)
+    words = ("--crop", "10,10,20,20", "--start", "40,15", "--out", tmp_path / "out")
+    code, _, stderr = run(capsys, "track", clip, *BRIGHTEST, *words)
+    assert code == 2
+    assert one_line(stderr)
+    assert "--start 40,15 lies outside --crop 10,10,20,20" in stderr
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("crop", ["1,2,3", "a,b,c,d", "0.5,0,10,10", "0,0,0,10", "0,0,10,-1", ""])
 def test_a_crop_that_is_none_is_told_how_to_give_one(capsys, tmp_path, crop):
     clip = folder_of(tmp_path / "clip", TIPS)

@@ -631,6 +631,28 @@ def test_deep_and_coloured_pictures_become_grey(tmp_path):
     assert (b.frames == 60).all()
 
 
+def test_marks_may_say_how_sure_they_are(tmp_path):
+    pictures(tmp_path / "p", ["0.png", "1.png"])
+    labels = table(tmp_path / "t.csv", "image,tip_x_px,tip_y_px,uncertainty_px", "0.png,1,1,15", "1.png,2,2,")
+    imported(tmp_path / "p", tmp_path / "set", labels, Spacing(0.1, 0.1))
+    clip_of(tmp_path / "c.mha")
+    marks = table(tmp_path / "m.csv", "frame,tip_x_px,tip_y_px,uncertainty_px", "0,1,1,15", "3,2,2,")
+    imported(tmp_path / "c.mha", tmp_path / "other", marks)
+    for name in ("set", "other"):
+        tips = np.concatenate([v.tips_px for v in DataSet(tmp_path / name).videos()])
+        assert sorted(tips.tolist()) == [[1.0, 1.0], [2.0, 2.0]]
+
+
+def test_dark_16_bit_pictures_of_a_video_are_imported_alike_bright(tmp_path):
+    (tmp_path / "p").mkdir()
+    for i, top in enumerate((4000, 1000, 2000)):
+        cv2.imwrite(str(tmp_path / "p" / f"{i}.png"), np.full((6, 8), top, np.uint16))
+    labels = table(tmp_path / "t.csv", "image,tip_x_px,tip_y_px,split", *(f"{i}.png,1,1,train" for i in range(3)))
+    imported(tmp_path / "p", tmp_path / "set", labels, Spacing(0.1, 0.1))
+    (video,) = DataSet(tmp_path / "set").videos()
+    assert [int(f[0, 0]) for f in video.frames] == [round(top * 255 / 4095) for top in (4000, 1000, 2000)]
+
+
 def clip_of(path, count=20):
     rng = np.random.default_rng(2)
     frames = rng.integers(0, 255, (count, 30, 40)).astype(np.uint8)

@@ -1,14 +1,16 @@
 import math
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
+from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Frame, Lost, TipEstimate, Track, Truth
 from sonosteer.metrics.tip_error import summarise, tip_errors
 from sonosteer.recording.tips import TipRow
-from sonosteer.viz.overlay import STATE_COLOURS, TRUTH, draw_overlay
+from sonosteer.viz.overlay import STATE_COLOURS, TRUTH, OverlayPictures, draw_overlay
 from sonosteer.viz.report import Story, render
 
 
@@ -124,3 +126,75 @@ def test_the_report_has_its_figures():
         assert f">{heading}</h2>" in text
     assert "27 of 30 frames have a tip" in text
     assert "mostly because: no needle &lt;found&gt;" in text
+
+
+def unscaled_story(n=30):
+    whole = story(n)
+    tips = [
+        replace(t, tip_mm=None, sd_along_mm=None, sd_across_mm=None, sd_along_px=5.0, sd_across_px=2.0)
+        if t.tip_px is not None
+        else t
+        for t in whole.tips
+    ]
+    truths = [Truth(i, None, (50 + 3 * i, 40 + 2.0 * i), None, True, None, None) for i in range(n)]
+    errors = tip_errors(tips, truths)
+    return replace(
+        whole,
+        summary={**whole.summary, "source": {"spacing": None}},
+        tips=tips,
+        errors=errors,
+        error_numbers=summarise(errors),
+        truth=[(i / 20, *t.tip_px) for i, t in enumerate(truths)],
+    )
+
+
+def test_a_report_without_a_scale_speaks_of_pixels_and_says_how_to_have_millimetres():
+    text = render(unscaled_story())
+    assert "positions are in pixels" in text
+    assert "--spacing-mm X[,Y]" in text
+    assert "(mm)" not in text
+    for label in ("x (px)", "error (px)", "tip error (px)", "sd along (px)", "1.00 px", "confidence"):
+        assert label in text, label
+    assert text.count("<svg") == 4
+    page = Page()
+    page.feed(text)
+    assert "nan" not in page.text.lower().split()
+    assert "positions are in pixels" not in render(
+        replace(story(), summary={**story().summary, "source": {"spacing": {}}})
+    )
+
+
+def test_an_ellipse_is_as_large_in_pixels_as_in_the_millimetres_that_they_are():
+    scaled = draw_overlay(frame(), estimate())
+    same = replace(estimate(), covariance_mm2=None, covariance_px2=np.diag([0.6, 0.1]) * 100)
+    bare = Frame(frame().pixels, 0, 0.0)
+    assert (draw_overlay(bare, same)[:180] == scaled[:180]).all()
+    none = draw_overlay(bare, replace(same, covariance_px2=None))
+    assert (none[:180] != scaled[:180]).any()
+
+
+def test_a_report_of_stills_is_a_gallery_and_a_table():
+    tips = [replace(t, name=f"<{t.frame}>.png") for t in story(4).tips]
+    text = render(replace(story(4), stills=True, video=None, tips=tips))
+    assert ">Pictures</h2>" in text
+    assert "All are in the folder overlay." in text
+    assert text.count("<svg") == 1  # latency
+    assert "<td>&lt;0&gt;.png</td><td>lost</td><td>-</td>" in text
+    assert "<td>&lt;3&gt;.png</td><td>tracking</td><td>60.0</td><td>46.0</td>" in text
+    many = render(replace(story(30), stills=True, video=None))
+    assert "12 of 30 are shown here. All are in the folder overlay." in many
+
+
+def test_pictures_of_stills_are_written_under_their_names_and_kept_small(tmp_path):
+    names = ("a.png", "A.jpg", "b/c d.png", "a-1.png")
+    overlay = OverlayPictures(tmp_path / "overlay", names, {}.get, frozenset({0, 2}))
+    for i in range(4):
+        overlay.saw(frame(900 if i == 2 else 320, 240, i), estimate())
+    overlay.close()
+    assert {p.name for p in (tmp_path / "overlay").iterdir()} == {"a.png", "A-1.png", "c-d.png", "a-1-3.png"}
+    assert [(text, picture.shape) for text, picture in overlay.sheet] == [
+        ("a.png, tracking", (240, 320, 3)),
+        ("b/c d.png, tracking", (112, 420, 3)),
+    ]
+    with pytest.raises(InputError, match="cannot be written"):
+        OverlayPictures(tmp_path / "overlay" / "a.png", names, {}.get, frozenset())

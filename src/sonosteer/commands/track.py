@@ -20,21 +20,53 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE",
+        help="Video, picture, folder of PNG/JPEG, .mha/.nrrd sequence, DICOM cine, or sim:SETUP. "
+        "With --stills: folders of pictures and picture files.",
+    ),
+]
+AngleText = Annotated[
+    str | None,
+    typer.Option(
+        "--angle-deg",
+        metavar="LO:HI",
+        help="Expected direction from entry to tip, 0 to 180 from image +x downwards: "
+        "30:40 from the left, 140:150 from the right.",
+    ),
+]
+VelocityText = Annotated[
+    str | None,
+    typer.Option(
+        "--velocity-mm-s",
+        metavar="V|CSV",
+        help="Measured insertion speed in mm/s, or a CSV file time_s,velocity_mm_s (for kfv, kfv+f, pfv, pfv+f).",
+    ),
+]
+CropText = Annotated[
+    str | None,
+    typer.Option(
+        "--crop",
+        metavar="X,Y,W,H",
+        help="Tracks in this part of each picture only, in pixels: left, top, width, height. "
+        "Results are in pixels of the whole picture.",
+    ),
+]
+Stills = Annotated[
+    bool,
+    typer.Option(
+        "--stills",
+        help="Tracks each picture on its own. Sizes may differ. A picture file alone is always a still.",
+    ),
+]
 
-@app.command(
-    cls=PageCommand,
-    epilog="Example: sonosteer track clip.mp4 --out results",
-)
+
+@app.command(cls=PageCommand, epilog="Example: sonosteer track clip.mp4 --out results")
 def track_command(
     context: typer.Context,
-    source: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SOURCE",
-            help="Video, picture, folder of PNG/JPEG, .mha/.nrrd sequence, DICOM cine, or sim:SETUP. "
-            "With --stills: folders of pictures and picture files.",
-        ),
-    ],
+    source: Sources,
     out: Annotated[
         Path,
         typer.Option("--out", metavar="DIR", help="Folder for tips.csv, overlay, report.html, summary.json."),
@@ -49,15 +81,7 @@ def track_command(
         ),
     ] = "auto",
     spacing_mm: SpacingText = None,
-    angle_deg: Annotated[
-        str | None,
-        typer.Option(
-            "--angle-deg",
-            metavar="LO:HI",
-            help="Expected direction from entry to tip, 0 to 180 from image +x downwards: "
-            "30:40 from the left, 140:150 from the right.",
-        ),
-    ] = None,
+    angle_deg: AngleText = None,
     enters: Annotated[
         str | None,
         typer.Option("--enters", metavar="left|right|top", help="Side of the image the needle comes from."),
@@ -65,31 +89,10 @@ def track_command(
     start: Annotated[
         str | None, typer.Option("--start", metavar="X,Y", help="Tip in the first frame, in pixels (a click).")
     ] = None,
-    velocity_mm_s: Annotated[
-        str | None,
-        typer.Option(
-            "--velocity-mm-s",
-            metavar="V|CSV",
-            help="Measured insertion speed in mm/s, or a CSV file time_s,velocity_mm_s (for kfv, kfv+f, pfv, pfv+f).",
-        ),
-    ] = None,
+    velocity_mm_s: VelocityText = None,
     frames: Frames = None,
-    crop: Annotated[
-        str | None,
-        typer.Option(
-            "--crop",
-            metavar="X,Y,W,H",
-            help="Tracks in this part of each picture only, in pixels: left, top, width, height. "
-            "Results are in pixels of the whole picture.",
-        ),
-    ] = None,
-    stills: Annotated[
-        bool,
-        typer.Option(
-            "--stills",
-            help="Tracks each picture on its own. Sizes may differ. A picture file alone is always a still.",
-        ),
-    ] = False,
+    crop: CropText = None,
+    stills: Stills = False,
     truth: Annotated[
         Path | None,
         typer.Option(
@@ -112,10 +115,11 @@ def track_command(
     Writes tips.csv (a row for every frame), overlay.mp4, report.html and summary.json. Without mm per pixel positions
     are in pixels. A picture that cannot be read is lost and said on stderr, and the rest goes on.
 
-    With --stills each picture is tracked on its own. tips.csv then has a last column with its name, and the overlay is
-    a folder of pictures.
+    With --stills, as in sonosteer track pictures --stills --out results, each picture is tracked on its own. tips.csv
+    then has a last column with its name, and the overlay is a folder of pictures.
     """
     from sonosteer.episodes.clip_tracking import ClipJob, are_stills, check_clip, track_into_folder
+    from sonosteer.episodes.cropping import in_crop
     from sonosteer.recording.tables import make_folder
     from sonosteer.sources.opening import open_source, open_stills
     from sonosteer.sources.velocity import WithVelocity
@@ -128,7 +132,7 @@ def track_command(
     if len(source) > 1 and not stills:
         raise InputError(f"{len(source)} sources: give one clip, or --stills to track each picture on its own")
     tracker = _tracker(method, settings, config)
-    tracker.start(hint)  # a hint that is not enough is refused before anything is written
+    in_crop(tracker, part).start(hint)  # a hint that is not enough is refused before anything is written
     clip = open_stills(source, spacing=spacing) if stills else open_source(source[0], spacing=spacing, seed=seed)
     stills = are_stills(clip.info, stills)
     check_clip(clip.info, first, crop=part, stills=stills)

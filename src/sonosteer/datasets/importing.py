@@ -5,6 +5,8 @@
 * a clip (video file, MetaImage, DICOM cine) and a CSV file `frame,tip_x_px,tip_y_px`, optionally `visible`, and the
   other columns of truth.csv, which are left alone.
 
+`uncertainty_px` may be there, too. It is left alone.
+
 An empty tip says that there is none. Pictures and frames without a row are left out. Everything is checked before
 anything is written.
 """
@@ -39,13 +41,14 @@ from sonosteer.datasets.videos import (
 )
 from sonosteer.recording.summary import versions
 from sonosteer.recording.tables import number, optional, read_table, writing_failed
-from sonosteer.recording.truths import TRUTH_CSV_COLUMNS as TRUTH
+from sonosteer.recording.truths import MARK_COLUMNS, TRUTH_CSV_COLUMNS, UNCERTAINTY_COLUMN
 from sonosteer.sim.scenes import Split
-from sonosteer.sources.images import ImageFolder
+from sonosteer.sources.images import ImageFolder, PictureFiles
 from sonosteer.sources.opening import kind_of, open_source
 
-NEEDED, MORE = ("image", "tip_x_px", "tip_y_px"), ("visible", "video", "split", "time_s")
-CLIP_NEEDED = ("frame", "tip_x_px", "tip_y_px")
+NEEDED = ("image", "tip_x_px", "tip_y_px")
+MORE = ("visible", "video", "split", "time_s")
+CLIP_MORE = (*(c for c in TRUTH_CSV_COLUMNS if c not in MARK_COLUMNS), UNCERTAINTY_COLUMN)
 RATE_HZ = 20.0  # of pictures without times
 
 
@@ -214,7 +217,7 @@ def _pictures(
     """Videos of a folder of pictures, and how many pictures have no row."""
     seen: dict[Path, int] = {}
     groups: dict[str, list[Mark]] = {}
-    rows = _rows(table, NEEDED, MORE)
+    rows = _rows(table, NEEDED, (*MORE, UNCERTAINTY_COLUMN))
     for line, row in enumerate(rows, start=2):
         mark = _mark(table, line, row)
         name = (row["image"] or "").strip()
@@ -299,9 +302,9 @@ def _checked(table: Path, name: str, marks: Sequence[Mark], spacing: Spacing | N
 
 def _reader(rate_hz: float) -> Callable[[Sequence[Mark]], Iterator[tuple[float, U8]]]:
     def read(marks: Sequence[Mark]) -> Iterator[tuple[float, U8]]:
-        for i, mark in enumerate(marks):
-            assert mark.picture is not None
-            frame = next(ImageFolder(mark.picture).frames())
+        files = [mark.picture for mark in marks if mark.picture is not None]
+        frames = PictureFiles(files, name=files[0].parent.name, kind="images").frames()
+        for i, (mark, frame) in enumerate(zip(marks, frames, strict=True)):
             yield (i / rate_hz if mark.time_s is None else mark.time_s), frame.grey()
 
     return read
@@ -313,7 +316,7 @@ def _clip(path: Path, table: Path, spacing: Spacing | None) -> tuple[list[Draft]
     count = source.info.frames
     seen: dict[int, int] = {}
     marks: list[Mark] = []
-    for line, row in enumerate(_rows(table, CLIP_NEEDED, [c for c in TRUTH if c not in CLIP_NEEDED]), start=2):
+    for line, row in enumerate(_rows(table, MARK_COLUMNS, CLIP_MORE), start=2):
         mark = _mark(table, line, row)
         if mark.frame < 0 or (count is not None and mark.frame >= count):
             raise InputError(f"{table}, line {line}: there is no frame {mark.frame} in {path}, which has {count}")

@@ -19,7 +19,7 @@ from sonosteer.core.notice import NOT_A_DEVICE
 from sonosteer.core.progress import StageProgress
 from sonosteer.core.protocols import Source, SourceInfo, Tracker
 from sonosteer.core.types import Estimate, Frame, Hint, Truth
-from sonosteer.episodes.cropping import Crop, InCrop
+from sonosteer.episodes.cropping import Crop, in_crop
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.metrics.tip_error import summarise, tip_errors
 from sonosteer.recording.frame_ledger import FrameLedger
@@ -117,7 +117,7 @@ def track_into_folder(job: ClipJob, progress: StageProgress) -> dict[str, Any]:
     """
     info, expected = job.source.info, job.expected_frames
     ledger = FrameLedger(expected)
-    tracker = job.tracker if job.crop is None else InCrop(job.tracker, job.crop, info.names)
+    tracker = in_crop(job.tracker, job.crop, info.names)
     tracker.prepare()
     overlay = _overlay(job, expected)
     broke: SonosteerError | None = None
@@ -218,10 +218,10 @@ def _write_results(job: ClipJob, ledger: FrameLedger, sheet: Sheet, elapsed_s: f
     return summary
 
 
-def scale_note(spacing: Spacing | None) -> str:
-    """Say in which unit positions are, and how to have millimetres where the scale is unknown."""
+def scale_note(spacing: Spacing | None, option: str = "--spacing-mm X[,Y]") -> str:
+    """Say in which unit positions are, and by which option millimetres are had where the scale is unknown."""
     if spacing is None:
-        return "unknown: positions are in px; --spacing-mm X[,Y] (millimetres per pixel) gives them in mm, too"
+        return f"unknown: positions are in px; {option} (millimetres per pixel) gives them in mm, too"
     return f"{spacing.x_mm:g} x {spacing.y_mm:g} mm per pixel"
 
 

@@ -55,6 +55,11 @@ class Crop:
         return replace(frame, pixels=part, probe=probe, T_world_image=pose)
 
 
+def in_crop(tracker: Tracker[Any], crop: Crop | None, names: Sequence[str] = ()) -> Tracker[Any]:
+    """Return the tracker, shown the crop only if there is one. names: of stills, for messages."""
+    return tracker if crop is None else InCrop(tracker, crop, names)
+
+
 @dataclass(frozen=True)
 class InCrop:
     """A tracker that sees a part of each picture, and speaks of the whole. A tracker itself."""

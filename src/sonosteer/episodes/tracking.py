@@ -24,7 +24,7 @@ from sonosteer.core.plugins import PluggedIn, construct
 from sonosteer.core.protocols import Source, SourceInfo, Tracker
 from sonosteer.core.types import Estimate, Frame, Hint, Side, TipEstimate, Track, Truth
 from sonosteer.episodes.clip_tracking import are_stills, check_clip, scale_note, without_workspaces
-from sonosteer.episodes.cropping import Crop, InCrop
+from sonosteer.episodes.cropping import Crop, in_crop
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.metrics.tip_error import TipErrors, summarise, tip_errors
 from sonosteer.recording.clips import open_clip
@@ -125,7 +125,7 @@ class TrackResult:
             "method": self.method,
             "source": to_dict(self.source),
             "counts": to_dict(self.counts),
-            "scale": scale_note(self.spacing),
+            "scale": scale_note(self.spacing, "`spacing_mm`"),
             "timing": {stage: percentiles_ms(ms) for stage, ms in self.times_ms.items()},
             "configuration": to_dict(self.configuration),
             "tips": [to_dict(row) for row in self.rows()],
@@ -327,12 +327,12 @@ def track(
     known = _hint(hint, angle_deg, enters, start)
     part = None if crop is None else _crop(crop)
     tracker, name = _tracker(method, settings or {})
-    tracker.start(known)  # a hint that is not enough is refused before anything is read
+    in_crop(tracker, part).start(known)  # a hint that is not enough is refused before anything is read
     clip = _open(source, spacing_mm, rate_hz=rate_hz, seed=seed, stills=stills)
     stills = are_stills(clip.info, stills)
     first, end = _range(frames)
     check_clip(clip.info, first, crop=part, stills=stills)
-    shown = tracker if part is None else InCrop(tracker, part, clip.info.names)
+    shown = in_crop(tracker, part, clip.info.names)
     feed = clip if velocity_mm_s is None else WithVelocity(clip, _velocity(velocity_mm_s))
     seen = _Seen()
     total = clip.info.frames

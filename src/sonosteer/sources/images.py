@@ -26,31 +26,35 @@ PNG_MARK, JPEG_MARK = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 class PictureFiles:
     """Picture files, read one at a time: 8 or 16 bit, grey or colour (RGB). Transparent parts are black.
 
-    16 bit: white is the smallest of 255, 511, 1023 ... 65535 that holds the first, middle and last picture. Raises
-    InputError if not one picture can be read.
+    said: scale and probe. names: of stills. times_s: of each, None: 1 / rate_hz apart. one_size: False for stills,
+    which may differ in size. 16 bit: white is the smallest of 255, 511, 1023 ... 65535 that holds the first, middle and
+    last picture; of stills, each its own. Raises InputError if not one picture can be read.
     """
 
     def __init__(
         self,
         files: Sequence[Path],
-        info: SourceInfo,
         *,
-        times_s: Sequence[float] | None,
-        rate_hz: float,
-        one_size: bool,
+        name: str,
+        kind: str,
+        said: tuple[Spacing | None, Probe | None] = (None, None),
+        names: tuple[str, ...] = (),
+        times_s: Sequence[float] | None = None,
+        rate_hz: float = 20.0,
+        one_size: bool = True,
     ) -> None:
         self._files, self._times_s, self._rate_hz, self._one_size = files, times_s, rate_hz, one_size
-        first = self._first_readable(info.name)
+        first = self._first_readable(name)
         self._white = _white_of([first, *self._some_others()]) if first.dtype == np.uint16 else 65535.0
         self.info = SourceInfo(
-            name=info.name,
-            kind=info.kind,
+            name=name,
+            kind=kind,
             size_px=(int(first.shape[1]), int(first.shape[0])),
             frames=len(files),
             rate_hz=None if times_s else rate_hz,
-            spacing=info.spacing,
-            probe=info.probe,
-            names=info.names,
+            spacing=said[0],
+            probe=said[1],
+            names=names,
         )
 
     def _first_readable(self, name: str) -> Pixels:
@@ -117,17 +121,15 @@ class ImageFolder(PictureFiles):
         folder = path.is_dir()
         files, said = pictures_in(path) if folder else [path], _said_in(path)
         times_s = _times_in(path, files)
-        info = SourceInfo(
+        super().__init__(
+            files,
             name=str(path),
             kind="images" if folder else "still",
-            size_px=(0, 0),
-            frames=len(files),
-            rate_hz=rate_hz,
-            spacing=spacing or said[0],
-            probe=said[1],
+            said=(spacing or said[0], said[1]),
             names=() if folder else (path.name,),
+            times_s=times_s,
+            rate_hz=rate_hz,
         )
-        super().__init__(files, info, times_s=times_s, rate_hz=rate_hz, one_size=True)
 
 
 class StillPictures(PictureFiles):
@@ -143,17 +145,14 @@ class StillPictures(PictureFiles):
         files = sorted(found, key=lambda file: (_natural(file.name), _natural(str(file))))
         said = _said_in(paths[0]) if len(paths) == 1 else (None, None)
         plain = tuple(file.name for file in files)
-        info = SourceInfo(
+        super().__init__(
+            files,
             name=str(paths[0]) if len(paths) == 1 else f"{len(files)} pictures",
             kind="stills",
-            size_px=(0, 0),
-            frames=len(files),
-            rate_hz=None,
-            spacing=spacing or said[0],
-            probe=said[1],
+            said=(spacing or said[0], said[1]),
             names=plain if len(set(plain)) == len(plain) else tuple(map(str, files)),
+            one_size=False,
         )
-        super().__init__(files, info, times_s=None, rate_hz=20.0, one_size=False)
 
 
 def pictures_in(folder: Path) -> list[Path]:
