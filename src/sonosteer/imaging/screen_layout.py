@@ -23,13 +23,12 @@ from numpy.typing import NDArray
 
 from sonosteer.core.arrays import F32, F64, U8
 from sonosteer.core.errors import InputError
-from sonosteer.core.geometry import Point
 
 Mask: TypeAlias = NDArray[np.bool_]
 #: what the boundary of a picture looks like
 PictureShape: TypeAlias = Literal["whole", "rectangle", "sector"]
 
-WORK_PX = 512  # chosen: longer side of the picture that is worked on. Letters are still sharp there
+WORK_PX = 448  # chosen: longer side of the picture that is worked on. Letters are still sharp there
 MIN_SIDE_PX = 48  # chosen: nothing is looked for in a smaller picture
 MIN_SURE = 0.35  # chosen: below, the whole screen is returned. Two sides of a rectangle are enough
 MIN_SCREEN = 0.2  # chosen: fraction of the screen that an area takes. A block of gel in a bath may be smaller
@@ -52,6 +51,7 @@ ARC = 0.15  # chosen: least length of a round side, of the picture's diagonal
 MIN_SUPPORT = 0.4  # chosen: fraction of a side at which there must be a step. The rest may lie in the dark
 AT_ONCE = 0.6  # chosen: grey just inside of a side, of that farther in. Apertures end there, and it is darker
 SHALLOW_PX, DEEP_PX = (1, 4), (6, 10)  # chosen: what lies just inside, and farther in
+STEEP_PX = 2  # chosen: a step is over so far to either side
 MIN_STEP = 3.0  # chosen: grey levels. Compression makes smaller ones at the edges of its blocks
 OUTSIDE_PX = (3, 10)  # chosen: background lies so far beyond a step. Rulers stand close
 REACH_PX = 8  # chosen: how far from the outline a step is looked for. Letters may have been taken from the rim
@@ -106,6 +106,10 @@ class _Screen:
     """(rows, columns) mean of the frames, grey levels."""
     smooth: F32
     """The same, blurred by a pixel, grey levels."""
+    mean: F32
+    """(rows, columns) mean of 5 x 5 pixels, grey levels."""
+    spread: F32
+    """(rows, columns) standard deviation of 5 x 5 pixels, grey levels."""
     change: F32 | None
     """(rows, columns) largest change between the frames, grey levels. None of a single frame."""
     levels: tuple[float, ...]
@@ -195,10 +199,11 @@ def find_picture(frames: Sequence[U8]) -> PictureArea:
     lines = _lines(screen, tissue)
     arcs = _arcs(screen, tissue, lines)
     confidence = _seen(tissue.mask, _region(tissue.mask.shape, lines, arcs, scale=1.0))
+    if confidence < MIN_SURE:
+        return _whole(size, confidence)
     area = _area(_region(size, lines, arcs, scale=screen.scale), confidence)
-    if confidence < MIN_SURE or area.width_px * area.height_px < MIN_SCREEN * size[0] * size[1]:
-        return _whole(size, min(confidence, MIN_SURE))
-    return area
+    too_small = area.width_px * area.height_px < MIN_SCREEN * size[0] * size[1]
+    return _whole(size, MIN_SURE) if too_small else area
 
 
 def checked_size(frames: Sequence[U8]) -> tuple[int, int]:
@@ -247,18 +252,25 @@ def _measured(frames: Sequence[U8]) -> _Screen:
             low, high = cv2.min(low, each), cv2.max(high, each)
         grey /= len(small)
         change = cv2.blur(cv2.subtract(high, low), (5, 5)).astype(np.float32)
-    levels, noise = _background(grey)
-    smooth = cv2.GaussianBlur(grey, (0, 0), 1.0).astype(np.float32)
-    return _Screen(grey, smooth, change, levels, noise, scale)
-
-
-def _background(grey: F32) -> tuple[tuple[float, ...], float]:
-    """(greys of flat areas that reach the rim, their standard deviation)."""
     mean, spread = _local(grey, 5)
     rim = max(3, round(0.015 * max(grey.shape)))
     at_rim = np.ones(grey.shape, np.bool_)
     at_rim[rim:-rim, rim:-rim] = False
-    means, spreads = mean[at_rim], spread[at_rim]
+    levels, noise = _background(mean[at_rim], spread[at_rim])
+    return _Screen(
+        grey=grey,
+        smooth=cv2.GaussianBlur(grey, (5, 5), 1.0).astype(np.float32, copy=False),
+        mean=mean,
+        spread=spread,
+        change=change,
+        levels=levels,
+        noise=noise,
+        scale=scale,
+    )
+
+
+def _background(means: F32, spreads: F32) -> tuple[tuple[float, ...], float]:
+    """(greys of flat areas that reach the rim, their standard deviation), from means and deviations at the rim."""
     least = float(np.percentile(spreads, 10))
     flat = spreads <= 1.5 * least + 1.0
     counts = np.bincount(means[flat].astype(np.int64), minlength=256).astype(np.float64)
@@ -319,16 +331,15 @@ def _square(side_px: float) -> U8:
 
 
 def _differs(screen: _Screen) -> tuple[U8, U8]:
-    """Two (rows, columns): 1 where a pixel differs from the background, its surroundings or in time; 1 in flat boxes."""
-    mean, spread = _local(screen.grey, 5)
-    background = np.zeros(mean.shape, np.bool_)
+    """Two (rows, columns): 1 where a pixel differs from background, surroundings or in time; 1 in flat boxes."""
+    background = np.zeros(screen.mean.shape, np.bool_)
     for level in screen.levels:
-        background |= np.abs(mean - level) <= 0.8 + screen.noise
-    rough = spread > 1.8 * screen.noise + 1.2
+        background |= np.abs(screen.mean - level) <= 0.8 + screen.noise
+    rough = screen.spread > 1.8 * screen.noise + 1.2
     if screen.change is not None:
         rough |= _moves(screen) > 0
     flat = (~rough & ~background).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(flat, connectivity=4)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(flat, connectivity=8)
     area = stats[:, cv2.CC_STAT_AREA]
     filled = area / (stats[:, cv2.CC_STAT_WIDTH] * stats[:, cv2.CC_STAT_HEIGHT])
     box = (area > 0.0005 * flat.size) & (area < MIN_AREA * flat.size) & (filled > 0.8)  # chosen: as menus are
@@ -352,7 +363,7 @@ def _letters(screen: _Screen) -> U8:
     above = grey - cv2.erode(grey, _square(9))
     ground = cv2.blur((above < 8 + 3 * noise).astype(np.float32), (9, 9))
     out = (sharp > TEXT_SHARPNESS * spread * spread) & (spread > 8) & (ground > TEXT_GROUND)  # chosen: they stand out
-    return out.astype(np.uint8)
+    return np.asarray(out, np.uint8)
 
 
 def _steps(screen: _Screen) -> U8:
@@ -362,7 +373,7 @@ def _steps(screen: _Screen) -> U8:
     across = np.abs(cv2.filter2D(grey, -1, np.array([[-1, 0, 1]], np.float32)))
     down = np.abs(cv2.filter2D(grey, -1, np.array([[-1], [1]], np.float32)))
     hard = (across > 0.7 * spread) | (down > 0.6 * spread)  # chosen: speckle has 0.1 to 0.4
-    return (hard & (spread > 8 + 4 * screen.noise)).astype(np.uint8)
+    return np.asarray(hard & (spread > 8 + 4 * screen.noise), np.uint8)
 
 
 def _parts(core: U8, drawn: U8) -> U8 | None:
@@ -391,7 +402,7 @@ def _alike(screen: _Screen, rest: U8, drawn: U8) -> U8:
 
 def _regions(mask: U8, drawn: U8) -> _Regions:
     """The connected regions of a mask, measured."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     area = np.maximum(stats[:, cv2.CC_STAT_AREA], 1).astype(np.float64)
     marked = (drawn > 0) & (mask > 0)  # few: quicker than to go through all
     number, bits = labels[marked], drawn[marked]
@@ -403,9 +414,10 @@ def _regions(mask: U8, drawn: U8) -> _Regions:
 
 def _without_lumps(tissue: U8, drawn: U8) -> U8:
     """Tissue without the captions and grey wedges that hang on to it. Corners may go, too."""
-    side = max(int(LUMP * max(tissue.shape)) // 2 * 2 + 1, 3)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    thick = cv2.morphologyEx(tissue, cv2.MORPH_OPEN, disc)
+    radius = 0.5 * LUMP * max(tissue.shape)
+    framed = cv2.copyMakeBorder(tissue, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    deep = cv2.distanceTransform(framed, cv2.DIST_L2, 3)[1:-1, 1:-1] > radius  # an opening by a disc, quickly
+    thick = (cv2.distanceTransform((~deep).astype(np.uint8), cv2.DIST_L2, 3) <= radius).astype(np.uint8) & tissue
     return np.asarray(tissue & (1 - _lumps(tissue & (1 - thick), tissue, drawn)), np.uint8)
 
 
@@ -416,7 +428,7 @@ def _lumps(mask: U8, tissue: U8, drawn: U8) -> U8:
     bar = (regions.area > 0.8 * width * height) & (height > 2.5 * width)  # chosen: a grey wedge stands upright
     small = regions.size_px.max(1) < LUMP_EXTENT * max(cv2.boundingRect(tissue)[2:])
     small &= (regions.area > 0) & (regions.looks_drawn(HARD_LUMP) | bar)
-    return small[regions.labels].astype(np.uint8)
+    return np.asarray(small[regions.labels], np.uint8)
 
 
 def _outline(mask: U8) -> tuple[F64, F64]:
@@ -477,20 +489,18 @@ def _mirrored(lines: list[_Line]) -> list[_Line]:
     return out
 
 
-def _votes(tissue: _Tissue) -> tuple[NDArray[np.int64], int]:
-    """((360, n) pixels of the outline on the line of each direction in degrees and offset in px, least offset in px)."""
+def _votes(tissue: _Tissue) -> tuple[NDArray[np.int32], int]:
+    """((360, n) pixels of the outline on the line of each direction in degrees and offset in px, least offset)."""
     x, y = tissue.points.T
     own = np.round(np.degrees(np.arctan2(tissue.normals[:, 1], tissue.normals[:, 0]))).astype(int)
     low = -math.ceil(float(np.hypot(x, y).max())) - 2
     width = -2 * low + 1
-    votes = np.zeros(360 * width, np.int64)
-    for turned in range(-TURN_DEG, TURN_DEG + 1):
-        angle = (own + turned) % 360
-        place = np.round(x * COSINES[angle] + y * SINES[angle]).astype(int) - low
-        votes += np.bincount((angle * width + place)[USABLE[angle]], minlength=len(votes))
-    votes = votes.reshape(360, width)
-    votes[:, 1:-1] += votes[:, :-2] + votes[:, 2:]
-    return votes, low
+    angle = (own + np.arange(-TURN_DEG, TURN_DEG + 1)[:, None]) % 360
+    place = np.round(x * COSINES[angle] + y * SINES[angle]).astype(int) - low
+    votes = np.bincount((angle * width + place)[USABLE[angle]], minlength=360 * width).reshape(360, width)
+    three = votes.astype(np.int32)
+    three[:, 1:-1] += (votes[:, :-2] + votes[:, 2:]).astype(np.int32)
+    return three, low
 
 
 def _fitted(screen: _Screen, tissue: _Tissue, angle_deg: int, offset: float) -> _Line | None:
@@ -499,11 +509,13 @@ def _fitted(screen: _Screen, tissue: _Tissue, angle_deg: int, offset: float) -> 
     normal = np.array([math.cos(way), math.sin(way)]).round(12)
     facing = tissue.normals @ normal > math.cos(math.radians(TURN_DEG + 1))
     on = tissue.points[facing & (np.abs(tissue.points @ normal - offset) <= 2.5)]
-    if angle_deg % 90 and len(on) > 2:
+    if angle_deg % 90 and len(on) >= 2:
         x, y, x0, y0 = cv2.fitLine(on.astype(np.float32), cv2.DIST_HUBER, 0, 0.01, 0.01).ravel().tolist()
         fitted = np.array([y, -x])
         normal = fitted if fitted @ normal > 0 else -fitted
         offset = float(normal @ (x0, y0))
+    if len(on) < 2:
+        return None
     along = np.array([-normal[1], normal[0]])
     first, last = np.percentile(on @ along, (1, 99)).tolist()
     if last - first < STRAIGHT * tissue.size:
@@ -536,7 +548,9 @@ def _support(screen: _Screen, at: F64, normals: F64) -> tuple[float, float]:
     counted = seen & (outside <= 2 + screen.noise)
     if np.count_nonzero(counted) < 0.3 * len(at):  # chosen: where menus stand beside, nothing is known
         return 0.0, 0.0
+    drop = profile[:, step - STEEP_PX] - profile[:, step + STEEP_PX]
     at_once = inside - outside >= np.maximum(MIN_STEP + screen.noise, AT_ONCE * (deep - outside))
+    at_once &= drop >= AT_ONCE * (inside - outside)
     return float(np.count_nonzero(at_once & counted) / np.count_nonzero(counted)), float(depth[step])
 
 
@@ -548,10 +562,10 @@ def _grid(mask: U8) -> tuple[F64, F64]:
 def _cuts_nothing(tissue: _Tissue, beyond: Mask) -> bool:
     """True if what a side would cut off is next to nothing, or small captions and the like."""
     lost = tissue.alike & beyond
-    count, area = np.count_nonzero(lost), np.count_nonzero(tissue.mask)
+    count, area = int(np.count_nonzero(lost)), int(np.count_nonzero(tissue.mask))
     if not MAX_CRUMBS * area < count < MAX_LOST * area:
         return count < MAX_LOST * area
-    return count - np.count_nonzero(_lumps(lost, tissue.mask, tissue.drawn)) < MAX_CRUMBS * area
+    return count - int(np.count_nonzero(_lumps(lost, tissue.mask, tissue.drawn))) < MAX_CRUMBS * area
 
 
 # -- round sides -------------------------------------------------------------------------------------------------
@@ -611,14 +625,15 @@ def _tested(screen: _Screen, tissue: _Tissue, arc: _Arc) -> _Arc | None:
     turn = np.arange(first, last, 1 / arc.radius)
     rays = np.column_stack([np.sin(turn), np.cos(turn)])
     outward = -1.0 if arc.hollow else 1.0
-    at = arc.centre + arc.radius * rays
-    rays = rays[(at >= RIM_PX).all(1) & (at < np.array(tissue.mask.shape[::-1]) - RIM_PX).all(1)]  # the screen may cut it
+    at, last_px = arc.centre + arc.radius * rays, np.array(tissue.mask.shape[::-1]) - RIM_PX
+    rays = rays[(at >= RIM_PX).all(1) & (at < last_px).all(1)]  # the screen may cut it
     if not len(rays):
         return None
     support, shift = _support(screen, arc.centre + arc.radius * rays, outward * rays)
     radius = arc.radius + outward * shift
     x, y = _grid(tissue.mask)
-    beyond = outward * (np.hypot(x - arc.centre[0], y - arc.centre[1]) - radius) > CLEAR_PX
+    away_2 = (x - arc.centre[0]) ** 2 + (y - arc.centre[1]) ** 2
+    beyond = outward * (away_2 - max(radius + outward * CLEAR_PX, 0.0) ** 2) > 0
     good = support >= MIN_SUPPORT and _cuts_nothing(tissue, beyond)
     return _Arc(arc.centre, radius, arc.hollow) if good else None
 

@@ -32,15 +32,18 @@ DARK_OUTSIDE: dict[str, Any] = {"borderType": cv2.BORDER_CONSTANT, "borderValue"
 MIN_CONTRAST = 30  # chosen: grey levels of a mark over its surroundings
 MARK = 0.03  # chosen: height that marks do not reach, of the screen's longer side
 MARK_LENGTH = 0.025  # chosen: length that they do not reach, of the same
-INSIDE = 0.1  # chosen: a ruler inside the picture lies within this fraction of its width from a side
+INSIDE = 0.25  # chosen: a ruler inside the picture lies within this fraction of its width from a side
 BESIDE = 0.02  # chosen: the next letter of a word is nearer, of the screen's longer side
 ALIGNED_PX = 1.5  # chosen: marks of one ruler share a column that well
 MIN_TICKS = 5  # chosen: four even places are found among a few letters by chance
+MIN_TICKS_ANYWHERE = 8  # chosen: where the picture is not found, nothing tells where a ruler may stand
 MIN_TICK_PX = 4.0  # chosen: closer marks touch
 OFF_TICK, MIN_OFF_PX, MAX_OFF_PX = 0.08, 0.75, 2.0  # chosen: error of a tick's place, of the spacing, and its limits
 WHOLE_PX = 0.35  # chosen: error of marks that are drawn at whole pixels, and a little more
 MIN_SPAN = 0.3  # chosen: a ruler is at least so long, of the picture's side
 MIN_COVERAGE = 0.7  # chosen: fraction of the places of the comb at which there is a mark
+LABELLED = 0.25  # chosen: fraction of ticks that have grown together with their labels
+CONVEX = 0.85  # chosen: area of a mark, of its convex hull's. Letters have half
 MIN_SCORE = 0.5  # chosen: half of what an ideal ruler has
 PERIODS = (2, 4, 5, 10)  # of larger ticks
 LARGER = 1.25  # chosen: size of a larger tick, of the others
@@ -117,7 +120,7 @@ class _Comb:
     @property
     def worth(self) -> float:
         """The score, more for many marks: of two rulers in one column the finer one is meant."""
-        return self.score * min(len(self.marks) / 24, 1.0) ** 0.3  # chosen: twice the marks make up for a fifth
+        return self.score * math.pow(min(len(self.marks) / 24, 1.0), 0.3)  # chosen: twice the marks make up for a fifth
 
     @property
     def x(self) -> F64:
@@ -141,8 +144,10 @@ def read_ruler(frames: Sequence[U8], area: PictureArea) -> Ruler | None:
     for frame in frames[1:]:
         grey = np.minimum(grey, frame)
     left, top, width, height = area.crop_px
-    upright = _best_comb(grey, area.mask, (left, top, width, height))
-    level = _best_comb(np.ascontiguousarray(grey.T), np.ascontiguousarray(area.mask.T), (top, left, height, width))
+    fewest = MIN_TICKS if area.confidence >= 0.5 else MIN_TICKS_ANYWHERE
+    upright = _best_comb(grey, area.mask, (left, top, width, height), fewest)
+    turned = np.ascontiguousarray(grey.T), np.ascontiguousarray(area.mask.T)
+    level = _best_comb(*turned, (top, left, height, width), fewest)
     if upright is not None and (level is None or upright.worth >= level.worth):
         return _ruler(upright, "vertical")
     return None if level is None else _ruler(level, "horizontal")
@@ -204,7 +209,7 @@ def _marks(grey: U8, mask: U8, box: tuple[int, int, int, int]) -> tuple[_Marks, 
 # -- combs -------------------------------------------------------------------------------------------------------
 
 
-def _best_comb(grey: U8, mask: U8, box: tuple[int, int, int, int]) -> _Comb | None:
+def _best_comb(grey: U8, mask: U8, box: tuple[int, int, int, int], fewest: int) -> _Comb | None:
     """The best upright ruler. None if none is good enough. box: left, top, width, height of the picture, px."""
     marks, contrast = _marks(grey, mask, box)
     best: _Comb | None = None
@@ -212,7 +217,7 @@ def _best_comb(grey: U8, mask: U8, box: tuple[int, int, int, int]) -> _Comb | No
         for bright in (0.6, 0.25):  # chosen: the marks of one ruler are alike, or the smaller ones are dim
             strong = group.peak >= bright * np.percentile(group.peak, 75)
             comb = _comb(group.only(np.flatnonzero(strong)), contrast, MIN_SPAN * box[3])
-            if comb is None or comb.score < MIN_SCORE or not _beside(comb, box):
+            if comb is None or len(comb.marks) < fewest or comb.score < MIN_SCORE or not _beside(comb, box):
                 continue
             if best is None or comb.worth > best.worth:
                 best = comb
@@ -286,13 +291,13 @@ def _tolerance_px(spacing_px: float) -> float:
 
 
 def _scored(comb: _Comb, column: _Marks, contrast: U8) -> _Comb:
-    """A comb with its score: how full it is, how much else stands in its column, and beside its marks."""
+    """A comb with its score: how full it is, what else stands in its column and beside its marks, and their shape."""
     span = comb.steps[-1] + 1
     full = len(comb.steps) / span
     between = np.count_nonzero((column.y >= comb.y[0]) & (column.y <= comb.y[-1]))
     pure = len(comb.steps) / between
     tight = 1 - max(comb.rms_px - WHOLE_PX, 0.0) / _tolerance_px(comb.spacing_px)
-    score = full * pure * _alone(comb.marks, contrast) * tight if full >= MIN_COVERAGE else 0.0
+    score = full * pure * _alone(comb.marks, contrast) * _plain(comb.marks, contrast) * tight if full >= MIN_COVERAGE else 0.0
     return dataclasses.replace(comb, score=float(score))
 
 
@@ -307,6 +312,21 @@ def _alone(marks: _Marks, contrast: U8) -> float:
         sides = rows[:, max(left - reach, 0) : max(left - 1, 0)], rows[:, right + 1 : right + reach]
         alone += all(s.size == 0 or s.max() < 0.6 * marks.peak[i] for s in sides)
     return alone / len(marks)
+
+
+def _plain(marks: _Marks, contrast: U8) -> float:
+    """1 if most marks have neither notch nor hole, less if not. Ticks and dots are convex, letters are not."""
+    plain = 0
+    for i in range(len(marks)):
+        half = 0.5 * marks.height[i] + 1
+        rows = slice(max(math.floor(marks.y[i] - half), 0), math.ceil(marks.y[i] + half) + 1)
+        part = contrast[rows, int(marks.left[i]) : int(marks.right[i])]
+        mark = (part > 0.4 * marks.peak[i]).astype(np.uint8)
+        points = cv2.findNonZero(mark)
+        hull = np.zeros_like(mark)
+        cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
+        plain += len(points) >= CONVEX * np.count_nonzero(hull)
+    return min(plain / len(marks) / (1 - LABELLED), 1.0)
 
 
 def _large_every(comb: _Comb) -> int | None:
