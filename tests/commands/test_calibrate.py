@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from command_line import one_line, run
+
 from drawn_screens import draw_ruler, screen_of, speckle, write_menu
 
 BOX = (120, 50, 400, 400)

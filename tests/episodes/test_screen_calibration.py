@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 import pytest
-from drawn_screens import draw_ruler, screen_of, speckle
 
+from drawn_screens import draw_ruler, screen_of, speckle
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.protocols import SourceInfo

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from drawn_screens import draw_ruler, screen_of, speckle, write_menu
 
+from drawn_screens import draw_ruler, screen_of, speckle, write_menu
 from sonosteer.core.errors import InputError
 from sonosteer.imaging.screen_layout import find_picture
 from sonosteer.imaging.screen_ruler import read_ruler

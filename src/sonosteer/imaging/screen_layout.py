@@ -218,7 +218,21 @@ def checked_size(frames: Sequence[U8]) -> tuple[int, int]:
 
 def _whole(size: tuple[int, int], confidence: float) -> PictureArea:
     """The whole screen."""
-    return PictureArea(0, 0, size[1], size[0], np.full(size, 255, np.uint8), "whole", confidence)
+    return _area_of(np.full(size, 255, np.uint8), (0, 0, size[1], size[0]), shape="whole", confidence=confidence)
+
+
+def _area_of(mask: U8, box: tuple[int, int, int, int], *, shape: PictureShape, confidence: float) -> PictureArea:
+    """The area with a box (left, top, width, height), px."""
+    left, top, width, height = box
+    return PictureArea(
+        left_px=left,
+        top_px=top,
+        width_px=width,
+        height_px=height,
+        mask=mask,
+        shape=shape,
+        confidence=confidence,
+    )
 
 
 def _area(mask: U8, confidence: float) -> PictureArea:
@@ -231,7 +245,7 @@ def _area(mask: U8, confidence: float) -> PictureArea:
     if filled > 0.95:  # chosen: a sector that is cut so much is a rectangle
         shape = "rectangle"
         mask[top : top + height, left : left + width] = 255
-    return PictureArea(left, top, width, height, mask, shape, confidence)
+    return _area_of(mask, (left, top, width, height), shape=shape, confidence=confidence)
 
 
 # -- background --------------------------------------------------------------------------------------------------
@@ -321,7 +335,9 @@ def _tissue(screen: _Screen) -> _Tissue | None:
     near = cv2.dilate(thick, _square(0.02 * longer))  # what the opening took from its rim
     mask = _without_lumps(near & (differs & (1 - letters) | thick), drawn)
     alike = mask | _alike(screen, thin & (1 - near), drawn)
-    return _Tissue(mask, alike, drawn, *_outline(mask), math.hypot(*cv2.boundingRect(mask)[2:]))
+    points, normals = _outline(mask)
+    size = math.hypot(*cv2.boundingRect(mask)[2:])
+    return _Tissue(mask=mask, alike=alike, drawn=drawn, points=points, normals=normals, size=size)
 
 
 def _square(side_px: float) -> U8:
@@ -409,7 +425,8 @@ def _regions(mask: U8, drawn: U8) -> _Regions:
     letters, steps = (np.bincount(number[bits & b > 0], minlength=count) / area for b in (LETTERS, STEPS))
     area[0] = 0.0  # what is in none
     width, height = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]
-    return _Regions(labels, area, letters, steps, np.column_stack([width, height]).astype(np.float64))
+    size_px = np.column_stack([width, height]).astype(np.float64)
+    return _Regions(labels=labels, area=area, letters=letters, steps=steps, size_px=size_px)
 
 
 def _without_lumps(tissue: U8, drawn: U8) -> U8:
@@ -462,7 +479,7 @@ def _lines(screen: _Screen, tissue: _Tissue) -> list[_Line]:
         angle_deg, place = (int(v) for v in np.unravel_index(int(votes.argmax()), votes.shape))
         if votes[angle_deg, place] < MIN_SUPPORT * STRAIGHT * tissue.size:
             break
-        line = _fitted(screen, tissue, angle_deg, place + low)
+        line = _fitted(screen, tissue, angle_deg=angle_deg, offset=place + low)
         if line is not None:
             x, y = _grid(tissue.mask)
             if _cuts_nothing(tissue, x * line.normal[0] + y * line.normal[1] > line.offset + CLEAR_PX):
@@ -503,7 +520,7 @@ def _votes(tissue: _Tissue) -> tuple[NDArray[np.int32], int]:
     return three, low
 
 
-def _fitted(screen: _Screen, tissue: _Tissue, angle_deg: int, offset: float) -> _Line | None:
+def _fitted(screen: _Screen, tissue: _Tissue, *, angle_deg: int, offset: float) -> _Line | None:
     """The line at some direction and offset, moved to where the step is. None if it is short or has no step."""
     way = math.radians(angle_deg)
     normal = np.array([math.cos(way), math.sin(way)]).round(12)

@@ -145,9 +145,9 @@ def read_ruler(frames: Sequence[U8], area: PictureArea) -> Ruler | None:
         grey = np.minimum(grey, frame)
     left, top, width, height = area.crop_px
     fewest = MIN_TICKS if area.confidence >= 0.5 else MIN_TICKS_ANYWHERE
-    upright = _best_comb(grey, area.mask, (left, top, width, height), fewest)
+    upright = _best_comb(grey, area.mask, (left, top, width, height), fewest=fewest)
     turned = np.ascontiguousarray(grey.T), np.ascontiguousarray(area.mask.T)
-    level = _best_comb(*turned, (top, left, height, width), fewest)
+    level = _best_comb(*turned, (top, left, height, width), fewest=fewest)
     if upright is not None and (level is None or upright.worth >= level.worth):
         return _ruler(upright, "vertical")
     return None if level is None else _ruler(level, "horizontal")
@@ -209,7 +209,7 @@ def _marks(grey: U8, mask: U8, box: tuple[int, int, int, int]) -> tuple[_Marks, 
 # -- combs -------------------------------------------------------------------------------------------------------
 
 
-def _best_comb(grey: U8, mask: U8, box: tuple[int, int, int, int], fewest: int) -> _Comb | None:
+def _best_comb(grey: U8, mask: U8, box: tuple[int, int, int, int], *, fewest: int) -> _Comb | None:
     """The best upright ruler. None if none is good enough. box: left, top, width, height of the picture, px."""
     marks, contrast = _marks(grey, mask, box)
     best: _Comb | None = None
@@ -282,7 +282,7 @@ def _fitted_comb(marks: _Marks, first_px: float, spacing_px: float) -> _Comb | N
             return None
     k = np.round((marks.y[on] - first_px) / spacing_px)
     rms = float(np.sqrt(np.mean((marks.y[on] - first_px - k * spacing_px) ** 2)))
-    return _Comb(marks.only(on), k - k[0], spacing_px, rms, 0.0)
+    return _Comb(marks=marks.only(on), steps=k - k[0], spacing_px=spacing_px, rms_px=rms, score=0.0)
 
 
 def _tolerance_px(spacing_px: float) -> float:
@@ -292,12 +292,12 @@ def _tolerance_px(spacing_px: float) -> float:
 
 def _scored(comb: _Comb, column: _Marks, contrast: U8) -> _Comb:
     """A comb with its score: how full it is, what else stands in its column and beside its marks, and their shape."""
-    span = comb.steps[-1] + 1
-    full = len(comb.steps) / span
-    between = np.count_nonzero((column.y >= comb.y[0]) & (column.y <= comb.y[-1]))
-    pure = len(comb.steps) / between
+    full = len(comb.steps) / (comb.steps[-1] + 1)
+    if full < MIN_COVERAGE:
+        return comb
+    pure = len(comb.steps) / np.count_nonzero((column.y >= comb.y[0]) & (column.y <= comb.y[-1]))
     tight = 1 - max(comb.rms_px - WHOLE_PX, 0.0) / _tolerance_px(comb.spacing_px)
-    score = full * pure * _alone(comb.marks, contrast) * _plain(comb.marks, contrast) * tight if full >= MIN_COVERAGE else 0.0
+    score = full * pure * tight * _alone(comb.marks, contrast) * _plain(comb.marks, contrast)
     return dataclasses.replace(comb, score=float(score))
 
 
@@ -323,9 +323,11 @@ def _plain(marks: _Marks, contrast: U8) -> float:
         part = contrast[rows, int(marks.left[i]) : int(marks.right[i])]
         mark = (part > 0.4 * marks.peak[i]).astype(np.uint8)
         points = cv2.findNonZero(mark)
+        if points is None:
+            continue
         hull = np.zeros_like(mark)
         cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
-        plain += len(points) >= CONVEX * np.count_nonzero(hull)
+        plain += bool(len(points) >= CONVEX * np.count_nonzero(hull))
     return min(plain / len(marks) / (1 - LABELLED), 1.0)
 
 
