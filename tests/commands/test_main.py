@@ -13,7 +13,11 @@ from sonosteer.commands import demo
 from sonosteer.commands.main import PAGES
 
 HEAVY = ("numpy", "numba", "cv2", "scipy", "matplotlib", "av", "rich", "torch", "onnxruntime")
-SUBCOMMANDS = {"dataset": ("make", "info", "export", "import"), "steer": ("predict", "fit", "plan", "run")}
+SUBCOMMANDS = {
+    "dataset": ("make", "info", "export", "import"),
+    "steer": ("predict", "fit", "plan", "run"),
+    "calibrate": ("screen",),
+}
 COMMANDS = [words for page in PAGES for words in ([(page, sub) for sub in SUBCOMMANDS.get(page, ())] or [(page,)])]
 
 

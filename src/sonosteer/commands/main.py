@@ -19,7 +19,7 @@ from sonosteer.core.errors import SonosteerError
 #: The commands in the order of help. Each is a module of this package with a typer app called `app`.
 PAGES = (
     *("demo", "simulate", "track", "evaluate", "bench", "study", "train"),
-    *("insert", "replay", "doctor", "dataset", "steer"),
+    *("insert", "replay", "doctor", "dataset", "steer", "calibrate"),
 )
 
 
