@@ -138,11 +138,11 @@ class Auto:
     """True: answers are applied at a fixed time, waited for if need be. False (live): when they are there."""
     applied: Mapping[int, int] | None = None
     """Which answers a recorded run applied: frame index -> index of the frame asked about. None: none recorded."""
-    starts: float = 0.5
+    starts: float = 0.75
     """Probability from which a needle is begun on at once, 0 to 1."""
-    starts_again: float = 0.3
+    starts_again: float = 0.6
     """Mean probability from which a needle is begun on when several answers in a row show it, 0 to 1."""
-    answers_again: int = 3
+    answers_again: int = 4
     """Number of answers in a row that must show a needle to take over, or a less likely one to begin on."""
     sameness: Sameness = field(default_factory=Sameness)
     """When needles of two answers are the same."""
@@ -176,7 +176,7 @@ class Auto:
     """How long no look may be believed until the needle is lost, s."""
     lost_whole: float = 0.15
     """Probability, by the whole picture, below which the needle is lost, 0 to 1."""
-    told: float = 0.5
+    told: float = 0.75
     """Probability below which a followed needle is kept in mind, but called lost, 0 to 1."""
     coast_support: float = 0.4
     """Probability that the needle is right below which the state is coasting, 0 to 1."""
