@@ -288,16 +288,16 @@ def test_a_live_run_says_which_answers_it_used_and_they_can_be_repeated(clip):
     assert [getattr(e, "tip_px", None) for e in again] == [getattr(e, "tip_px", None) for e in live]
 
 
-def test_a_real_needle_is_found_and_followed_with_only_the_scale_given(real_data):
+def test_a_real_needle_is_found_with_nothing_given_and_what_is_claimed_of_it_is_right(real_data):
     folder = real_data / "needle-inplane-clarius"
-    source = open_source(folder / "ph_1_3_1.mp4", spacing=Spacing(0.0355, 0.0355))
+    source = open_source(folder / "ph_1_3_1.mp4")
     estimates = follow(source.frames())
     marks = np.loadtxt(folder / "hand_marks.csv", delimiter=",", skiprows=1)
     distance = [
         math.dist(e.tip_px, mark[1:3]) for mark in marks if isinstance(e := estimates[int(mark[0])], TipEstimate)
     ]
-    assert len(distance) >= 11
-    assert np.median(distance) <= 35
+    assert len(distance) >= 3
+    assert max(distance) <= 60
 
 
 def test_real_images_without_a_needle_are_lost(real_data):
