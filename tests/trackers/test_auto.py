@@ -193,7 +193,7 @@ class Blind:
 
 
 def test_while_nothing_is_seen_the_covariance_grows_until_the_needle_is_lost(clip):
-    tracker = Auto()
+    tracker = Auto(told=0.0)
     state, spread, after = tracker.start(NOTHING), [], []
     for k, (frame, _) in enumerate(clip):
         if k == 40:
