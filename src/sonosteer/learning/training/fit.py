@@ -258,6 +258,7 @@ def train_loop(
     training = _Training(net, objective, schedule, out, seed=seed, device=device, precision=precision)
     ahead = _Ahead(objective, training.numbers())
     training.begin()
+    torch.set_flush_denormal(True)  # tiny numbers of a fresh optimiser slow a CPU down by a third
     try:
         while not training.over:
             training.learn(ahead.next())
@@ -270,6 +271,7 @@ def train_loop(
         training.save()
         raise
     finally:
+        torch.set_flush_denormal(False)  # it belongs to the processor's thread, and others do arithmetic there
         ahead.close()
     return training.finish()
 
@@ -293,7 +295,6 @@ class _Training:
 
         self.net, self.objective, self.schedule, self.out = net, objective, schedule, out
         self.seed, self.precision = seed, precision
-        torch.set_flush_denormal(True)  # tiny numbers of a fresh optimiser slow a CPU down by a third
         self.accelerator = Accelerator(cpu=check_device(device) == "cpu", mixed_precision=precision)
         set_seed(seed)
         self.groups = cast(Trainable, net).groups(schedule.lr, schedule.weight_decay)
