@@ -13,6 +13,7 @@ from quick_runs import assert_quick
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Lost, TipEstimate, Track
+from sonosteer.inference.needle_detector import RIGHT_WITHIN, WRONG_BEYOND
 from sonosteer.sim.scenes import make_scene
 from sonosteer.sim.wild import TISSUE_SEEDS, wild_still
 from sonosteer.studies.wild import run as wild_run
@@ -28,8 +29,6 @@ from sonosteer.studies.wild.figures import (
     where_it_fails,
 )
 from sonosteer.studies.wild.trials import (
-    RIGHT_WITHIN,
-    WRONG_BEYOND,
     WildClip,
     WildFrame,
     WildStill,

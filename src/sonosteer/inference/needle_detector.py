@@ -36,6 +36,7 @@ CANDIDATES = {"whole": 8, "near": 3}  # chosen: the right one is nearly always a
 LEAST_LOGIT = -5.0  # chosen: weaker peaks are hardly ever right
 APART_CELLS = 3.0  # chosen: of two peaks this close only the stronger counts
 OFFSET_CELLS = 2.5  # chosen: a tip further from its cell was not learnt, cells
+RIGHT_WITHIN, WRONG_BEYOND = 0.02, 0.05  # what a right and a wrong tip is, as fractions of the picture's longer side
 CLOSE_LOOKS = 2  # chosen: a third is hardly ever right
 CLOSE_PX, CLOSE_PART = 192, 0.4  # chosen: input px of a closer look, and which part of the longer side it shows
 CLOSE_MOVE = 0.06  # chosen: a tip of the closer look is the same within this, as a fraction of the longer side
@@ -105,8 +106,7 @@ class Calibration:
     def score(self, look: str, features: F64) -> float:
         """Probability that a tip with these features is right. look: whole, close or near."""
         *weights, bias = self.weights[look]
-        z = bias + float(np.dot(weights, features))
-        return 1.0 / (1.0 + math.exp(-min(max(z, -30.0), 30.0)))
+        return _logistic(bias + float(np.dot(weights, features)))
 
 
 #: before a network is calibrated: its own word
@@ -134,30 +134,34 @@ class NeedleDetector:
         earlier: a picture of the same scene some tenths of a second before. Without one, or if it is of another size,
         the picture stands for itself. closer: how many of the best are looked at once more, at higher resolution.
         """
-        before = pixels if earlier is None or earlier.shape != pixels.shape else earlier
-        answer = self._see("whole", pixels, before, self.side_px)
-        looked = [self._look_closer(d, pixels, before) for d in answer.found[:closer]]
+        answer = self._see("whole", pixels, earlier, self.side_px)
+        looked = [self._look_closer(d, pixels, earlier) for d in answer.found[:closer]]
         answer.needles = tuple(sorted((*looked, *answer.found[closer:]), key=lambda d: -d.score))
         return answer
 
     def look_near(self, pixels: U8, earlier: U8 | None, tip_px: Point, angle_rad: float) -> DetectorAnswer:
         """Look at the part of a picture round a tip that is expected there, from a needle of this direction."""
-        before = pixels if earlier is None or earlier.shape != pixels.shape else earlier
-        answer = self._see("near", pixels, before, NEAR_PX, _square(tip_px, angle_rad, NEAR_PART, max(pixels.shape)))
+        answer = self._see("near", pixels, earlier, NEAR_PX, _square(tip_px, angle_rad, NEAR_PART, max(pixels.shape)))
         answer.needles = answer.found
         return answer
 
     def _see(
-        self, look: str, pixels: U8, before: U8, input_px: int, square: tuple[int, int, int] | None = None
+        self, look: str, pixels: U8, before: U8 | None, input_px: int, square: tuple[int, int, int] | None = None
     ) -> DetectorAnswer:
-        """What the network says of a picture, or of a square (left, top, side) of it, reduced to input_px."""
+        """What the network says of a picture, or of a square (left, top, side) of it, reduced to input_px.
+
+        before: the earlier picture. Without one, or if it is of another size, the picture stands for itself.
+        """
+        if before is not None and before.shape != pixels.shape:
+            before = None
         left = top = 0
         longer = float(max(pixels.shape))
         if square is not None:
             left, top, side = square
-            pixels, before = _part(pixels, left, top, side), _part(before, left, top, side)
+            pixels, before = _part(pixels, left, top, side), None if before is None else _part(before, left, top, side)
         height, width = pixels.shape
-        now, then = reduce_picture(pixels, input_px), reduce_picture(before, input_px)
+        now = reduce_picture(pixels, input_px)
+        then = now if before is None else reduce_picture(before, input_px)
         rows, columns = now.shape
         planes = np.zeros((1, PLANES, _whole_steps(rows), _whole_steps(columns)), np.float32)
         fill_planes(now, then, planes[0])
@@ -166,7 +170,7 @@ class NeedleDetector:
         k = width / columns, height / rows
         return DetectorAnswer(look, cells, k, corner_px=(left, top), picture_px=longer, calibration=self.calibration)
 
-    def _look_closer(self, d: Detection, pixels: U8, before: U8) -> Detection:
+    def _look_closer(self, d: Detection, pixels: U8, before: U8 | None) -> Detection:
         """The needle after a second look at the part of the picture round its tip."""
         longer = float(max(pixels.shape))
         square = _square(d.tip_px, d.angle_rad, CLOSE_PART, longer)
@@ -246,7 +250,7 @@ class DetectorAnswer:
             width_px=math.exp(min(max(float(cells[6, r, c]), 0.0), 4.5)) * math.sqrt(self._k[0] * self._k[1]),
             tail_px=self._px(x - back * math.cos(angle), y - back * math.sin(angle)),
             tip_logit=logit,
-            visible=1.0 / (1.0 + math.exp(-min(max(float(cells[7, r, c]), -30.0), 30.0))),
+            visible=_logistic(float(cells[7, r, c])),
             shaft=mean,
             ahead=ahead,
             lead=logit - max(others, default=LEAST_LOGIT),
@@ -312,6 +316,10 @@ def _square(tip_px: Point, angle_rad: float, part: float, longer: float) -> tupl
     towards = math.cos(angle_rad), math.sin(angle_rad)
     left, top = (round(p - 0.2 * side * a - side / 2) for p, a in zip(tip_px, towards, strict=True))
     return left, top, side
+
+
+def _logistic(z: float) -> float:
+    return 1.0 / (1.0 + math.exp(-min(max(z, -30.0), 30.0)))
 
 
 def _log_odds(p: float) -> float:

@@ -65,23 +65,14 @@ class Target:
     """Direction towards the tip, rad."""
     entry_px: Point
     """Where the shaft that can be seen began when it was found, px, moved with the picture."""
-    width_px: float
-    """Width of its shaft, px."""
     support: float
     """Probability that it is right, smoothed over the detector's looks, 0 to 1."""
-    since_s: float
-    """Time when it was begun, s."""
     looked_s: float
     """Time of the last look near its tip, s."""
     whole: float = 0.5
     """Probability that it is right, smoothed over answers about the whole picture, 0 to 1."""
     doubt_s: float = 0.0
     """How long no look near its tip was believed, s."""
-
-    __setstate__ = load_locked
-
-    def __post_init__(self) -> None:
-        lock_fields(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -198,10 +189,10 @@ class Auto:
         """Load the detector and compile the kernels."""
         rng = np.random.default_rng(0)
         state = self.start(Hint(start_px=(150.0, 190.0)))
-        for i in range(9):
+        for i in range(3):
             image = rng.integers(10, 90, (256, 256)).astype(np.uint8)
             cv2.line(image, (0, 40), (150 + i, 190 + i), 250, 5)
-            state, _ = self.step(state, Frame(image, i, 0.05 * i))
+            state, _ = self.step(state, Frame(image, i, self.near_every_s * i))
 
     def start(self, hint: Hint) -> AutoState:
         """State before the first frame. Any hint, or none, will do."""
@@ -210,12 +201,11 @@ class Auto:
     def step(self, state: AutoState, frame: Frame) -> tuple[AutoState, Estimate]:
         """Track the tip through one frame. Without a scale its covariance is in px^2 only."""
         state, view = self._look(state, frame)
-        followed = state.target is not None
         state = self._advance(state, view)
         state = self._look_near(state, view)
         state = self._ask(state, view)
         state, answered = self._hear(state, view)
-        state, reason = self._judge(state, view, followed)
+        state, reason = self._judge(state, view)
         estimate = self._say(state, view, reason, answered)
         past = self._keep(state.past, view.here)
         return replace(state, time_s=frame.time_s, frames=state.frames + 1, past=past), estimate
@@ -232,11 +222,11 @@ class Auto:
             same = past[-1].seen.shape == grey.shape and 0.0 <= gap_s < self.max_gap_s
             if not same or not _alike(small, past[-1].small) > self.cut:
                 return AutoState(state.hint), View(frame, Past(frame.time_s, small, grey, moved))
-            earlier = [p for p in past if frame.time_s - p.time_s >= self.drift_s - 1e-3]
             moved = past[-1].moved_px
-            if earlier:
-                dx, dy = drift.translation(small, earlier[-1].small, self._scratch)
-                moved = (earlier[-1].moved_px[0] + k * dx, earlier[-1].moved_px[1] + k * dy)
+            old = _newest(past, frame.time_s - self.drift_s)
+            if old is not None:
+                dx, dy = drift.translation(small, old.small, self._scratch)
+                moved = _plus(old.moved_px, (k * dx, k * dy))
         return state, View(frame, Past(frame.time_s, small, grey, moved))
 
     def _keep(self, past: tuple[Past, ...], here: Past) -> tuple[Past, ...]:
@@ -246,11 +236,6 @@ class Auto:
         while len(keep) > 1 and here.time_s - keep[1].time_s >= age_s - 1e-3:
             keep = keep[1:]
         return keep
-
-    def _before(self, state: AutoState, view: View, age_s: float) -> Past | None:
-        """Newest earlier picture that is at least age_s old."""
-        time_s = view.frame.time_s
-        return next((p for p in reversed(state.past) if time_s - p.time_s >= age_s - 1e-3), None)
 
     # -- advance and look near: the needle that is followed -------------------------------------------------
 
@@ -289,7 +274,6 @@ class Auto:
             target,
             course=target.course.met(best.tip_px, angle, (sd, 0.7 * sd)),
             angle_rad=angle,
-            width_px=target.width_px + self.gain * (best.width_px - target.width_px),
             support=support,
             doubt_s=0.0,
         )
@@ -309,7 +293,7 @@ class Auto:
 
     def _earlier(self, state: AutoState, view: View) -> U8 | None:
         """The earlier picture that the detector is shown. None if there is none."""
-        old = self._before(state, view, self.earlier_s) or (state.past[0] if state.past else None)
+        old = _newest(state.past, view.frame.time_s - self.earlier_s) or next(iter(state.past), None)
         return None if old is None else old.seen
 
     # -- ask and hear: the whole picture --------------------------------------------------------------------------
@@ -376,17 +360,15 @@ class Auto:
     def _begin(self, state: AutoState, view: View, question: Question, d: Detection) -> AutoState:
         """Begin on a needle that the detector saw in the question's frame."""
         since = (view.here.moved_px[0] - question.moved_px[0], view.here.moved_px[1] - question.moved_px[1])
-        tip, time_s = _plus(d.tip_px, since), view.frame.time_s
-        sd = view.longer_px * (2 * self.tip_sd + 0.1 * (time_s - question.time_s))  # chosen: a tenth of it per s
+        tip, age_s = _plus(d.tip_px, since), view.frame.time_s - question.time_s
+        sd = view.longer_px * (2 * self.tip_sd + 0.1 * age_s)  # chosen: a tenth of it per s
         target = Target(
             course=new_course(tip, d.angle_rad, sd, view.longer_px),
             angle_rad=d.angle_rad,
             entry_px=_plus(d.tail_px, since),
-            width_px=d.width_px,
             support=d.score,
             whole=d.score,
-            since_s=time_s,
-            looked_s=question.time_s if question.time_s < time_s else time_s,
+            looked_s=question.time_s,
         )
         state = replace(state, target=target, targets=state.targets + 1, rival=None)
         return self._look_near(state, view)
@@ -419,7 +401,7 @@ class Auto:
 
     # -- judge and say ---------------------------------------------------------------------------------------------
 
-    def _judge(self, state: AutoState, view: View, followed: bool) -> tuple[AutoState, str]:
+    def _judge(self, state: AutoState, view: View) -> tuple[AutoState, str]:
         """Give up a needle that is not believed any more. Returns the state and why there is none."""
         target = state.target
         if target is None:
@@ -473,6 +455,11 @@ def _in_mm(angle_rad: float, frame: Frame) -> float:
     if frame.spacing is None:
         return angle_rad
     return math.atan2(frame.spacing.y_mm * math.sin(angle_rad), frame.spacing.x_mm * math.cos(angle_rad))
+
+
+def _newest(past: tuple[Past, ...], time_s: float) -> Past | None:
+    """Newest picture that is not younger than time_s, to a millisecond. None if there is none."""
+    return next((p for p in reversed(past) if time_s - p.time_s >= -1e-3), None)
 
 
 def _plus(a: Point, b: Point) -> Point:

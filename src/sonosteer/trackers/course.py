@@ -39,9 +39,8 @@ class Course:
 
     def spread(self, angle_rad: float) -> F64:
         """Covariance of the position along and across a direction, (2, 2), px^2."""
-        c, s = math.cos(angle_rad), math.sin(angle_rad)
-        turn = np.array([[c, s], [-s, c]])
-        out: F64 = turn @ self.covariance[:2, :2] @ turn.T
+        turn = _rotation(angle_rad)
+        out: F64 = turn.T @ self.covariance[:2, :2] @ turn
         return 0.5 * (out + out.T)
 
     def moved(self, dx: float, dy: float) -> Course:
@@ -58,33 +57,42 @@ class Course:
         T = np.eye(4)
         T[0, 2] = T[1, 3] = settle_s * (1.0 - damp)
         T[2, 2] = T[3, 3] = damp
-        c, s = math.cos(angle_rad), math.sin(angle_rad)
-        turn = np.array([[c, -s], [s, c]])
+        turn = _rotation(angle_rad)
         shape = turn @ np.diag([1.0, ACROSS**2]) @ turn.T
         q = agility * np.array([[dt_s**3 / 3, dt_s**2 / 2], [dt_s**2 / 2, dt_s]])
         return Course(T @ self.mean, T @ self.covariance @ T.T + np.kron(q, shape))
 
     def met(self, tip_px: Point, angle_rad: float, sd_px: tuple[float, float]) -> Course:
-        """The course after a measured tip with deviations along and across a direction (Joseph form)."""
-        c, s = math.cos(angle_rad), math.sin(angle_rad)
-        turn = np.array([[c, -s], [s, c]])
+        """The course after a measured tip with deviations along and across a direction."""
+        turn = _rotation(angle_rad)
         R = turn @ np.diag([sd_px[0] ** 2, sd_px[1] ** 2]) @ turn.T
-        P = self.covariance
-        gain = P[:, :2] @ np.linalg.inv(P[:2, :2] + R)
-        mean = self.mean + gain @ (np.array(tip_px) - self.mean[:2])
-        kept = np.eye(4)
-        kept[:, :2] -= gain
-        after = kept @ P @ kept.T + gain @ R @ gain.T
-        return Course(mean, 0.5 * (after + after.T))
+        return Course(*place_update(self.mean, self.covariance, tip_px, R))
 
 
 def new_course(tip_px: Point, angle_rad: float, sd_px: float, longer_px: float) -> Course:
     """A course that begins at a tip of unknown speed along a direction."""
-    c, s = math.cos(angle_rad), math.sin(angle_rad)
-    turn = np.array([[c, -s], [s, c]])
+    turn = _rotation(angle_rad)
     speed = START_SPEED * longer_px
     v = turn @ np.diag([speed**2, (ACROSS * speed) ** 2]) @ turn.T
     covariance = np.zeros((4, 4))
     covariance[:2, :2] = sd_px**2 * np.eye(2)
     covariance[2:, 2:] = v
     return Course(np.array([*tip_px, 0.0, 0.0]), covariance)
+
+
+def place_update(mean: F64, covariance: F64, place: Point, R: F64) -> tuple[F64, F64]:
+    """(mean, covariance) of (x, y, v_x, v_y), (4,) and (4, 4), after a measured place of covariance R, (2, 2).
+
+    The Joseph form of the Kalman filter, in any unit of length.
+    """
+    gain = covariance[:, :2] @ np.linalg.inv(covariance[:2, :2] + R)
+    kept = np.eye(4)
+    kept[:, :2] -= gain
+    after = kept @ covariance @ kept.T + gain @ R @ gain.T
+    return mean + gain @ (np.array(place) - mean[:2]), 0.5 * (after + after.T)
+
+
+def _rotation(angle_rad: float) -> F64:
+    """(2, 2) matrix from (along, across) a direction to (x, y)."""
+    c, s = math.cos(angle_rad), math.sin(angle_rad)
+    return np.array([[c, -s], [s, c]])

@@ -33,8 +33,8 @@ from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
 from sonosteer.imaging.crops import crop, step_of, working_scale
 from sonosteer.imaging.shaft_direction import ray_contrast
-from sonosteer.inference.needle_detector import Detection
 from sonosteer.inference.tip_network import TipNetwork, TipReply, load_tip_network
+from sonosteer.trackers.course import place_update
 from sonosteer.trackers.questions import DetectorDesk
 from sonosteer.trackers.rivals import Rival, Sameness, allowed_needles, seen_again
 from sonosteer.trackers.working_image import scale_of
@@ -327,24 +327,19 @@ class VlaTipTracker:
         """Let the needle detector look for a tip in the whole picture, if it is time."""
         width, height = spacing.to_mm((float(image.shape[1]), float(image.shape[0])))
         middle, kept = (width / 2, height / 2), self._blank() if state.kept is None else state.kept
-        state, found = self._detect(state, frame, image, before)
-        if found is not None:
-            state = self._take(
-                replace(state, direction_rad=found.angle_rad), image, spacing, spacing.to_mm(found.tip_px)
-            )
+        state = self._detect(state, frame, image, before, spacing)
+        if state.belief is not None:
             return self._follow(state, frame, image, before, spacing, dt_s=0.0)
         # what the network makes of the picture is handed on even while the tip is not known
         seen = self._look(image, before, spacing, centre_mm=middle, factor=self.wide, kept=kept)
         reason = "the tip was lost and is looked for" if state.ever else "no tip found yet"
         return state, Lost(frame.index, frame.time_s, reason, seen.reply.features)
 
-    def _detect(
-        self, state: VlaTipState, frame: Frame, image: U8, before: U8 | None
-    ) -> tuple[VlaTipState, Detection | None]:
-        """Ask the detector about the whole picture. Returns a needle to begin on, or to go over to, if there is one."""
+    def _detect(self, state: VlaTipState, frame: Frame, image: U8, before: U8 | None, spacing: Spacing) -> VlaTipState:
+        """Ask the detector about the whole picture, if it is time. Take up a needle of its that is sure."""
         every_s = self.ask_every_s[0 if state.belief is None else 1]
         if state.asked_s is not None and frame.time_s - state.asked_s < every_s - 1e-6:
-            return state, None
+            return state
         answer = self._desk.detector.look(image, before)
         state, longer = replace(state, asked_s=frame.time_s), float(max(image.shape))
         own = None
@@ -354,16 +349,16 @@ class VlaTipTracker:
             own = max(same, key=lambda d: d.score, default=own)
             if own is not None and own.score >= self.starts_again:
                 state = replace(state, direction_rad=own.angle_rad)
-        needles = [d for d in allowed_needles(state.hint, answer) if d is not own]
-        best = next(iter(needles), None)
+        best = next((d for d in allowed_needles(state.hint, answer) if d is not own), None)
         if best is None or (own is not None and best.score < own.score + 0.1):  # chosen: clearly more likely
-            return replace(state, rival=None), None
+            return replace(state, rival=None)
         rival = seen_again(state.rival, best, self.sameness, longer)
         often = rival.seen >= self.answers_again and rival.score >= self.starts_again
         once = state.belief is None and best.score >= self.starts
         if once or (often and (state.belief is None or rival.score >= self.starts)):
-            return replace(state, rival=None), best
-        return replace(state, rival=rival), None
+            state = replace(state, rival=None, direction_rad=best.angle_rad)
+            return self._take(state, image, spacing, spacing.to_mm(best.tip_px))
+        return replace(state, rival=rival)
 
     # -- following one -----------------------------------------------------------------------------------------
 
@@ -371,10 +366,7 @@ class VlaTipTracker:
         self, state: VlaTipState, frame: Frame, image: U8, before: U8 | None, spacing: Spacing, *, dt_s: float
     ) -> tuple[VlaTipState, Estimate]:
         """Follow the tip through one frame."""
-        state, other = self._detect(state, frame, image, before)
-        if other is not None:
-            state = replace(state, belief=None, direction_rad=other.angle_rad)
-            state = self._take(state, image, spacing, spacing.to_mm(other.tip_px))
+        state = self._detect(state, frame, image, before, spacing)
         assert state.belief is not None
         assert state.kept is not None
         belief = self._predict(state.belief, dt_s)
@@ -433,15 +425,10 @@ class VlaTipTracker:
         return replace(belief, mean=T @ belief.mean, covariance=T @ belief.covariance @ T.T + Q)
 
     def _update(self, belief: TipBelief, found: TipCandidate) -> TipBelief:
-        """Update with a candidate, by the Joseph form of the Kalman filter."""
+        """Update with a candidate."""
         R = np.eye(2) * max(found.sd_mm, self.min_sd_mm) ** 2
-        P = belief.covariance
-        gain = P[:, :2] @ np.linalg.inv(P[:2, :2] + R)
-        mean = belief.mean + gain @ (np.array(found.at_mm) - belief.mean[:2])
-        kept = np.eye(4)
-        kept[:, :2] -= gain
-        after = kept @ P @ kept.T + gain @ R @ gain.T
-        return TipBelief(mean, 0.5 * (after + after.T), 0.0, belief.score + 0.3 * (found.score - belief.score))
+        mean, covariance = place_update(belief.mean, belief.covariance, found.at_mm, R)
+        return TipBelief(mean, covariance, 0.0, belief.score + 0.3 * (found.score - belief.score))
 
     # -- what is reported ------------------------------------------------------------------------------------------
 

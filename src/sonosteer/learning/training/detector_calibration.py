@@ -20,11 +20,18 @@ from sonosteer.core.arrays import F64, U8
 from sonosteer.core.errors import InputError
 from sonosteer.core.progress import StageProgress
 from sonosteer.datasets.stills import Stills
-from sonosteer.inference.needle_detector import CALIBRATION, FEATURES, Detection, NeedleDetector, features_of
+from sonosteer.inference.needle_detector import (
+    CALIBRATION,
+    FEATURES,
+    RIGHT_WITHIN,
+    WRONG_BEYOND,
+    Detection,
+    NeedleDetector,
+    features_of,
+)
+from sonosteer.sim.wild import TISSUE_SEEDS
 
-RIGHT, NEARLY = 0.02, 0.05  # fractions of the longer side: right below, wrong above
 RIDGE = 2e-4  # chosen: keeps the weights finite where two features say the same
-SHARED = 6  # seeds in a row share a scanner (`sim/wild.py`)
 EXPECTED_SD = 0.025  # chosen: how far a followed tip lies from where it is expected, as a fraction of the longer side
 RELIABILITY_BINS = 10  # of a reliability diagram
 
@@ -49,8 +56,8 @@ def calibrate_detector(folder: Path, stills: Stills, seed: int, progress: StageP
     reliability: dict[str, Any] = {}
     for look, names in FEATURES.items():
         who, errors = np.array([r[0] for r in rows[look]], int), np.array([r[1] for r in rows[look]])
-        right, asked = errors < RIGHT, (errors < RIGHT) | (errors > NEARLY)
-        half = asked & (who // SHARED % 2 == 0)
+        right, asked = errors < RIGHT_WITHIN, (errors < RIGHT_WITHIN) | (errors > WRONG_BEYOND)
+        half = asked & (who // TISSUE_SEEDS % 2 == 0)
         held = asked & ~half
         if not (half.any() and held.any()):
             raise InputError(

@@ -34,10 +34,11 @@ from sonosteer.datasets.detector_samples import (
 from sonosteer.datasets.make_stills import draw_stills
 from sonosteer.datasets.stills import load_stills
 from sonosteer.imaging.detector_planes import CELL_PX
+from sonosteer.inference.needle_detector import RIGHT_WITHIN, WRONG_BEYOND
 from sonosteer.learning.checkpoints.detector import save_detector, take_weights
 from sonosteer.learning.checkpoints.detector_card import write_detector_card
 from sonosteer.learning.nets.dense_detector import DenseDetector, DetectorConfig, detector_loss
-from sonosteer.learning.training.detector_calibration import NEARLY, RIGHT, calibrate_detector
+from sonosteer.learning.training.detector_calibration import calibrate_detector
 from sonosteer.learning.training.fit import QUICK_SCHEDULE, Schedule, train_loop
 from sonosteer.learning.training.options import TrainOptions, changed, flat
 from sonosteer.recording.summary import versions
@@ -129,8 +130,8 @@ def assess_detector(net: DenseDetector, sampler: DetectorSampler, samples: int, 
     e, v, p = np.array(errors) * CELL_PX / sampler.side_px, np.array(seen), np.array(peaks)
     present, absent = p[v], p[~v & ~np.isfinite(e)]
     return {
-        "right": float((e[v] < RIGHT).mean()) if v.any() else 0.0,
-        "near": float((e[v] < NEARLY).mean()) if v.any() else 0.0,
+        "right": float((e[v] < RIGHT_WITHIN).mean()) if v.any() else 0.0,
+        "near": float((e[v] < WRONG_BEYOND).mean()) if v.any() else 0.0,
         "told_apart": float((present[:, None] > absent).mean()) if len(present) and len(absent) else 0.0,
     }
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sonosteer.core.arrays import F64
+from sonosteer.inference.needle_detector import RIGHT_WITHIN, WRONG_BEYOND
 from sonosteer.sim.scenes import make_scene
 from sonosteer.studies.pages import TableRow, caption, html_page, html_table, markdown_head, markdown_table, write_csv
 from sonosteer.studies.wild.figures import (
@@ -26,8 +27,6 @@ from sonosteer.studies.wild.trials import (
     CLIP_FRAMES,
     CLIP_MIN_S,
     CLIP_S,
-    RIGHT_WITHIN,
-    WRONG_BEYOND,
     WildFrame,
     WildStill,
 )

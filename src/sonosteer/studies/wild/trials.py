@@ -18,6 +18,7 @@ import numpy as np
 from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.protocols import Tracker
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate
+from sonosteer.inference.needle_detector import RIGHT_WITHIN, WRONG_BEYOND
 from sonosteer.metrics.tip_error import CHI2_95_2D
 from sonosteer.runtime.executor import run_trials
 from sonosteer.sim.scenes import Scene, make_scene
@@ -26,8 +27,6 @@ from sonosteer.sim.truth import NeedleTruth
 from sonosteer.sim.wild import TISSUE_SEEDS, wild_still
 from sonosteer.sim.world import World
 
-#: an estimate is right within the first and wrong beyond the second, as a fraction of the picture's longer side
-RIGHT_WITHIN, WRONG_BEYOND = 0.02, 0.05
 CLIP_S = 8.0  # chosen: a clip is watched this long at most, s
 #: chosen: a clip is watched for at most so many frames, but at high rates never shorter than so many seconds
 CLIP_FRAMES, CLIP_MIN_S = 100, 3.0
