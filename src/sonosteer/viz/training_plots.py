@@ -8,7 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 
-from sonosteer.viz.plots import AMBER, BLUE, GREEN, MID_GREY, PLOT_STYLE, _figure, _svg
+from sonosteer.viz.plots import AMBER, BLUE, GREEN, MID_GREY, PLOT_STYLE, _figure, _svg, standalone
 
 Curves = Mapping[str, tuple[str, str]]
 MIN_LOSS = 1e-6  # of a loss on a logarithmic axis
@@ -51,7 +51,7 @@ def plot_reliability(reliability: Mapping[str, Any], path: Path) -> None:
         axis.set(xlabel="stated probability", ylabel="share that was right", xlim=(0, 1), ylim=(0, 1))
         axis.set_title("Reliability on scanners it was not fitted on")
         axis.legend(fontsize=8)
-        path.write_text(_svg(figure))
+        path.write_text(standalone(_svg(figure)))
 
 
 def plot_training(log: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -84,4 +84,4 @@ def _plot(
         for axis in (left, right):
             axis.set_xlim(left=0)
             axis.legend(fontsize=8)
-        path.write_text(_svg(figure))
+        path.write_text(standalone(_svg(figure)))
