@@ -170,7 +170,11 @@ def _tracker(method: str, settings: list[str] | None, config: Path | None) -> Tr
 def _truth_of(clip: Source, truth: Path | None) -> Callable[[int], Truth | None]:
     """The truth of a frame: of the simulation, or of the table that was named."""
     from sonosteer.recording.truths import read_truth
-    from sonosteer.sources.simulated import SimulatedSource
 
     known = {t.frame_index: t for t in read_truth(truth)} if truth else {}
-    return clip.truth if isinstance(clip, SimulatedSource) else known.get
+    if clip.info.kind == "simulated":
+        from sonosteer.sources.simulated import SimulatedSource  # brings the simulator, which other clips do without
+
+        if isinstance(clip, SimulatedSource):
+            return clip.truth
+    return known.get
