@@ -15,7 +15,7 @@ from sonosteer.commands import demo
 from sonosteer.commands.main import PAGES
 
 HEAVY = ("numpy", "numba", "cv2", "scipy", "matplotlib", "av", "rich", "torch", "onnxruntime")
-ONLY_FOR_CLIPS = ("matplotlib", "av", "rich", "pandas", "torch", "sonosteer.sim.world")
+NOT_FOR_STILLS = ("numba", "scipy", "matplotlib", "av", "rich", "pandas", "torch", "sonosteer.sim.world")
 SUBCOMMANDS = {
     "dataset": ("make", "info", "export", "import"),
     "steer": ("predict", "fit", "plan", "run"),
@@ -89,7 +89,7 @@ def test_importing_the_package_loads_nothing_heavy():
     assert done.stdout == "[]\n", done.stderr
 
 
-def test_a_still_is_tracked_without_what_only_clips_need(tmp_path):
+def test_a_still_is_tracked_without_what_it_does_not_need(tmp_path):
     still, out = tmp_path / "still.png", tmp_path / "out"
     cv2.imwrite(str(still), np.full((48, 64), 20, np.uint8))
     done = python(
@@ -97,7 +97,7 @@ def test_a_still_is_tracked_without_what_only_clips_need(tmp_path):
         "from sonosteer.commands.main import main\n"
         f"try: main(['track', {str(still)!r}, '--out', {str(out)!r}])\n"
         "except SystemExit as e: assert e.code in (0, None)\n"
-        f"print([m for m in {ONLY_FOR_CLIPS} if m in sys.modules])"
+        f"print([m for m in {NOT_FOR_STILLS} if m in sys.modules])"
     )
     assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
     assert "<h2>Pictures</h2>" in (out / "report.html").read_text()
