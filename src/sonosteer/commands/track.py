@@ -118,7 +118,7 @@ def track_command(
     With --stills, as in sonosteer track pictures --stills --out results, each picture is tracked on its own. tips.csv
     then has a last column with its name, and the overlay is a folder of pictures.
     """
-    from sonosteer.episodes.clip_tracking import ClipJob, are_stills, check_clip, track_into_folder
+    from sonosteer.episodes.clip_tracking import ClipJob, are_stills, check_clip, check_method, track_into_folder
     from sonosteer.episodes.cropping import in_crop
     from sonosteer.recording.tables import make_folder
     from sonosteer.sources.opening import open_source, open_stills
@@ -136,6 +136,7 @@ def track_command(
     clip = open_stills(source, spacing=spacing) if stills else open_source(source[0], spacing=spacing, seed=seed)
     stills = are_stills(clip.info, stills)
     check_clip(clip.info, first, crop=part, stills=stills)
+    check_method(clip.info, tracker, method)
     job = ClipJob(
         source=clip,
         feed=clip if velocity is None else WithVelocity(clip, velocity),
