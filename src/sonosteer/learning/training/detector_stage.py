@@ -70,10 +70,10 @@ DETECTOR_RECIPES = {
         300,
         9,
         Schedule(
-            steps=36000, batch=16, lr=2e-3, shape="cosine", warmup=200, average=0.999, save_every=500, look_every=1000
+            steps=22000, batch=16, lr=2e-3, shape="cosine", warmup=200, average=0.999, save_every=500, look_every=1000
         ),
         begin_px=224,
-        begun=0.6,
+        begun=0.7,
     ),
     "paper": DetectorRecipe(
         1500,
