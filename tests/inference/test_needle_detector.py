@@ -200,6 +200,39 @@ def test_a_closer_look_puts_the_tip_right(detector):
     assert found.closer.moved == pytest.approx(32 / 640, abs=0.004)
 
 
+class TwoLooksAtAShaft(TwoLooks):
+    """The look at the whole picture sees a level shaft from the left to its tip. The true tip is a cell higher."""
+
+    def run(self, outputs, inputs):
+        [cells] = BrightDot.run(self, outputs, inputs)
+        if inputs["planes"].shape[3] != CLOSE_PX:
+            cells = np.roll(cells, 1, axis=2)
+            r, c = np.unravel_index(cells[0, 1].argmax(), cells.shape[2:])
+            cells[0, 0, r, : c + 1] = 9.0
+        return [cells]
+
+
+def test_a_needle_whose_tip_was_put_right_turns_about_its_tail(detector):
+    detector._session = TwoLooksAtAShaft()
+    picture = dotted(480, 640, 450.0, 210.0, 7.0)
+    [first] = detector.look(picture, closer=0).needles
+    [found] = detector.look(picture).needles
+    assert found.tip_px[1] == pytest.approx(first.tip_px[1] - 16.0, abs=1.0)
+    assert found.tail_px == first.tail_px
+    assert found.angle_rad - first.angle_rad == pytest.approx(-16.0 / 440.0, abs=0.005)
+
+
+@pytest.mark.parametrize("look", [BrightDot, TwoLooks, TwoLooksAtAShaft])
+@pytest.mark.parametrize("closer", [0, 1])
+def test_a_needle_points_from_its_tail_to_its_tip(detector, look, closer):
+    """Also a short one, which its tip's move would turn round."""
+    detector._session = look()
+    [found] = detector.look(dotted(480, 640, 250.0, 210.0, 7.0), closer=closer).needles
+    dx, dy = found.tip_px[0] - found.tail_px[0], found.tip_px[1] - found.tail_px[1]
+    assert math.atan2(dy, dx) == pytest.approx(found.angle_rad, abs=1e-9)
+    assert abs(found.angle_rad) < 0.1
+
+
 def test_a_closer_look_that_is_in_doubt_does_not_move_the_tip(detector):
     for logit, tip_x in ((2.1, 250.0), (1.9, 282.0)):
         detector._session = TwoLooks(close_logit=logit)

@@ -41,6 +41,7 @@ OFFSET_CELLS = 2.5  # chosen: a tip further from its cell was not learnt, cells
 RIGHT_WITHIN, WRONG_BEYOND = 0.02, 0.05  # what a right and a wrong tip is, as fractions of the picture's longer side
 CLOSE_LOOKS = 2  # chosen: a third is hardly ever right
 CLOSE_PX, CLOSE_PART = 192, 0.4  # chosen: input px of a closer look, and which part of the longer side it shows
+MAX_TURN_RAD = 0.3  # chosen: a direction is put right by so much at a time. More is another needle
 CLOSE_MOVE = 0.06  # chosen: a tip of the closer look is the same within this, as a fraction of the longer side
 WHOLE_FEATURES = ("tip", "visible", "shaft", "length", "ahead", "lead")
 #: what a score is made of, by how the picture was looked at: see `Detection` and `features_of`
@@ -185,8 +186,9 @@ class NeedleDetector:
             return d
         moved = min(math.dist(best.tip_px, d.tip_px) / longer, CLOSE_MOVE)
         closer = CloserLook(best.tip_logit, best.visible, best.shaft, moved)
-        tip = best.tip_px if best.tip_logit > d.tip_logit - 2.0 else d.tip_px  # chosen: the finer place, if one is seen
-        d = replace(d, closer=closer, tip_px=tip, width_px=best.width_px)
+        d = replace(d, closer=closer, width_px=best.width_px)
+        if best.tip_logit > d.tip_logit - 2.0:  # chosen: the finer place, if one is seen
+            d = _moved(d, best.tip_px)
         return replace(d, score=self.calibration.score("close", features_of(d, longer)))
 
 
@@ -313,6 +315,15 @@ def features_of(d: Detection, picture_px: float) -> F64:
     return np.array(out)
 
 
+def _moved(d: Detection, tip_px: Point) -> Detection:
+    """The needle with its tip put right. It turns about its tail, or if that is too near for it, moves as a whole."""
+    angle = math.atan2(tip_px[1] - d.tail_px[1], tip_px[0] - d.tail_px[0])
+    if abs(math.remainder(angle - d.angle_rad, math.tau)) <= MAX_TURN_RAD:
+        return replace(d, tip_px=tip_px, angle_rad=angle)
+    tail = d.tail_px[0] + tip_px[0] - d.tip_px[0], d.tail_px[1] + tip_px[1] - d.tip_px[1]
+    return replace(d, tip_px=tip_px, tail_px=tail)
+
+
 def _part(pixels: U8, left: int, top: int, side: int) -> U8:
     """A square of the picture, black where it lies beyond."""
     out = np.zeros((side, side), np.uint8)
@@ -409,7 +420,7 @@ def trace_shafts(shaft: F32, x: F64, y: F64, angle_rad: F64) -> TracedShafts:
         # the line must pass through the tip: v = slope u
         uu, uv = seen.sum(2) @ (back * back), (seen @ aside) @ back
         slope = np.divide(uv, uu, out=np.zeros_like(uu), where=seen.sum((1, 2)) > 3.0)
-        angle -= np.arctan(np.clip(slope, -0.3, 0.3))
+        angle -= np.arctan(np.clip(slope, -MAX_TURN_RAD, MAX_TURN_RAD))
     within = np.maximum(length, 2.0)[:, None]
     along = np.arange(0.5, within.max(initial=2.0) + 0.25)
     best = _read(shaft, x, y, angle, -along[:, None], np.arange(-1.0, 1.5, 0.5)).max(2)
