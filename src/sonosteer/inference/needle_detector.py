@@ -393,7 +393,7 @@ class TracedShafts:
     angle_rad: F64
     """(n,) direction towards the tip, fitted to the shaft's map, rad."""
     length: F64
-    """(n,) length, cells."""
+    """(n,) length in cells of the map, no unit."""
     mean: F64
     """(n,) mean probability of a shaft along it, 0 to 1."""
     ahead: F64
