@@ -374,6 +374,8 @@ class _Training:
     def finish(self) -> dict[str, Any]:
         """Give the network the weights to keep. Returns what was done."""
         self.accelerator.wait_for_everyone()
+        # mixed precision was wrapped round the network's own forward pass, and would be exported with it
+        self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         if self.mean is not None:
             self.net.load_state_dict(self.mean.module.state_dict())
         self.net.eval()
