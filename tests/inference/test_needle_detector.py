@@ -14,16 +14,13 @@ from sonosteer.imaging.detector_planes import CELL_PX, STEP_PX, fill_planes
 from sonosteer.inference import needle_detector
 from sonosteer.inference.needle_detector import (
     CALIBRATION,
-    CLOSE_MOVE,
-    CLOSE_PX,
     DETECTOR_ARCHITECTURE,
     FEATURES,
+    LOOKS,
     NEAR_PART,
     NEAR_PX,
     UNCALIBRATED,
-    WHOLE_FEATURES,
     Calibration,
-    CloserLook,
     Detection,
     DetectorAnswer,
     NeedleDetector,
@@ -116,12 +113,10 @@ def test_a_tip_is_placed_in_px_of_the_picture_whatever_its_size(detector, rows, 
     x, y = place[0] * (columns - 1), place[1] * (rows - 1)
     input_px = max(rows, columns) / SIDE
     picture = dotted(rows, columns, x, y, max(1.7 * input_px, 1.5))
-    for closer, width_px in ((0, math.e * input_px), (1, math.e * 0.4 * max(rows, columns) / CLOSE_PX)):
-        [found] = detector.look(picture, closer=closer).needles
-        assert math.dist(found.tip_px, (x, y)) < 0.15 * max(input_px, 1.0)
-        assert found.angle_rad == pytest.approx(0.0, abs=0.01)
-        if max(rows, columns) > 79:  # below, the closer look shows more than its part
-            assert found.width_px == pytest.approx(width_px, rel=0.06)
+    [found] = detector.look(picture).needles
+    assert math.dist(found.tip_px, (x, y)) < 0.15 * max(input_px, 1.0)
+    assert found.angle_rad == pytest.approx(0.0, abs=0.01)
+    assert found.width_px == pytest.approx(math.e * input_px, rel=0.06)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +155,7 @@ def test_the_earlier_picture_is_shown_if_it_is_of_the_same_size(detector):
 def test_what_the_network_says_at_a_place_is_what_it_says_of_its_needle(detector):
     picture = dotted(480, 640, 200.0, 300.0, 7.0)
     answer = detector.look(picture)
-    [found] = answer.found
+    [found] = answer.needles
     there = answer.at((201.0, 299.0))
     assert there.tip_px == pytest.approx(found.tip_px, abs=1.0)
     assert there.tip_logit == 4.0
@@ -169,105 +164,11 @@ def test_what_the_network_says_at_a_place_is_what_it_says_of_its_needle(detector
     assert elsewhere.score < 0.01 < 0.9 < there.score
 
 
-# -- a closer look ---------------------------------------------------------------------------------------------
-
-
-class TwoLooks(BrightDot):
-    """The look at the whole picture is some cells off. The closer look is right, and as sure as it is told."""
-
-    def __init__(self, off_cells=2, close_logit=4.0):
-        super().__init__()
-        self.off_cells, self.close_logit = off_cells, close_logit
-
-    def run(self, outputs, inputs):
-        [cells] = super().run(outputs, inputs)
-        if inputs["planes"].shape[3] == CLOSE_PX:
-            cells[0, 1] -= 4.0 - self.close_logit
-        else:
-            cells = np.roll(cells, self.off_cells, axis=3)
-        return [cells]
-
-
-def test_a_closer_look_puts_the_tip_right(detector):
-    detector._session = TwoLooks()
-    [first] = detector.look(dotted(480, 640, 250.0, 210.0, 7.0), closer=0).needles
-    assert first.closer is None
-    assert first.tip_px == pytest.approx((250.0 + 2 * 16, 210.0), abs=2)
+def test_a_needle_points_from_its_tail_to_its_tip(detector):
     [found] = detector.look(dotted(480, 640, 250.0, 210.0, 7.0)).needles
-    assert found.tip_px == pytest.approx((250.0, 210.0), abs=1)
-    assert found.tip_logit == first.tip_logit
-    assert found.closer.tip_logit == 4.0
-    assert found.closer.moved == pytest.approx(32 / 640, abs=0.004)
-
-
-class TwoLooksAtAShaft(TwoLooks):
-    """The look at the whole picture sees a level shaft from the left to its tip. The true tip is a cell higher."""
-
-    def run(self, outputs, inputs):
-        [cells] = BrightDot.run(self, outputs, inputs)
-        if inputs["planes"].shape[3] != CLOSE_PX:
-            cells = np.roll(cells, 1, axis=2)
-            r, c = np.unravel_index(cells[0, 1].argmax(), cells.shape[2:])
-            cells[0, 0, r, : c + 1] = 9.0
-        return [cells]
-
-
-def test_a_needle_whose_tip_was_put_right_turns_about_its_tail(detector):
-    detector._session = TwoLooksAtAShaft()
-    picture = dotted(480, 640, 450.0, 210.0, 7.0)
-    [first] = detector.look(picture, closer=0).needles
-    [found] = detector.look(picture).needles
-    assert found.tip_px[1] == pytest.approx(first.tip_px[1] - 16.0, abs=1.0)
-    assert found.tail_px == first.tail_px
-    assert found.angle_rad - first.angle_rad == pytest.approx(-16.0 / 440.0, abs=0.005)
-
-
-@pytest.mark.parametrize("look", [BrightDot, TwoLooks, TwoLooksAtAShaft])
-@pytest.mark.parametrize("closer", [0, 1])
-def test_a_needle_points_from_its_tail_to_its_tip(detector, look, closer):
-    """Also a short one, which its tip's move would turn round."""
-    detector._session = look()
-    [found] = detector.look(dotted(480, 640, 250.0, 210.0, 7.0), closer=closer).needles
     dx, dy = found.tip_px[0] - found.tail_px[0], found.tip_px[1] - found.tail_px[1]
     assert math.atan2(dy, dx) == pytest.approx(found.angle_rad, abs=1e-9)
     assert abs(found.angle_rad) < 0.1
-
-
-def test_a_closer_look_that_is_in_doubt_does_not_move_the_tip(detector):
-    for logit, tip_x in ((2.1, 250.0), (1.9, 282.0)):
-        detector._session = TwoLooks(close_logit=logit)
-        [found] = detector.look(dotted(480, 640, 250.0, 210.0, 7.0)).needles
-        assert found.tip_px[0] == pytest.approx(tip_x, abs=2)
-        assert found.closer.tip_logit == pytest.approx(logit)
-
-
-def test_a_closer_look_far_from_the_tip_speaks_for_another(detector):
-    """What it says at the tip counts then: here that there is none."""
-    detector._session = TwoLooks(off_cells=3)
-    [found] = detector.look(dotted(480, 480, 250.0, 210.0, 7.0)).needles
-    assert math.dist(found.tip_px, (250.0, 210.0)) / 480 > CLOSE_MOVE
-    assert found.closer.tip_logit < -8.0
-    assert 0.0 <= found.closer.moved <= CLOSE_MOVE
-
-
-def test_closer_looks_are_at_the_best_and_at_the_part_of_the_picture_round_them(detector):
-    picture = dotted(480, 640, 20.0, 470.0, 5.0)  # near a corner: much of the part lies beyond the picture
-    detector.look(picture)
-    whole, part = detector._session.shown
-    assert whole.shape == (1, 3, 128, 160)
-    assert part.shape == (1, 3, CLOSE_PX, CLOSE_PX)
-    grey = part[0, 0]
-    r, c = np.unravel_index(grey.argmax(), grey.shape)
-    size = 0.4 * 640 / CLOSE_PX
-    beyond = np.array([(640 - 20) / size, (480 - 470) / size])  # from the dot to the picture's edges, input px
-    assert c == pytest.approx(CLOSE_PX * 0.7, abs=3)
-    assert r == pytest.approx(CLOSE_PX * 0.5, abs=3)
-    assert not grey[r + math.ceil(beyond[1]) + 1 :].any()
-    assert not grey[:, : c - math.ceil(20.0 / size) - 1].any()
-    assert (grey[: r - 10, c - 10 :] > 0).all()
-    detector._session.shown.clear()
-    detector.look(picture, closer=0)
-    assert len(detector._session.shown) == 1
 
 
 # -- a look near a tip -----------------------------------------------------------------------------------------
@@ -314,15 +215,10 @@ def test_a_look_over_the_edge_of_the_picture_knows_its_contrast_from_the_picture
 
 def test_a_look_has_its_own_calibration(detector):
     picture = dotted(480, 640, 250.0, 210.0, 7.0)
-    weights = {look: (0.0,) * (len(names) + 1) for look, names in FEATURES.items()}
-    for k, look in enumerate(FEATURES):
-        weights[look] = (*weights[look][:-1], float(k))
-    detector.calibration = Calibration(weights)
-    scores = [1 / (1 + math.exp(-k)) for k in range(3)]
-    assert list(FEATURES) == ["whole", "close", "near"]
-    assert detector.look(picture, closer=0).needles[0].score == pytest.approx(scores[0])
-    assert detector.look(picture).needles[0].score == pytest.approx(scores[1])
-    assert detector.look_near(picture, None, (250.0, 210.0), 0.0).needles[0].score == pytest.approx(scores[2])
+    detector.calibration = Calibration({look: (*(0.0,) * len(FEATURES), float(k)) for k, look in enumerate(LOOKS)})
+    assert detector.look(picture).needles[0].score == pytest.approx(0.5)
+    near = detector.look_near(picture, None, (250.0, 210.0), 0.0).needles[0]
+    assert near.score == pytest.approx(1 / (1 + math.exp(-1)))
 
 
 # -- cells to px -----------------------------------------------------------------------------------------------
@@ -544,7 +440,7 @@ def detection(**more):
 
 
 def test_features_are_those_that_are_named():
-    got = dict(zip(WHOLE_FEATURES, features_of(detection(), 400.0), strict=True))
+    got = dict(zip(FEATURES, features_of(detection(), 400.0), strict=True))
     assert got == {
         "tip": 1.5,
         "visible": pytest.approx(math.log(0.7 / 0.3)),
@@ -553,17 +449,9 @@ def test_features_are_those_that_are_named():
         "ahead": 0.2,
         "lead": 2.5,
     }
-    closer = features_of(detection(closer=CloserLook(-2.0, 0.6, 0.9, 0.05)), 400.0)
-    assert dict(zip(FEATURES["close"], closer, strict=True)) == {
-        **got,
-        "close_tip": -2.0,
-        "close_visible": pytest.approx(math.log(0.6 / 0.4)),
-        "close_shaft": pytest.approx(math.log(0.9 / 0.1)),
-        "moved": 1.0,
-    }
     extreme = features_of(detection(visible=0.0, shaft=1.0, lead=40.0, tail_px=(100.0, 50.0)), 400.0)
     assert np.isfinite(extreme).all()
-    assert extreme[WHOLE_FEATURES.index("lead")] == 6.0
+    assert extreme[FEATURES.index("lead")] == 6.0
 
 
 def test_without_a_calibration_the_network_s_own_word_counts(tmp_path):
@@ -576,22 +464,18 @@ def test_without_a_calibration_the_network_s_own_word_counts(tmp_path):
 def test_a_calibration_is_a_logistic_regression(tmp_path):
     """One for each kind of look."""
     rng = np.random.default_rng(0)
-    said = {
-        look: dict(zip((*names, "bias"), rng.normal(0, 0.5, len(names) + 1), strict=True))
-        for look, names in FEATURES.items()
-    }
+    said = {look: dict(zip((*FEATURES, "bias"), rng.normal(0, 0.5, len(FEATURES) + 1), strict=True)) for look in LOOKS}
     (tmp_path / CALIBRATION).write_text(json.dumps(said))
     calibration = read_calibration(tmp_path)
-    looked_at = detection(closer=CloserLook(2.5, 0.6, 0.9, 0.01))
-    for look, d in (("whole", detection()), ("near", detection()), ("close", looked_at)):
-        features = features_of(d, 400.0)
-        z = said[look]["bias"] + sum(said[look][name] * f for name, f in zip(FEATURES[look], features, strict=True))
+    features = features_of(detection(), 400.0)
+    for look in LOOKS:
+        z = said[look]["bias"] + sum(said[look][name] * f for name, f in zip(FEATURES, features, strict=True))
         assert calibration.score(look, features) == pytest.approx(1 / (1 + math.exp(-z)))
         for extreme in (1e6, -1e6):
             assert 0.0 <= calibration.score(look, extreme * features) <= 1.0
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"whole": {"tip": 1.0, "bias": 0}}', '{"whole": 3, "close": {}}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"whole": {"tip": 1.0, "bias": 0}}', '{"whole": 3, "near": {}}'])
 def test_a_damaged_calibration_is_one_line(tmp_path, text):
     (tmp_path / CALIBRATION).write_text(text)
     with pytest.raises(

@@ -9,7 +9,7 @@ import pytest
 
 from sonosteer.core.errors import InputError
 from sonosteer.datasets.stills import STORED_POINTS, STORED_PX, Stills
-from sonosteer.inference.needle_detector import FEATURES, CloserLook, Detection, features_of, read_calibration
+from sonosteer.inference.needle_detector import FEATURES, LOOKS, Detection, features_of, read_calibration
 from sonosteer.learning.training import detector_calibration
 from sonosteer.learning.training.detector_calibration import (
     RIDGE,
@@ -82,14 +82,7 @@ class Knowing:
         return tuple(found)
 
     def look(self, now, earlier):
-        found = self._found(now)
-        closer = tuple(
-            Detection(
-                **{n: getattr(d, n) for n in Detection.__slots__ if n != "closer"}, closer=CloserLook(0, 0.5, 0.5, 0)
-            )
-            for d in found
-        )
-        return SimpleNamespace(found=found, needles=closer)
+        return SimpleNamespace(needles=self._found(now))
 
     def look_near(self, now, earlier, tip_px, angle_rad):
         return SimpleNamespace(needles=self._found(now))
@@ -124,21 +117,20 @@ def test_scores_of_a_calibrated_detector_are_how_often_it_is_right(stills, tmp_p
     assert told[0] == ("calibrating", 1, 240)
     assert told[-1] == ("calibrating", 240, 240)
     calibration = read_calibration(tmp_path)
-    for look in ("whole", "close"):
-        # right ones have a logit of 1, wrong ones of -1, deviation 1: log odds 2 logit, and 3 right to 4 wrong ones
-        for logit in (-1.0, 0.0, 1.5):
-            d = needle((200.0, 200.0), logit, closer=CloserLook(0, 0.5, 0.5, 0) if look == "close" else None)
-            wanted = 1 / (1 + math.exp(-(2 * logit + math.log(3 / 4))))
-            assert calibration.score(look, features_of(d, 400.0)) == pytest.approx(wanted, abs=0.1)
-        held = [k for k in range(240) if k // 6 % 2]  # scanners that it was not fitted on
-        assert reliability[look]["number"] == sum(2 if k % 4 else 1 for k in held)
-        assert reliability[look]["brier"] < 0.15
+    # right ones have a logit of 1, wrong ones of -1, deviation 1: log odds 2 logit, and 3 right to 4 wrong ones
+    for logit in (-1.0, 0.0, 1.5):
+        wanted = 1 / (1 + math.exp(-(2 * logit + math.log(3 / 4))))
+        features = features_of(needle((200.0, 200.0), logit), 400.0)
+        assert calibration.score("whole", features) == pytest.approx(wanted, abs=0.1)
+    held = [k for k in range(240) if k // 6 % 2]  # scanners that it was not fitted on
+    assert reliability["whole"]["number"] == sum(2 if k % 4 else 1 for k in held)
+    assert reliability["whole"]["brier"] < 0.15
     for look, said in reliability.items():
         assert set(said) == {"number", "brier", "bins"}
         assert sum(row[2] for row in said["bins"]) == said["number"], look
     kept = json.loads((tmp_path / "calibration.json").read_text())
     assert kept["reliability"] == reliability
-    assert {look: set(kept[look]) for look in FEATURES} == {look: {*names, "bias"} for look, names in FEATURES.items()}
+    assert {look: set(kept[look]) for look in LOOKS} == {look: {*FEATURES, "bias"} for look in LOOKS}
 
 
 @pytest.mark.parametrize(("beside_px", "taken"), [(40.0, 3.0), (70.0, 0.0)])
@@ -163,10 +155,10 @@ def test_of_a_look_near_a_tip_the_needle_counts_that_a_tracker_would_take(
     monkeypatch.setattr(detector_calibration, "NeedleDetector", Two)
     monkeypatch.setattr(detector_calibration, "features_of", noted)
     calibrate_detector(tmp_path, stills, 0, nothing)
-    with_needle = told[told.index("look", 1) :][:8]
+    with_needle = told[told.index("look", 1) :][:6]
     assert with_needle[:1] == ["look"]
-    assert with_needle[5:7] == [taken, taken]  # after two of the whole and two of closer looks: at the tip, elsewhere
-    assert with_needle[7] == "look"
+    assert with_needle[3:5] == [taken, taken]  # after two of the whole: at the tip, elsewhere
+    assert with_needle[5] == "look"
 
 
 def test_the_same_seed_gives_the_same_calibration(stills, tmp_path, monkeypatch):

@@ -180,9 +180,9 @@ def test_a_curved_needle_is_followed_along_its_bend():
 class Blind:
     """A detector that sees nothing."""
 
-    side_px, needles, found = 320, (), ()
+    side_px, needles = 320, ()
 
-    def look(self, *pictures, closer=2):
+    def look(self, *pictures):
         return self
 
     def look_near(self, *where):
@@ -241,11 +241,11 @@ class Slow:
     def __init__(self, detector, pause_s=0.0, gate=None):
         self.detector, self.pause_s, self.gate, self.side_px = detector, pause_s, gate, detector.side_px
 
-    def look(self, *pictures, closer=2):
+    def look(self, *pictures):
         if self.gate is not None:
             self.gate.wait(5.0)
         time.sleep(self.pause_s)
-        return self.detector.look(*pictures, closer=closer)
+        return self.detector.look(*pictures)
 
     def look_near(self, *where):
         return self.detector.look_near(*where)

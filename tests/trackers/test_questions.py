@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sonosteer.core.errors import InputError
-from sonosteer.inference.needle_detector import CLOSE_LOOKS, UNCALIBRATED, DetectorAnswer
+from sonosteer.inference.needle_detector import UNCALIBRATED, DetectorAnswer
 from sonosteer.trackers import questions
 from sonosteer.trackers.questions import DetectorDesk, Question, heard
 
@@ -96,16 +96,16 @@ def test_a_stored_question_waits_for_its_answer(store):
     for name in ("frame_index", "time_s", "due_s", "moved_px", "tip_px", "targets"):
         assert getattr(again, name) == getattr(asked, name)
     assert again.future.done()
-    assert again.future.result().found == answer_of(13).found
-    assert len(again.future.result().found) == 1
+    assert again.future.result().needles == answer_of(13).needles
+    assert len(again.future.result().needles) == 1
 
 
 def test_an_answer_is_the_same_after_storing_whether_or_not_it_was_read():
     read, unread = answer_of(20), answer_of(20)
-    assert len(read.found) == 1
+    assert len(read.needles) == 1
     for answer in (read, unread):
         again = pickle.loads(pickle.dumps(answer))
-        assert again.found == read.found
+        assert again.needles == read.needles
         assert again.at((100.0, 60.0)) == read.at((100.0, 60.0))
 
 
@@ -118,8 +118,8 @@ class Watched:
         type(self).made += 1
         self.model, self.threads = model, threads
 
-    def look(self, pixels, earlier, *, closer):
-        return pixels, earlier, closer, threading.current_thread().name
+    def look(self, pixels, earlier):
+        return pixels, earlier, threading.current_thread().name
 
 
 def test_the_detector_is_loaded_once_when_it_is_needed_and_works_in_one_thread(monkeypatch):
@@ -128,21 +128,20 @@ def test_the_detector_is_loaded_once_when_it_is_needed_and_works_in_one_thread(m
     desk = DetectorDesk("mine", 2)
     assert Watched.made == 0
     now, earlier = np.zeros((4, 4), np.uint8), np.ones((4, 4), np.uint8)
-    said = [desk.ask(now, before, closely=before is None).result() for before in (earlier, None)]
+    said = [desk.ask(now, before).result() for before in (earlier, None)]
     assert Watched.made == 1
     assert (desk.detector.model, desk.detector.threads) == ("mine", 2)
     assert [s[0] is now for s in said] == [True, True]
     assert said[0][1] is earlier
     assert said[1][1] is None
-    assert [s[2] for s in said] == [0, CLOSE_LOOKS]
-    assert {s[3] for s in said} == {"needle-detector_0"}
+    assert {s[2] for s in said} == {"needle-detector_0"}
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda desk: pickle.loads(pickle.dumps(desk))])
 def test_a_copy_of_a_desk_loads_the_same_detector_anew(monkeypatch, again):
     monkeypatch.setattr(questions, "NeedleDetector", Watched)
     desk = DetectorDesk("mine", 3)
-    desk.ask(np.zeros((4, 4), np.uint8), None, closely=False).result()
+    desk.ask(np.zeros((4, 4), np.uint8), None).result()
     other = again(desk)
     assert other.detector is not desk.detector
     assert (other.detector.model, other.detector.threads) == ("mine", 3)
@@ -150,4 +149,4 @@ def test_a_copy_of_a_desk_loads_the_same_detector_anew(monkeypatch, again):
 
 def test_a_detector_that_is_not_there_is_one_line_where_it_is_asked():
     with pytest.raises(InputError, match="there is no model 'nowhere'"):
-        DetectorDesk("nowhere", 1).ask(np.zeros((4, 4), np.uint8), None, closely=True)
+        DetectorDesk("nowhere", 1).ask(np.zeros((4, 4), np.uint8), None)

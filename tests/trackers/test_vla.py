@@ -49,7 +49,7 @@ class BrightestNeedle:
 
     side_px = 320
 
-    def look(self, pixels, earlier=None, closer=2):
+    def look(self, pixels, earlier=None):
         y, x = np.unravel_index(int(pixels.argmax()), pixels.shape)
         self.best = self.needle((float(x), float(y)), (pixels.max() / 255.0) ** 2)
         self.needles = (self.best,) if self.best.score > 0.1 else ()

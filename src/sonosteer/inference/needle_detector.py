@@ -11,7 +11,6 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,31 +38,9 @@ LEAST_LOGIT = -5.0  # chosen: weaker peaks are hardly ever right
 APART_CELLS = 3.0  # chosen: of two peaks this close only the stronger counts
 OFFSET_CELLS = 2.5  # chosen: a tip further from its cell was not learnt, cells
 RIGHT_WITHIN, WRONG_BEYOND = 0.02, 0.05  # what a right and a wrong tip is, as fractions of the picture's longer side
-CLOSE_LOOKS = 2  # chosen: a third is hardly ever right
-CLOSE_PX, CLOSE_PART = 192, 0.4  # chosen: input px of a closer look, and which part of the longer side it shows
 MAX_TURN_RAD = 0.3  # chosen: a direction is put right by so much at a time. More is another needle
-CLOSE_MOVE = 0.06  # chosen: a tip of the closer look is the same within this, as a fraction of the longer side
-WHOLE_FEATURES = ("tip", "visible", "shaft", "length", "ahead", "lead")
-#: what a score is made of, by how the picture was looked at: see `Detection` and `features_of`
-FEATURES: dict[str, tuple[str, ...]] = {
-    "whole": WHOLE_FEATURES,
-    "close": (*WHOLE_FEATURES, "close_tip", "close_visible", "close_shaft", "moved"),
-    "near": WHOLE_FEATURES,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class CloserLook:
-    """What the network says of a needle in a part of the picture at higher resolution."""
-
-    tip_logit: float
-    """How surely it calls the place a tip, log odds, no unit."""
-    visible: float
-    """Probability that a person can see the tip, 0 to 1."""
-    shaft: float
-    """Mean probability of a shaft up to the tip, 0 to 1."""
-    moved: float
-    """How far the tip lies from the first look's, as a fraction of the picture's longer side, no unit."""
+LOOKS = ("whole", "near")  # how a picture is looked at: all of it, or the part round an expected tip
+FEATURES = ("tip", "visible", "shaft", "length", "ahead", "lead")  # what a score is made of: see `features_of`
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +65,6 @@ class Detection:
     """Mean probability of a shaft beyond the tip, 0 to 1."""
     lead: float
     """How much stronger its tip is than the strongest other one, log odds, no unit."""
-    closer: CloserLook | None = None
-    """What a second look at higher resolution found. None if there was none."""
     score: float = 0.0
     """Probability that this tip is right, 0 to 1."""
 
@@ -104,16 +79,16 @@ class Calibration:
     """Turns what is known of a needle into the probability that its tip is right, by logistic regressions."""
 
     weights: dict[str, tuple[float, ...]]
-    """For each kind of look: weight of each of its `FEATURES`, and the bias, no unit."""
+    """For each of `LOOKS`: weight of each of `FEATURES`, and the bias, no unit."""
 
     def score(self, look: str, features: F64) -> float:
-        """Probability that a tip with these features is right. look: whole, close or near."""
+        """Probability that a tip with these features is right. look: one of `LOOKS`."""
         *weights, bias = self.weights[look]
         return _logistic(bias + float(np.dot(weights, features)))
 
 
 #: before a network is calibrated: its own word
-UNCALIBRATED = Calibration({look: (1.0, *(0.0,) * len(names)) for look, names in FEATURES.items()})
+UNCALIBRATED = Calibration(dict.fromkeys(LOOKS, (1.0, *(0.0,) * len(FEATURES))))
 
 
 class NeedleDetector:
@@ -131,22 +106,17 @@ class NeedleDetector:
         self.calibration = read_calibration(folder)
         self._session = OnnxGraphs(folder, threads).session(DETECTOR_GRAPH)
 
-    def look(self, pixels: U8, earlier: U8 | None = None, *, closer: int = CLOSE_LOOKS) -> DetectorAnswer:
+    def look(self, pixels: U8, earlier: U8 | None = None) -> DetectorAnswer:
         """Find needles in a grey picture (rows, columns).
 
         earlier: a picture of the same scene some tenths of a second before. Without one, or if it is of another size,
-        the picture stands for itself. closer: how many of the best are looked at once more, at higher resolution.
+        the picture stands for itself.
         """
-        answer = self._see("whole", pixels, earlier, self.side_px)
-        looked = [self._look_closer(d, pixels, earlier) for d in answer.found[:closer]]
-        answer.needles = tuple(sorted((*looked, *answer.found[closer:]), key=lambda d: -d.score))
-        return answer
+        return self._see("whole", pixels, earlier, self.side_px)
 
     def look_near(self, pixels: U8, earlier: U8 | None, tip_px: Point, angle_rad: float) -> DetectorAnswer:
         """Look at the part of a picture round a tip that is expected there, from a needle of this direction."""
-        answer = self._see("near", pixels, earlier, NEAR_PX, _square(tip_px, angle_rad, NEAR_PART, max(pixels.shape)))
-        answer.needles = answer.found
-        return answer
+        return self._see("near", pixels, earlier, NEAR_PX, _square(tip_px, angle_rad, NEAR_PART, max(pixels.shape)))
 
     def _see(
         self, look: str, pixels: U8, before: U8 | None, input_px: int, square: tuple[int, int, int] | None = None
@@ -177,22 +147,6 @@ class NeedleDetector:
         k = width / columns, height / rows
         return DetectorAnswer(look, cells, k, corner_px=(left, top), picture_px=longer, calibration=self.calibration)
 
-    def _look_closer(self, d: Detection, pixels: U8, before: U8 | None) -> Detection:
-        """The needle after a second look at the part of the picture round its tip."""
-        longer = float(max(pixels.shape))
-        square = _square(d.tip_px, d.angle_rad, CLOSE_PART, longer)
-        answer = self._see("near", pixels, before, CLOSE_PX, square)
-        same = [e for e in answer.found if math.dist(e.tip_px, d.tip_px) < CLOSE_MOVE * longer]
-        best = max(same, key=lambda e: e.tip_logit, default=answer.at(d.tip_px))
-        if best is None:
-            return d
-        moved = min(math.dist(best.tip_px, d.tip_px) / longer, CLOSE_MOVE)
-        closer = CloserLook(best.tip_logit, best.visible, best.shaft, moved)
-        d = replace(d, closer=closer, width_px=best.width_px)
-        if best.tip_logit > d.tip_logit - 2.0:  # chosen: the finer place, if one is seen
-            d = _moved(d, best.tip_px)
-        return replace(d, score=self.calibration.score("close", features_of(d, longer)))
-
 
 class DetectorAnswer:
     """What the network says of one picture. Places and lengths are px of that picture."""
@@ -216,15 +170,10 @@ class DetectorAnswer:
         self._picture_px, self._calibration = picture_px, calibration
         shaft: F32 = 1.0 / (1.0 + np.exp(-np.clip(cells[0], -30, 30)))
         self.shaft = np.ascontiguousarray(shaft)
-        #: needles that may be there, most probable first, after closer looks at the best. Empty: nothing like one
-        self.needles: tuple[Detection, ...] = ()
         self._peaks = find_peaks(cells[1], APART_CELLS, LEAST_LOGIT, CANDIDATES[look])
-
-    @cached_property
-    def found(self) -> tuple[Detection, ...]:
-        """Needles that may be there by this look alone, most probable first."""
         found = self._read_needles([(int(r), int(c)) for _, r, c in self._peaks.tolist()])
-        return tuple(sorted(found, key=lambda d: -d.score))
+        #: needles that may be there, most probable first. Empty: nothing like one
+        self.needles: tuple[Detection, ...] = tuple(sorted(found, key=lambda d: -d.score))
 
     def at(self, tip_px: Point) -> Detection | None:
         """What the network says of a needle whose tip is here. None outside of the picture."""
@@ -289,41 +238,27 @@ def read_calibration(folder: Path) -> Calibration:
     try:
         said: dict[str, Any] = json.loads(path.read_text())
         return Calibration(
-            {
-                look: (*(float(said[look][name]) for name in names), float(said[look]["bias"]))
-                for look, names in FEATURES.items()
-            }
+            {look: (*(float(said[look][name]) for name in FEATURES), float(said[look]["bias"])) for look in LOOKS}
         )
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise InputError(f"{path} is damaged or of another model ({e!r}); copy or train it again") from None
 
 
 def features_of(d: Detection, picture_px: float) -> F64:
-    """What a score is made of, no unit, in the order of the look's `FEATURES`.
+    """What a score is made of, no unit, in the order of `FEATURES`.
 
     picture_px: longer side of the picture.
     """
-    out = [
-        d.tip_logit,
-        _log_odds(d.visible),
-        _log_odds(d.shaft),
-        math.log(d.length_px / picture_px + 0.02),
-        d.ahead,
-        min(d.lead, 6.0),
-    ]
-    if d.closer is not None:
-        look = d.closer
-        out += [look.tip_logit, _log_odds(look.visible), _log_odds(look.shaft), 20.0 * look.moved]
-    return np.array(out)
-
-
-def _moved(d: Detection, tip_px: Point) -> Detection:
-    """The needle with its tip put right. It turns about its tail, or if that is too near for it, moves as a whole."""
-    angle = math.atan2(tip_px[1] - d.tail_px[1], tip_px[0] - d.tail_px[0])
-    if abs(math.remainder(angle - d.angle_rad, math.tau)) <= MAX_TURN_RAD:
-        return replace(d, tip_px=tip_px, angle_rad=angle)
-    tail = d.tail_px[0] + tip_px[0] - d.tip_px[0], d.tail_px[1] + tip_px[1] - d.tip_px[1]
-    return replace(d, tip_px=tip_px, tail_px=tail)
+    return np.array(
+        [
+            d.tip_logit,
+            _log_odds(d.visible),
+            _log_odds(d.shaft),
+            math.log(d.length_px / picture_px + 0.02),
+            d.ahead,
+            min(d.lead, 6.0),
+        ]
+    )
 
 
 def _part(pixels: U8, left: int, top: int, side: int) -> U8:

@@ -167,7 +167,7 @@ class Auto:
     """How long no look may be believed until the needle is lost, s."""
     lost_whole: float = 0.15
     """Probability, by the whole picture, below which the needle is lost, 0 to 1."""
-    told: float = 0.75
+    told: float = 0.65
     """Probability below which a followed needle is kept in mind, but called lost, 0 to 1."""
     coast_support: float = 0.4
     """Probability that the needle is right below which the state is coasting, 0 to 1."""
@@ -312,7 +312,7 @@ class Auto:
             moved_px=view.here.moved_px,
             tip_px=None if state.target is None else state.target.course.tip_px,
             targets=state.targets,
-            future=self._desk.ask(view.here.seen, self._earlier(state, view), closely=state.target is None),
+            future=self._desk.ask(view.here.seen, self._earlier(state, view)),
         )
         if first:
             question.future.result()

@@ -15,7 +15,7 @@ from typing import Any
 
 from sonosteer.core.arrays import U8
 from sonosteer.core.geometry import Point
-from sonosteer.inference.needle_detector import CLOSE_LOOKS, DetectorAnswer, NeedleDetector
+from sonosteer.inference.needle_detector import DetectorAnswer, NeedleDetector
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,11 +65,11 @@ class DetectorDesk:
             self._detector = NeedleDetector(self._model, threads=self._threads)
         return self._detector
 
-    def ask(self, pixels: U8, earlier: U8 | None, *, closely: bool) -> Future[DetectorAnswer]:
-        """Ask about a picture and an earlier one. The answer comes later. closely: with closer looks at the best."""
+    def ask(self, pixels: U8, earlier: U8 | None) -> Future[DetectorAnswer]:
+        """Ask about a picture and an earlier one. The answer comes later."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="needle-detector")
-        return self._pool.submit(self.detector.look, pixels, earlier, closer=CLOSE_LOOKS if closely else 0)
+        return self._pool.submit(self.detector.look, pixels, earlier)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return DetectorDesk, (self._model, self._threads)

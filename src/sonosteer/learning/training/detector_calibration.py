@@ -23,6 +23,7 @@ from sonosteer.datasets.stills import Stills
 from sonosteer.inference.needle_detector import (
     CALIBRATION,
     FEATURES,
+    LOOKS,
     RIGHT_WITHIN,
     WRONG_BEYOND,
     Detection,
@@ -43,7 +44,7 @@ def calibrate_detector(folder: Path, stills: Stills, seed: int, progress: StageP
     was right and the number. Raises InputError if a look finds too few needles to fit anything.
     """
     detector = NeedleDetector(str(folder))
-    rows: dict[str, list[tuple[int, float, F64]]] = {look: [] for look in FEATURES}
+    rows: dict[str, list[tuple[int, float, F64]]] = {look: [] for look in LOOKS}
     rng = np.random.default_rng([seed, 77])
     for i in range(len(stills)):
         for look, d in _looks(detector, stills, i, rng):
@@ -54,7 +55,7 @@ def calibrate_detector(folder: Path, stills: Stills, seed: int, progress: StageP
         progress("calibrating", i + 1, len(stills))
     said: dict[str, Any] = {}
     reliability: dict[str, Any] = {}
-    for look, names in FEATURES.items():
+    for look in LOOKS:
         who, errors = np.array([r[0] for r in rows[look]], int), np.array([r[1] for r in rows[look]])
         right, asked = errors < RIGHT_WITHIN, (errors < RIGHT_WITHIN) | (errors > WRONG_BEYOND)
         half = asked & (who // TISSUE_SEEDS % 2 == 0)
@@ -68,7 +69,7 @@ def calibrate_detector(folder: Path, stills: Stills, seed: int, progress: StageP
         weights = fit_logistic(features[half], right[half])
         reliability[look] = reliability_of(probability(features[held], weights), right[held])
         weights = fit_logistic(features[asked], right[asked])
-        said[look] = {name: float(w) for name, w in zip((*names, "bias"), weights, strict=True)}
+        said[look] = {name: float(w) for name, w in zip((*FEATURES, "bias"), weights, strict=True)}
     (folder / CALIBRATION).write_text(json.dumps(said | {"reliability": reliability}, indent=1) + "\n")
     return reliability
 
@@ -76,12 +77,10 @@ def calibrate_detector(folder: Path, stills: Stills, seed: int, progress: StageP
 def _looks(
     detector: NeedleDetector, stills: Stills, i: int, rng: np.random.Generator
 ) -> Iterator[tuple[str, Detection]]:
-    """What each kind of look finds in a still: all needles of the whole and closer looks, one of looks near a tip."""
+    """What each kind of look finds in a still: all needles of the whole, one of looks near a tip."""
     width, height = stills.size[i].tolist()
     now, earlier = (np.ascontiguousarray(p) for p in stills.pixels[i][:, :height, :width])
-    answer = detector.look(now, earlier)
-    yield from (("whole", d) for d in answer.found)
-    yield from (("close", d) for d in answer.needles if d.closer is not None)
+    yield from (("whole", d) for d in detector.look(now, earlier).needles)
     tip, longer = stills.tip[i].astype(np.float64), float(max(width, height))
     if np.isfinite(tip).all():
         along = (stills.shaft[i][0] - stills.shaft[i][-1]).tolist()
