@@ -1,10 +1,14 @@
 """Crops: where they lie, what they keep, at which scale."""
 
+import math
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sonosteer.core.geometry import Spacing
-from sonosteer.imaging.crops import crop, working_scale
+from sonosteer.imaging.crops import crop, longer_side, working_scale
 
 
 @pytest.mark.parametrize("step", [2.0, 3.0, 5.0])
@@ -40,3 +44,18 @@ def test_a_small_image_is_looked_at_more_closely_and_a_large_one_at_the_networks
     assert working_scale((860, 1080), Spacing(0.0355, 0.0355), 160, 0.25) == pytest.approx(0.6 * 1080 * 0.0355 / 160)
     assert working_scale((50, 50), Spacing(0.1, 0.1), 160, 0.25) == pytest.approx(0.1)
     assert working_scale((400, 100), Spacing(0.2, 0.1), 160, 0.25) == pytest.approx(0.15)
+
+
+@given(x_mm=st.floats(0.01, 1.0), ratio=st.floats(0.5, 2.0), width=st.integers(2, 2000), height=st.integers(2, 2000))
+def test_of_the_spacing_the_longer_side_knows_the_ratio_only(x_mm, ratio, width, height):
+    side = longer_side((height, width), Spacing(x_mm, ratio * x_mm))
+    assert max(side.fractions((float(width), float(height)))) == pytest.approx(1.0)
+    assert side.y_fraction / side.x_fraction == pytest.approx(ratio)
+    assert longer_side((height, width), Spacing(x_mm, x_mm)) == longer_side((height, width), None)
+
+
+def test_a_direction_as_drawn_is_one_in_equal_lengths():
+    square, tall = longer_side((100, 100), None), longer_side((100, 100), Spacing(0.1, 0.2))
+    assert square.direction(2.5) == 2.5
+    assert math.tan(tall.direction(math.radians(45))) == pytest.approx(2.0)
+    assert tall.to_px(tall.fractions((30.0, 40.0))) == pytest.approx((30.0, 40.0))

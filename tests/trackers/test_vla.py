@@ -20,13 +20,14 @@ from sonosteer.sim.world import World
 from sonosteer.sources.opening import open_source
 from sonosteer.trackers.vla import VlaTipTracker, _entry
 
-MM = 0.4
+#: of a picture of 200 px, whose longer side is then that of the pictures of training
+MM = 0.64
 
 
 class BrightSpots:
     """Cells of 8 x 8; the score is the brightest pixel's, the place where it is."""
 
-    search_px, template_px, scale_mm = 80, 32, 0.4
+    search_px, template_px, scale_mm = 80, 32, 0.64
 
     def __init__(self):
         self.centres = []
@@ -81,12 +82,13 @@ def image(*spots, size=200, level=0):
     return out
 
 
-def run(images, hint=None, mm=MM, **settings):
+def run(images, hint=None, mm=MM, mm_y=None, **settings):
     tracker = VlaTipTracker(network=BrightSpots(), **settings)
     tracker._desk._detector = BrightestNeedle()
     state, out = tracker.start(hint or Hint()), []
     for i, each in enumerate(images):
-        state, estimate = tracker.step(state, Frame(each, i, i / 30, Spacing(mm, mm)))
+        spacing = None if mm is None else Spacing(mm, mm_y or mm)
+        state, estimate = tracker.step(state, Frame(each, i, i / 30, spacing))
         out.append(estimate)
     return out
 
@@ -173,16 +175,43 @@ def test_times_that_jump_and_frames_of_another_size_do_not_break_it():
             assert np.isfinite([*estimate.tip_px, *estimate.covariance_mm2.ravel()]).all()
 
 
-def test_the_same_world_at_another_scale_gives_the_same_millimetres():
+def test_the_same_picture_with_twice_the_pixels_gives_the_same_places():
     places = path(25, 1.0)
     coarse = run([image((x, y, 250)) for x, y in places], Hint(start_px=places[0]))
     fine = run(
         [np.kron(image((x, y, 250)), np.ones((2, 2), np.uint8)) for x, y in places],
         Hint(start_px=(2 * places[0][0] + 0.5, 2 * places[0][1] + 0.5)),
-        mm=MM / 2,
     )
     for a, b in zip(coarse, fine, strict=True):
-        assert math.dist([v * MM for v in a.tip_px], [(v - 0.5) / 2 * MM for v in b.tip_px]) < 0.5
+        assert math.dist(a.tip_px, [(v - 0.5) / 2 for v in b.tip_px]) < 1.0
+
+
+@pytest.mark.parametrize("mm", [None, MM / 2, 2 * MM, 0.0355])
+@pytest.mark.parametrize("click", [True, False])
+def test_the_stated_scale_does_not_matter(mm, click):
+    places = path(40)
+    seen = [image((x, y, 250)) if not 15 <= i < 22 else image() for i, (x, y) in enumerate(places)]
+    hint = Hint(start_px=places[0] if click else None)
+    stated, other = run(seen, hint), run(seen, hint, mm=mm)
+    assert sum(isinstance(e, TipEstimate) for e in stated) > 30
+    for a, b in zip(stated, other, strict=True):
+        assert a.state is b.state
+        if isinstance(a, TipEstimate):
+            assert (a.tip_px, a.angle_rad, a.entry_px, a.box_px) == (b.tip_px, b.angle_rad, b.entry_px, b.box_px)
+            assert np.array_equal(a.covariance_px2, b.covariance_px2)
+            assert np.allclose(a.covariance_mm2, a.covariance_px2 * MM**2)
+            assert b.covariance_mm2 is None if mm is None else np.allclose(b.covariance_mm2, b.covariance_px2 * mm**2)
+
+
+def test_of_a_spacing_only_the_ratio_counts():
+    places = path(20)
+    seen = [image((x, y, 250)) for x, y in places]
+    few, many = (run(seen, Hint(start_px=places[0]), mm=k * 0.1, mm_y=k * 0.15) for k in (1, 7))
+    square = run(seen, Hint(start_px=places[0]))
+    for a, b in zip(few, many, strict=True):
+        assert a.tip_px == pytest.approx(b.tip_px, abs=1e-6)
+        assert a.covariance_px2 == pytest.approx(b.covariance_px2, abs=1e-6)
+    assert few[-1].covariance_px2[0, 0] != pytest.approx(square[-1].covariance_px2[0, 0], rel=1e-3)
 
 
 @pytest.mark.parametrize("degrees", [20.0, 45.0, 70.0, 110.0, 150.0])

@@ -2,7 +2,8 @@
 
 Every sample is drawn from its own generator, seeded by (seed, number), so that an interrupted training goes on with the
 samples that it would have seen. Crops are resampled to the network's scale in mm a pixel, or finer
-where the image is small (`imaging.crops.working_scale`).
+where the image is small (`imaging.crops.working_scale`). Of d-track (512 px of 0.25 mm) the tracker cuts the same ones,
+of other pictures it cuts them by the longer side alone.
 """
 
 from __future__ import annotations

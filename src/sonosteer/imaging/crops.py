@@ -1,8 +1,12 @@
-"""Cuts square crops around a place, resampled to a given scale, for networks to look at."""
+"""Cuts square crops around a place, resampled, for networks to look at.
+
+How large a crop is follows from the scale (`working_scale`) or from the picture alone (`LongerSide`).
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
@@ -85,3 +89,38 @@ def working_scale(shape: tuple[int, ...], spacing: Spacing, size_px: int, scale_
     # chosen: a crop spans at most 0.6 of the image's longer side, and the scale stays above 0.4 scale_mm
     longer_mm = max(shape[1] * spacing.x_mm, shape[0] * spacing.y_mm)
     return max(min(scale_mm, 0.6 * longer_mm / size_px), 0.4 * scale_mm)
+
+
+@dataclass(frozen=True, slots=True)
+class LongerSide:
+    """The longer side of a picture as the unit of length. It needs no scale, and any scale leaves it as it is."""
+
+    x_fraction: float
+    """One pixel along a row, as a fraction of the longer side, no unit."""
+    y_fraction: float
+    """One pixel along a column, as a fraction of the longer side, no unit."""
+
+    def fractions(self, point_px: Point) -> Point:
+        """Image pixels -> fractions of the longer side."""
+        return point_px[0] * self.x_fraction, point_px[1] * self.y_fraction
+
+    def to_px(self, point: Point) -> Point:
+        """Fractions of the longer side -> image pixels."""
+        return point[0] / self.x_fraction, point[1] / self.y_fraction
+
+    def step(self, pixel: float) -> Point:
+        """Image pixels per crop pixel, (x, y). pixel: size of a crop's pixel, as a fraction of the longer side."""
+        return self.to_px((pixel, pixel))
+
+    def direction(self, angle_rad: float) -> float:
+        """A direction as drawn, in pixels, as one in equal lengths, rad."""
+        if self.x_fraction == self.y_fraction:
+            return angle_rad
+        return math.atan2(self.y_fraction * math.sin(angle_rad), self.x_fraction * math.cos(angle_rad))
+
+
+def longer_side(shape: tuple[int, ...], spacing: Spacing | None) -> LongerSide:
+    """Longer side of a picture of (rows, columns). Of the spacing only the ratio of y to x counts, 1 if unknown."""
+    ratio = 1.0 if spacing is None else spacing.y_mm / spacing.x_mm
+    longer = max(float(shape[1]), shape[0] * ratio)
+    return LongerSide(1.0 / longer, ratio / longer)

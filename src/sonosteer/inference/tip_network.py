@@ -14,6 +14,9 @@ from sonosteer.core.errors import InputError
 from sonosteer.core.registry import LazyTable
 from sonosteer.inference.onnx_graphs import OnnxGraphs, model_folder, read_shape
 
+#: longer side of the pictures that tracking networks learn on, mm: 512 pixels of 0.25 mm (set-up in-plane-convex)
+TRAINED_SIDE_MM = 128.0
+
 
 @dataclass(frozen=True, slots=True)
 class TipReply:
@@ -45,7 +48,7 @@ class TipNetwork(Protocol):
     template_px: int
     """Side of the square template, px."""
     scale_mm: float
-    """Size of a crop's pixel, mm."""
+    """Size of a crop's pixel in training, mm. As a fraction of the longer side it is scale_mm / `TRAINED_SIDE_MM`."""
 
     def embed(self, template: U8) -> F32:
         """Read a template (T, T). Returns what `respond` needs of it."""

@@ -9,56 +9,63 @@ network.
 | --- | --- | --- |
 | z | template, cut once: `kept` is what the network needs of it | grey levels |
 | x | search crop of the previous and the present frame | grey levels |
-| box | `VlaTipState.box_mm`, as the network draws it | mm |
+| box | `VlaTipState.box`, as the network draws it | fractions of the longer side |
 
 Departs from the paper: the crop lies around a prediction with its uncertainty (constant velocity, Kalman). A candidate
 must fit the prediction, or return to one place often enough. When the network is not sure, the crop widens. When it was
 unsure for long, the tip is lost. Without a click, and when it is lost, the needle detector finds it in the whole
 picture, as it does for `auto`. It also looks from time to time whether another needle is more likely. Angle and entry
 come from the shaft behind the tip near the detector's direction, since the network gives a tip only.
+
+It needs no scale. Every length is a fraction of the picture's longer side (`imaging.crops.LongerSide`), also the
+crop's. On pictures of the trained size (128 mm) they are the lengths in mm that were chosen in training. Where the
+frame has a scale, the covariance is in mm^2 as well.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from sonosteer.core.arrays import F32, F64, U8
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.frozen import load_locked, lock, lock_fields
-from sonosteer.core.geometry import Point, Spacing
+from sonosteer.core.geometry import Point
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
-from sonosteer.imaging.crops import crop, step_of, working_scale
+from sonosteer.imaging.crops import LongerSide, crop, longer_side
 from sonosteer.imaging.shaft_direction import ray_contrast
-from sonosteer.inference.tip_network import TipNetwork, TipReply, load_tip_network
+from sonosteer.inference.tip_network import TRAINED_SIDE_MM, TipNetwork, TipReply, load_tip_network
 from sonosteer.trackers.course import place_update
 from sonosteer.trackers.questions import DetectorDesk
 from sonosteer.trackers.rivals import Rival, Sameness, allowed_needles, seen_again
-from sonosteer.trackers.working_image import scale_of
 
 #: number of directions in which a shaft is looked for. chosen: steps of 2 degrees
 DIRECTIONS = 90
 #: how far from the detector's direction a shaft is looked for, rad. chosen: twice the detector's largest usual error
 NEAR_SEEN_RAD = math.radians(16)
+#: deviation of a fresh tip's speed, longer sides per s. chosen: 10 mm/s in the pictures of training
+START_SPEED = 10.0 / TRAINED_SIDE_MM
+#: how far beside a ray the tissue is looked at, as a fraction of the picture. chosen: 1.5 mm in those pictures
+BESIDE = 1.5 / TRAINED_SIDE_MM
 
 
 @dataclass(frozen=True, slots=True)
 class TipCandidate:
     """A place where the network sees a tip."""
 
-    at_mm: Point
-    """Place in the image, mm."""
+    at: Point
+    """Place in the image, fractions of its longer side."""
     score: float
     """How surely it is the tip, 0 to 1."""
     visible: float
     """How well the tip can be seen, 0 to 1."""
-    sd_mm: float
-    """Deviation that the network gives, each way, mm."""
-    box_mm: Point
-    """Width and height of its box, mm."""
+    sd: float
+    """Deviation that the network gives, each way, as a fraction of the longer side, no unit."""
+    box: Point
+    """Width and height of its box, fractions of the longer side."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,9 +73,9 @@ class TipBelief:
     """Place and velocity of the tip, as a normal distribution."""
 
     mean: F64
-    """(x, y, v_x, v_y) in the image, mm and mm/s."""
+    """(x, y, v_x, v_y) in the image, longer sides and longer sides per s."""
     covariance: F64
-    """Covariance of the mean, (4, 4), mm and s."""
+    """Covariance of the mean, (4, 4), longer sides and s."""
     doubt_s: float = 0.0
     """Time since the network was last believed, s."""
     score: float = 1.0
@@ -80,13 +87,13 @@ class TipBelief:
         lock_fields(self)
 
     @property
-    def at_mm(self) -> Point:
-        """Mean position, mm."""
+    def at(self) -> Point:
+        """Mean position, fractions of the longer side."""
         return float(self.mean[0]), float(self.mean[1])
 
     @property
-    def sd_mm(self) -> float:
-        """Deviation of the position, the larger way, mm."""
+    def sd(self) -> float:
+        """Deviation of the position, the larger way, as a fraction of the longer side."""
         return math.sqrt(max(float(self.covariance[0, 0]), float(self.covariance[1, 1])))
 
 
@@ -120,16 +127,14 @@ class VlaTipState:
     """A rejected candidate that may be the tip. None if there is none."""
     contrast: F32 | None = None
     """Contrast of rays behind the tip, averaged over frames, grey levels. None before the first."""
-    box_mm: Point = (0.0, 0.0)
-    """Width and height of the network's box, mm."""
+    box: Point = (0.0, 0.0)
+    """Width and height of the network's box, fractions of the picture's longer side."""
     rival: Rival | None = None
     """A needle that the detector's last answer showed, which is not followed. None if there is none."""
     asked_s: float | None = None
     """Time of the frame last shown to the detector, s. None before the first."""
-    tip_px: Point | None = None
-    """Where the tip was last believed, px. None before one was found."""
     direction_rad: float | None = None
-    """Direction of the needle as the detector saw it, rad. None until it did."""
+    """Direction of the needle as the detector saw it, rad, at the spacing's ratio. None until it did."""
     ever: bool = False
     """True once a tip was found."""
 
@@ -144,8 +149,8 @@ class _Seen:
     """A reply of the network, and where its crop lies in the image."""
 
     reply: TipReply
-    side_mm: float
-    corner_mm: Point
+    width: float  # of the crop, as a fraction of the longer side
+    corner: Point  # fractions of the longer side
 
 
 class _Loaded:
@@ -158,13 +163,11 @@ class _Loaded:
 
 @dataclass(frozen=True)
 class VlaTipTracker:
-    """Parameters of vla.
+    """Parameters of vla. Fractions of the picture are of its longer side.
 
-    chosen: all of them on simulated training scenes.
+    chosen: all of them on simulated training scenes, whose pictures are 128 mm wide.
     """
 
-    needs_scale: ClassVar[bool] = True
-    """It works in millimetres."""
     model: str = "edge"
     """"edge", the model that ships, or a folder that `sonosteer train tracking` made."""
     runtime: str = "onnx"
@@ -177,14 +180,14 @@ class VlaTipTracker:
     """Lowest score of a visible tip that is called tracking, 0 to 1."""
     found: float = 0.65
     """Lowest score from which a tip is taken up, or a jump followed, 0 to 1."""
-    near_mm: float = 3.0
-    """How far from the prediction a candidate may lie, beside three deviations, mm."""
+    near: float = 0.0234375
+    """How far from its prediction a tip may lie, beside three deviations, as a fraction of the picture, no unit."""
     again: int = 5
     """Number of frames in a row that another place must return to be believed."""
-    again_mm: float = 2.0
-    """Distance within which two places are the same, mm."""
-    agility: float = 600.0
-    """Spectral density of the tip's acceleration, mm^2/s^3 (mm, s)."""
+    again_near: float = 0.015625
+    """Distance within which two places are the same, as a fraction of the picture, no unit."""
+    agility: float = 0.03662109375
+    """Spectral density of the tip's acceleration: square of the picture's longer side per s^3."""
     settle_s: float = 0.4
     """Time in which the velocity settles while the network is in doubt, s."""
     wide: float = 1.8
@@ -193,22 +196,22 @@ class VlaTipTracker:
     """Doubt after which the crop widens in every other frame, s."""
     lost_s: float = 1.2
     """Doubt after which the tip is lost, s."""
-    lost_sd_mm: float = 8.0
-    """Deviation of the position after which the tip is lost, mm."""
+    lost_sd: float = 0.0625
+    """Deviation of the position after which the tip is lost, as a fraction of the picture, no unit."""
     sd_scale: float = 1.0
     """Factor on the network's deviation in the claimed covariance, no unit."""
-    min_sd_mm: float = 0.2
-    """Smallest claimed deviation, mm."""
-    click_sd_mm: float = 0.7
-    """Deviation of a click on the tip, mm."""
-    margin_mm: float = 4.0
-    """How far outside the image the tip may be, mm."""
+    min_sd: float = 0.0015625
+    """Smallest claimed deviation, as a fraction of the picture, no unit."""
+    click_sd: float = 0.00546875
+    """Deviation of a click on the tip, as a fraction of the picture, no unit."""
+    margin: float = 0.03125
+    """How far outside the image the tip may be, as a fraction of the picture, no unit."""
     max_gap_s: float = 2.0
     """Longest time between two frames of a pair, s."""
     pair_s: float = 0.03
     """Shortest time between two frames of a pair, s. Frames of a faster stream are too alike to show a motion."""
-    ray_mm: float = 12.0
-    """Length of the rays that look for the shaft behind the tip, mm."""
+    ray: float = 0.09375
+    """Length of the rays that look for the shaft behind the tip, as a fraction of the picture, no unit."""
     detector: str = "detector"
     """Needle detector that finds the tip in a whole picture: "detector", which ships, or a folder."""
     starts: float = 0.5
@@ -246,7 +249,7 @@ class VlaTipTracker:
         noise = np.random.default_rng(0).integers(0, 90, (128, 128)).astype(np.uint8)
         state = self.start(Hint(start_px=(64.0, 64.0)))
         for i in range(3):
-            state, _ = self.step(state, Frame(noise.copy(), i, i / 30, Spacing(0.4, 0.4)))
+            state, _ = self.step(state, Frame(noise.copy(), i, i / 30))
 
     def start(self, hint: Hint) -> VlaTipState:
         """State before the first frame. A click on the tip helps most, but nothing is needed."""
@@ -254,57 +257,61 @@ class VlaTipTracker:
         return VlaTipState(hint)
 
     def step(self, state: VlaTipState, frame: Frame) -> tuple[VlaTipState, Estimate]:
-        """Track the tip through one frame. Raises InputError if the frame has no scale."""
-        spacing, image = scale_of(frame), frame.grey()
+        """Track the tip through one frame. Without a scale its covariance is in px^2 only."""
+        image = frame.grey()
+        side = longer_side(image.shape, frame.spacing)
         dt_s = 0.0 if state.time_s is None else frame.time_s - state.time_s
         alike = state.before is not None and state.before.shape == image.shape and 0.0 <= dt_s < self.max_gap_s
         before = state.before if alike else None
         if state.time_s is None and state.hint.start_px is not None:
-            state = self._take(state, image, spacing, spacing.to_mm(state.hint.start_px))
+            state = self._take(state, image, side, side.fractions(state.hint.start_px))
         if state.belief is None:
-            after, estimate = self._search(state, frame, image, before, spacing)
+            after, estimate = self._search(state, frame, image, before, side)
         else:
-            after, estimate = self._follow(state, frame, image, before, spacing, dt_s=max(dt_s, 0.0))
+            after, estimate = self._follow(state, frame, image, before, side, dt_s=max(dt_s, 0.0))
         if before is not None and frame.time_s - state.before_s < self.pair_s:
             return replace(after, time_s=frame.time_s), estimate
         return replace(after, time_s=frame.time_s, before=image, before_s=frame.time_s), estimate
 
     # -- asking the network ------------------------------------------------------------------------------------
 
+    @property
+    def _pixel(self) -> float:
+        """Size of a crop's pixel, as a fraction of the longer side: that of the pictures of training."""
+        return self.net().scale_mm / TRAINED_SIDE_MM
+
     def _look(
-        self, image: U8, before: U8 | None, spacing: Spacing, *, centre_mm: Point, factor: float, kept: F32
+        self, image: U8, before: U8 | None, side: LongerSide, *, centre: Point, factor: float, kept: F32
     ) -> _Seen:
         """Show the network a crop. factor: its scale, as a multiple of the usual one."""
         net = self.net()
-        scale_mm = factor * working_scale(image.shape, spacing, net.search_px, net.scale_mm)
-        step = step_of(spacing, scale_mm)
-        centre = spacing.to_px(centre_mm)
+        pixel, centre_px = factor * self._pixel, side.to_px(centre)
+        step = side.step(pixel)
         pair = np.stack(
-            [crop(each, centre, net.search_px, step) for each in (image if before is None else before, image)]
+            [crop(each, centre_px, net.search_px, step) for each in (image if before is None else before, image)]
         )
-        side = net.search_px * scale_mm
+        width = net.search_px * pixel
         reply = net.respond(pair, kept)
         lock(reply.features)  # a policy reads them, too
-        return _Seen(reply, side, (centre_mm[0] - side / 2, centre_mm[1] - side / 2))
+        return _Seen(reply, width, (centre[0] - width / 2, centre[1] - width / 2))
 
     def _candidate(self, seen: _Seen, k: int) -> TipCandidate:
-        """Candidate number k of a reply, in mm of the image."""
-        reply, side, (x0, y0) = seen.reply, seen.side_mm, seen.corner_mm
+        """Candidate number k of a reply, in fractions of the longer side."""
+        reply, width, (x0, y0) = seen.reply, seen.width, seen.corner
         x, y = reply.centre[k].tolist()
         w, h = reply.size[k].tolist()
         return TipCandidate(
-            at_mm=(x0 + x * side, y0 + y * side),
+            at=(x0 + x * width, y0 + y * width),
             score=float(reply.score[k]),
             visible=float(reply.visible[k]),
-            sd_mm=math.sqrt(2.0) * float(reply.sd[k]) * side,  # of a Laplace density
-            box_mm=(w * side, h * side),
+            sd=math.sqrt(2.0) * float(reply.sd[k]) * width,  # of a Laplace density
+            box=(w * width, h * width),
         )
 
-    def _template(self, image: U8, spacing: Spacing, at_mm: Point) -> F32:
+    def _template(self, image: U8, side: LongerSide, at: Point) -> F32:
         """Cut a template at a place. Returns what the network keeps of it."""
         net = self.net()
-        step = step_of(spacing, working_scale(image.shape, spacing, net.search_px, net.scale_mm))
-        return net.embed(crop(image, spacing.to_px(at_mm), net.template_px, step))
+        return net.embed(crop(image, side.to_px(at), net.template_px, side.step(self._pixel)))
 
     def _blank(self) -> F32:
         """What the network keeps of no template: any tip will do."""
@@ -313,31 +320,29 @@ class VlaTipTracker:
             self._loaded.blank = net.embed(np.zeros((net.template_px, net.template_px), np.uint8))
         return self._loaded.blank
 
-    def _take(self, state: VlaTipState, image: U8, spacing: Spacing, at_mm: Point) -> VlaTipState:
+    def _take(self, state: VlaTipState, image: U8, side: LongerSide, at: Point) -> VlaTipState:
         """Start to follow a tip at a place."""
-        belief = TipBelief(np.array([*at_mm, 0.0, 0.0]), np.diag([self.click_sd_mm**2] * 2 + [100.0, 100.0]))
-        kept = self._template(image, spacing, at_mm) if state.kept is None else state.kept
-        return replace(
-            state, belief=belief, kept=kept, elsewhere=None, contrast=None, ever=True, tip_px=spacing.to_px(at_mm)
-        )
+        belief = TipBelief(np.array([*at, 0.0, 0.0]), np.diag([self.click_sd**2] * 2 + [START_SPEED**2] * 2))
+        kept = self._template(image, side, at) if state.kept is None else state.kept
+        return replace(state, belief=belief, kept=kept, elsewhere=None, contrast=None, ever=True)
 
     # -- searching a tip -------------------------------------------------------------------------------------
 
     def _search(
-        self, state: VlaTipState, frame: Frame, image: U8, before: U8 | None, spacing: Spacing
+        self, state: VlaTipState, frame: Frame, image: U8, before: U8 | None, side: LongerSide
     ) -> tuple[VlaTipState, Estimate]:
         """Let the needle detector look for a tip in the whole picture, if it is time."""
-        width, height = spacing.to_mm((float(image.shape[1]), float(image.shape[0])))
+        width, height = side.fractions((float(image.shape[1]), float(image.shape[0])))
         middle, kept = (width / 2, height / 2), self._blank() if state.kept is None else state.kept
-        state = self._detect(state, frame, image, before, spacing)
+        state = self._detect(state, frame, image, before, side)
         if state.belief is not None:
-            return self._follow(state, frame, image, before, spacing, dt_s=0.0)
+            return self._follow(state, frame, image, before, side, dt_s=0.0)
         # what the network makes of the picture is handed on even while the tip is not known
-        seen = self._look(image, before, spacing, centre_mm=middle, factor=self.wide, kept=kept)
+        seen = self._look(image, before, side, centre=middle, factor=self.wide, kept=kept)
         reason = "the tip was lost and is looked for" if state.ever else "no tip found yet"
         return state, Lost(frame.index, frame.time_s, reason, seen.reply.features)
 
-    def _detect(self, state: VlaTipState, frame: Frame, image: U8, before: U8 | None, spacing: Spacing) -> VlaTipState:
+    def _detect(self, state: VlaTipState, frame: Frame, image: U8, before: U8 | None, side: LongerSide) -> VlaTipState:
         """Ask the detector about the whole picture, if it is time. Take up a needle of its that is sure."""
         every_s = self.ask_every_s[0 if state.belief is None else 1]
         if state.asked_s is not None and frame.time_s - state.asked_s < every_s - 1e-6:
@@ -345,12 +350,13 @@ class VlaTipTracker:
         answer = self._desk.detector.look(image, before)
         state, longer = replace(state, asked_s=frame.time_s), float(max(image.shape))
         own = None
-        if state.belief is not None and state.tip_px is not None:
-            own = answer.at(state.tip_px)
-            same = [d for d in answer.needles if math.dist(d.tip_px, state.tip_px) < self.sameness.near * longer]
+        if state.belief is not None:
+            tip = side.to_px(state.belief.at)
+            own = answer.at(tip)
+            same = [d for d in answer.needles if math.dist(d.tip_px, tip) < self.sameness.near * longer]
             own = max(same, key=lambda d: d.score, default=own)
             if own is not None and own.score >= self.starts_again:
-                state = replace(state, direction_rad=own.angle_rad)
+                state = replace(state, direction_rad=side.direction(own.angle_rad))
         best = next((d for d in allowed_needles(state.hint, answer) if d is not own), None)
         if best is None or (own is not None and best.score < own.score + 0.1):  # chosen: clearly more likely
             return replace(state, rival=None)
@@ -358,54 +364,54 @@ class VlaTipTracker:
         often = rival.seen >= self.answers_again and rival.score >= self.starts_again
         once = state.belief is None and best.score >= self.starts
         if once or (often and (state.belief is None or rival.score >= self.starts)):
-            state = replace(state, rival=None, direction_rad=best.angle_rad)
-            return self._take(state, image, spacing, spacing.to_mm(best.tip_px))
+            state = replace(state, rival=None, direction_rad=side.direction(best.angle_rad))
+            return self._take(state, image, side, side.fractions(best.tip_px))
         return replace(state, rival=rival)
 
     # -- following one -----------------------------------------------------------------------------------------
 
     def _follow(
-        self, state: VlaTipState, frame: Frame, image: U8, before: U8 | None, spacing: Spacing, *, dt_s: float
+        self, state: VlaTipState, frame: Frame, image: U8, before: U8 | None, side: LongerSide, *, dt_s: float
     ) -> tuple[VlaTipState, Estimate]:
         """Follow the tip through one frame."""
-        state = self._detect(state, frame, image, before, spacing)
+        state = self._detect(state, frame, image, before, side)
         assert state.belief is not None
         assert state.kept is not None
         belief = self._predict(state.belief, dt_s)
         factor = self.wide if belief.doubt_s > self.doubt_s and round(belief.doubt_s / max(dt_s, 1e-3)) % 2 else 1.0
-        seen = self._look(image, before, spacing, centre_mm=belief.at_mm, factor=factor, kept=state.kept)
+        seen = self._look(image, before, side, centre=belief.at, factor=factor, kept=state.kept)
         best = self._choose(seen, belief)
-        far = math.dist(best.at_mm, belief.at_mm)
-        fits = far < self.near_mm + 3.0 * belief.sd_mm
+        far = math.dist(best.at, belief.at)
+        fits = far < self.near + 3.0 * belief.sd
         if fits and best.score >= self.believed:
             belief, elsewhere = self._update(belief, best), None
         else:
             belief = replace(belief, doubt_s=belief.doubt_s + dt_s, score=belief.score * 0.9)
             elsewhere = self._rumour(state.elsewhere, best)
             if elsewhere is not None and elsewhere.count >= self.again:
-                state = self._take(replace(state, belief=None), image, spacing, best.at_mm)
+                state = self._take(replace(state, belief=None), image, side, best.at)
                 assert state.belief is not None
                 belief, elsewhere, fits = state.belief, None, True
         state = replace(state, belief=belief, elsewhere=elsewhere)
-        width, height = spacing.to_mm((float(image.shape[1]), float(image.shape[0])))
-        x, y = belief.at_mm
+        width, height = side.fractions((float(image.shape[1]), float(image.shape[0])))
+        x, y = belief.at
         outside = max(-x, -y, x - width, y - height)
-        if belief.doubt_s > self.lost_s or belief.sd_mm > self.lost_sd_mm or outside > self.margin_mm:
-            why = "the tip has left the image" if outside > self.margin_mm else "the tip is not seen any more"
+        if belief.doubt_s > self.lost_s or belief.sd > self.lost_sd or outside > self.margin:
+            why = "the tip has left the image" if outside > self.margin else "the tip is not seen any more"
             lost = Lost(frame.index, frame.time_s, why, seen.reply.features)
             return replace(state, belief=None, elsewhere=None, contrast=None), lost
         accepted = belief.doubt_s == 0.0
         if accepted:
-            state = replace(state, box_mm=best.box_mm)
+            state = replace(state, box=best.box)
         sure = accepted and best.score >= self.sure and best.visible >= 0.5
-        return self._report(state, frame, image, spacing, best=best, sure=sure, features=seen.reply.features)
+        return self._report(state, frame, image, side, best=best, sure=sure, features=seen.reply.features)
 
     def _choose(self, seen: _Seen, belief: TipBelief) -> TipCandidate:
         """Choose the candidate with the largest score, which is lowered far from the prediction."""
-        reply, side, (x0, y0) = seen.reply, seen.side_mm, seen.corner_mm
-        x, y = belief.at_mm
-        away = ((reply.centre[:, 0] * side + x0 - x) ** 2 + (reply.centre[:, 1] * side + y0 - y) ** 2) ** 0.5
-        reach = self.near_mm + belief.sd_mm
+        reply, width, (x0, y0) = seen.reply, seen.width, seen.corner
+        x, y = belief.at
+        away = ((reply.centre[:, 0] * width + x0 - x) ** 2 + (reply.centre[:, 1] * width + y0 - y) ** 2) ** 0.5
+        reach = self.near + belief.sd
         # chosen: far away a quarter of the score is left
         return self._candidate(seen, int((reply.score * (0.25 + 0.75 * np.exp(-0.5 * (away / reach) ** 2))).argmax()))
 
@@ -413,7 +419,7 @@ class VlaTipTracker:
         """Count in how many frames in a row a good candidate was where it is now."""
         if best.score < self.found or best.visible < 0.5:
             return None
-        same = last is not None and math.dist(last.candidate.at_mm, best.at_mm) < self.again_mm
+        same = last is not None and math.dist(last.candidate.at, best.at) < self.again_near
         return Rumour(best, 1 + (last.count if last is not None and same else 0))
 
     def _predict(self, belief: TipBelief, dt_s: float) -> TipBelief:
@@ -428,8 +434,8 @@ class VlaTipTracker:
 
     def _update(self, belief: TipBelief, found: TipCandidate) -> TipBelief:
         """Update with a candidate."""
-        R = np.eye(2) * max(found.sd_mm, self.min_sd_mm) ** 2
-        mean, covariance = place_update(belief.mean, belief.covariance, found.at_mm, R)
+        R = np.eye(2) * max(found.sd, self.min_sd) ** 2
+        mean, covariance = place_update(belief.mean, belief.covariance, found.at, R)
         return TipBelief(mean, covariance, 0.0, belief.score + 0.3 * (found.score - belief.score))
 
     # -- what is reported ------------------------------------------------------------------------------------------
@@ -439,7 +445,7 @@ class VlaTipTracker:
         state: VlaTipState,
         frame: Frame,
         image: U8,
-        spacing: Spacing,
+        side: LongerSide,
         *,
         best: TipCandidate,
         sure: bool,
@@ -448,40 +454,39 @@ class VlaTipTracker:
         """Report the belief as an estimate."""
         belief = state.belief
         assert belief is not None
-        contrast = self._rays(image, spacing, belief.at_mm, state.contrast)
+        contrast = self._rays(image, side, belief.at, state.contrast)
         angle = _direction(contrast, state.hint, state.direction_rad)
         if state.direction_rad is not None and math.cos(angle - state.direction_rad) < 0.0:
             angle -= math.pi
-        tip = spacing.to_px(belief.at_mm)
+        tip = side.to_px(belief.at)
         c, s = math.cos(angle), math.sin(angle)
-        turn = np.array([[c, s], [-s, c]])
-        P = turn @ belief.covariance[:2, :2] @ turn.T
+        drawn = (c / side.x_fraction, s / side.y_fraction)
         believed = belief.doubt_s == 0.0
-        half = (0.5 * state.box_mm[0] / spacing.x_mm, 0.5 * state.box_mm[1] / spacing.y_mm)
-        own = (self.sd_scale * best.sd_mm) ** 2 if believed else 0.0  # errors of neighbouring frames are alike
-        P = P + np.eye(2) * max(own, self.min_sd_mm**2)
-        return replace(state, contrast=contrast, tip_px=tip), TipEstimate(
+        half = (0.5 * state.box[0] / side.x_fraction, 0.5 * state.box[1] / side.y_fraction)
+        own = (self.sd_scale * best.sd) ** 2 if believed else 0.0  # errors of neighbouring frames are alike
+        P = belief.covariance[:2, :2] + np.eye(2) * max(own, self.min_sd**2)
+        to_px = np.diag([1.0 / side.x_fraction, 1.0 / side.y_fraction])
+        longer_mm = None if frame.spacing is None else frame.spacing.x_mm / side.x_fraction
+        return replace(state, contrast=contrast), TipEstimate(
             frame_index=frame.index,
             time_s=frame.time_s,
             tip_px=tip,
             angle_rad=angle,
-            covariance_mm2=0.5 * (P + P.T),
+            covariance_mm2=None if longer_mm is None else _along((c, s), P) * longer_mm**2,
+            covariance_px2=_along(drawn, to_px @ P @ to_px),
             confidence=min(max(belief.score, 0.0), 1.0),
             state=Track.TRACKING if sure else Track.COASTING,
-            entry_px=_entry(tip, (c / spacing.x_mm, s / spacing.y_mm), image.shape[1]),
+            entry_px=_entry(tip, drawn, image.shape[1]),
             visibility=min(max(best.visible, 0.0), 1.0) if believed else 0.0,
             box_px=(tip[0] - half[0], tip[1] - half[1], tip[0] + half[0], tip[1] + half[1]),
             features=features,
         )
 
-    def _rays(self, image: U8, spacing: Spacing, at_mm: Point, old: F32 | None) -> F32:
+    def _rays(self, image: U8, side: LongerSide, at: Point, old: F32 | None) -> F32:
         """Contrast of rays behind the tip, averaged over frames."""
         fresh = np.empty(DIRECTIONS, np.float32)
-        net = self.net()
-        step_mm = working_scale(image.shape, spacing, net.search_px, net.scale_mm)
-        x, y = spacing.to_px(at_mm)
-        n, beside = round(self.ray_mm / step_mm), 1.5 / step_mm
-        ray_contrast(image, x, y, step_mm / spacing.x_mm, step_mm / spacing.y_mm, n, beside, fresh)
+        pixel, (x, y) = self._pixel, side.to_px(at)
+        ray_contrast(image, x, y, *side.step(pixel), round(self.ray / pixel), BESIDE / pixel, fresh)
         # chosen: a mean over about seven frames
         return fresh if old is None else (old + np.float32(0.15) * (fresh - old)).astype(np.float32)
 
@@ -507,6 +512,14 @@ def _direction(contrast: F32, hint: Hint, seen_rad: float | None) -> float:
     a, b, c = contrast[k - 1 : k + 2].tolist()
     bend = a - 2 * b + c
     return float(angles[k] + (0.5 * (a - c) / bend * math.pi / n if bend < -1e-6 else 0.0))
+
+
+def _along(direction: Point, covariance: F64) -> F64:
+    """Covariance along and across a direction, (2, 2), of one along x and y."""
+    c, s = direction[0] / math.hypot(*direction), direction[1] / math.hypot(*direction)
+    turn = np.array([[c, s], [-s, c]])
+    P: F64 = turn @ covariance @ turn.T
+    return 0.5 * (P + P.T)
 
 
 def _entry(tip_px: Point, direction: Point, width_px: int) -> Point:

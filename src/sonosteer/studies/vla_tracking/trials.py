@@ -75,14 +75,13 @@ def run_vla_tracking_trial(trial: VlaTrackingTrial) -> dict[str, Any]:
     last = tips[counted[0]] * mm
     counts = set(counted[1:].tolist())
     out: dict[str, list[Any]] = {"error_mm": [], "iou": [], "visible": [], "state": [], "inside": []}
-    for t, state, estimate in follow_video(trial, video):
+    for t, _, estimate in follow_video(trial, video):
         if t not in counts:
             continue
         truth = tips[t] * mm
         said = None if isinstance(estimate, Lost) else np.array(estimate.tip_px) * mm
         last = last if said is None else said
-        box = np.array(getattr(state, "box_mm", (0.0, 0.0)))
-        box = box if box.min() > 0 else np.array([BOX_MM, BOX_MM])
+        box = _box_size(estimate, mm)
         iou = 0.0 if said is None else float(overlap(_box(said, box), _box(truth, np.array([BOX_MM, BOX_MM]))))
         out["error_mm"].append(round(float(np.linalg.norm(last - truth)), 3))
         out["iou"].append(round(iou, 4))
@@ -90,6 +89,16 @@ def run_vla_tracking_trial(trial: VlaTrackingTrial) -> dict[str, Any]:
         out["state"].append({Track.TRACKING: 2, Track.COASTING: 1, Track.LOST: 0}[estimate.state])
         out["inside"].append(None if isinstance(estimate, Lost) else _inside(estimate, (said - truth)))
     return out
+
+
+def _box_size(estimate: Estimate, mm: Any) -> Any:
+    """Width and height of the claimed box, mm, (2,). That of the data set where none was claimed."""
+    if not isinstance(estimate, Lost) and estimate.box_px is not None:
+        left, top, right, bottom = estimate.box_px
+        size = np.array([right - left, bottom - top]) * mm
+        if size.min() > 0:
+            return size
+    return np.array([BOX_MM, BOX_MM])
 
 
 def _box(centre_mm: Any, size_mm: Any) -> Any:
