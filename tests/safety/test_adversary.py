@@ -51,7 +51,7 @@ def test_a_search_finds_nothing():
 def trick(kind):
     """A trick of this kind, with every number free."""
     low, high, longest = plans.SIZES.get(kind, (-60.0, 60.0, 2.0))
-    what = st.sampled_from(plans.WHATS.get(kind, ("",)))
+    what = st.sampled_from(plans.WHATS.get(kind, plans.ENCODERS if kind.startswith("encoder ") else ("",)))
     at_s, lasts_s = st.floats(0.0, 1.2), st.floats(0.01, longest)
     return st.builds(Trick, st.just(kind), at_s, lasts_s, st.floats(low, high), what)
 

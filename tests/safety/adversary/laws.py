@@ -22,7 +22,7 @@ LIES_MM = 3.0  # how far past a limit a needle may get whose encoders lie while 
 READ_MM = 0.15  # chosen: what the encoders' own noise and one period's rounding may add
 WINDOW = 10  # chosen: speeds sideways and rolls are taken over this many periods
 
-#: pictures that show a wrong place at a right time, or the right place with a wrong time: nothing tells but the encoders
+#: pictures that show a wrong place, or the right one with a wrong time: nothing tells but the encoders
 PICTURE_LIES = ("tip slides", "tip jumps", "picture is late and dated now")
 
 

@@ -780,8 +780,8 @@ _FORGERS: dict[str, Callable[[Command, Cleared | None], Any]] = {
 JUNK_VALUES: tuple[Any, ...] = (
     math.nan, math.inf, -math.inf, 1e300, -1e13, 10**400, -(10**400), "fast", b"x", None, [], (), {}, object(),
     complex(1, 2), np.array([1.0, 2.0]), np.array(math.nan), np.float32(math.inf), np.zeros((2, 2)), (1.0, 2.0),
-    (math.nan,) * 3, ("a", "b", "c"), [1.0, 2.0, 3.0], (10**400,) * 3, (10**400,) * 2, ((0.0, 1.0),), range(3), True, type,
-    Track.LOST,
+    (math.nan,) * 3, ("a", "b", "c"), [1.0, 2.0, 3.0], (10**400,) * 3, (10**400,) * 2, ((0.0, 1.0),), range(3), True,
+    type, Track.LOST,
     np.array([[10**400, 0], [0, 1]], object), np.array([["a", "b"], ["c", "d"]]), [[1.0, 0.0], [0.0, 1.0]],
     np.full((2, 2), 1e200), np.full((2, 2), 1j), np.str_("x"), frozenset(), lambda: 0, Spacing(1e9, 1e-9),
 )  # fmt: skip
@@ -808,7 +808,6 @@ def spoil(action: Any, gate_input: GateInput, rng: np.random.Generator) -> tuple
 def _spoiled(owner: Any, but: tuple[str, ...], value: Any, rng: np.random.Generator) -> Any:
     names = [f.name for f in dataclasses.fields(owner) if f.init and f.name not in but]
     return replace(owner, **{names[int(rng.integers(len(names)))]: value})
-
 
 
 def play(plan: Plan) -> Trace:
