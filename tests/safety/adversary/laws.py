@@ -87,7 +87,8 @@ def judge(plan: Plan, trace: Trace) -> list[Measure]:
     path = _path(trace)
     lies = {t.name for t in plan.tricks if t.kind.startswith("encoder ")}
     blind = any(t.kind in PICTURE_LIES for t in plan.tricks)
-    out = [*_limits(path, lies, blind), *_rates(path), *_stands(path, trace), *_knows(path, trace)]
+    behind = any(t.kind in ("axis sticks", "link") or t.name.endswith((" angle", " roll")) for t in plan.tricks)
+    out = [*_limits(path, lies, blind), *_rates(path, behind), *_stands(path, trace), *_knows(path, trace)]
     if trace.region is not None and plan.exact and not blind:
         tolerance = LIES_MM * any(not n.endswith("roll") for n in lies)
         tip, shaft = inside_mm(path, trace)
@@ -118,16 +119,18 @@ def _limits(path: Path, lies: set[str], blind: bool) -> list[Measure]:
     return out
 
 
-def _rates(path: Path) -> list[Measure]:
+def _rates(path: Path, behind: bool) -> list[Measure]:
+    """Speeds. behind: an axis may have fallen behind what it was told, and catch up as much as an order lasts."""
+    catch_up = 1.0 + behind * LIMITS.order_s / (WINDOW * PERIOD_S)
     along = path.along_mm_s
-    sideways = _windowed(path.sideways_mm, path.dt_s)
+    sideways, rolls = _windowed(path.sideways_mm, path.dt_s), _windowed(np.diff(path.roll_rad), path.dt_s)
     probe = np.abs(np.diff(path.probe_mm, axis=0)) / path.dt_s[:, None]
     speed = max(float(along.max()) - LIMITS.forward_mm_s, -float(along.min()) - LIMITS.backward_mm_s)
     return [
         Measure("speed along", speed, 0.1, "mm/s"),
-        Measure("speed sideways", sideways, SIDEWAYS_MM_S + 0.5, "mm/s"),
+        Measure("speed sideways", sideways, SIDEWAYS_MM_S * catch_up + 0.5, "mm/s"),
         Measure("speed of the probe", float((probe - LIMITS.probe_mm_s).max()), 0.1, "mm/s"),
-        Measure("rate of roll", _windowed(np.diff(path.roll_rad), path.dt_s), LIMITS.roll_rad_s + 0.1, "rad/s"),
+        Measure("rate of roll", rolls, LIMITS.roll_rad_s * catch_up + 0.1, "rad/s"),
         Measure("start of the needle", _jerk(path.time_s, along, LIMITS.acceleration_mm_s2), 2.5, "mm/s"),
         Measure(
             "start of the probe",
