@@ -20,6 +20,7 @@ F64 = NDArray[np.float64]
 SIDEWAYS_MM_S = 25.0  # the stated limit of any inserted point
 LIES_MM = 3.0  # how far past a limit a needle may get whose encoders lie while pictures are good
 READ_MM = 0.15  # chosen: what the encoders' own noise and one period's rounding may add
+LYING = ", encoders lie"  # what the names of laws end with that allow for that
 WINDOW = 10  # chosen: speeds sideways and rolls are taken over this many periods
 
 #: pictures that show a wrong place, or the right one with a wrong time: nothing tells but the encoders
@@ -90,11 +91,11 @@ def judge(plan: Plan, trace: Trace) -> list[Measure]:
     behind = any(t.kind in ("axis sticks", "link") or t.name.endswith((" angle", " roll")) for t in plan.tricks)
     out = [*_limits(path, lies, blind), *_rates(path, behind), *_stands(path, trace), *_knows(path, trace)]
     if trace.region is not None and plan.exact and not blind:
-        tolerance = LIES_MM * any(not n.endswith("roll") for n in lies)
+        lied = any(not n.endswith("roll") for n in lies)
         tip, shaft = inside_mm(path, trace)
-        out.append(Measure("tip in a region", tip, tolerance + 1e-3, "mm"))
-        if tip <= tolerance:
-            out.append(Measure("shaft in a region", shaft, tolerance + 1e-3, "mm"))
+        out.append(_held("tip in a region", tip, 1e-3, lied))
+        if not out[-1].broken:
+            out.append(_held("shaft in a region", shaft, 1e-3, lied))
     out.append(Measure("forged", float(len(trace.forged)), 0.0, ""))
     out.append(Measure("raised", float(len(trace.raised)), 0.0, ""))
     return out
@@ -105,9 +106,8 @@ def _limits(path: Path, lies: set[str], blind: bool) -> list[Measure]:
     out = []
     needle = any(n.endswith(("depth", "speed")) for n in lies)
     if not (needle and blind):
-        bound = READ_MM + LIES_MM * needle
-        out.append(Measure("too deep", float(path.depth_mm.max()) - high, bound, "mm"))
-        out.append(Measure("too far out", low - float(path.depth_mm.min()), bound, "mm"))
+        out.append(_held("too deep", float(path.depth_mm.max()) - high, READ_MM, needle))
+        out.append(_held("too far out", low - float(path.depth_mm.min()), READ_MM, needle))
     if not any(n.endswith("angle") for n in lies):
         low, high = LIMITS.angle_rad
         past = max(float(path.angle_rad.max()) - high, low - float(path.angle_rad.min()))
@@ -115,8 +115,13 @@ def _limits(path: Path, lies: set[str], blind: bool) -> list[Measure]:
     probe = any("probe" in n for n in lies)
     if not (probe and blind):
         past = float(np.max(np.abs(path.probe_mm).max(0) - LIMITS.probe_mm))
-        out.append(Measure("probe travel", past, READ_MM + LIES_MM * probe, "mm"))
+        out.append(_held("probe travel", past, READ_MM, probe))
     return out
+
+
+def _held(name: str, past_mm: float, bound_mm: float, lied: bool) -> Measure:
+    """How far past a limit of place. Encoders that lie may add LIES_MM."""
+    return Measure(name + LYING * lied, past_mm, bound_mm + LIES_MM * lied, "mm")
 
 
 def _rates(path: Path, behind: bool) -> list[Measure]:
@@ -197,10 +202,17 @@ def _stands(path: Path, trace: Trace) -> list[Measure]:
 
 
 def _next_tick(trace: Trace, since_s: float) -> float:
-    """When a loop that learns something at this time has acted on it, or its last command has run out."""
+    """When a loop that learns something at this time has told the robot to hold, or its last command has run out."""
     acted = next((t for t, _ in trace.ticks if t > since_s + 1e-9), math.inf)
-    told = [e for t, what, e in trace.told if t <= since_s + 1e-9 and what == "cleared"]
-    return min(acted + PERIOD_S, max(told[-1] if told else since_s, since_s))
+    heard = any(t >= acted - 1e-9 and t <= acted + 0.5 * PERIOD_S for t, what, _ in trace.told if what == "held")
+    acted = acted if heard or acted == math.inf else _expiry(trace, acted)
+    return min(acted + PERIOD_S, _expiry(trace, since_s))
+
+
+def _expiry(trace: Trace, at_s: float) -> float:
+    """When the last command that the robot has heard by then runs out."""
+    told = [e for t, what, e in trace.told if t <= at_s + 1e-9 and what == "cleared"]
+    return max(told[-1] if told else at_s, at_s)
 
 
 def _longest(moved: F64, wrong: NDArray[np.bool_]) -> float:

@@ -53,11 +53,11 @@ class Report:
 
 
 def _region(law: str) -> bool:
-    return law in ("tip in a region", "shaft in a region")
+    return law.startswith(("tip in a region", "shaft in a region"))
 
 
 def _travel(law: str) -> bool:
-    return law in ("too deep", "too far out", "probe travel", "tip in a region")
+    return law.startswith(("too deep", "too far out", "probe travel", "tip in a region"))
 
 
 #: the holes that an earlier adversary found by hand, and how to tell that the search found one of them
@@ -130,7 +130,7 @@ def _next(report: Report, rng: np.random.Generator) -> Plan:
         return draw_insertion(rng)
     if how < 0.5:
         return draw_script(rng, report.scripts())
-    best = [plan for measure, plan in report.nearest.values() if not measure.broken]
+    best = [plan for measure, plan in report.nearest.values() if not measure.broken and measure.value != 0]
     if how < 0.7 and best:
         return mutate(best[int(rng.integers(len(best)))], rng)
     return draw_plan(rng)
