@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sonosteer.core.errors import InputError
-from sonosteer.imaging.detector_planes import CELL_PX, STEP_PX
+from sonosteer.imaging.detector_planes import CELL_PX, STEP_PX, fill_planes
 from sonosteer.inference import needle_detector
 from sonosteer.inference.needle_detector import (
     CALIBRATION,
@@ -263,6 +263,20 @@ def test_a_look_near_a_tip_shows_the_earlier_picture_too(detector):
         detector._session.shown.clear()
         detector.look_near(now, before, (90.0, 80.0), 0.0)
         assert detector._session.shown[0][0, 2].any() == changes
+
+
+def test_a_look_over_the_edge_of_the_picture_knows_its_contrast_from_the_picture_alone(detector):
+    """What lies beyond is black, but no dark part of the picture."""
+    rng = np.random.default_rng(0)
+    picture = cv2.GaussianBlur(rng.integers(0, 256, (300, 320)).astype(np.uint8), (0, 0), 2)
+    detector.look_near(picture, None, (316.0, 4.0), 0.0)  # a square of 96 px: nothing is reduced
+    planes = detector._session.shown[0][0]
+    top, left = -round(4 - NEAR_PX / 2), round(316 - 0.7 * NEAR_PX)
+    alone = np.zeros((3, NEAR_PX - top, 320 - left), np.float32)
+    fill_planes(picture[: NEAR_PX - top, left:], picture[: NEAR_PX - top, left:], alone)
+    assert np.abs(planes[:, top:, : 320 - left] - alone).max() < 1e-4
+    assert not planes[:, :top].any()
+    assert not planes[:, :, 320 - left :].any()
 
 
 def test_a_look_has_its_own_calibration(detector):

@@ -156,15 +156,17 @@ class NeedleDetector:
             before = None
         left = top = 0
         longer = float(max(pixels.shape))
+        inside = None
         if square is not None:
             left, top, side = square
+            inside = _inside(pixels.shape, square, input_px)
             pixels, before = _part(pixels, left, top, side), None if before is None else _part(before, left, top, side)
         height, width = pixels.shape
         now = reduce_picture(pixels, input_px)
         then = now if before is None else reduce_picture(before, input_px)
         rows, columns = now.shape
         planes = np.zeros((1, PLANES, _whole_steps(rows), _whole_steps(columns)), np.float32)
-        fill_planes(now, then, planes[0])
+        fill_planes(now, then, planes[0], inside)
         cells: F32 = self._session.run(None, {"planes": planes})[0][0]
         cells = np.ascontiguousarray(cells[:, : -(-rows // CELL_PX), : -(-columns // CELL_PX)])
         k = width / columns, height / rows
@@ -307,6 +309,18 @@ def _part(pixels: U8, left: int, top: int, side: int) -> U8:
     y0, y1, x0, x1 = max(top, 0), min(top + side, rows), max(left, 0), min(left + side, columns)
     if y0 < y1 and x0 < x1:
         out[y0 - top : y1 - top, x0 - left : x1 - left] = pixels[y0:y1, x0:x1]
+    return out
+
+
+def _inside(shape: tuple[int, ...], square: tuple[int, int, int], input_px: int) -> U8 | None:
+    """(input_px, input_px), 1 where a square (left, top, side) shows a picture (rows, columns). None: everywhere."""
+    left, top, side = square
+    k = input_px / side
+    y0, y1, x0, x1 = (min(max(round(edge * k), 0), input_px) for edge in (-top, shape[0] - top, -left, shape[1] - left))
+    if (y0, y1, x0, x1) == (0, input_px, 0, input_px):
+        return None
+    out = np.zeros((input_px, input_px), np.uint8)
+    out[y0:y1, x0:x1] = 1
     return out
 
 

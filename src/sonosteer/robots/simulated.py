@@ -7,7 +7,7 @@ from typing import Literal
 
 from sonosteer.core.errors import InputError, RobotError
 from sonosteer.core.types import Command, RobotState
-from sonosteer.safety.gate import Cleared
+from sonosteer.safety.cleared import Cleared, genuine
 from sonosteer.sim.world import World
 
 #: what can be wrong on the way to the rig: it says no, it is gone, or it says yes and hears nothing
@@ -46,7 +46,12 @@ class SimulatedRobot:
             return self._world.read()
 
     def send(self, cleared: Cleared) -> None:
-        """Carry out a command until it expires. A stop is a hold. Raises RobotError if it refuses or is gone."""
+        """Carry out a command until it expires. A stop is a hold.
+
+        Raises RobotError if it refuses or is gone, and for anything but what the gate itself has cleared.
+        """
+        if not genuine(cleared):
+            raise RobotError("the simulated robot takes only what the safety gate has cleared: ask Gate.clear")
         self._reach()
         if self.fault == "refuses":
             raise RobotError("the simulated robot refuses the order: it was told to fail so")
