@@ -250,7 +250,7 @@ def _kept_clear(regions: tuple[Region, ...], reach: Reach, seen: SeenTip) -> Ans
     swing_rad = max(abs(angle - seen.pose.insertion_angle_rad) for angle in angles)
     for region in regions:
         distance_mm, towards = region.nearest(path)
-        clear_mm = distance_mm - swing_rad * max(inserted_mm + end_mm, 0.0)
+        clear_mm = distance_mm - swing_rad * max(seen.pose.depth_mm + end_mm, 0.0)
         yield _clear(region.name, clear_mm, margin_mm(towards, P, limits.clearance))
 
 
