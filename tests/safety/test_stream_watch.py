@@ -133,3 +133,33 @@ def test_a_fingerprint_looks_at_every_fourth_pixel():
         other = one.copy()
         other[row, column] = 1
         assert (fingerprint(other) != fingerprint(one)) is told
+
+
+def test_old_pictures_that_come_again_are_as_bad_as_frozen_ones():
+    def shown(*pictures):
+        return complaint(*((k, 100.0 + k / 16, 8.0 + k / 16, p) for k, p in enumerate(pictures)))
+
+    assert shown(1, 2, 1, 2) is None
+    assert shown(1, 2, 1, 2, 1) == "4 old pictures in a row"
+    assert shown(1, 2, 3, 4, 2, 3, 1, 1) == "the same picture 5 times in a row"
+    assert shown(1, 2, 3, 1, 2, 4, 1, 2) is None
+    assert shown(*range(8), 0, 1, 2) == "4 old pictures in a row"
+    assert shown(*range(9), 0, 1, 2) is None  # 8 are remembered
+
+
+def test_frames_that_fall_behind_bit_by_bit_are_noticed():
+    def late(*by_s):
+        return complaint(*((k, 100.0 + k / 16, 8.0 + k / 16 + s, k) for k, s in enumerate(by_s)))
+
+    assert late(0.0, 0.0625, 0.125) is None
+    assert late(0.0, 0.0625, 0.125 + EDGE) == "frames come 0.125 s later than at first"
+    assert late(0.125, 0.0625, 0.0, 0.0625, 0.125) is None
+    assert late(0.125, 0.0625, 0.0, 0.0625, 0.125 + EDGE).startswith("frames come")
+    assert late(0.0, 0.125 + EDGE) is not None
+    state = watch(*((k, 100.0 + k / 16, 8.0 + k / 16 + s, k) for k, s in enumerate((0.5, 0.25, 0.0))))
+    assert state.offset_s == -91.5  # a jump teaches nothing
+
+
+def test_a_first_stamp_that_is_no_number_teaches_nothing():
+    for bad in (math.nan, math.inf):
+        assert watch((0, bad, 8.0, 1)).offset_s is None

@@ -157,7 +157,7 @@ def _button(live: bool) -> Button | None:
 
     if not live or not sys.stdin.isatty():
         return None
-    print("stop: s and Enter; release the stop: r and Enter", file=sys.stderr)
+    print("stop: s and Enter; release the stop: r; pause: p; continue: c", file=sys.stderr)
     button = Button()
     listen(button, sys.stdin)
     return button

@@ -90,8 +90,8 @@ class Memory:
     """The well seen tip from which pictures count how far the needle went. None before the first."""
     angle_rad: float | None = None
     """Where the needle was last told to point, rad. None before the first order."""
-    deepest_mm: float | None = None
-    """Largest depth that the encoder said, mm. None before the first reading."""
+    deepest_mm: float = 0.0
+    """Largest depth that the encoder said, mm. 0 or more."""
     unseen_mm: float = 0.0
     """Way that was ordered since the tip was last seen, to and fro, mm."""
 
@@ -162,7 +162,7 @@ def _read(memory: Memory, limits: Limits, gate_input: GateInput, since_s: float)
     drifts, deepest_mm = memory.drifts, memory.deepest_mm
     if robot_states is not before:
         new = robot_states[-1]
-        deepest_mm = new.depth_mm if deepest_mm is None else max(deepest_mm, new.depth_mm)
+        deepest_mm = max(deepest_mm, new.depth_mm)
         if before:
             drifts = drifted(drifts, orders, limits, before[-1], new)
     return replace(

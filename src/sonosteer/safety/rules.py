@@ -211,7 +211,7 @@ def of_the_unseen_way(reach: Reach) -> Answers:
     limits, memory, speed_mm_s = reach.limits, reach.memory, reach.command.insertion_speed_mm_s
     way = memory.unseen_mm + abs(speed_mm_s) * (reach.lasts_s + limits.standstill_s)
     yield above("way by hand while the tip is lost", way, limits.unseen_mm, "mm")
-    if speed_mm_s > 0 and memory.deepest_mm is not None:
+    if speed_mm_s > 0:
         yield above("depth by hand while the tip is lost", reach.depths_mm()[1], memory.deepest_mm, "mm")
 
 
