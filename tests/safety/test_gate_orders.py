@@ -50,9 +50,7 @@ QUICK = replace(LIMITS, ahead_s=0.0, standstill_s=0.0)
 
 
 def told(speed=8.0, probe=(0.0, 0.0, 0.0), angle=0.5):
-    return Command(
-        expires_at_s=None, insertion_speed_mm_s=speed, insertion_angle_rad=angle, probe_velocity_mm_s=probe
-    )
+    return Command(expires_at_s=None, insertion_speed_mm_s=speed, insertion_angle_rad=angle, probe_velocity_mm_s=probe)
 
 
 def order(since_s, until_s, speed=8.0, probe=(0.0, 0.0, 0.0), angle=0.5):
@@ -167,9 +165,7 @@ def test_an_encoder_may_differ_from_the_orders_by_so_much_and_no_more():
         for drift, how in ((Drift(2.0, 0.0), "further up"), (Drift(0.0, 2.0), "less far up")):
             drifts = tuple(drift if i == k else Drift() for i in range(4))
             assert contradiction(drifts, LIMITS) is None
-            more = tuple(
-                Drift(d.more_mm + TINY * (d.more_mm > 0), d.less_mm + TINY * (d.less_mm > 0)) for d in drifts
-            )
+            more = tuple(Drift(d.more_mm + TINY * (d.more_mm > 0), d.less_mm + TINY * (d.less_mm > 0)) for d in drifts)
             assert contradiction(more, LIMITS) == (
                 f"the encoder of {axis} went 2 mm {how} than was ordered; 2 mm are allowed"
             )
@@ -269,9 +265,7 @@ def test_so_does_what_was_ordered_of_the_probe():
         for edge, passes in ((bound - ordered_mm - next_mm, True), (bound - ordered_mm - next_mm + TINY, False)):
             place = tuple(way * edge if k == axis else 0.0 for k in range(3))
             old = read(time_s=NOW - 0.125, probe_mm=place)
-            verdict = ask(
-                act(insertion_speed_mm_s=0.0, probe_velocity_mm_s=velocity), state=start, robot_state=old
-            )
+            verdict = ask(act(insertion_speed_mm_s=0.0, probe_velocity_mm_s=velocity), state=start, robot_state=old)
             if passes:
                 cleared(verdict)
             else:
@@ -367,9 +361,7 @@ def test_after_a_gap_a_speed_grows_no_more_than_in_the_stated_time():
     for gap_s, speed in ((0.015625, 4.0), (0.03125, 8.0), (0.0625, 8.0), (0.25, 8.0)):
         state = replace(STATE, command=None, time_s=NOW - gap_s)
         order_now = cleared(
-            ask(
-                act(insertion_speed_mm_s=24.0, probe_velocity_mm_s=(16.0, 0.0, 0.0)), state=state, gate=Gate(limits)
-            )
+            ask(act(insertion_speed_mm_s=24.0, probe_velocity_mm_s=(16.0, 0.0, 0.0)), state=state, gate=Gate(limits))
         )
         assert order_now.command.insertion_speed_mm_s == speed
         assert order_now.command.probe_velocity_mm_s[0] == speed / 2

@@ -125,8 +125,12 @@ def _held(name: str, past_mm: float, bound_mm: float, lied: bool) -> Measure:
 
 
 def _rates(path: Path, behind: bool) -> list[Measure]:
-    """Speeds. behind: an axis may have fallen behind what it was told, and catch up as much as an order lasts."""
+    """Speeds, and how they grow. behind: an axis may have fallen behind what it was told.
+
+    It may then catch up by as much as an order lasts, and start as fast as speeds grow within `standstill_s`.
+    """
     catch_up = 1.0 + behind * LIMITS.order_s / (WINDOW * PERIOD_S)
+    ahead_mm_s = 2.5 + behind * LIMITS.acceleration_mm_s2 * LIMITS.standstill_s
     along = path.along_mm_s
     sideways, rolls = _windowed(path.sideways_mm, path.dt_s), _windowed(np.diff(path.roll_rad), path.dt_s)
     probe = np.abs(np.diff(path.probe_mm, axis=0)) / path.dt_s[:, None]
@@ -136,11 +140,11 @@ def _rates(path: Path, behind: bool) -> list[Measure]:
         Measure("speed sideways", sideways, SIDEWAYS_MM_S * catch_up + 0.5, "mm/s"),
         Measure("speed of the probe", float((probe - LIMITS.probe_mm_s).max()), 0.1, "mm/s"),
         Measure("rate of roll", rolls, LIMITS.roll_rad_s * catch_up + 0.1, "rad/s"),
-        Measure("start of the needle", _jerk(path.time_s, along, LIMITS.acceleration_mm_s2), 2.5, "mm/s"),
+        Measure("start of the needle", _jerk(path.time_s, along, LIMITS.acceleration_mm_s2), ahead_mm_s, "mm/s"),
         Measure(
             "start of the probe",
             max(_jerk(path.time_s, np.diff(path.probe_mm[:, k]) / path.dt_s, LIMITS.probe_mm_s2) for k in range(3)),
-            2.5,
+            ahead_mm_s,
             "mm/s",
         ),
     ]

@@ -175,6 +175,7 @@ SIZES = {
     "stop in a full queue": (64, 200, 0.01),
     "stop and false release": (0.0, 0.0, 0.01),
     "stop and release": (0.05, 0.5, 0.01),
+    "pause and resume": (0.05, 0.5, 0.01),
     "stop channel": (0.0, 0.0, 0.01),
     "recorder fails": (0.0, 0.0, 0.5),
     "forged": (0.0, 0.0, 0.01),
@@ -233,6 +234,7 @@ def _wish(rng: np.random.Generator, goal: str) -> Wish:
 _LIES = ("encoder sticks", "encoder jumps", "encoder drifts", "encoder scales")
 _DYING = ("encoders age",), ("encoders age", "loop dies"), ("clock steps", "loop dies"), ("loop pauses",)
 _ON = ("stop", "stop in a full queue", "stop and false release", "stop and release", "stop channel", "recorder fails")
+_ON += ("pause and resume",)
 _ON += ("pictures repeat", "covariance", "picture has no scale", "forged", "junk", "ends", "link", "orders")
 _AHEAD = ("picture zooms", "picture lags", "pictures repeat", "picture has no scale", "loop pauses", "tip is coasting")
 

@@ -562,6 +562,7 @@ class Stage:
         self.control = ControlBranch.open(gate, self.robot, task, 0.0, recorder=Notes(self))
         self._releases: deque[float] = deque()
         self._stood: set[str] = set()
+        self._resumes_s = math.inf
 
     def limits(self) -> Limits:
         """The gate's limits. The laws hold those of LIMITS."""
@@ -650,6 +651,7 @@ class Stage:
         while self._releases and self._releases[0] <= time_s:
             self._releases.popleft()
             button.release()
+        self._pause(time_s)
         channel = deck.once("stop channel", time_s)
         if channel:
             _listen_to(button, channel.what)
@@ -657,6 +659,16 @@ class Stage:
         self.control.obey(button, self.clock.now_s())
         if "stop and false release" in self._stood:
             self._release_falsely()
+
+    def _pause(self, time_s: float) -> None:
+        trick = self.deck.once("pause and resume", time_s)
+        if trick and hasattr(self.button, "pause"):  # the gate of old had none
+            self.button.pause()
+            self._resumes_s = time_s + trick.size
+            self.trace.must_stand.append((trick.kind, time_s, self._resumes_s))
+        if time_s >= self._resumes_s:
+            self.button.resume()
+            self._resumes_s = math.inf
 
     def _release_falsely(self) -> None:
         for name in FALSE_NAMES:
