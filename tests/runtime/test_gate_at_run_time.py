@@ -279,9 +279,7 @@ def beside(along_mm, off_mm, radius_mm=3.0):
     """A vessel beside the needle: its wall so far from it, on the steeper side."""
     c, s = math.cos(ANGLE_RAD), math.sin(ANGLE_RAD)
     off = off_mm + radius_mm
-    return Circle(
-        "vessel", (ENTRY_MM[0] + along_mm * c - off * s, ENTRY_MM[1] + along_mm * s + off * c), radius_mm
-    )
+    return Circle("vessel", (ENTRY_MM[0] + along_mm * c - off * s, ENTRY_MM[1] + along_mm * s + off * c), radius_mm)
 
 
 def shaft_to_mm(path, vessel):

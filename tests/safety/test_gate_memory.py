@@ -51,7 +51,9 @@ def jump(start=((20.0, 20.0), READING, EXACT), end=((20.0, 20.0), READING, EXACT
 
 def test_a_tip_is_remembered_in_the_tissue():
     memory = see(Memory(), 3, (20.0, 24.0), NOW, robot_state=read(probe_mm=(2.0, 99.0, -3.0)), P=np.diag([4.0, 1.0]))
-    assert memory.seen == (SeenTip(3, NOW, (22.0, 21.0), 0.5, (4.0, 0.0, 1.0), tracked=True, pose=Pose(40.0, 0.5, (2.0, -3.0))),)
+    assert memory.seen == (
+        SeenTip(3, NOW, (22.0, 21.0), 0.5, (4.0, 0.0, 1.0), tracked=True, pose=Pose(40.0, 0.5, (2.0, -3.0))),
+    )
     assert memory.newest == 3
 
 

@@ -192,7 +192,9 @@ LEVEL = tip(angle_rad=0.0, covariance_mm2=np.zeros((2, 2)))  # at (20, 20) mm, p
 def known(depth_mm, angle_rad, x_mm=20.0, frame_index=10, variance_mm2=0.0):
     """A tip at (x, 20) mm that was seen to go to +x while encoders said this."""
     pose = Pose(depth_mm, angle_rad, (0.0, 0.0))
-    return SeenTip(frame_index, NOW - 0.125, (x_mm, 20.0), 0.0, (variance_mm2, 0.0, variance_mm2), tracked=True, pose=pose)
+    return SeenTip(
+        frame_index, NOW - 0.125, (x_mm, 20.0), 0.0, (variance_mm2, 0.0, variance_mm2), tracked=True, pose=pose
+    )
 
 
 def wall(x_mm):
