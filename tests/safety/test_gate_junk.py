@@ -106,7 +106,7 @@ def test_what_the_gate_cannot_read_is_refused_in_words():
     assert refused(ask(spacing=0.2), "no scale")
     state, _ = GATE.clear(replace(STATE, stop=Stop("operator", "x", NOW)), ACTION, "now")
     assert (state.command, state.stop.kind, state.time_s) == (None, "operator", STATE.time_s)
-    assert GATE.clear(STATE, ACTION, gate_input(stop=5))[0].stop.reason == "5"
+    assert GATE.clear(STATE, ACTION, gate_input(stop=5))[0].stop.reason == "for no reason in words"
 
 
 def test_a_covariance_is_a_symmetric_matrix():

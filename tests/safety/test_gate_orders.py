@@ -24,8 +24,6 @@ from gate_inputs import (
     refused,
     tip,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sonosteer.core.types import Command, Track
 from sonosteer.safety.gate import Gate
@@ -552,30 +550,6 @@ def test_the_error_of_the_calibration_adds_to_the_tip_s():
     expected = np.diag([0.0, 1.0]) + R @ np.array([[1.0, 0.5], [0.5, 2.0]]) @ R.T
     a, b, d = state.memory.seen[-1].covariance_mm2
     assert np.array([[a, b], [b, d]]) == pytest.approx(expected)
-
-
-# -- laws ------------------------------------------------------------------------------------------------------
-
-SPEEDS = st.lists(st.floats(-25.0, 25.0), min_size=1, max_size=12)
-
-
-@given(SPEEDS, st.floats(0.0, 0.05))
-def test_a_robot_that_obeys_within_the_stated_time_never_contradicts_the_orders(speeds, late_s):
-    """It carries out each order as late as it may, and at nine tenths to eleven tenths of its speed."""
-    limits = replace(LIMITS, standstill_s=0.05, ahead_s=0.0)
-    orders, drifts, depth = (), NO_DRIFTS, 40.0
-    before = at(0.0, depth)
-    for k, speed in enumerate(speeds):
-        now_s = 0.1 * k
-        orders = with_order(taken_back(orders, now_s, -9.0), told(speed), now_s, now_s + 0.1)
-        for step in range(10):
-            then_s = now_s + 0.01 * (step + 0.5) - late_s
-            acting = next((o for o in orders if o.since_s <= then_s < o.until_s), None)
-            depth += 0.0 if acting is None else 1.1 * acting.command.insertion_speed_mm_s * 0.01
-            new = at(now_s + 0.01 * (step + 1), depth)
-            drifts = drifted(drifts, orders, limits, before, new)
-            before = new
-    assert contradiction(drifts, limits) is None
 
 
 def test_ordered_keeps_the_rest_of_the_memory():

@@ -10,7 +10,7 @@ from sonosteer.core.config import to_dict
 from sonosteer.safety.limits import Limits
 from sonosteer.safety.watchdog import StreamState, StreamWatch, WatchedFrame, fingerprint
 
-LIMITS = Limits(silent_s=0.25, time_step_s=0.125, repeats=4, clean=3)
+LIMITS = Limits(silent_s=0.25, time_step_s=0.125, repeats=4, clean=3, remembered=8)
 WATCH = StreamWatch(LIMITS)
 EDGE = 2.0**-20
 

@@ -100,7 +100,8 @@ class Gate:
         if not gap_s <= longest_s:
             stop = latch(stop, Stop("heartbeat", f"no tick for {gap_s:.3g} s; {longest_s:g} s are allowed", at_s))
         if gate_input.stop is not None:
-            stop = latch(stop, Stop("operator", str(gate_input.stop), at_s))
+            said = gate_input.stop if isinstance(gate_input.stop, str) else "for no reason in words"
+            stop = latch(stop, Stop("operator", said, at_s))
         if ended:
             stop = latch(stop, Stop("ended", "the policy says that the procedure is over", at_s))
         return replace(state, time_s=at_s, command=None, stop=stop)

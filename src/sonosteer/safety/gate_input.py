@@ -84,7 +84,8 @@ def below(rule: str, value: float, bound: float, unit: str) -> Refused | None:
 
 def usable(value: Any) -> bool:
     """Return True for a real number of a size that means something here."""
-    return isinstance(value, Real) and bool(-LARGEST <= value <= LARGEST)  # type: ignore[operator]
+    number = value.item() if isinstance(value, np.generic) else value
+    return isinstance(number, Real) and bool(-LARGEST <= number <= LARGEST)  # type: ignore[operator]
 
 
 def unusable(owner: Any, what: str) -> Refused | None:

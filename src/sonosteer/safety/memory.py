@@ -187,7 +187,9 @@ def pose_at(robot_states: tuple[RobotState, ...], time_s: float) -> Pose:
 
 
 def _with(robot_states: tuple[RobotState, ...], new: RobotState, since_s: float) -> tuple[RobotState, ...]:
-    if unusable(new, "robot state") or (robot_states and not new.time_s > robot_states[-1].time_s):
+    if not isinstance(new, RobotState) or unusable(new, "robot state"):
+        return robot_states
+    if robot_states and not new.time_s > robot_states[-1].time_s:
         return robot_states
     longer = (*robot_states, new)
     first = max((i for i, r in enumerate(longer) if r.time_s <= since_s), default=0)
