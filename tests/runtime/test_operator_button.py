@@ -67,6 +67,28 @@ def test_nobody_but_the_operator_releases():
     assert not orders_between(fake, 0.6 + PERIOD_S, 3.0)
 
 
+def test_a_press_holds_a_period_though_it_is_released_in_the_same_one():
+    fake, button = Fake(), Button()
+
+    def presses(now):
+        button.press()
+        button.release()
+        fake.control_branch.obey(button, now)
+
+    at(fake, (0.6, presses), (1.0, lambda now: fake.control_branch.release("operator", now)))
+    assert not orders_between(fake, 0.6 + PERIOD_S, 1.0)
+    assert orders_between(fake, 1.2, 3.0)
+
+
+@pytest.mark.parametrize("name", ["policy", "operators", "operator ", ""])
+def test_nobody_but_the_operator_takes_back_a_press_that_the_gate_has_not_seen(name):
+    fake = Fake()
+    fake.control_branch.press()
+    with pytest.raises(InputError, match="released by the operator"):
+        fake.control_branch.release(name, 0.0)
+    assert fake.control_branch.stop is not None
+
+
 def test_press_and_release_are_replayed_and_a_release_left_out_is_found(tmp_path):
     path = tmp_path / "run.mcap"
     deeds = [

@@ -27,6 +27,7 @@ from sonosteer.runtime.replies import check_action, check_estimate
 from sonosteer.safety.gate import Cleared, Gate, GateInput, GateState, Refused
 from sonosteer.safety.gate_input import no
 from sonosteer.safety.robot import Robot
+from sonosteer.safety.stop import MAY_RELEASE
 from sonosteer.safety.watchdog import StreamState, StreamWatch, WatchedFrame, fingerprint
 
 ROBOT = "robot"  # the rule of a refusal that is not the gate's but the robot's
@@ -279,7 +280,14 @@ class ControlBranch:
         self.stop = why
 
     def release(self, by: str, now_s: float) -> None:
-        """Release the button and take a latched stop back. Raises InputError, and changes nothing, for who may not."""
+        """Release the button and take a latched stop back.
+
+        Raises InputError, and changes nothing, for who may not, and for a press that has not held a control period yet.
+        """
+        if by not in MAY_RELEASE:
+            raise InputError(f"a stop is released by the {' or '.join(MAY_RELEASE)}, not by {by!r}")
+        if self.stop is not None and self.state.stop is None:
+            raise InputError("a stop that was just pressed is released only after it has held a control period")
         self.state = self.gate.release(self.state, by, now_s)
         self.stop = None
         self.recorder.write("/event", now_s, {"text": f"released by the {by}", RELEASED_BY: by, RELEASED: now_s})
