@@ -82,6 +82,10 @@ def test_an_order_that_goes_on_as_the_last_one_is_one_order():
     assert len(with_order(orders, told(9.0), 3.0, 4.0)) == 2
     assert len(with_order(orders, told(), 3.5, 4.0)) == 2
     assert with_order((), told(), 3.5, 4.0) == (order(3.5, 4.0),)
+    many = (order(0.0, 0.5, 9.0), order(0.5, 1.0, 3.0), order(1.0, 2.0))
+    assert with_order(many, told(), 2.0, 3.0) == (*many[:2], order(1.0, 3.0))
+    assert with_order(many, told(9.0), 0.5, 3.0) == (*many, order(0.5, 3.0, 9.0))
+    assert with_order(many, told(9.0), 2.0, 3.0) == (*many, order(2.0, 3.0, 9.0))
 
 
 def test_the_angles_that_were_ordered_since_some_time():
@@ -130,6 +134,14 @@ def test_a_drift_adds_up_and_an_error_the_other_way_does_not_hide_it():
     assert drifts[0] == Drift(2.0, 0.0)
     drifts = after(orders, at(2.0, 42.0), at(2.5, 38.5), drifts=drifts)
     assert drifts[0] == Drift(0.0, 3.5)
+    drifts = after(orders, at(2.5, 38.5), at(3.0, 38.0), drifts=drifts)
+    assert drifts[0] == Drift(0.0, 4.0)
+
+
+@pytest.mark.parametrize("count", range(1, 40))
+def test_orders_that_follow_one_another_leave_no_gap_however_times_are_rounded(count):
+    orders = tuple(order(0.7 * k / count, 0.7 * (k + 1) / count) for k in range(count))
+    assert after(orders, at(0.0), at(0.7))[0].less_mm == pytest.approx(0.7 * 7.0)
 
 
 def test_where_nothing_was_ordered_for_a_while_an_axis_may_stand():
@@ -138,8 +150,10 @@ def test_where_nothing_was_ordered_for_a_while_an_axis_may_stand():
     assert after((order(1.25, 1.5),), at(1.0), at(1.5))[0] == Drift()
     assert after((), at(1.0), at(1.5))[0] == Drift()
     assert after((), at(1.0), at(1.5, 41.0))[0] == Drift(1.0, 0.0)
-    assert after((order(0.0, 1.0 - TINY),), at(1.0), at(1.5, 41.0))[0] == Drift(1.0, 0.0)
-    assert after((order(1.5 + TINY, 2.0),), at(1.0), at(1.5, 41.0))[0] == Drift(1.0, 0.0)
+    assert after((order(0.0, 1.0),), at(1.0), at(1.5, 41.0))[0] == Drift(1.0, 0.0)
+    assert after((order(0.0, 1.0 + TINY),), at(1.0), at(1.5, 41.0))[0] == Drift()
+    assert after((order(1.5, 2.0),), at(1.0), at(1.5, 41.0))[0] == Drift(1.0, 0.0)
+    assert after((order(1.5 - TINY, 2.0),), at(1.0), at(1.5, 41.0))[0] == Drift()
 
 
 def test_between_two_speeds_any_of_them_will_do():
@@ -379,6 +393,22 @@ def test_a_deeper_needle_is_turned_more_slowly():
                 if turn == 0.125
                 else (f"insertion angle {0.5 + way * 0.125:.4g} -> {0.5 + way * turn:.4g} rad: rate",)
             )
+
+
+def test_a_needle_that_is_barely_inserted_is_turned_as_if_a_millimetre_were():
+    gate = Gate(replace(LIMITS, sideways_mm_s=1.0, growth_s=0.0625))
+    turning = act(insertion_speed_mm_s=0.0, insertion_angle_rad=0.625)
+    for depth in (0.75, 1.0, -3.0):
+        got = cleared(ask(turning, gate=gate, robot_state=read(depth_mm=depth)))
+        assert got.command.insertion_angle_rad == 0.5625
+    assert cleared(ask(turning, gate=gate, robot_state=read(depth_mm=2.0))).command.insertion_angle_rad == 0.53125
+
+
+def test_a_needle_that_is_pushed_may_be_turned_by_as_little_as_is_wanted():
+    assert cleared(ask(act(insertion_angle_rad=0.5 + TINY))).command.insertion_angle_rad == 0.5 + TINY
+    held = cleared(ask(act(insertion_speed_mm_s=0.0, insertion_angle_rad=0.5 + TINY)))
+    assert held.command.insertion_angle_rad == 0.5
+    assert held.bounded == ("insertion angle 0.5 -> 0.5 rad: it stays where it is",)
 
 
 def test_the_length_that_is_turned_is_the_one_that_may_be_inserted_by_then():

@@ -234,7 +234,7 @@ def as_near_as_may_be(region, shape, rng):
     for _ in range(40):
         mid = 0.5 * (far + near)
         placed = moved(region, (mid * math.cos(towards), mid * math.sin(towards)))
-        state = replace(Gate(LIMITS).start(now - 0.2))
+        state = replace(Gate(LIMITS).start(now - 0.2), command=replace(action.command, expires_at_s=now))
         _, verdict = Gate(LIMITS, (placed,)).clear(state, action, GateInput(now, robot_state, estimate, SPACING))
         far, near = (mid, near) if isinstance(verdict, Cleared) else (far, mid)
     placed = moved(region, (far * math.cos(towards), far * math.sin(towards)))

@@ -64,7 +64,7 @@ def insert_command(
     forbid: Annotated[
         list[str] | None,
         typer.Option(
-            "--forbid", metavar="circle:X,Y,R", help="Keep the tip out, mm of the first frame. Can be repeated."
+            "--forbid", metavar="circle:X,Y,R", help="Keep the needle out, mm of the first frame. Can be repeated."
         ),
     ] = None,
     settings: Annotated[

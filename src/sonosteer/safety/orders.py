@@ -15,6 +15,7 @@ from sonosteer.core.types import Command, RobotState
 from sonosteer.safety.limits import Limits
 
 AXES = ("depth", "probe x", "probe y", "probe z")
+ROUNDING_S = 1e-9  # chosen: sums of times are off by less
 INSERTION = 0  # place of the needle's own axis in AXES. The probe's follow
 
 
@@ -115,16 +116,12 @@ def angles_rad(orders: Orders, since_s: float) -> Iterator[float]:
 
 def _speeds_between(orders: Orders, axis: int, since_s: float, until_s: float) -> tuple[float, float]:
     """Return the least and the largest speed that was ordered. Where nothing was, that is 0."""
-    low, high, covered_s = None, None, 0.0
+    speeds, covered_s = [], 0.0
     for each in orders:
         lasts_s = min(each.until_s, until_s) - max(each.since_s, since_s)
-        if lasts_s >= 0:
-            speed = speeds_mm_s(each.command)[axis]
-            low = speed if low is None else min(low, speed)
-            high = speed if high is None else max(high, speed)
+        if lasts_s > 0:
+            speeds.append(speeds_mm_s(each.command)[axis])
             covered_s += lasts_s
-    if low is None or high is None:
-        return 0.0, 0.0
-    if covered_s < until_s - since_s - 1e-9:
-        return min(low, 0.0), max(high, 0.0)
-    return low, high
+    if covered_s < until_s - since_s - ROUNDING_S:
+        speeds.append(0.0)
+    return min(speeds), max(speeds)
