@@ -204,6 +204,12 @@ def test_encoders_that_contradict_the_orders_are_a_latched_stop_until_the_operat
     assert pressed.stop.reason == "first"
 
 
+def test_a_reading_is_compared_with_the_one_before_it():
+    older, last = read(time_s=NOW - 0.25, depth_mm=30.0), read(time_s=NOW - 0.125, depth_mm=40.0)
+    state = replace(STATE, memory=replace(STATE.memory, robot_states=(older, last)))
+    assert GATE.clear(state, None, gate_input(estimate=None))[0].memory.drifts == NO_DRIFTS
+
+
 def test_what_was_cleared_is_remembered_as_ordered_and_what_was_refused_is_not():
     state, verdict = GATE.clear(STATE, act(insertion_angle_rad=0.5625), gate_input())
     command = replace(cleared(verdict).command, expires_at_s=None)
@@ -270,6 +276,8 @@ def test_so_does_what_was_ordered_of_the_probe():
     memory = Memory(orders=(order(NOW - 0.25, NOW, 0.0, (8.0, -8.0, 0.0)),), angle_rad=0.5)
     state = replace(STATE, command=moving, memory=memory)
     ordered_mm, next_mm = 8.0 * 0.21875, 2.0 * 0.1875
+    slow = act(insertion_speed_mm_s=0.0, probe_velocity_mm_s=(0.5, 0.0, 0.0))
+    refused(ask(slow, robot_state=read(probe_mm=(32.0, 0.0, 0.0))), "probe travel x")
     for way, axis in ((1.0, 0), (-1.0, 1)):
         bound = LIMITS.probe_mm[axis]
         velocity = tuple(2.0 * way if k == axis else 0.0 for k in range(3))
@@ -297,6 +305,10 @@ def test_pictures_say_how_deep_the_needle_is_as_well():
     memory = Memory(seen=(seen,), newest=10, anchor=anchor)
     assert seen_depth_mm(memory) == 37.0
     assert seen_depth_mm(replace(memory, seen=(replace(seen, angle_rad=math.pi / 2, tip_mm=(20.0, 25.0)),))) == 35.0
+    slanted = replace(seen, angle_rad=0.3, tip_mm=(25.0, 22.0))
+    assert seen_depth_mm(replace(memory, seen=(slanted,))) == 30.0 + 5.0 * math.cos(0.3) + 2.0 * math.sin(0.3)
+    older = known(30.0, 24.0, tracked=False, frame_index=9)
+    assert seen_depth_mm(replace(memory, seen=(older, seen))) == 37.0
     assert seen_depth_mm(replace(memory, anchor=None)) is None
     assert seen_depth_mm(replace(memory, newest=11)) is None
     assert seen_depth_mm(replace(memory, seen=(replace(seen, tracked=False),))) is None
@@ -319,6 +331,14 @@ def test_the_limit_of_depth_holds_by_pictures_as_well():
         else:
             refused(verdict, "depth")
     back = replace(STATE, command=replace(FAST, insertion_speed_mm_s=-24.0))
+    older = replace(known(125.0, 20.0, frame_index=9), time_s=NOW - 0.5)
+    two = Memory(
+        seen=(older, known(125.0, 100.0)),
+        newest=10,
+        anchor=known(40.0, frame_index=2),
+        orders=(order(NOW - 0.5, NOW - 0.375),),
+    )
+    assert reach(told(8.0), two, read(depth_mm=60.0)).depths_mm()[1] == 120.0 + up
     shallow = Memory(seen=(known(40.0, 20.0 - 35.0),), newest=10, anchor=known(40.0, frame_index=2), angle_rad=0.5)
     assert reach(told(-8.0), shallow).depths_mm()[0] == 5.0 - up
     near = replace(back, memory=replace(shallow, seen=(known(6.0, 20.0 - 35.0),)))
@@ -338,6 +358,8 @@ def test_tip_and_encoder_may_differ_by_so_much_and_no_more():
     )
     far = replace(vague, seen=(replace(vague.seen[0], tip_mm=(40.0, 20.0)),))
     assert refused(ask(state=replace(STATE, memory=far)), "tip against encoder").bound == 8.0 + 3 * 1.25
+    later = replace(far, seen=(known(20.0, frame_index=9), far.seen[0]))
+    assert refused(ask(state=replace(STATE, memory=later)), "tip against encoder").bound == 8.0 + 3 * 1.25
     cleared(ask(state=replace(STATE, memory=vague)))
 
 
@@ -462,7 +484,7 @@ def test_the_shaft_begins_at_its_entry():
     cleared(shaft(Circle("nerve", (12.0, 20.0), 8.0 - TINY)))
     refused(shaft(Circle("nerve", (12.0, 20.0), 8.0 + TINY)), "forbidden region")
     outside = known(-4.0, 60.0)
-    cleared(shaft(Circle("nerve", (50.0, 20.0), 8.0), seen=outside, robot_state=read(depth_mm=-4.0)))
+    cleared(shaft(Circle("nerve", (52.0, 20.0), 8.0 - TINY), seen=outside, robot_state=read(depth_mm=-4.0)))
 
 
 def test_a_turn_sweeps_the_shaft_too():
@@ -534,6 +556,8 @@ def test_by_hand_it_goes_no_deeper_than_it_has_been():
     cleared(by_hand(2.0, deepest_mm=40.0 + step))
     refused(by_hand(2.0, deepest_mm=40.0 + step - TINY), "depth by hand while the tip is lost")
     cleared(by_hand(-2.0, deepest_mm=40.0))
+    cleared(by_hand(0.0, deepest_mm=20.0))
+    refused(by_hand(0.5, deepest_mm=40.0), "depth by hand while the tip is lost")
 
 
 def test_a_tip_that_is_seen_is_under_the_rules_of_every_other():
@@ -546,6 +570,9 @@ def test_the_way_since_the_tip_was_seen_is_counted_to_and_fro_and_begins_anew_wh
     memory = Memory(newest=9, orders=(order(NOW - 1.0, NOW + 1.0, -8.0),), unseen_mm=1.0, angle_rad=0.5)
     state, _ = GATE.clear(replace(STATE, memory=memory), None, gate_input(estimate=LOST))
     assert state.memory.unseen_mm == 1.0 + 8.0 * 0.125
+    forth = replace(memory, orders=(order(NOW - 1.0, NOW + 1.0, 4.0),))
+    assert GATE.clear(replace(STATE, memory=forth), None, gate_input(estimate=LOST))[0].memory.unseen_mm == 1.5
+    assert Memory().unseen_mm == 0.0
     seen, _ = GATE.clear(replace(STATE, memory=memory), None, gate_input())
     assert seen.memory.unseen_mm == 0.0
     coasting, _ = GATE.clear(replace(STATE, memory=memory), None, gate_input(estimate=tip(state=Track.COASTING)))

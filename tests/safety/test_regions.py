@@ -284,6 +284,14 @@ def test_how_far_it_was_swung_since_its_picture_counts():
     refused(at_wall(20.0 + FAR + 2 * swing, turn, state=state), "forbidden region")
     back = act(insertion_angle_rad=0.4375)
     cleared(at_wall(20.0 + FAR + swing + TINY, back, state=state))
+    refused(at_wall(20.0 + FAR + swing, back, state=state), "forbidden region")  # by its encoder, not by the order
+
+
+def test_the_length_that_a_turn_swings_is_the_one_that_is_inserted_then_not_that_of_the_picture():
+    state = replace(STATE, memory=Memory(seen=(known(24.0, 0.4375),), newest=10))
+    swing = 0.0625 * (40.0 + FAR)
+    cleared(at_wall(36.0 + FAR + swing + TINY, state=state))
+    refused(at_wall(36.0 + FAR + swing, state=state), "forbidden region")
 
 
 def test_a_turn_alone_counts_unless_it_is_the_encoder_s_noise():

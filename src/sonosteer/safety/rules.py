@@ -199,7 +199,7 @@ def of_the_travel(reach: Reach) -> Answers:
     for k, (name, speed, at, most) in enumerate(
         zip("xyz", command.probe_velocity_mm_s, robot_state.probe_mm, limits.probe_mm, strict=True)
     ):
-        up, down = reach.after_mm(INSERTION + 1 + k, robot_state.time_s)
+        up, down = reach.after_mm(1 + k, robot_state.time_s)
         if speed > 0:
             yield above(f"probe travel {name}", at + up, most, "mm")
         if speed < 0:

@@ -41,7 +41,7 @@ class StreamState:
     same: int = 0
     """Number of pictures in a row that were shown before, the first of pictures alike included."""
     shown: tuple[int, ...] = ()
-    """Fingerprints of the pictures of late, oldest first, each once."""
+    """Fingerprints of the pictures of late, oldest first, each once, no unit."""
     offset_s: float | None = None
     """By how much a frame came after its stamp where it came soonest, s. None before the first that was right."""
     complaint: str | None = None
