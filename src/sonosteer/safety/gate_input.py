@@ -88,10 +88,8 @@ def usable(value: Any) -> bool:
     return isinstance(number, Real) and bool(-LARGEST <= number <= LARGEST)  # type: ignore[operator]
 
 
-def unusable(owner: Any, what: str) -> Refused | None:
+def unusable(owner: Action | Command | RobotState | Estimate, what: str) -> Refused | None:
     """Refuse the first field of an action, a robot state or an estimate whose numbers cannot be used."""
-    if not isinstance(owner, Action | Command | RobotState | Estimate):
-        return no("number", f"{what}: {owner!r} is none")
     for field in dataclasses.fields(owner):
         value = getattr(owner, field.name)
         if field.name in _NO_NUMBER or (value is None and field.name in _MAY_BE_NONE):
