@@ -149,10 +149,10 @@ def test_a_deaf_robot_says_yes_and_does_nothing(deck):
     assert deck.robot.read().depth_mm == SCENE.start_mm
 
 
-def test_an_order_that_is_no_number_is_refused_in_the_robots_words(deck):
+def test_an_order_that_was_changed_after_it_was_cleared_is_refused(deck):
     order = deck.cleared(insertion_speed_mm_s=5.0)
     object.__setattr__(order.command, "insertion_speed_mm_s", math.nan)  # as no gate would
-    with pytest.raises(RobotError, match="refuses the order"):
+    with pytest.raises(RobotError, match="takes only what the safety gate has cleared"):
         deck.robot.send(order)
 
 

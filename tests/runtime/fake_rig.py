@@ -48,6 +48,8 @@ class Needle:
     probe_mm_s: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     order: Any = None
     stuck: bool = False
+    turn_rad_s: float = TURN_RAD_S
+    rolls: bool = True
 
     def advance(self, dt_s):
         order = self.order if self.order is not None and self.time_s < self.order.command.expires_at_s else None
@@ -62,8 +64,8 @@ class Needle:
             self.probe_mm_s[k] = follow(self.probe_mm_s[k], probe[k], BRAKE_MM_S2 * dt_s)
             self.probe_mm[k] += self.probe_mm_s[k] * dt_s
         if order is not None:
-            self.angle_rad = follow(self.angle_rad, order.command.insertion_angle_rad, TURN_RAD_S * dt_s)
-            self.roll_rad = order.command.roll_rad
+            self.angle_rad = follow(self.angle_rad, order.command.insertion_angle_rad, self.turn_rad_s * dt_s)
+            self.roll_rad = order.command.roll_rad if self.rolls else self.roll_rad
 
     @property
     def tip_mm(self):
@@ -129,6 +131,7 @@ class FakeRig:
     """Camera of a needle. silent: no frames; stuck: the last frame again and again; frozen: its picture, renumbered.
 
     shift_s: added to time stamps; back: to frame numbers. captured_s: when each frame was really acquired.
+    spacing: what a frame says by its number. shows: the picture that is shown instead of one, by number and picture.
     """
 
     needle: Needle
@@ -138,6 +141,8 @@ class FakeRig:
     frozen: bool = False
     shift_s: float = 0.0
     renumber: int = 0
+    spacing: Callable[[int], Spacing | None] = lambda index: SPACING
+    shows: Callable[[int, Any], Any] = lambda index, pixels: pixels
     captured_s: dict[int, float] = field(default_factory=dict)
     stamped_s: dict[int, float] = field(default_factory=dict)
     last: Frame | None = None
@@ -153,7 +158,8 @@ class FakeRig:
             index = self._count + self.renumber
             self._count += 1
             pixels = self.last.pixels if self.frozen and self.last is not None else picture(needle, index)
-            self.last = Frame(pixels, index, needle.time_s + self.shift_s, SPACING)
+            pixels = self.shows(index, pixels)
+            self.last = Frame(pixels, index, needle.time_s + self.shift_s, self.spacing(index))
             self.captured_s[index] = needle.time_s
             self.stamped_s[index] = self.last.time_s
         return Capture(self.last, needle.robot_state(), now_s)

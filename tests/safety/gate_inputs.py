@@ -8,6 +8,7 @@ from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Action, Command, Lost, RobotState, TipEstimate, Track
 from sonosteer.safety.gate import Cleared, Gate, GateInput, GateState, Refused
 from sonosteer.safety.limits import Limits
+from sonosteer.safety.memory import Memory
 
 NOW = 64.0
 TINY = 2.0**-20
@@ -40,7 +41,15 @@ LIMITS = Limits(
     silent_s=0.25,
     time_step_s=0.125,
     repeats=4,
+    remembered=8,
     clean=3,
+    growth_s=0.125,
+    sideways_mm_s=64.0,
+    unseen_mm_s=2.0,
+    unseen_mm=4.0,
+    encoder_mm=2.0,
+    speed_error_fraction=0.125,
+    astray_mm=8.0,
 )
 GATE = Gate(LIMITS)
 SPACING = Spacing(0.125, 0.25)
@@ -68,11 +77,11 @@ FAST = Command(  # being carried out: nothing grows beyond it
     roll_rad=0.0,
     probe_velocity_mm_s=(16.0, 12.0, 4.0),
 )
-STATE = GateState(NOW - 0.125, FAST)
+STATE = GateState(NOW - 0.125, FAST, memory=Memory(angle_rad=0.5))
 
 
-def gate_input(now_s=NOW, robot_state=READING, estimate=TIP, spacing=SPACING, faults=(), stop=None):
-    return GateInput(now_s, robot_state, estimate, spacing, faults, stop)
+def gate_input(now_s=NOW, robot_state=READING, estimate=TIP, spacing=SPACING, faults=(), **more):
+    return GateInput(now_s, robot_state, estimate, spacing, faults, **more)
 
 
 def ask(action=ACTION, at=None, *, state=STATE, gate=GATE, **changes):

@@ -160,14 +160,14 @@ def test_a_tip_that_is_only_predicted_is_pushed_slowly():
 
 
 def test_the_base_rolls_no_faster_than_its_rate():
-    state = replace(STATE, command=replace(FAST, roll_rad=1.0))
-    order = cleared(ask(act(roll_rad=3.0), state=state))
+    at = {"state": replace(STATE, command=replace(FAST, roll_rad=1.0)), "robot_state": read(roll_rad=1.0)}
+    order = cleared(ask(act(roll_rad=3.0), **at))
     assert order.command.roll_rad == 1.5
     assert order.bounded == ("base rotation 3 -> 1.5 rad: rate",)
-    assert cleared(ask(act(roll_rad=-3.0), state=state)).command.roll_rad == 0.5
-    assert cleared(ask(act(roll_rad=1.5), state=state)).bounded == ()
-    assert cleared(ask(act(roll_rad=1.25), state=state)).command.roll_rad == 1.25
-    assert cleared(ask(act(roll_rad=0.75), state=state)).command.roll_rad == 0.75
+    assert cleared(ask(act(roll_rad=-3.0), **at)).command.roll_rad == 0.5
+    assert cleared(ask(act(roll_rad=1.5), **at)).bounded == ()
+    assert cleared(ask(act(roll_rad=1.25), **at)).command.roll_rad == 1.25
+    assert cleared(ask(act(roll_rad=0.75), **at)).command.roll_rad == 0.75
     rest = cleared(ask(act(insertion_speed_mm_s=0.0, roll_rad=3.0), state=REST, robot_state=read(roll_rad=2.0)))
     assert rest.command.roll_rad == 2.5
 
@@ -204,7 +204,12 @@ def test_kept_angles_are_the_set_points_once_they_are_reached_so_that_noise_move
             state=REST,
         )
     )
-    assert (order.command.insertion_angle_rad, order.command.roll_rad) == (0.5 + way * near, way * near)
+    assert (order.command.insertion_angle_rad, order.command.roll_rad) == (0.5, way * near)
+    never = replace(REST, memory=Memory())
+    robot_state = read(insertion_angle_rad=0.5 + way * near)
+    assert cleared(ask(seek(), estimate=LOST, robot_state=robot_state, state=never)).command.insertion_angle_rad == (
+        0.5 + way * near
+    )
 
 
 def test_a_needle_that_is_drawn_back_keeps_its_angle():

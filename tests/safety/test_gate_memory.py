@@ -24,9 +24,15 @@ from gate_inputs import (
 )
 
 from sonosteer.core.types import Track
-from sonosteer.safety.memory import Jump, Memory, Pose, SeenTip, note, pose_at
+from sonosteer.safety import memory as memory_module
+from sonosteer.safety.memory import Jump, Memory, Pose, SeenTip, pose_at
 
 EXACT = np.zeros((2, 2))
+
+
+def note(memory, limits, told):
+    """The memory after a tick, the one before having been just then."""
+    return memory_module.note(memory, limits, told, told.now_s)
 
 
 def see(memory, frame_index, at_mm, now_s, *, robot_state=READING, P=EXACT, **more):
@@ -45,7 +51,9 @@ def jump(start=((20.0, 20.0), READING, EXACT), end=((20.0, 20.0), READING, EXACT
 
 def test_a_tip_is_remembered_in_the_tissue():
     memory = see(Memory(), 3, (20.0, 24.0), NOW, robot_state=read(probe_mm=(2.0, 99.0, -3.0)), P=np.diag([4.0, 1.0]))
-    assert memory.seen == (SeenTip(3, NOW, (22.0, 21.0), 0.5, (4.0, 0.0, 1.0), Pose(40.0, 0.5, (2.0, -3.0))),)
+    assert memory.seen == (
+        SeenTip(3, NOW, (22.0, 21.0), 0.5, (4.0, 0.0, 1.0), tracked=True, pose=Pose(40.0, 0.5, (2.0, -3.0))),
+    )
     assert memory.newest == 3
 
 
@@ -106,7 +114,7 @@ def test_what_cannot_be_used_or_is_not_new_is_not_remembered(spoilt):
     ],
 )
 def test_a_frame_without_a_tip_is_remembered_without_one(spoilt):
-    seen = SeenTip(5, NOW - 9.0, (20.0, 20.0), 0.5, (0.25, 0.0, 0.25), Pose(40.0, 0.5, (0.0, 0.0)))
+    seen = SeenTip(5, NOW - 9.0, (20.0, 20.0), 0.5, (0.25, 0.0, 0.25), tracked=True, pose=Pose(40.0, 0.5, (0.0, 0.0)))
     after = note(Memory((), (seen,), 5), LIMITS, gate_input(**spoilt))
     assert (after.seen, after.newest) == ((seen,), 10)
 

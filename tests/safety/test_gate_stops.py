@@ -111,7 +111,9 @@ def test_a_missed_heartbeat_is_released_by_the_operator_too():
     assert GATE.release(stopped, "operator", NOW).stop is None
 
 
-@pytest.mark.parametrize("by", ["policy", "", "Operator", "timer", "ended"])
+@pytest.mark.parametrize(
+    "by", ["policy", "", "Operator", "timer", "ended", "operator2", "operator of the policy", "oper"]
+)
 def test_nobody_else_releases(by):
     with pytest.raises(InputError, match=f"by the operator, not by {by!r}"):
         GATE.release(STOPPED, by, NOW)

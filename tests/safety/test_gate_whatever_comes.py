@@ -13,6 +13,8 @@ from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Action, Command, Lost, RobotState, TipEstimate, Track
 from sonosteer.safety.gate import Cleared, Gate, GateInput, Refused
 from sonosteer.safety.limits import Limits
+from sonosteer.safety.orders import NO_DRIFTS, contradiction, drifted, taken_back
+from sonosteer.safety.orders import given as with_order
 from sonosteer.safety.regions import Circle, Polygon
 
 LIMITS = Limits(lost_back_mm_s=2.0)
@@ -232,7 +234,7 @@ def as_near_as_may_be(region, shape, rng):
     for _ in range(40):
         mid = 0.5 * (far + near)
         placed = moved(region, (mid * math.cos(towards), mid * math.sin(towards)))
-        state = replace(Gate(LIMITS).start(now - 0.2))
+        state = replace(Gate(LIMITS).start(now - 0.2), command=replace(action.command, expires_at_s=now))
         _, verdict = Gate(LIMITS, (placed,)).clear(state, action, GateInput(now, robot_state, estimate, SPACING))
         far, near = (mid, near) if isinstance(verdict, Cleared) else (far, mid)
     placed = moved(region, (far * math.cos(towards), far * math.sin(towards)))
@@ -306,3 +308,27 @@ def test_a_needle_that_is_pushed_at_a_region_for_long_is_not_let_in_more_often_t
     rng = np.random.default_rng(11)
     entered = sum(pushed_at_a_wall(rng, lasting) for _ in range(60))
     assert entered <= (3 if lasting else 0)  # of 60 at 1 %: more than 3 would happen once in 300 times
+
+
+SPEEDS = st.lists(st.floats(-25.0, 25.0), min_size=1, max_size=12)
+
+
+@settings(deadline=None)
+@given(SPEEDS, st.floats(0.0, 0.05), st.sampled_from([0.9, 1.0, 1.1]))
+def test_a_robot_that_obeys_within_the_stated_time_never_contradicts_the_orders(speeds, late_s, scale):
+    """It carries out each order as late as it may, and at nine tenths to eleven tenths of its speed."""
+    limits = replace(LIMITS, standstill_s=0.05, ahead_s=0.0)
+    orders, drifts, depth = (), NO_DRIFTS, 40.0
+    before = RobotState(0.0, depth, 0.0, 0.6, 0.0, (0.0, 0.0, 0.0))
+    for k, speed in enumerate(speeds):
+        now_s = 0.1 * k
+        command = Command(expires_at_s=None, insertion_speed_mm_s=speed)
+        orders = with_order(taken_back(orders, now_s, -9.0), command, now_s, now_s + 0.1)
+        for step in range(10):
+            then_s = now_s + 0.01 * (step + 0.5) - late_s
+            acting = next((o for o in orders if o.since_s <= then_s < o.until_s), None)
+            depth += 0.0 if acting is None else scale * acting.command.insertion_speed_mm_s * 0.01
+            new = replace(before, time_s=now_s + 0.01 * (step + 1), depth_mm=depth)
+            drifts = drifted(drifts, orders, limits, before, new)
+            before = new
+    assert contradiction(drifts, limits) is None

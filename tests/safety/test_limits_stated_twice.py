@@ -47,9 +47,20 @@ def test_every_test_that_the_page_names_exists():
         assert test.strip("`") in there
 
 
+def test_every_test_at_run_time_that_the_page_names_exists():
+    table = PAGE[PAGE.index("| input | source at run time | broken by |") : PAGE.index("### Who may release a stop")]
+    named = set(re.findall(r"`(test_\w+)`", table))
+    files = (HERE.parent / "runtime").glob("test_*.py")
+    there = {n.name for path in files for n in ast.parse(path.read_text()).body if hasattr(n, "name")}
+    assert len(named) > 15
+    assert named <= there, named - there
+
+
 def test_every_rule_is_on_the_page():
     named = {name for _, rule, _, _ in ROWS for name in re.findall(r"`([^`]+)`", rule)}
     others = {"no action", "number", "no estimate", "robot fault", "no scale", "scale changed", "fault", "stopped"}
+    others |= {"held", "tip against encoder"}
+    others |= {f"{what} by hand while the tip is lost" for what in ("speed", "way", "depth")}
     assert named == {*ABOVE, *BELOW, *WHOLE, *others, "clock", "tip jump", "forbidden region", "tip unknown"}
 
 
@@ -67,8 +78,10 @@ POSITIVE = {
     *("forward_mm_s", "backward_mm_s", "acceleration_mm_s2", "angle_step_rad", "roll_rad_s", "probe_mm_s2"),
     *("action_age_s", "action_life_s", "order_s", "estimate_age_s", "robot_state_age_s", "tip_sd_mm"),
     *("jump_mm", "jump_hold_s", "heartbeat_s", "silent_s", "time_step_s"),
+    *("growth_s", "sideways_mm_s", "encoder_mm", "astray_mm"),
 }
 MAY_BE_0 = {"still_rad", "standstill_s", "ahead_s", "coasting_mm_s", "lost_back_mm_s", "recall_s"}
+MAY_BE_0 |= {"speed_error_fraction", "unseen_mm_s", "unseen_mm"}
 
 
 @pytest.mark.parametrize("name", sorted(POSITIVE | MAY_BE_0))
@@ -86,6 +99,7 @@ def test_no_limit_is_negative_and_only_some_may_be_0(name):
         ("clearance", [0.5, 0.999999999], [0.4999, 0.9999999993, 1.0, 0.0]),
         ("clean", [1, 1000], [0, 1001]),
         ("repeats", [2, 1000], [1, 1001]),
+        ("remembered", [1, 10_000], [0, 10_001]),
         ("depth_mm", [(-1.0, 0.5), (0.0, 1e-3)], [(1.0, 1.0), (2.0, 1.0)]),
         ("angle_rad", [(0.5, 0.6)], [(0.5, 0.5), (1.0, 0.5)]),
         ("probe_mm_s", [(0.0, 0.0, 0.0)], [(-1e-9, 1.0, 1.0), (1.0, -1.0, 1.0), (1.0, 1.0, -1.0)]),

@@ -192,7 +192,9 @@ LEVEL = tip(angle_rad=0.0, covariance_mm2=np.zeros((2, 2)))  # at (20, 20) mm, p
 def known(depth_mm, angle_rad, x_mm=20.0, frame_index=10, variance_mm2=0.0):
     """A tip at (x, 20) mm that was seen to go to +x while encoders said this."""
     pose = Pose(depth_mm, angle_rad, (0.0, 0.0))
-    return SeenTip(frame_index, NOW - 0.125, (x_mm, 20.0), 0.0, (variance_mm2, 0.0, variance_mm2), pose)
+    return SeenTip(
+        frame_index, NOW - 0.125, (x_mm, 20.0), 0.0, (variance_mm2, 0.0, variance_mm2), tracked=True, pose=pose
+    )
 
 
 def wall(x_mm):
@@ -208,7 +210,7 @@ def test_a_tip_is_pushed_up_to_a_forbidden_region_but_not_into_it():
     cleared(at_wall(20.0 + FAR + TINY))
     no = refused(at_wall(20.0 + FAR), "forbidden region")
     assert (no.value, no.bound, no.unit) == (0.0, 0.0, "mm")
-    assert no.reason == "the tip would come within 0 mm of wall, and must keep 0 mm"
+    assert no.reason == "the needle would come within 0 mm of wall, and must keep 0 mm"
     refused(at_wall(20.0 + FAR - TINY), "forbidden region")
     refused(at_wall(0.0), "forbidden region")
 
@@ -263,7 +265,7 @@ def test_what_the_needle_was_pushed_since_its_picture_counts():
 
 def test_how_far_a_turn_swings_the_tip_counts():
     turn = act(insertion_angle_rad=0.5625)
-    swing = 0.0625 * 40.0
+    swing = 0.0625 * (40.0 + FAR)
     cleared(at_wall(20.0 + FAR + swing + TINY, turn))
     refused(at_wall(20.0 + FAR + swing, turn), "forbidden region")
     other = act(insertion_angle_rad=0.4375)
@@ -275,12 +277,21 @@ def test_how_far_a_turn_swings_the_tip_counts():
 def test_how_far_it_was_swung_since_its_picture_counts():
     seen = known(40.0, 0.4375)
     state = replace(STATE, memory=Memory(seen=(seen,), newest=10))
-    cleared(at_wall(20.0 + FAR + 2.5 + TINY, state=state))
-    refused(at_wall(20.0 + FAR + 2.5, state=state), "forbidden region")
+    swing = 0.0625 * (40.0 + FAR)
+    cleared(at_wall(20.0 + FAR + swing + TINY, state=state))
+    refused(at_wall(20.0 + FAR + swing, state=state), "forbidden region")
     turn = act(insertion_angle_rad=0.5625)
-    refused(at_wall(20.0 + FAR + 5.0, turn, state=state), "forbidden region")
+    refused(at_wall(20.0 + FAR + 2 * swing, turn, state=state), "forbidden region")
     back = act(insertion_angle_rad=0.4375)
-    cleared(at_wall(20.0 + FAR + 2.5 + TINY, back, state=state))
+    cleared(at_wall(20.0 + FAR + swing + TINY, back, state=state))
+    refused(at_wall(20.0 + FAR + swing, back, state=state), "forbidden region")  # by its encoder, not by the order
+
+
+def test_the_length_that_a_turn_swings_is_the_one_that_is_inserted_then_not_that_of_the_picture():
+    state = replace(STATE, memory=Memory(seen=(known(24.0, 0.4375),), newest=10))
+    swing = 0.0625 * (40.0 + FAR)
+    cleared(at_wall(36.0 + FAR + swing + TINY, state=state))
+    refused(at_wall(36.0 + FAR + swing, state=state), "forbidden region")
 
 
 def test_a_turn_alone_counts_unless_it_is_the_encoder_s_noise():
@@ -295,8 +306,9 @@ def test_a_turn_alone_counts_unless_it_is_the_encoder_s_noise():
 
 def test_a_needle_that_still_moves_counts_while_it_is_turned():
     turn = act(insertion_speed_mm_s=0.0, insertion_angle_rad=0.5625)
-    refused(at_wall(20.0 + 2.5 + 0.5, turn, robot_state=read(insertion_speed_mm_s=8.0)), "forbidden region")
-    cleared(at_wall(20.0 + 2.5 + 0.5 + TINY, turn, robot_state=read(insertion_speed_mm_s=8.0)))
+    swing = 0.0625 * 40.5
+    refused(at_wall(20.0 + swing + 0.5, turn, robot_state=read(insertion_speed_mm_s=8.0)), "forbidden region")
+    cleared(at_wall(20.0 + swing + 0.5 + TINY, turn, robot_state=read(insertion_speed_mm_s=8.0)))
     cleared(at_wall(20.0 + 2.5 + TINY, turn, robot_state=read(insertion_speed_mm_s=-8.0)))
 
 

@@ -38,6 +38,21 @@ def test_the_rig_does_what_it_is_told_within_its_limits():
     assert r.insertion_speed_mm_s == 0.0
 
 
+@pytest.mark.parametrize("ended", ["expired", "stopped"])
+def test_no_axis_goes_on_after_a_command_has_run_out_or_after_a_stop(ended):
+    r = rig(angle_rad_s=0.5, roll_rad_s=1.0)
+    r.order(act(insertion_angle_rad=1.2, roll_rad=2.0, expires_at_s=0.1 if ended == "expired" else None))
+    run(r, 0.1)
+    if ended == "stopped":
+        r.order(act(insertion_angle_rad=0.3, roll_rad=-1.0, stop=True))
+    run(r, 0.02)
+    turned, rolled = r.insertion_angle_rad, r.roll_rad
+    assert turned == pytest.approx(math.radians(45) + 0.05, abs=0.011)
+    assert rolled == pytest.approx(0.1, abs=0.021)
+    run(r, 1.0)
+    assert (r.insertion_angle_rad, r.roll_rad) == (turned, rolled)
+
+
 def test_an_order_arrives_late_and_expires():
     r = rig(latency_s=0.1)
     r.order(act(insertion_speed_mm_s=10.0, expires_at_s=0.3))

@@ -64,7 +64,7 @@ def insert_command(
     forbid: Annotated[
         list[str] | None,
         typer.Option(
-            "--forbid", metavar="circle:X,Y,R", help="Keep the tip out, mm of the first frame. Can be repeated."
+            "--forbid", metavar="circle:X,Y,R", help="Keep the needle out, mm of the first frame. Can be repeated."
         ),
     ] = None,
     settings: Annotated[
@@ -157,7 +157,7 @@ def _button(live: bool) -> Button | None:
 
     if not live or not sys.stdin.isatty():
         return None
-    print("stop: s and Enter; release the stop: r and Enter", file=sys.stderr)
+    print("stop: s and Enter; release the stop: r; pause: p; continue: c", file=sys.stderr)
     button = Button()
     listen(button, sys.stdin)
     return button

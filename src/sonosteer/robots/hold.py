@@ -5,7 +5,7 @@ from __future__ import annotations
 from sonosteer.core.clock import Clock, SimulatedClock
 from sonosteer.core.errors import RobotError
 from sonosteer.core.types import RobotState
-from sonosteer.safety.gate import Cleared
+from sonosteer.safety.cleared import Cleared, genuine
 
 
 class HoldRobot:
@@ -29,8 +29,10 @@ class HoldRobot:
         )
 
     def send(self, cleared: Cleared) -> None:
-        """Take a command and ignore it."""
+        """Take a command and ignore it. Raises RobotError for anything but what the gate has cleared."""
         self._check()
+        if not genuine(cleared):
+            raise RobotError("robot hold takes only what the safety gate has cleared: ask Gate.clear")
 
     def hold(self, reason: str) -> None:
         """Do nothing, as always."""

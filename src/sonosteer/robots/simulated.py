@@ -7,7 +7,7 @@ from typing import Literal
 
 from sonosteer.core.errors import InputError, RobotError
 from sonosteer.core.types import Command, RobotState
-from sonosteer.safety.gate import Cleared
+from sonosteer.safety.cleared import Cleared, genuine
 from sonosteer.sim.world import World
 
 #: what can be wrong on the way to the rig: it says no, it is gone, or it says yes and hears nothing
@@ -27,7 +27,6 @@ class SimulatedRobot:
         self.fault: LinkFault | None = None
         self.held_because: str | None = None
         self._world = world
-        self._held: tuple[float, float] | None = None  # angle and roll that the rig holds at
         self._closed = False
 
     def break_(self, fault: LinkFault) -> None:
@@ -47,7 +46,12 @@ class SimulatedRobot:
             return self._world.read()
 
     def send(self, cleared: Cleared) -> None:
-        """Carry out a command until it expires. A stop is a hold. Raises RobotError if it refuses or is gone."""
+        """Carry out a command until it expires. A stop is a hold.
+
+        Raises RobotError if it refuses or is gone, and for anything but what the gate itself has cleared.
+        """
+        if not genuine(cleared):
+            raise RobotError("the simulated robot takes only what the safety gate has cleared: ask Gate.clear")
         self._reach()
         if self.fault == "refuses":
             raise RobotError("the simulated robot refuses the order: it was told to fail so")
@@ -57,7 +61,7 @@ class SimulatedRobot:
         with self.lock:
             self._tell(cleared.command)
             if self.fault != "deaf":
-                self._held, self.held_because = None, None
+                self.held_because = None
 
     def hold(self, reason: str) -> None:
         """Stop every motion where it is and stay. Raises RobotError if it is gone: then its last command expires."""
@@ -65,12 +69,8 @@ class SimulatedRobot:
         with self.lock:
             if self.fault == "deaf":
                 return
-            if self._held is None:  # read once: a goal read anew each time would wander with the encoders' noise
-                robot_state = self._world.read()
-                self._held = robot_state.insertion_angle_rad, robot_state.roll_rad
             self.held_because = reason
-            angle, roll = self._held
-            self._tell(Command(expires_at_s=None, insertion_angle_rad=angle, roll_rad=roll, stop=True))
+            self._tell(Command(expires_at_s=None, stop=True))
 
     def close(self) -> None:
         """Hold if it can be reached, and close. May be called twice."""

@@ -8,7 +8,7 @@ from sonosteer.core.errors import RobotError
 from sonosteer.core.plugins import check_methods, construct, naming
 from sonosteer.core.registry import LazyTable
 from sonosteer.core.types import RobotState
-from sonosteer.safety.gate import Cleared
+from sonosteer.safety.cleared import Cleared, genuine
 from sonosteer.safety.robot import Robot
 
 ROBOTS = LazyTable(
@@ -58,7 +58,9 @@ class PluggedInRobot:
         return said
 
     def send(self, cleared: Cleared) -> None:
-        """Hand over a command. Raises RobotError if it breaks."""
+        """Hand over a command. Raises RobotError if it breaks, and for anything but what the gate has cleared."""
+        if not genuine(cleared):
+            raise RobotError(f"{self._name} takes only what the safety gate has cleared: ask Gate.clear")
         with naming(self._name, "send", self.driver, RobotError):
             self.driver.send(cleared)
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sonosteer.core.errors import InputError, RobotError
+from sonosteer.core.geometry import Spacing
 from sonosteer.core.protocols import Policy, Tracker
 from sonosteer.core.types import Action, Capture, Estimate, Frame, Hint, Lost, Observation, RobotState, Task
 from sonosteer.runtime.button import Button
@@ -26,11 +27,13 @@ from sonosteer.runtime.replies import check_action, check_estimate
 from sonosteer.safety.gate import Cleared, Gate, GateInput, GateState, Refused
 from sonosteer.safety.gate_input import no
 from sonosteer.safety.robot import Robot
+from sonosteer.safety.stop import MAY_RELEASE
 from sonosteer.safety.watchdog import StreamState, StreamWatch, WatchedFrame, fingerprint
 
 ROBOT = "robot"  # the rule of a refusal that is not the gate's but the robot's
 GATE_STARTS = "gate_started_s"  # key in the event of its beginning
 RELEASED_BY, RELEASED = "released_by", "released_s"  # keys in the event of a released stop
+KEPT_SPACINGS = 1000  # chosen: an estimate is refused for its age long before so many frames have come after its own
 
 
 class Recorder(Protocol):
@@ -177,6 +180,14 @@ class ControlBranch:
     """What records the run."""
     stop: str | None = None
     """Why the operator pressed stop, None while nobody has."""
+    held: str | None = None
+    """Why the operator lets everything wait, None while nobody does. It is not latched."""
+    unheard: str | None = None
+    """Why the operator can no longer be heard, which holds the needle. None while all is well."""
+    by_hand: bool = False
+    """True where the newest action is the operator's own, not the policy's."""
+    spacings: dict[int, Spacing | None] = field(default_factory=dict)
+    """What each of the last frames says of its millimetres per pixel, by index."""
     refused: Counter[str] = field(default_factory=Counter)
     """Number of refused actions, by rule."""
     held_because: Counter[str] = field(default_factory=Counter)
@@ -196,7 +207,7 @@ class ControlBranch:
 
     @classmethod
     def open(cls, gate: Gate, robot: Robot, task: Task, now_s: float, **more: Any) -> ControlBranch:
-        """Begin a task. more: a recorder."""
+        """Begin a task. more: a recorder, and `held` for a run that begins paused."""
         watch = StreamWatch(gate.limits)
         control_branch = cls(gate, robot, task, gate.start(now_s), watch, watch.start(now_s), **more)
         control_branch.recorder.write("/event", now_s, {"text": "the gate starts", GATE_STARTS: now_s})
@@ -205,18 +216,24 @@ class ControlBranch:
     def frame_came(self, frame: Frame, now_s: float) -> None:
         """Take note of a frame that arrives, whether or not the tracker has time for it."""
         self.recorder.frame(frame, now_s)
+        self.spacings[frame.index] = frame.spacing
+        while len(self.spacings) > KEPT_SPACINGS:
+            del self.spacings[next(iter(self.spacings))]
         self.stream = self.watch.saw(
             self.stream,
             WatchedFrame(frame.index, frame.time_s, now_s=now_s, fingerprint=fingerprint(frame.pixels)),
         )
 
-    def propose(self, action: Action, now_s: float) -> None:
-        """Take what the policy wants. A reply to an older frame than the last one's is refused: it came too late."""
+    def propose(self, action: Action, now_s: float, *, by_hand: bool = False) -> None:
+        """Take what the policy wants. A reply to an older frame than the last one's is refused: it came too late.
+
+        by_hand: the operator drives the needle, so that what the gate allows by hand only counts.
+        """
         if self.newest is not None and not action.frame_index > self.newest.frame_index:
             self.refused["late reply"] += 1
             self.recorder.write("/event", now_s, {"text": f"a late reply to frame {action.frame_index} was refused"})
             return
-        self.newest = action
+        self.newest, self.by_hand = action, by_hand
 
     def tick(self, now_s: float, observation: Observation | None, faults: tuple[str, ...] = ()) -> Cleared | Refused:
         """Do one control period: the newest action goes through the gate, and to the robot if it is cleared."""
@@ -226,14 +243,17 @@ class ControlBranch:
         except RobotError as e:
             self.robot_state = None
             return self._lost_robot(now_s, str(e))
-        known = (*faults, *self.watch.reasons(self.stream, now_s), *filter(None, (self.recorder.failed, self.gone)))
+        wrong = filter(None, (self.recorder.failed, self.gone, self.unheard))
+        estimate = None if observation is None else observation.estimate
         gate_input = GateInput(
             now_s=now_s,
             robot_state=robot_state,
-            estimate=None if observation is None else observation.estimate,
-            spacing=self.task.spacing,
-            faults=known,
+            estimate=estimate,
+            spacing=None if estimate is None else self.spacings.get(estimate.frame_index),
+            faults=(*faults, *self.watch.reasons(self.stream, now_s), *wrong),
             stop=self.stop,
+            hold=self.held,
+            by_hand=self.by_hand,
         )
         self.gone = None
         self.state, verdict = self.gate.clear(self.state, action, gate_input)
@@ -247,12 +267,27 @@ class ControlBranch:
         self._note(now_s, gate_input, action, verdict)
         return verdict
 
+    def pause(self, why: str = "the operator lets it wait") -> None:
+        """Hold from the next control period on, until `resume`. Nothing is latched."""
+        self.held = why
+
+    def resume(self) -> None:
+        """Go on, from rest. A latched stop stays."""
+        self.held = None
+
     def press(self, why: str = "the operator pressed stop") -> None:
         """Stop from the next control period on, until somebody releases it."""
         self.stop = why
 
     def release(self, by: str, now_s: float) -> None:
-        """Release the button and take a latched stop back. Raises InputError, and changes nothing, for who may not."""
+        """Release the button and take a latched stop back.
+
+        Raises InputError, and changes nothing, for who may not, and for a press that has not held a control period yet.
+        """
+        if by not in MAY_RELEASE:
+            raise InputError(f"a stop is released by the {' or '.join(MAY_RELEASE)}, not by {by!r}")
+        if self.stop is not None and self.state.stop is None:
+            raise InputError("a stop that was just pressed is released only after it has held a control period")
         self.state = self.gate.release(self.state, by, now_s)
         self.stop = None
         self.recorder.write("/event", now_s, {"text": f"released by the {by}", RELEASED_BY: by, RELEASED: now_s})
@@ -262,11 +297,19 @@ class ControlBranch:
         for word in button.taken():
             if word == "stop":
                 self.press()
-                continue
-            try:
-                self.release("operator", now_s)
-            except InputError as e:
-                self.recorder.write("/event", now_s, {"text": f"not released: {e}"})
+            elif word == "pause":
+                self.pause()
+            elif word == "resume":
+                self.resume()
+            else:
+                try:
+                    self.release("operator", now_s)
+                except InputError as e:
+                    self.recorder.write("/event", now_s, {"text": f"not released: {e}"})
+        unheard = button.unheard
+        if unheard is not None and self.unheard is None:
+            self.recorder.write("/event", now_s, {"text": unheard})
+        self.unheard = unheard
 
     def let_go(self, reason: str = "the run is over") -> None:
         """Hold, whatever happens to the run."""
@@ -299,7 +342,10 @@ class ControlBranch:
             "estimate": None if estimate is None else estimate.frame_index,
             "action": None if action is None else action.frame_index,
             "faults": () if gate_input is None else gate_input.faults,
+            "spacing": None if gate_input is None else gate_input.spacing,
             "stop": self.stop,
+            "hold": self.held,
+            "by_hand": self.by_hand,
             "verdict": verdict,
         }
         self.recorder.write("/tick", now_s, what)

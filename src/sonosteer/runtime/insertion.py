@@ -163,6 +163,8 @@ class RunJudge:
             run.rows.append(row)
             if row.ordered_mm_s:
                 self._moved_s = now_s
+        if self.control_branch.held is not None:  # who pauses has the time that he wants
+            self._moved_s = now_s
         if isinstance(verdict, Cleared) and verdict.command.stop and not run.stopped:
             run.stopped, self._rested_s = True, now_s
         run.ended = self._ended(now_s)

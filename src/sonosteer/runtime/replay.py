@@ -137,8 +137,21 @@ class Replay:
             raise InputError("the recording does not say when its gate started: it cannot be decided again")
         estimate = None if what["estimate"] is None else _again(self._estimates, what["estimate"])
         action = None if what["action"] is None else _again(self._actions, what["action"])
-        spacing, faults = self.task.spacing, tuple(what["faults"])
-        gate_input = GateInput(now_s, what["robot_state"], estimate, spacing=spacing, faults=faults, stop=what["stop"])
+        if "spacing" not in what:
+            raise InputError(
+                "the recording does not say which scale the gate was told: it is from before the gate asked for it, "
+                "and can only be decided again by the version that recorded it"
+            )
+        gate_input = GateInput(
+            now_s,
+            what["robot_state"],
+            estimate,
+            spacing=what["spacing"],
+            faults=tuple(what["faults"]),
+            stop=what["stop"],
+            hold=what["hold"],
+            by_hand=what["by_hand"],
+        )
         self._gate, verdict = self.gate.clear(self._gate, action, gate_input)
         if what["verdict"].get("rule") == ROBOT:
             self.result.skipped["orders that the robot refused"] += 1

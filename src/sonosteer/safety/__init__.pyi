@@ -1,4 +1,5 @@
-from .gate import Cleared as Cleared
+from .cleared import Cleared as Cleared
+from .cleared import genuine as genuine
 from .gate import Gate as Gate
 from .gate import GateState as GateState
 from .gate_input import GateInput as GateInput
@@ -20,4 +21,5 @@ __all__ = [
     "Refused",
     "Robot",
     "StreamWatch",
+    "genuine",
 ]

@@ -12,6 +12,7 @@ from sonosteer.core.types import Command, RobotState, TipEstimate, Track, Vector
 from sonosteer.safety.limits import Limits
 
 _STILL: Vector = (0.0, 0.0, 0.0)
+SHORTEST_MM = 1.0  # chosen: a needle is turned as if so much of it were inserted, even if nothing is
 
 
 def bounded(
@@ -21,31 +22,40 @@ def bounded(
     robot_state: RobotState,
     tip: TipEstimate | None,
     before: Command | None,
+    kept_rad: float | None,
+    inserted_mm: float,
     elapsed_s: float,
     until_s: float,
 ) -> tuple[Command, tuple[str, ...]]:
     """Return the command that may be given, and in what it is less than the wanted one, and why.
 
-    wanted: a command whose numbers are all within limits. before: what is being carried out. elapsed_s: since the last
-    tick. until_s: when the new command expires.
+    wanted: a command whose numbers are all within limits. before: what is being carried out. kept_rad: where the needle
+    was last told to point. inserted_mm: largest length that can be in the tissue. elapsed_s: since the last tick.
+    until_s: when the new command expires.
     """
     notes: list[str] = []
+    elapsed_s = min(elapsed_s, limits.growth_s)
     was = 0.0 if before is None else before.insertion_speed_mm_s
     speed = _speed(limits, wanted.insertion_speed_mm_s, tip, was, elapsed_s, notes)
-    angle = float(wanted.insertion_angle_rad)
+    asked, at = float(wanted.insertion_angle_rad), float(robot_state.insertion_angle_rad)
+    stays = stay(kept_rad, at, limits.still_rad)
     if tip is None or speed < 0:
-        angle = _stay(
-            None if before is None else before.insertion_angle_rad, robot_state.insertion_angle_rad, limits.still_rad
-        )
-        why = "the tip is lost" if tip is None else "the needle is drawn back"
-        _note(notes, "insertion angle", wanted.insertion_angle_rad, angle, "rad", why)
+        angle, why = stays, "the tip is lost" if tip is None else "the needle is drawn back"
+    elif wanted.insertion_speed_mm_s == 0 and abs(asked - stays) <= limits.still_rad:
+        angle, why = stays, "it stays where it is"
+    else:
+        was_rad = stays if before is None else before.insertion_angle_rad
+        angle = _angle(limits, asked, set_point=was_rad, at=at, inserted_mm=inserted_mm, elapsed_s=elapsed_s)
+        why = "rate"
+    _note(notes, "insertion angle", wanted.insertion_angle_rad, angle, "rad", why)
     set_point = None if before is None else before.roll_rad
     if tip is None:
-        roll = _stay(set_point, robot_state.roll_rad, limits.still_rad)
+        roll = stay(set_point, robot_state.roll_rad, limits.still_rad)
         _note(notes, "base rotation", wanted.roll_rad, roll, "rad", "the tip is lost")
     else:
-        at = robot_state.roll_rad if set_point is None else set_point
-        roll = _turned(at, wanted.roll_rad, limits.roll_rad_s * elapsed_s)
+        was_rad = robot_state.roll_rad if set_point is None else set_point
+        turned = _turned(was_rad, wanted.roll_rad, limits.roll_rad_s * elapsed_s)
+        roll = _within(turned, at=robot_state.roll_rad, most=limits.roll_rad_s * limits.order_s)
         _note(notes, "base rotation", wanted.roll_rad, roll, "rad", "rate")
     probe = _probe(wanted.probe_velocity_mm_s, before, limits.probe_mm_s2 * elapsed_s, notes)
     command = Command(
@@ -75,6 +85,22 @@ def _speed(
     return speed
 
 
+def _angle(
+    limits: Limits, wanted: float, *, set_point: float, at: float, inserted_mm: float, elapsed_s: float
+) -> float:
+    """Return where the needle may be turned to. set_point: where it is told to point now. at: what its encoder says.
+
+    No point of the needle moves sideways too fast, and the set-point does not run away from an axis that is stuck.
+    """
+    rate_rad_s = limits.sideways_mm_s / max(inserted_mm, SHORTEST_MM)
+    turned = _turned(set_point, wanted, rate_rad_s * elapsed_s)
+    return _within(turned, at=at, most=rate_rad_s * limits.order_s + limits.still_rad)
+
+
+def _within(value: float, *, at: float, most: float) -> float:
+    return min(max(value, at - most), at + most)
+
+
 def _turned(at: float, wanted: float, largest: float) -> float:
     return at + min(max(wanted - at, -largest), largest)
 
@@ -87,7 +113,7 @@ def _probe(wanted: Vector, before: Command | None, largest: float, notes: list[s
     return x, y, z
 
 
-def _stay(set_point: float | None, at: float, still: float) -> float:
+def stay(set_point: float | None, at: float, still: float) -> float:
     """Return where an axis is: its set-point if it is there, so that the encoder's noise moves nothing."""
     return set_point if set_point is not None and abs(set_point - at) <= still else float(at)
 

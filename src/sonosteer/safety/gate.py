@@ -3,52 +3,29 @@
 `clear` is asked once every tick of the control loop, with the newest action, whether that is new or not. So nothing
 moves longer than `Limits.order_s` after the loop, the policy, the tracker or the camera has fallen silent. A refusal
 means hold. The gate has no clock and no chance, and all its memory is in `GateState`: the same inputs give the same
-answers again.
+answers again. Whatever it is told, it answers: what it cannot read is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import InitVar, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Action, Command
 from sonosteer.safety import rules
-from sonosteer.safety.bounds import bounded
+from sonosteer.safety.bounds import bounded, stay
+from sonosteer.safety.cleared import Cleared, make_cleared
 from sonosteer.safety.gate_input import GateInput, Refused, no, tip_of, usable
 from sonosteer.safety.limits import Limits
-from sonosteer.safety.memory import Memory, note
-from sonosteer.safety.regions import Region
-from sonosteer.safety.rules import Answers
+from sonosteer.safety.memory import EXACT, Memory, note, ordered
+from sonosteer.safety.orders import NO_DRIFTS, contradiction
+from sonosteer.safety.regions import Covariance, Region
+from sonosteer.safety.rules import Answers, Reach
 from sonosteer.safety.stop import Stop, check_release, latch
 
 __all__ = ["Cleared", "Gate", "GateInput", "GateState", "Refused"]
-
-_KEY = object()
-
-
-@dataclass(frozen=True, slots=True)
-class Cleared:
-    """A command that a robot may carry out until it expires. A driver holds where it says stop.
-
-    Only the gate makes one. Raises TypeError elsewhere.
-    """
-
-    frame_index: int | None
-    """Index of the frame that the action was decided on, None for a stop without one."""
-    cleared_at_s: float
-    """When the gate cleared it, s on the run's clock."""
-    command: Command
-    """No larger than what the action wanted. Of a stop, the angles are where the needle was last known to be."""
-    bounded: tuple[str, ...] = ()
-    """In what less was cleared than was wanted, and why: one line each."""
-    key: InitVar[object] = None
-    """The gate's own mark. It is not kept."""
-
-    def __post_init__(self, key: object) -> None:
-        if key is not _KEY:
-            raise TypeError("only the safety gate clears orders: ask Gate.clear")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +39,7 @@ class GateState:
     frame: int | None = None
     """Index of the frame of the newest action that was cleared, None before the first."""
     memory: Memory = field(default_factory=Memory)
-    """What was seen of the tip and read from the encoders."""
+    """What was seen of the tip, read from the encoders and ordered."""
     stop: Stop | None = None
     """The stop that is latched, None while there is none."""
 
@@ -74,9 +51,11 @@ class Gate:
     limits: Limits = field(default_factory=Limits)
     """Every number that commands are held to."""
     regions: tuple[Region, ...] = ()
-    """Regions of tissue that the tip must not enter."""
+    """Regions of tissue that the needle must not enter."""
     task_spacing: Spacing | None = None
     """Scale in which regions and task were drawn, mm per pixel. None where any scale will do."""
+    calibration_mm2: Covariance = EXACT
+    """Error of the image's calibration: xx, xy and yy of its covariance, mm^2. It adds to every tip's."""
 
     def start(self, now_s: float) -> GateState:
         """Return the state at rest, with nothing known. The first tick is due within `Limits.heartbeat_s`."""
@@ -88,30 +67,29 @@ class Gate:
         self, state: GateState, action: Action | None, gate_input: GateInput
     ) -> tuple[GateState, Cleared | Refused]:
         """Take one tick. Returns the next state, and a cleared command or the reason why there is none."""
+        if not isinstance(gate_input, GateInput):
+            return replace(state, command=None), no("number", f"the gate was told {type(gate_input).__name__}")
         if not isinstance(action, Action) or not isinstance(action.command, Command):
-            now = self._tick(state, gate_input, ended=False)
-            return now, _first(_of_the_loop(now, gate_input)) or no("no action", "there is no action")
-        wanted = action.command
-        now = self._tick(state, gate_input, ended=bool(wanted.stop))
-        if wanted.stop:
-            return now, _stand(now, action, now.time_s + self.limits.order_s)
-        refused = _first(self._beforehand(state, now, action, gate_input))
-        if refused is not None:
-            return now, refused
-        until_s = self._until_s(wanted, gate_input.now_s)
-        command, notes = self._smaller(state, wanted, gate_input, until_s)
-        refused = _first(self._afterwards(now, command, gate_input, until_s - gate_input.now_s))
-        if refused is not None:
-            return now, refused
-        cleared = Cleared(action.frame_index, now.time_s, command, notes, key=_KEY)
-        return replace(now, command=command, frame=action.frame_index), cleared
+            action = None
+        stops = action is not None and isinstance(action.command.stop, bool) and action.command.stop
+        now = self._tick(state, gate_input, ended=stops)
+        try:
+            now = self._noted(state, now, gate_input)
+            if action is not None and stops:
+                return now, _stand(now, action, now.time_s + self.limits.order_s)
+            return self._decided(state, now, action, gate_input)
+        except Exception as e:  # noqa: BLE001  junk is refused, never raised: nothing moves on it
+            return now, no("number", f"what the gate was told cannot be read: {type(e).__name__}: {e}")
 
     def release(self, state: GateState, by: str, now_s: float) -> GateState:
         """Take back a latched stop. Raises InputError for anybody but the operator, and once the procedure is over."""
         if state.stop is None:
             return state
         check_release(state.stop, by, now_s, state.time_s)
-        return replace(state, time_s=now_s, command=None, stop=None)
+        memory = state.memory
+        if state.stop.kind == "encoders":  # they are believed from here on
+            memory = replace(memory, drifts=NO_DRIFTS, anchor=None)
+        return replace(state, time_s=now_s, command=None, memory=memory, stop=None)
 
     def _tick(self, state: GateState, gate_input: GateInput, ended: bool) -> GateState:
         """Return the state at hold, with what this tick adds to memory, and with a stop if it stops anything."""
@@ -122,11 +100,41 @@ class Gate:
         if not gap_s <= longest_s:
             stop = latch(stop, Stop("heartbeat", f"no tick for {gap_s:.3g} s; {longest_s:g} s are allowed", at_s))
         if gate_input.stop is not None:
-            stop = latch(stop, Stop("operator", gate_input.stop, at_s))
+            said = gate_input.stop if isinstance(gate_input.stop, str) else "for no reason in words"
+            stop = latch(stop, Stop("operator", said, at_s))
         if ended:
             stop = latch(stop, Stop("ended", "the policy says that the procedure is over", at_s))
-        memory = note(state.memory, self.limits, gate_input) if told else state.memory
-        return replace(state, time_s=at_s, command=None, memory=memory, stop=stop)
+        return replace(state, time_s=at_s, command=None, stop=stop)
+
+    def _noted(self, before: GateState, now: GateState, gate_input: GateInput) -> GateState:
+        """Return the state with what this tick adds to memory. Encoders that contradict the orders stop it."""
+        if now.time_s != gate_input.now_s:
+            return now
+        memory = note(before.memory, self.limits, gate_input, before.time_s, self.calibration_mm2)
+        wrong = contradiction(memory.drifts, self.limits)
+        stop = now.stop if wrong is None else latch(now.stop, Stop("encoders", wrong, now.time_s))
+        return replace(now, memory=memory, stop=stop)
+
+    def _decided(
+        self, before: GateState, now: GateState, action: Action | None, gate_input: GateInput
+    ) -> tuple[GateState, Cleared | Refused]:
+        """Ask every rule about an action that does not stop."""
+        if action is None:
+            return now, _first(_of_the_loop(now, gate_input)) or no("no action", "there is no action")
+        wanted = action.command
+        refused = _first(self._beforehand(before, now, action, gate_input))
+        if refused is not None:
+            return now, refused
+        until_s = self._until_s(wanted, gate_input.now_s)
+        kept_rad = stay(now.memory.angle_rad, gate_input.robot_state.insertion_angle_rad, self.limits.still_rad)
+        command, notes = self._smaller(before, now, wanted, gate_input=gate_input, until_s=until_s)
+        lasts_s = until_s - gate_input.now_s
+        refused = _first(self._afterwards(now, command, gate_input, kept_rad=kept_rad, lasts_s=lasts_s))
+        if refused is not None:
+            return now, refused
+        cleared = make_cleared(action.frame_index, now.time_s, command, notes)
+        memory = ordered(now.memory, command, now.time_s, until_s)
+        return replace(now, command=command, frame=action.frame_index, memory=memory), cleared
 
     def _beforehand(self, before: GateState, now: GateState, action: Action, gate_input: GateInput) -> Answers:
         """Ask all that can be asked before anything is slowed down."""
@@ -142,9 +150,11 @@ class Gate:
             limits,
             action.command.insertion_speed_mm_s,
             estimate,
-            jump=now.memory.jump,
+            memory=now.memory,
             now_s=now_s,
             guarded=bool(self.regions),
+            by_hand=gate_input.by_hand,
+            calibration_mm2=self.calibration_mm2,
         )
 
     def _until_s(self, wanted: Command, now_s: float) -> float:
@@ -152,27 +162,33 @@ class Gate:
         return float(latest_s if wanted.expires_at_s is None else min(wanted.expires_at_s, latest_s))
 
     def _smaller(
-        self, before: GateState, wanted: Command, gate_input: GateInput, until_s: float
+        self, before: GateState, now: GateState, wanted: Command, *, gate_input: GateInput, until_s: float
     ) -> tuple[Command, tuple[str, ...]]:
         """Return what may be given of a wanted command, and in what it is less."""
         now_s, carried_out = gate_input.now_s, before.command
+        reach = Reach(self.limits, wanted, gate_input.robot_state, now.memory, until_s - now_s)
         return bounded(
             self.limits,
             wanted,
             robot_state=gate_input.robot_state,
             tip=tip_of(gate_input.estimate),
             before=None if carried_out is None or carried_out.expired(now_s) else carried_out,
+            kept_rad=now.memory.angle_rad,
+            inserted_mm=reach.depths_mm()[1],
             elapsed_s=now_s - before.time_s,
             until_s=until_s,
         )
 
-    def _afterwards(self, now: GateState, command: Command, gate_input: GateInput, lasts_s: float) -> Answers:
+    def _afterwards(
+        self, now: GateState, command: Command, gate_input: GateInput, *, kept_rad: float, lasts_s: float
+    ) -> Answers:
         """Ask where the needle and the probe come to stand."""
-        limits, robot_state = self.limits, gate_input.robot_state
-        yield from rules.of_the_travel(limits, command, robot_state, lasts_s)
-        yield from rules.of_the_regions(
-            limits, self.regions, command, robot_state=robot_state, memory=now.memory, lasts_s=lasts_s
-        )
+        reach = Reach(self.limits, command, gate_input.robot_state, now.memory, lasts_s)
+        yield from rules.of_the_travel(reach)
+        if gate_input.by_hand and tip_of(gate_input.estimate) is None:
+            yield from rules.of_the_unseen_way(reach)
+        else:
+            yield from rules.of_the_regions(self.regions, reach, kept_rad=kept_rad)
 
 
 def _of_the_loop(now: GateState, gate_input: GateInput) -> Answers:
@@ -181,8 +197,10 @@ def _of_the_loop(now: GateState, gate_input: GateInput) -> Answers:
         yield no("stopped", f"stopped ({now.stop.kind}): {now.stop.reason}")
     if now.time_s != gate_input.now_s:
         yield no("clock", f"the time is {gate_input.now_s} s, and was {now.time_s} s at the last tick")
+    if gate_input.hold is not None:
+        yield no("held", f"held: {gate_input.hold}")
     for fault in gate_input.faults:
-        yield no("fault", fault)
+        yield no("fault", str(fault))
 
 
 def _first(answers: Iterable[Refused | None]) -> Refused | None:
@@ -196,4 +214,4 @@ def _stand(now: GateState, action: Action, until_s: float) -> Cleared:
     )
     frame = action.frame_index if usable(action.frame_index) else None
     command = Command(expires_at_s=until_s, insertion_angle_rad=angle_rad, roll_rad=roll_rad, stop=True)
-    return Cleared(frame, now.time_s, command, key=_KEY)
+    return make_cleared(frame, now.time_s, command)

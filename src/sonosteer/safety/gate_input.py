@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from sonosteer.core.geometry import Spacing
-from sonosteer.core.types import Estimate, RobotState, TipEstimate, Track
+from sonosteer.core.types import Action, Command, Estimate, RobotState, TipEstimate, Track
 from sonosteer.safety.regions import Covariance
 
 LARGEST = 1e12  # chosen: no time, length or angle here comes near it, and arithmetic with it stays finite
+SYMMETRY = 1e-6  # chosen: rounding leaves less, as a fraction of the variances
 _LENGTH = {"probe_velocity_mm_s": 3, "probe_mm": 3, "tip_px": 2, "entry_px": 2, "box_px": 4}
 _MAY_BE_NONE = ("visibility", "box_px", "expires_at_s", "answer_frame")
 _NO_NUMBER = ("command", "stop", "fault", "state", "reason", "covariance_mm2", "covariance_px2", "features")
@@ -35,7 +36,11 @@ class GateInput:
     faults: tuple[str, ...] = ()
     """What the runtime knows to be wrong, such as a silent camera or a full disk. Any of them holds everything."""
     stop: str | None = None
-    """Why the operator wants everything to stop, None otherwise."""
+    """Why the operator wants everything to stop, None otherwise. It is latched."""
+    hold: str | None = None
+    """Why the operator wants everything to wait, None otherwise. It is not latched."""
+    by_hand: bool = False
+    """True where the operator drives the needle, not the policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +84,12 @@ def below(rule: str, value: float, bound: float, unit: str) -> Refused | None:
 
 def usable(value: Any) -> bool:
     """Return True for a real number of a size that means something here."""
-    return isinstance(value, Real) and bool(-LARGEST <= value <= LARGEST)  # type: ignore[operator]
+    number = value.item() if isinstance(value, np.generic) else value
+    return isinstance(number, Real) and bool(-LARGEST <= number <= LARGEST)  # type: ignore[operator]
 
 
-def unusable(owner: Any, what: str) -> Refused | None:
+def unusable(owner: Action | Command | RobotState | Estimate, what: str) -> Refused | None:
     """Refuse the first field of an action, a robot state or an estimate whose numbers cannot be used."""
-    if not dataclasses.is_dataclass(owner):
-        return no("number", f"{what}: {owner!r} is none")
     for field in dataclasses.fields(owner):
         value = getattr(owner, field.name)
         if field.name in _NO_NUMBER or (value is None and field.name in _MAY_BE_NONE):
@@ -102,12 +106,18 @@ def tip_of(estimate: Estimate | None) -> TipEstimate | None:
     return None
 
 
+def usable_spacing(spacing: Any) -> Spacing | None:
+    """Return millimetres per pixel, None where they are unknown."""
+    return spacing if isinstance(spacing, Spacing) else None
+
+
 def is_covariance(P: Any) -> bool:
-    """Return True for a 2 x 2 matrix of usable numbers that can be a covariance."""
-    if np.shape(P) != (2, 2) or not all(usable(value) for row in P for value in row):
+    """Return True for a 2 x 2 matrix of usable numbers that can be a covariance: symmetric, and not negative."""
+    if not isinstance(P, np.ndarray) or P.shape != (2, 2) or not all(usable(value) for row in P for value in row):
         return False
     along, both, across = covariance(P)
-    return along >= 0 and across >= 0 and both * both <= along * across
+    symmetric = abs(P[0, 1] - P[1, 0]) <= SYMMETRY * (along + across)
+    return bool(along >= 0 and across >= 0 and both * both <= along * across and symmetric)
 
 
 def covariance(P: Any) -> Covariance:
@@ -131,6 +141,12 @@ def turned(P: Covariance, angle_rad: float) -> Covariance:
         c * s * (a - d) + (c * c - s * s) * b,
         s * s * a + 2 * c * s * b + c * c * d,
     )
+
+
+def with_calibration(tip: TipEstimate, calibration_mm2: Covariance) -> Covariance:
+    """Return the covariance of a tip along and across the needle, that of the calibration (x and y) included."""
+    (a, b, d), (x, xy, y) = covariance(tip.covariance_mm2), turned(calibration_mm2, -tip.angle_rad)
+    return a + x, b + xy, d + y
 
 
 def _numbers(name: str, value: Any) -> tuple[Any, ...]:

@@ -30,8 +30,22 @@ _POSITIVE = (
     "heartbeat_s",
     "silent_s",
     "time_step_s",
+    "growth_s",
+    "sideways_mm_s",
+    "encoder_mm",
+    "astray_mm",
 )
-_NOT_NEGATIVE = ("still_rad", "standstill_s", "ahead_s", "coasting_mm_s", "lost_back_mm_s", "recall_s")
+_NOT_NEGATIVE = (
+    "still_rad",
+    "standstill_s",
+    "ahead_s",
+    "coasting_mm_s",
+    "lost_back_mm_s",
+    "recall_s",
+    "speed_error_fraction",
+    "unseen_mm_s",
+    "unseen_mm",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +58,18 @@ class Limits:
     """Fastest withdrawal of the needle along itself, mm/s."""
     acceleration_mm_s2: float = 200.0
     """Fastest growth of an ordered speed of the needle, mm/s^2. It may fall as fast as it likes."""
+    growth_s: float = 0.02
+    """Longest time since the last tick that counts for growth of a speed, for turning and for rolling, s."""
     depth_mm: tuple[float, float] = (0.0, 180.0)
     """Smallest and largest inserted length that a command may reach, mm."""
     angle_rad: tuple[float, float] = (0.1, 1.4)
     """Smallest and largest ordered angle of the needle, rad below the horizontal."""
     angle_step_rad: float = 0.15
     """Largest turn from where the needle points to where a command turns it, rad."""
+    sideways_mm_s: float = 25.0
+    """Fastest motion of any point of the inserted needle sideways, mm/s. It limits the rate of turning."""
     still_rad: float = 0.005
-    """Largest turn that counts as none, rad. It covers the encoders' noise."""
+    """Largest turn that counts as none and is not ordered, rad. It covers the encoders' noise."""
     roll_rad_s: float = 6.0
     """Fastest motion of the set-point of the base's roll, rad/s."""
     probe_mm_s: Vector = (25.0, 25.0, 5.0)
@@ -67,7 +85,7 @@ class Limits:
     order_s: float = 0.1
     """How long a robot carries out a cleared command without a new one, s."""
     standstill_s: float = 0.05
-    """How long it then takes until the robot stands, s."""
+    """How long it then takes until the robot stands, and how late it may carry out a command, s."""
     estimate_age_s: float = 0.3
     """Oldest usable estimate of the tip, s."""
     robot_state_age_s: float = 0.2
@@ -80,6 +98,16 @@ class Limits:
     """Fastest push while the tip is only predicted, mm/s."""
     lost_back_mm_s: float = 0.0
     """Fastest withdrawal while the tip is lost, mm/s. 0: the needle is held."""
+    unseen_mm_s: float = 2.0
+    """Fastest motion by hand along the travelled path while the tip is lost, mm/s."""
+    unseen_mm: float = 3.0
+    """Longest way by hand along the travelled path while the tip is lost, to and fro, mm."""
+    encoder_mm: float = 2.0
+    """How far an encoder may differ from what was ordered, mm."""
+    speed_error_fraction: float = 0.1
+    """How far a robot's speed may differ from the ordered one, as a fraction of it, no unit."""
+    astray_mm: float = 8.0
+    """How far tip and depth encoder may differ in how far the needle went, beyond three sd, mm."""
     jump_mm: float = 3.0
     """How much further the tip may move than encoders and three sd explain, mm. Beyond that it has jumped."""
     jump_hold_s: float = 0.5
@@ -95,7 +123,9 @@ class Limits:
     time_step_s: float = 0.15
     """Largest difference between the time that stamps and arrivals say has passed, s."""
     repeats: int = 5
-    """Number of equal pictures in a row that count as frozen."""
+    """Number of pictures in a row, each shown before, that count as frozen."""
+    remembered: int = 1000
+    """Number of pictures that are remembered."""
     clean: int = 5
     """Number of frames without complaint until a stream is believed again."""
 
@@ -106,6 +136,7 @@ class Limits:
         check_range(self, "safety limits", 0.5, 1.0 - 1e-9, "clearance")
         check_range(self, "safety limits", 1, 1000, "clean")
         check_range(self, "safety limits", 2, 1000, "repeats")
+        check_range(self, "safety limits", 1, 10_000, "remembered")
         for name in ("depth_mm", "angle_rad"):
             low, high = getattr(self, name)
             if not low < high:

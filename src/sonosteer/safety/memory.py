@@ -1,4 +1,7 @@
-"""What the gate remembers of the tip and the encoders from tick to tick. Finds a tip that jumped."""
+"""What the gate remembers of the tip, the encoders and the orders from tick to tick.
+
+It finds a tip that jumped, and encoders that contradict what was ordered.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sonosteer.core.geometry import Point
-from sonosteer.core.types import Estimate, RobotState
-from sonosteer.safety.gate_input import GateInput, covariance, is_covariance, largest_sd_mm, tip_of, unusable
+from sonosteer.core.types import Command, Estimate, RobotState, Track
+from sonosteer.safety.gate_input import (
+    GateInput,
+    is_covariance,
+    largest_sd_mm,
+    tip_of,
+    unusable,
+    usable_spacing,
+    with_calibration,
+)
 from sonosteer.safety.limits import Limits
+from sonosteer.safety.orders import INSERTION, NO_DRIFTS, Drifts, Orders, drifted, given, taken_back, way_mm
 from sonosteer.safety.regions import Covariance
 
 
@@ -39,7 +51,9 @@ class SeenTip:
     angle_rad: float
     """Direction from entry to tip, rad from image +x towards +y (down)."""
     covariance_mm2: Covariance
-    """Covariance of the tip along and across the needle, mm^2."""
+    """Covariance of the tip along and across the needle, that of the calibration included, mm^2."""
+    tracked: bool
+    """True where it was seen, False where it was only predicted."""
     pose: Pose
     """Where the encoders had needle and probe then."""
 
@@ -58,7 +72,7 @@ class Jump:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What was read from the encoders and seen of the tip."""
+    """What was read from the encoders, seen of the tip, and ordered."""
 
     robot_states: tuple[RobotState, ...] = ()
     """States of the robot, as far back as an estimate may be old. The newest is last."""
@@ -68,25 +82,97 @@ class Memory:
     """Index of the frame of the last estimate, with or without a tip. None before the first."""
     jump: Jump | None = None
     """The last jump of the tip, None before the first."""
+    orders: Orders = ()
+    """What the robot was told, as far back as it matters."""
+    drifts: Drifts = NO_DRIFTS
+    """By how much each encoder differs from the orders."""
+    anchor: SeenTip | None = None
+    """The well seen tip from which pictures count how far the needle went. None before the first."""
+    angle_rad: float | None = None
+    """Where the needle was last told to point, rad. None before the first order."""
+    deepest_mm: float = 0.0
+    """Largest depth that the encoder said, mm. 0 or more."""
+    unseen_mm: float = 0.0
+    """Way that was ordered since the tip was last seen, to and fro, mm."""
 
 
-def note(memory: Memory, limits: Limits, gate_input: GateInput) -> Memory:
-    """Return the memory after this tick. What cannot be used is not remembered: a rule refuses it."""
-    memory = replace(
-        memory,
-        robot_states=_with(memory.robot_states, gate_input.robot_state, gate_input.now_s - limits.estimate_age_s),
-    )
+EXACT: Covariance = (0.0, 0.0, 0.0)  # of a calibration without an error
+
+
+def note(
+    memory: Memory, limits: Limits, gate_input: GateInput, since_s: float, calibration_mm2: Covariance = EXACT
+) -> Memory:
+    """Return the memory after this tick. What cannot be used is not remembered: a rule refuses it.
+
+    since_s: time of the tick before.
+    """
+    memory = _read(memory, limits, gate_input, since_s)
     estimate = gate_input.estimate
     if not isinstance(estimate, Estimate) or unusable(estimate, "estimate") or not memory.robot_states:
         return memory
     if memory.newest is not None and not estimate.frame_index > memory.newest:
         return memory
-    seen = _see(memory.robot_states, gate_input)
+    seen = _see(memory.robot_states, gate_input, calibration_mm2)
+    memory = replace(memory, newest=estimate.frame_index)
     if seen is None:
-        return replace(memory, newest=estimate.frame_index)
+        return memory
     recent = tuple(each for each in memory.seen if each.time_s >= seen.time_s - limits.recall_s)
     jump = _jump(memory.seen[-1], seen, limits, gate_input.now_s) if memory.seen else None
-    return Memory(memory.robot_states, (*recent, seen), newest=estimate.frame_index, jump=jump or memory.jump)
+    good = seen.tracked and largest_sd_mm(seen.covariance_mm2) <= limits.tip_sd_mm
+    again = good and (memory.anchor is None or jump is not None)
+    return replace(
+        memory,
+        seen=(*recent, seen),
+        jump=jump or memory.jump,
+        anchor=seen if again else memory.anchor,
+        unseen_mm=0.0 if seen.tracked else memory.unseen_mm,
+    )
+
+
+def ordered(memory: Memory, command: Command, now_s: float, until_s: float) -> Memory:
+    """Return the memory once a command was given to the robot."""
+    orders = given(memory.orders, command, now_s, until_s)
+    return replace(memory, orders=orders, angle_rad=command.insertion_angle_rad)
+
+
+def sees_tip(memory: Memory) -> bool:
+    """Return True if the newest estimate has a tip whose place in the tissue is known."""
+    return bool(memory.seen) and memory.seen[-1].frame_index == memory.newest
+
+
+def seen_depth_mm(memory: Memory) -> float | None:
+    """Return how deep the needle was in the newest picture, by pictures alone since the anchor, mm.
+
+    None unless the tip is seen in it.
+    """
+    if memory.anchor is None or not sees_tip(memory) or not memory.seen[-1].tracked:
+        return None
+    tip, anchor = memory.seen[-1], memory.anchor
+    x, y = tip.tip_mm[0] - anchor.tip_mm[0], tip.tip_mm[1] - anchor.tip_mm[1]
+    return anchor.pose.depth_mm + x * math.cos(tip.angle_rad) + y * math.sin(tip.angle_rad)
+
+
+def _read(memory: Memory, limits: Limits, gate_input: GateInput, since_s: float) -> Memory:
+    """Take in a reading of the encoders, and the end of the last order."""
+    now_s, before = gate_input.now_s, memory.robot_states
+    oldest_s = now_s - max(limits.estimate_age_s, limits.robot_state_age_s)
+    orders = taken_back(memory.orders, now_s, oldest_s - limits.standstill_s - limits.ahead_s)
+    up_mm, down_mm = way_mm(orders, INSERTION, since_s)
+    robot_states = _with(before, gate_input.robot_state, now_s - limits.estimate_age_s)
+    drifts, deepest_mm = memory.drifts, memory.deepest_mm
+    if robot_states is not before:
+        new = robot_states[-1]
+        deepest_mm = max(deepest_mm, new.depth_mm)
+        if before:
+            drifts = drifted(drifts, orders, limits, before[-1], new)
+    return replace(
+        memory,
+        robot_states=robot_states,
+        orders=orders,
+        drifts=drifts,
+        deepest_mm=deepest_mm,
+        unseen_mm=memory.unseen_mm + up_mm + down_mm,
+    )
 
 
 def pose_at(robot_states: tuple[RobotState, ...], time_s: float) -> Pose:
@@ -101,21 +187,24 @@ def pose_at(robot_states: tuple[RobotState, ...], time_s: float) -> Pose:
 
 
 def _with(robot_states: tuple[RobotState, ...], new: RobotState, since_s: float) -> tuple[RobotState, ...]:
-    if unusable(new, "robot state") or (robot_states and not new.time_s > robot_states[-1].time_s):
+    if not isinstance(new, RobotState) or unusable(new, "robot state"):
+        return robot_states
+    if robot_states and not new.time_s > robot_states[-1].time_s:
         return robot_states
     longer = (*robot_states, new)
     first = max((i for i, r in enumerate(longer) if r.time_s <= since_s), default=0)
     return longer[first:]
 
 
-def _see(robot_states: tuple[RobotState, ...], gate_input: GateInput) -> SeenTip | None:
-    tip, spacing = tip_of(gate_input.estimate), gate_input.spacing
+def _see(robot_states: tuple[RobotState, ...], gate_input: GateInput, calibration_mm2: Covariance) -> SeenTip | None:
+    tip, spacing = tip_of(gate_input.estimate), usable_spacing(gate_input.spacing)
     if tip is None or spacing is None or not is_covariance(tip.covariance_mm2):
         return None
     pose = pose_at(robot_states, tip.time_s)
     x, y = spacing.to_mm(tip.tip_px)
     tissue = x + pose.probe_mm[0], y + pose.probe_mm[1]
-    return SeenTip(tip.frame_index, tip.time_s, tissue, tip.angle_rad, covariance(tip.covariance_mm2), pose)
+    P, tracked = with_calibration(tip, calibration_mm2), tip.state is Track.TRACKING
+    return SeenTip(tip.frame_index, tip.time_s, tissue, tip.angle_rad, P, tracked=tracked, pose=pose)
 
 
 def _jump(before: SeenTip, seen: SeenTip, limits: Limits, now_s: float) -> Jump | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from sonosteer.core.types import RobotState
-from sonosteer.safety.gate import Cleared
+from sonosteer.safety.cleared import Cleared
 
 
 class Robot(Protocol):

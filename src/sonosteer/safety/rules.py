@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from sonosteer.core.geometry import Point, Spacing
@@ -16,17 +17,18 @@ from sonosteer.safety.gate_input import (
     Refused,
     above,
     below,
-    covariance,
     is_covariance,
     largest_sd_mm,
     no,
     tip_of,
     turned,
     unusable,
+    with_calibration,
 )
 from sonosteer.safety.limits import Limits
-from sonosteer.safety.memory import Jump, Memory, SeenTip
-from sonosteer.safety.regions import Region, margin_mm
+from sonosteer.safety.memory import Memory, SeenTip, seen_depth_mm, sees_tip
+from sonosteer.safety.orders import INSERTION, angles_rad, speeds_mm_s, way_mm
+from sonosteer.safety.regions import Covariance, Region, margin_mm
 
 Answers: TypeAlias = Iterator[Refused | None]
 
@@ -36,6 +38,8 @@ def of_the_action(limits: Limits, action: Action, now_s: float, cleared: int | N
     command = action.command
     yield unusable(action, "action")
     yield unusable(command, "action")
+    if not isinstance(command.stop, bool):
+        yield no("number", f"action: stop is {command.stop!r}, which is neither true nor false")
     if cleared is not None:
         yield below("late reply: frame", action.frame_index, cleared, "")
     age_s = action.age_s(now_s)
@@ -50,6 +54,8 @@ def of_the_action(limits: Limits, action: Action, now_s: float, cleared: int | N
 
 def of_the_robot_state(limits: Limits, robot_state: RobotState, now_s: float) -> Answers:
     """Ask whether the encoders were read lately, and no axis has a fault."""
+    if not isinstance(robot_state, RobotState):
+        yield no("number", f"robot state: {robot_state!r} is none")
     yield unusable(robot_state, "robot state")
     if robot_state.fault is not None:
         yield no("robot fault", f"the robot reports: {robot_state.fault}")
@@ -86,7 +92,7 @@ def _of_the_covariance(estimate: TipEstimate) -> Refused | None:
 
 def of_the_scale(spacing: Spacing | None, task: Spacing | None) -> Answers:
     """Ask whether millimetres are known, and are those in which the task was drawn."""
-    if spacing is None:
+    if not isinstance(spacing, Spacing):
         yield no("no scale", "mm per pixel are unknown")
     elif task is not None and spacing != task:
         was, now = (f"{s.x_mm:g} x {s.y_mm:g} mm" for s in (task, spacing))
@@ -106,88 +112,145 @@ def of_the_numbers(limits: Limits, command: Command, robot_state: RobotState) ->
 
 
 def of_the_tip(
-    limits: Limits, speed_mm_s: float, estimate: Estimate | None, *, jump: Jump | None, now_s: float, guarded: bool
+    limits: Limits,
+    speed_mm_s: float,
+    estimate: Estimate | None,
+    *,
+    memory: Memory,
+    now_s: float,
+    guarded: bool,
+    by_hand: bool,
+    calibration_mm2: Covariance,
 ) -> Answers:
     """Ask whether the tip is known well enough to move. guarded: there are forbidden regions."""
+    jump = memory.jump
     if jump is not None and not now_s >= jump.until_s:
         yield above("tip jump", jump.moved_mm, jump.allowed_mm, "mm")
+    yield _astray(limits, memory)
     tip = tip_of(estimate)
-    if tip is None:
+    if tip is None and by_hand:
+        yield above("speed by hand while the tip is lost", abs(speed_mm_s), limits.unseen_mm_s, "mm/s")
+    elif tip is None:
         back_mm_s = 0.0 if guarded else limits.lost_back_mm_s
         yield above("insertion speed while the tip is lost", speed_mm_s, 0.0, "mm/s")
         yield above("retraction speed while the tip is lost", -speed_mm_s, back_mm_s, "mm/s")
     elif speed_mm_s > 0:
-        yield above("tip sd", largest_sd_mm(covariance(tip.covariance_mm2)), limits.tip_sd_mm, "mm")
+        yield above("tip sd", largest_sd_mm(with_calibration(tip, calibration_mm2)), limits.tip_sd_mm, "mm")
 
 
-def of_the_travel(limits: Limits, command: Command, robot_state: RobotState, lasts_s: float) -> Answers:
+def _astray(limits: Limits, memory: Memory) -> Refused | None:
+    """Refuse where pictures and encoder disagree on how far the needle went."""
+    depth_mm = seen_depth_mm(memory)
+    if depth_mm is None or memory.anchor is None:
+        return None
+    seen, anchor = memory.seen[-1], memory.anchor
+    sd_mm = math.hypot(largest_sd_mm(seen.covariance_mm2), largest_sd_mm(anchor.covariance_mm2))
+    return above("tip against encoder", abs(depth_mm - seen.pose.depth_mm), limits.astray_mm + 3 * sd_mm, "mm")
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far each axis of `orders.AXES` goes, from where it was known, until all stands after a command."""
+
+    limits: Limits
+    """Every number that commands are held to."""
+    command: Command
+    """The command that is asked about."""
+    robot_state: RobotState
+    """The newest state of the robot."""
+    memory: Memory
+    """What was ordered before."""
+    lasts_s: float
+    """How long the command lasts, s."""
+
+    def after_mm(self, axis: int, since_s: float) -> tuple[float, float]:
+        """Return how far an axis may go up and down from where it was at that time, mm. Both are 0 or more.
+
+        Orders act late, and a clock may be ahead: what was ordered shortly before counts as well.
+        """
+        limits = self.limits
+        up, down = way_mm(self.memory.orders, axis, since_s - limits.ahead_s - limits.standstill_s)
+        speed = speeds_mm_s(self.command)[axis]
+        measured = self.robot_state.insertion_speed_mm_s if axis == INSERTION else 0.0
+        up += max(speed, 0.0) * self.lasts_s + max(speed, measured, 0.0) * limits.standstill_s
+        down += max(-speed, 0.0) * self.lasts_s + max(-speed, -measured, 0.0) * limits.standstill_s
+        return up, down
+
+    def depths_mm(self) -> tuple[float, float]:
+        """Return the least and the largest depth that the needle may reach, by encoder or by pictures."""
+        at = self.robot_state.depth_mm
+        up, down = self.after_mm(INSERTION, self.robot_state.time_s)
+        least, most = at - down, at + up
+        seen_mm = seen_depth_mm(self.memory)
+        if seen_mm is not None:
+            up, down = self.after_mm(INSERTION, self.memory.seen[-1].time_s)
+            least, most = min(least, seen_mm - down), max(most, seen_mm + up)
+        return least, most
+
+
+def of_the_travel(reach: Reach) -> Answers:
     """Ask where needle and probe come to stand if nothing else is ordered. The way back is always free."""
-    depth_mm = robot_state.depth_mm + reach_mm(limits, command, robot_state, lasts_s)
+    limits, command, robot_state = reach.limits, reach.command, reach.robot_state
+    least_mm, most_mm = reach.depths_mm()
     if command.insertion_speed_mm_s > 0:
-        yield above("depth", depth_mm, limits.depth_mm[1], "mm")
+        yield above("depth", most_mm, limits.depth_mm[1], "mm")
     if command.insertion_speed_mm_s < 0:
-        yield below("depth", depth_mm, limits.depth_mm[0], "mm")
-    for axis, speed, at, most in zip(
-        "xyz", command.probe_velocity_mm_s, robot_state.probe_mm, limits.probe_mm, strict=True
+        yield below("depth", least_mm, limits.depth_mm[0], "mm")
+    for k, (name, speed, at, most) in enumerate(
+        zip("xyz", command.probe_velocity_mm_s, robot_state.probe_mm, limits.probe_mm, strict=True)
     ):
-        if speed != 0:
-            out_mm = math.copysign(1.0, speed) * at + abs(speed) * (lasts_s + limits.standstill_s)
-            yield above(f"probe travel {axis}", out_mm, most, "mm")
+        up, down = reach.after_mm(1 + k, robot_state.time_s)
+        if speed > 0:
+            yield above(f"probe travel {name}", at + up, most, "mm")
+        if speed < 0:
+            yield above(f"probe travel {name}", down - at, most, "mm")
 
 
-def of_the_regions(
-    limits: Limits,
-    regions: tuple[Region, ...],
-    command: Command,
-    *,
-    robot_state: RobotState,
-    memory: Memory,
-    lasts_s: float,
-) -> Answers:
-    """Ask whether the tip stays out of every region, now and until it stands. It may be drawn back.
+def of_the_unseen_way(reach: Reach) -> Answers:
+    """Ask whether a needle whose tip is lost stays on the way that it has gone, and moves little. Only by hand."""
+    limits, memory, speed_mm_s = reach.limits, reach.memory, reach.command.insertion_speed_mm_s
+    way = memory.unseen_mm + abs(speed_mm_s) * (reach.lasts_s + limits.standstill_s)
+    yield above("way by hand while the tip is lost", way, limits.unseen_mm, "mm")
+    if speed_mm_s > 0:
+        yield above("depth by hand while the tip is lost", reach.depths_mm()[1], memory.deepest_mm, "mm")
 
-    Every recent estimate must agree, each moved on by what the encoders say. So a needle that is pushed at a region
-    for long is not let in by the one estimate in many that errs that way.
+
+def of_the_regions(regions: tuple[Region, ...], reach: Reach, *, kept_rad: float) -> Answers:
+    """Ask whether the needle stays out of every region, now and until it stands. It may be drawn back.
+
+    Every recent estimate must agree, each moved on by what the encoders say and by what was ordered. So a needle that
+    is pushed at a region for long is not let in by the one estimate in many that errs that way. kept_rad: where the
+    needle is held. A command that leaves it there moves nothing.
     """
-    still = (
-        command.insertion_speed_mm_s == 0
-        and abs(command.insertion_angle_rad - robot_state.insertion_angle_rad) <= limits.still_rad
-    )
+    command, memory = reach.command, reach.memory
+    still = command.insertion_speed_mm_s == 0 and command.insertion_angle_rad == kept_rad
     if not regions or command.insertion_speed_mm_s < 0 or still:
         return
-    if memory.seen and memory.seen[-1].frame_index == memory.newest:
+    if sees_tip(memory):
         for seen in memory.seen:
-            yield from _kept_clear(limits, regions, command, robot_state, seen, lasts_s)
+            yield from _kept_clear(regions, reach, seen)
     else:
         yield no("tip unknown", "there are forbidden regions, and where the tip is in the tissue is unknown")
 
 
-def reach_mm(limits: Limits, command: Command, robot_state: RobotState, lasts_s: float) -> float:
-    """Return how far the needle goes until it stands after a command. One that is faster now takes longer."""
-    speed = command.insertion_speed_mm_s
-    worst = min(speed, robot_state.insertion_speed_mm_s) if speed < 0 else max(speed, robot_state.insertion_speed_mm_s)
-    return speed * lasts_s + worst * limits.standstill_s
-
-
-def _kept_clear(
-    limits: Limits,
-    regions: tuple[Region, ...],
-    command: Command,
-    robot_state: RobotState,
-    seen: SeenTip,
-    lasts_s: float,
-) -> Answers:
-    start_mm = robot_state.depth_mm - seen.pose.depth_mm
-    end_mm = start_mm + reach_mm(limits, command, robot_state, lasts_s)
-    path = _ahead(seen.tip_mm, seen.angle_rad, start_mm), _ahead(seen.tip_mm, seen.angle_rad, end_mm)
+def _kept_clear(regions: tuple[Region, ...], reach: Reach, seen: SeenTip) -> Answers:
+    """Ask about the whole needle, from its entry to where its tip may come. It lies straight along its direction."""
+    robot_state, limits = reach.robot_state, reach.limits
+    by_encoder = robot_state.depth_mm - seen.pose.depth_mm + reach.after_mm(INSERTION, robot_state.time_s)[0]
+    end_mm = max(by_encoder, reach.after_mm(INSERTION, seen.time_s)[0])
+    inserted_mm = max(seen.pose.depth_mm, 0.0)
+    path = _ahead(seen.tip_mm, seen.angle_rad, -inserted_mm), _ahead(seen.tip_mm, seen.angle_rad, end_mm)
     P = turned(seen.covariance_mm2, seen.angle_rad)
-    swing_rad = max(
-        abs(angle - seen.pose.insertion_angle_rad)
-        for angle in (command.insertion_angle_rad, robot_state.insertion_angle_rad)
+    since_s = seen.time_s - limits.ahead_s - limits.standstill_s
+    angles = (
+        reach.command.insertion_angle_rad,
+        robot_state.insertion_angle_rad,
+        *angles_rad(reach.memory.orders, since_s),
     )
+    swing_rad = max(abs(angle - seen.pose.insertion_angle_rad) for angle in angles)
     for region in regions:
         distance_mm, towards = region.nearest(path)
-        clear_mm = distance_mm - swing_rad * max(robot_state.depth_mm, 0.0)
+        clear_mm = distance_mm - swing_rad * max(seen.pose.depth_mm + end_mm, 0.0)
         yield _clear(region.name, clear_mm, margin_mm(towards, P, limits.clearance))
 
 
@@ -197,6 +260,6 @@ def _ahead(tip_mm: Point, angle_rad: float, by_mm: float) -> Point:
 
 def _clear(name: str, clear_mm: float, min_mm: float) -> Refused | None:
     if not clear_mm > min_mm:
-        reason = f"the tip would come within {clear_mm:.6g} mm of {name}, and must keep {min_mm:.6g} mm"
+        reason = f"the needle would come within {clear_mm:.6g} mm of {name}, and must keep {min_mm:.6g} mm"
         return Refused("forbidden region", clear_mm, min_mm, "mm", reason)
     return None

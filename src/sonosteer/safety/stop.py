@@ -11,7 +11,7 @@ from typing import Literal
 
 from sonosteer.core.errors import InputError
 
-StopKind = Literal["operator", "heartbeat", "ended"]
+StopKind = Literal["operator", "heartbeat", "encoders", "ended"]
 MAY_RELEASE = ("operator",)
 
 
@@ -20,7 +20,7 @@ class Stop:
     """A reason why everything is refused."""
 
     kind: StopKind
-    """Who stopped. "ended": the policy, since the procedure is over."""
+    """Who stopped. "encoders": the gate, since they contradict the orders. "ended": the policy, since all is over."""
     reason: str
     """Why, in one line."""
     at_s: float

@@ -6,6 +6,7 @@ agree. The gate itself makes sure that every age is small.
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass, field
 
@@ -38,7 +39,11 @@ class StreamState:
     last: WatchedFrame | None = None
     """The newest frame, None before the first."""
     same: int = 0
-    """Number of pictures alike in a row."""
+    """Number of pictures in a row that were shown before, the first of pictures alike included."""
+    shown: tuple[int, ...] = ()
+    """Fingerprints of the pictures of late, oldest first, each once, no unit."""
+    offset_s: float | None = None
+    """By how much a frame came after its stamp where it came soonest, s. None before the first that was right."""
     complaint: str | None = None
     """What was wrong within the last frames, None if nothing was."""
     clean: int = 0
@@ -47,7 +52,7 @@ class StreamState:
 
 @dataclass(frozen=True, slots=True)
 class StreamWatch:
-    """Finds silence, time stamps that go back or jump, frame numbers that go back, a frozen picture."""
+    """Finds silence, time stamps that go back, jump or fall behind, frame numbers that go back, old pictures again."""
 
     limits: Limits = field(default_factory=Limits)
     """Every number that the stream is held to."""
@@ -58,13 +63,17 @@ class StreamWatch:
 
     def saw(self, state: StreamState, frame: WatchedFrame) -> StreamState:
         """Return the state after one more frame."""
-        same = state.same + 1 if state.last is not None and state.last.fingerprint == frame.fingerprint else 1
-        wrong = self._wrong(state.last, frame, same)
-        if wrong is not None:
-            return StreamState(state.since_s, frame, same, complaint=wrong, clean=0)
-        clean = state.clean + 1
-        complaint = state.complaint if clean < self.limits.clean else None
-        return StreamState(state.since_s, frame, same, complaint=complaint, clean=clean)
+        again = frame.fingerprint in state.shown
+        same = state.same + 1 if again else 1
+        shown = state.shown if again else (*state.shown, frame.fingerprint)[-self.limits.remembered :]
+        wrong = self._wrong(state, frame, same)
+        offset_s = state.offset_s
+        if wrong is None and math.isfinite(frame.time_s):
+            came_s = frame.now_s - frame.time_s
+            offset_s = came_s if offset_s is None else min(offset_s, came_s)
+        clean = 0 if wrong is not None else state.clean + 1
+        complaint = state.complaint if wrong is None and clean < self.limits.clean else wrong
+        return StreamState(state.since_s, frame, same, shown=shown, offset_s=offset_s, complaint=complaint, clean=clean)
 
     def reasons(self, state: StreamState, now_s: float) -> tuple[str, ...]:
         """Return why the stream cannot be trusted now, nothing if it can."""
@@ -74,7 +83,8 @@ class StreamWatch:
             return (f"no frame for {now_s - last_s:.3g} s; {self.limits.silent_s:g} s are allowed", *complaints)
         return complaints
 
-    def _wrong(self, last: WatchedFrame | None, frame: WatchedFrame, same: int) -> str | None:
+    def _wrong(self, state: StreamState, frame: WatchedFrame, same: int) -> str | None:
+        last = state.last
         if last is None:
             return None
         if not frame.index > last.index:
@@ -84,8 +94,11 @@ class StreamWatch:
             return f"time stamps go back: {last.time_s:.6g} s, then {frame.time_s:.6g} s"
         if not abs(stamped_s - passed_s) <= self.limits.time_step_s:
             return f"time stamps jump: {stamped_s:.3g} s between two frames that came {passed_s:.3g} s apart"
+        if state.offset_s is not None and not frame.now_s - frame.time_s - state.offset_s <= self.limits.time_step_s:
+            return f"frames come {frame.now_s - frame.time_s - state.offset_s:.3g} s later than at first"
         if not same < self.limits.repeats:
-            return f"the same picture {same} times in a row"
+            alike = frame.fingerprint == last.fingerprint
+            return f"the same picture {same} times in a row" if alike else f"{same} old pictures in a row"
         return None
 
 

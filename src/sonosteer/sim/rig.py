@@ -118,7 +118,7 @@ class RigModel:
         while self._waiting and self._waiting[0][0] <= self.time_s:
             self._take(self._waiting.popleft()[1])
         if self._expires_s is not None and not self.time_s <= self._expires_s:
-            self._speed_goal, self._probe_goal = 0.0, (0.0, 0.0, 0.0)
+            self._stand()
         self._move_needle(dt_s)
         self._turn_needle(dt_s)
         self._move_probe(dt_s)
@@ -178,11 +178,18 @@ class RigModel:
         if command.expired(self.time_s):
             return
         self._expires_s = command.expires_at_s
-        self._speed_goal = 0.0 if command.stop else command.insertion_speed_mm_s
-        self._probe_goal = (0.0, 0.0, 0.0) if command.stop else command.probe_velocity_mm_s
+        if command.stop:
+            self._stand()
+            return
+        self._speed_goal, self._probe_goal = command.insertion_speed_mm_s, command.probe_velocity_mm_s
         low, high = self.limits.angle_rad
         self._angle_goal = min(max(command.insertion_angle_rad, low), high)
         self._roll_goal = command.roll_rad
+
+    def _stand(self) -> None:
+        """Give every axis up where it is. Encoders are not asked: they may lie."""
+        self._speed_goal, self._probe_goal = 0.0, (0.0, 0.0, 0.0)
+        self._angle_goal = self._roll_goal = None
 
     def _maybe_fail(self, dt_s: float) -> None:
         if self.limits.failure_per_s <= 0 or self.fault is not None:
