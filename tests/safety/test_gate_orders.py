@@ -560,6 +560,12 @@ def test_by_hand_it_goes_no_deeper_than_it_has_been():
     refused(by_hand(0.5, deepest_mm=40.0), "depth by hand while the tip is lost")
 
 
+def test_what_the_policy_may_draw_back_is_not_counted_as_by_hand():
+    memory = Memory(newest=9, angle_rad=0.5, unseen_mm=99.0)
+    back = replace(STATE, command=replace(FAST, insertion_speed_mm_s=-24.0), memory=memory)
+    cleared(ask(act(insertion_speed_mm_s=-2.0), state=back, estimate=LOST))
+
+
 def test_a_tip_that_is_seen_is_under_the_rules_of_every_other():
     cleared(by_hand(8.0, estimate=tip(), unseen_mm=99.0, deepest_mm=1.0))
     vessel = Polygon("wall", ((0.0, 0.0), (90.0, 0.0), (90.0, 90.0), (0.0, 90.0)))

@@ -151,6 +151,14 @@ def test_the_first_stop_stays_but_an_end_outdoes_it():
     assert latch(end, OPERATOR) is end
 
 
+def test_at_the_gate_too_the_first_stop_stays():
+    late = replace(STOPPED, time_s=NOW - 9.0)
+    assert GATE.clear(late, ACTION, gate_input())[0].stop == OPERATOR
+    missed = Stop("heartbeat", "late", NOW)
+    assert GATE.clear(replace(STATE, stop=missed), ACTION, gate_input(stop="enough"))[0].stop == missed
+    assert GATE.clear(ENDED, act(stop=True), gate_input())[0].stop == ENDED.stop
+
+
 def test_a_button_that_is_still_pressed_stops_again_after_the_release():
     state = GATE.release(STOPPED, "operator", NOW)
     refused(ask(state=state, stop="too deep"), "stopped")

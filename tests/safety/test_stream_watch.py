@@ -163,3 +163,4 @@ def test_frames_that_fall_behind_bit_by_bit_are_noticed():
 def test_a_first_stamp_that_is_no_number_teaches_nothing():
     for bad in (math.nan, math.inf):
         assert watch((0, bad, 8.0, 1)).offset_s is None
+        assert watch((0, bad, 8.0, 1), (1, 1.0, 8.0625, 2), (2, 1.0625, 8.125, 3)).offset_s == 7.0625

@@ -117,7 +117,7 @@ def is_covariance(P: Any) -> bool:
         return False
     along, both, across = covariance(P)
     symmetric = abs(P[0, 1] - P[1, 0]) <= SYMMETRY * (along + across)
-    return bool(along >= 0 and across >= 0 and both * both <= along * across and symmetric)
+    return bool(both * both <= along * across and symmetric)  # a negative variance fails one of the two
 
 
 def covariance(P: Any) -> Covariance:
