@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -90,7 +91,7 @@ def train_command(
     """
     from sonosteer.learning.table import NETWORK_STAGES, TRAINING_STAGES
     from sonosteer.learning.training.options import TrainOptions
-    from sonosteer.recording.tables import make_folder
+    from sonosteer.recording.output_folder import claimed_folder
 
     out = out or Path(f"train-{stage}")
     options = TrainOptions(
@@ -106,9 +107,13 @@ def train_command(
     train = TRAINING_STAGES.load(stage)
     network = stage in NETWORK_STAGES
     more: dict[str, Any] = {"options": options} if network else {"executor": executor}
-    make_folder(out)
     learnt = f"what was learnt so far is in {out}: run it again to go on" if network else "nothing had been learnt yet"
-    with terminal.interruptible(learnt), terminal.shown_progress(f"train {stage}", quiet=as_json) as progress:
+    first = int(os.environ.get("RANK", "0")) == 0  # of the processes that accelerate starts, one claims the folder
+    with (
+        terminal.interruptible(learnt),
+        claimed_folder(out if first else None),
+        terminal.shown_progress(f"train {stage}", quiet=as_json) as progress,
+    ):
         report = train(out=out, quick=quick, seed=seed, progress=progress, **more)
     if as_json:
         terminal.print_json(report)
