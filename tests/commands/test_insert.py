@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import shutil
 import threading
 
 import av
@@ -12,6 +13,7 @@ from command_line import WORDS, one_line, run
 
 from sonosteer.core.errors import RobotError
 from sonosteer.episodes import insertion
+from sonosteer.recording.output_folder import claimed_folder
 from sonosteer.recording.run_reader import RunReader
 from sonosteer.runtime.branches import ControlBranch
 
@@ -265,3 +267,34 @@ def test_a_needle_that_the_gate_holds_is_a_miss_and_exit_code_0(capsys, tmp_path
     assert result["success"] is False
     assert result["refused"]
     assert recorded.complete
+
+
+@pytest.mark.slow
+def test_an_output_folder_that_is_removed_meanwhile_is_exit_code_2(capsys, tmp_path, monkeypatch):
+    """What is written goes nowhere: the recorder says so, and the needle is held."""
+    out, tick = tmp_path / "o", ControlBranch.tick
+
+    def removed(self, now_s, *more):
+        if now_s > 0.5 and out.exists():
+            shutil.rmtree(out)
+        return tick(self, now_s, *more)
+
+    monkeypatch.setattr(ControlBranch, "tick", removed)
+    breaking(monkeypatch)
+    code, stdout, stderr = run(capsys, *WORDS, "--out", out, "--json")
+    assert code == 2
+    assert one_line(stderr)
+    assert "recording.mcap cannot be written: it was removed" in stderr
+    assert stdout == "" or json.loads(stdout)["success"] is False
+    assert not out.exists()
+
+
+def test_a_second_insertion_into_the_same_folder_is_refused(capsys, inserted):
+    before = (inserted / "recording.mcap").read_bytes()
+    with claimed_folder(inserted):
+        code, _, stderr = run(capsys, *WORDS, "--out", inserted, "--json")
+    assert code == 2
+    assert one_line(stderr)
+    assert "another command writes to" in stderr
+    assert "--out" in stderr
+    assert (inserted / "recording.mcap").read_bytes() == before
