@@ -112,10 +112,7 @@ def insert_command(
         result = done.summary() | ({} if log is None else {"digest": log.digest})
         if out is not None and log is not None:
             progress("writing the report", 0, 0)
-            try:
-                _write_results(out, done, result, log, typed)
-            except (SonosteerError, OSError) as e:
-                raise log.error or e from None
+            _write_results(out, done, result, log, typed)
     if as_json:
         terminal.print_json(result)
     else:
@@ -124,13 +121,18 @@ def insert_command(
             terminal.print_files(out, (parsing.RECORDING, "overlay.mp4", "report.html", "summary.json"))
             print(f"digest of the recording: {result['digest'] or 'none, since it is not whole'}")
         terminal.print_notice()
-    kept = f"; what was done is in {out}" if out else ""
+    _raise_what_ended_it(done, log, out)
+
+
+def _raise_what_ended_it(done: EpisodeResult, log: RunLog | None, out: Path | None) -> None:
+    """Give the end of a run its exit code (docs/reference/exit-codes.md). A run that came to its end raises nothing."""
+    run, kept = done.run, f"; what was done is in {out}" if out else ""
     if log is not None and log.error is not None:
         raise log.error
-    if done.run.interrupted:
-        raise InterruptedRunError(f"{done.run.ended} after {done.run.time_s:.1f} s{kept}")
-    if done.run.broke is not None:
-        raise BrokenError(f"the run broke off after {done.run.time_s:.1f} s: {done.run.broke}{kept}")
+    if run.interrupted:
+        raise InterruptedRunError(f"{run.ended} after {run.time_s:.1f} s{kept}")
+    if run.broke is not None:
+        raise BrokenError(f"the run broke off after {run.time_s:.1f} s: {run.broke}{kept}")
 
 
 def _carry_out(
@@ -194,7 +196,7 @@ def _write_results(
     log: RunLog,
     typed: Mapping[str, Any],
 ) -> None:
-    """Write summary.json, overlay.mp4, insertion.svg and report.html."""
+    """Write summary.json, overlay.mp4, insertion.svg and report.html. If the recorder failed, its error is raised."""
     from sonosteer.episodes.insertion_files import write_insertion_files
     from sonosteer.recording.summary import versions, write_summary
 
@@ -208,9 +210,12 @@ def _write_results(
         "configuration": typed,
         "versions": versions(),
     }
-    write_summary(out / "summary.json", summary)
     title = f"{typed['policy']}, {typed['mode']}, seed {typed['seed']}: {done.outcome.reason}"
-    write_insertion_files(out, done, title=title, summary=summary, recording=out / parsing.RECORDING)
+    try:
+        write_summary(out / "summary.json", summary)
+        write_insertion_files(out, done, title=title, summary=summary, recording=out / parsing.RECORDING)
+    except (SonosteerError, OSError) as e:
+        raise log.error or e from None
 
 
 def _latency(done: EpisodeResult) -> dict[str, dict[str, float]]:

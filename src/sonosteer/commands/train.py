@@ -108,10 +108,9 @@ def train_command(
     network = stage in NETWORK_STAGES
     more: dict[str, Any] = {"options": options} if network else {"executor": executor}
     learnt = f"what was learnt so far is in {out}: run it again to go on" if network else "nothing had been learnt yet"
-    first = int(os.environ.get("RANK", "0")) == 0  # of the processes that accelerate starts, one claims the folder
     with (
         terminal.interruptible(learnt),
-        claimed_folder(out if first else None),
+        claimed_folder(out if _is_first() else None),
         terminal.shown_progress(f"train {stage}", quiet=as_json) as progress,
     ):
         report = train(out=out, quick=quick, seed=seed, progress=progress, **more)
@@ -121,3 +120,8 @@ def train_command(
     if quick:
         print("A quick run, to see that it works: what was learnt is of no use.")
     terminal.print_files(out, (path.name for path in sorted(out.iterdir())))
+
+
+def _is_first() -> bool:
+    """Of the processes that accelerate launch starts with the same words, one claims the folder."""
+    return int(os.environ.get("RANK", "0")) == 0
