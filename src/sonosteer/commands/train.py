@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,7 +92,6 @@ def train_command(
     """
     from sonosteer.learning.table import NETWORK_STAGES, TRAINING_STAGES
     from sonosteer.learning.training.options import TrainOptions
-    from sonosteer.recording.output_folder import claimed_folder
 
     out = out or Path(f"train-{stage}")
     options = TrainOptions(
@@ -110,10 +110,10 @@ def train_command(
     learnt = f"what was learnt so far is in {out}: run it again to go on" if network else "nothing had been learnt yet"
     with (
         terminal.interruptible(learnt),
-        claimed_folder(out if _is_first() else None),
-        terminal.shown_progress(f"train {stage}", quiet=as_json) as progress,
+        _claimed(out),
+        terminal.shown_progress(f"train {stage}", quiet=as_json) as said,
     ):
-        report = train(out=out, quick=quick, seed=seed, progress=progress, **more)
+        report = train(out=out, quick=quick, seed=seed, progress=said, **more)
     if as_json:
         terminal.print_json(report)
         return
@@ -122,6 +122,8 @@ def train_command(
     terminal.print_files(out, (path.name for path in sorted(out.iterdir())))
 
 
-def _is_first() -> bool:
-    """Of the processes that accelerate launch starts with the same words, one claims the folder."""
-    return int(os.environ.get("RANK", "0")) == 0
+def _claimed(out: Path) -> AbstractContextManager[None]:
+    """Claim the folder. Of the processes that accelerate launch starts with the same words, the first does."""
+    from sonosteer.recording.output_folder import claimed_folder
+
+    return claimed_folder(out if int(os.environ.get("RANK", "0")) == 0 else None)

@@ -395,17 +395,17 @@ def _write(out: Path, about: dict[str, Any], drafts: Sequence[Draft], progress: 
             shutil.rmtree(folder, ignore_errors=True)
             try:
                 _write_videos(folder, about, drafts, progress)
-            except BaseException:
+            except BaseException as e:
                 shutil.rmtree(folder, ignore_errors=True)
                 finish_new(out)
+                if isinstance(e, OSError):
+                    raise writing_failed(out, e, "nothing was imported") from None
                 raise
             finish_new(out)
-    except BaseException as e:
+    except BaseException:
         for path in fresh:
             with contextlib.suppress(OSError):
                 path.rmdir()  # if it is empty
-        if isinstance(e, OSError):
-            raise writing_failed(out, e, "nothing was imported") from None
         raise
 
 
