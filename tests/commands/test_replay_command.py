@@ -130,7 +130,18 @@ def test_a_policy_that_decides_otherwise_is_exit_code_1(capsys, beginning, monke
     assert "decisions differ from the recorded ones; the first: action on frame " in stderr
 
 
-@pytest.mark.parametrize("content", [None, b"", b"not a recording", b"\x89MCAP0\r\n"])
+@pytest.mark.parametrize("size", [3, 8, 40, 500])
+def test_a_recording_that_was_cut_before_anything_was_recorded_is_not_equal(capsys, short, tmp_path, size):
+    (tmp_path / "recording.mcap").write_bytes((short / "recording.mcap").read_bytes()[:size])
+    code, stdout, stderr = run(capsys, "replay", tmp_path, "--json")
+    assert code == 1
+    assert one_line(stderr)
+    got = json.loads(stdout)
+    assert (got["equal"], got["complete"], got["decisions"], got["equal_until_s"]) == (False, False, 0, 0.0)
+    assert "before anything was recorded" in got["wrong"][0]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a recording"])
 def test_what_is_no_recording_is_one_line(capsys, tmp_path, content):
     if content is not None:
         (tmp_path / "recording.mcap").write_bytes(content)

@@ -144,7 +144,7 @@ def _check_beginning(path: Path) -> None:
 
 def _check_profile(path: Path, walk: McapWalk) -> None:
     if walk.profile is None:
-        raise InputError(f"{path} was cut off before anything was recorded")
+        raise AlteredRecordingError(f"{path} was cut off before anything was recorded")
     kind, _, version = walk.profile.partition("/")
     if kind != PROFILE:
         raise InputError(f"{path} is an MCAP file, but no recorded run of sonosteer: its profile is {walk.profile!r}")
