@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import lazy_loader
 
-from sonosteer.core.kernel_cache import choose_kernel_cache
-
-choose_kernel_cache()
 __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

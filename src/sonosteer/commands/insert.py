@@ -13,7 +13,7 @@ import typer
 from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand, complete
 from sonosteer.commands.parsing import AsJson, Seed
-from sonosteer.core.errors import BrokenError, InputError, InterruptedRunError, SonosteerError
+from sonosteer.core.errors import InputError, SonosteerError
 from sonosteer.core.progress import StageProgress
 
 if TYPE_CHECKING:
@@ -121,18 +121,7 @@ def insert_command(
             terminal.print_files(out, (parsing.RECORDING, "overlay.mp4", "report.html", "summary.json"))
             print(f"digest of the recording: {result['digest'] or 'none, since it is not whole'}")
         terminal.print_notice()
-    _raise_what_ended_it(done, log, out)
-
-
-def _raise_what_ended_it(done: EpisodeResult, log: RunLog | None, out: Path | None) -> None:
-    """Give the end of a run its exit code (docs/reference/exit-codes.md). A run that came to its end raises nothing."""
-    run, kept = done.run, f"; what was done is in {out}" if out else ""
-    if log is not None and log.error is not None:
-        raise log.error
-    if run.interrupted:
-        raise InterruptedRunError(f"{run.ended} after {run.time_s:.1f} s{kept}")
-    if run.broke is not None:
-        raise BrokenError(f"the run broke off after {run.time_s:.1f} s: {run.broke}{kept}")
+    terminal.raise_what_ended(done.run, None if log is None else log.error, out)
 
 
 def _carry_out(
