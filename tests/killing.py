@@ -4,6 +4,7 @@ import os
 import signal
 import struct
 import time
+import traceback
 
 
 def said(folder, k):
@@ -27,3 +28,21 @@ def kill_all(folder, pids, rng):
                 os.kill(pid, signal.SIGKILL)
                 del alive[k]
         time.sleep(0.005)
+
+
+def run_killed(work, rng, *, times, most_s):
+    """Run it in forked processes, each killed within most_s, and a last one to its end. It must end well."""
+    for k in range(times + 1):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                work()
+                os._exit(0)
+            except BaseException:  # noqa: BLE001  a forked test must not go on as a second pytest
+                traceback.print_exc()
+                os._exit(1)
+        if k < times:
+            time.sleep(rng.uniform(0.0, most_s))
+            os.kill(pid, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert status in ((0, -signal.SIGKILL) if k < times else (0,)), f"run {k} ended with {status}"

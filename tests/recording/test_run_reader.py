@@ -8,13 +8,13 @@ import struct
 import numpy as np
 import pytest
 from mcap.reader import make_reader
-from mcap.writer import Writer
 
-from sonosteer.core.errors import InputError
+from altering import Written, counted, put_together, taken_apart
+from sonosteer.core.errors import InputError, SonosteerError
 from sonosteer.core.types import Frame, Lost
 from sonosteer.recording import run_log
 from sonosteer.recording.run_log import RunLog
-from sonosteer.recording.run_reader import RunReader
+from sonosteer.recording.run_reader import AlteredRecordingError, RunReader
 from sonosteer.recording.wire import same
 
 
@@ -37,7 +37,7 @@ def prefix_of(path, whole, known=None):
     """
     try:
         recorded = RunReader(path)
-    except InputError as e:
+    except SonosteerError as e:
         said = str(e)
     else:
         said = ""
@@ -82,27 +82,62 @@ def test_cut_off_at_any_byte_it_gives_what_was_whole(small):
     assert len(lengths) >= 4
 
 
-def test_with_any_byte_damaged_it_gives_what_came_before(small):
+def test_with_any_byte_damaged_it_gives_what_came_before_and_is_not_whole(small):
     whole = list(RunReader(small).messages())
     data = small.read_bytes()
-    for at in range(0, len(data), 11):
+    for at in range(0, len(data), 37):
         small.write_bytes(data[:at] + bytes([data[at] ^ 0xA5]) + data[at + 1 :])
-        prefix_of(small, whole)
+        got = prefix_of(small, whole)
+        assert got is None or not got[1]
 
 
-def test_a_missing_message_ends_the_reading(tmp_path):
-    path = tmp_path / "run.mcap"
-    recording_of(path, ("/tick", '{"log_s":1}'), ("/tick", '{"log_s":2}'), numbers=(0, 1, 3))
-    recorded = RunReader(path)
-    assert recorded.cut == "damaged: message 2 is missing, 3 follows"
-    assert [m.time_s for m in recorded.messages("/tick")] == [1.0]
+def test_a_missing_message_ends_the_reading(small):
+    messages = taken_apart(small)
+    put_together(small, [*messages[:2], *messages[3:]])
+    recorded = RunReader(small)
+    assert recorded.cut == "altered: message 2 is missing, 3 follows"
+    assert sum(recorded.counts.values()) == 2
 
 
-def test_a_recording_without_chunks_is_read(tmp_path):
-    path = tmp_path / "run.mcap"
-    recording_of(path, ("/tick", '{"log_s":1}'), ("/tick", '{"log_s":2}'), chunks=False)
-    assert RunReader(path).complete
-    assert [m.time_s for m in RunReader(path).messages("/tick")] == [1.0, 2.0]
+def test_a_message_that_says_something_else_ends_the_reading(small):
+    messages = taken_apart(small)
+    messages[3] = messages[3].saying(log_s=0.5)
+    put_together(small, messages)
+    recorded = RunReader(small)
+    assert recorded.cut == "altered: message 3 is not what was written, or not where it was"
+    assert sum(recorded.counts.values()) == 3
+
+
+def test_a_recording_whose_beginning_says_something_else_counts_for_nothing(small):
+    messages = taken_apart(small)
+    put_together(small, [messages[0].saying(configuration={"seed": 2}), *messages[1:]])
+    with pytest.raises(AlteredRecordingError, match=r"was altered: message 0 .* before anything was recorded"):
+        RunReader(small)
+
+
+def test_a_recording_that_was_packed_otherwise_is_the_same(small):
+    before = RunReader(small)
+    put_together(small, taken_apart(small), chunks=False)
+    after = RunReader(small)
+    assert after.complete
+    assert after.digest == before.digest
+    assert same(list(after.messages()), list(before.messages()))
+
+
+def test_a_recording_without_its_closing_message_is_cut(small):
+    put_together(small, taken_apart(small)[:-1])
+    assert RunReader(small).cut == "cut off: it has no closing message"
+
+
+def test_a_closing_message_that_counts_otherwise_is_found_though_the_chain_was_made_anew(small):
+    messages = taken_apart(small)
+    put_together(small, [m for m in messages if m.topic != "/estimate"], chained=True)
+    assert RunReader(small).cut.startswith("altered: its closing message counts ")
+
+
+def test_something_behind_the_end_is_found(small):
+    small.write_bytes(small.read_bytes() + b"\0")
+    assert RunReader(small).cut == "altered: it goes on after its end"
 
 
 def test_a_cut_recording_says_where(small):
@@ -131,18 +166,11 @@ def test_others_read_it_too(small):
     assert base64.b64decode(found[1][1]["data"]).startswith(b"\x89PNG")
 
 
-def other_mcap(path, profile, library=""):
-    with path.open("wb") as f:
-        writer = Writer(f)
-        writer.start(profile, library)
-        writer.finish()
-
-
 def test_what_is_no_recording_is_said_in_one_line(tmp_path):
     path = tmp_path / "run.mcap"
 
     def said():
-        with pytest.raises(InputError) as e:
+        with pytest.raises(SonosteerError) as e:
             RunReader(path)
         return str(e.value)
 
@@ -154,33 +182,30 @@ def test_what_is_no_recording_is_said_in_one_line(tmp_path):
     assert said() == f"{path} is empty"
     path.write_bytes(b"RIFF and so on")
     assert said() == f"{path} is no recording: it is not an MCAP file"
-    other_mcap(path, "ros2")
+    put_together(path, [], profile="ros2", library="")
     assert said() == f"{path} is an MCAP file, but no recorded run of sonosteer: its profile is 'ros2'"
-    now = "This sonosteer reads format 2: install the version that wrote it, or record the run again"
-    other_mcap(path, "sonosteer-run/7", "sonosteer 3.1.0")
+    now = "This sonosteer reads format 3: install the version that wrote it, or record the run again"
+    put_together(path, [], profile="sonosteer-run/7", library="sonosteer 3.1.0")
     assert said() == f"{path} has format 7, written by sonosteer 3.1.0. {now}"
-    other_mcap(path, "sonosteer-run/1", "sonosteer 0.4.0")  # before there was a command inside an action
+    put_together(
+        path, [], profile="sonosteer-run/1", library="sonosteer 0.4.0"
+    )  # before there was a command inside an action
     assert said() == f"{path} has format 1, written by sonosteer 0.4.0. {now}"
-    other_mcap(path, "sonosteer-run/2")
+    put_together(path, [])
     assert said() == f"{path} was closed before anything was recorded"
 
 
-def recording_of(path, *messages, numbers=(0, 1, 2), chunks=True):
-    """Written by somebody else: (topic, JSON text)."""
-    with path.open("wb") as f:
-        writer = Writer(f, use_chunking=chunks)
-        writer.start("sonosteer-run/2")
-        first = '{"configuration":{},"versions":{},"started_at":"","log_s":0.0}'
-        for n, (topic, text) in zip(numbers, [("/configuration", first), *messages], strict=False):
-            writer.add_message(writer.register_channel(topic, "json", 0), 0, text.encode(), 0, n)
-        writer.finish()
+def recording_of(path, *messages):
+    """Written by somebody else who knows the chain: (topic, JSON text)."""
+    first = '{"configuration":{},"versions":{},"started_at":"","log_s":0.0}'
+    said = [("/configuration", first), *messages, ("/end", '{"ended":"closed","log_s":0.0}')]
+    put_together(path, counted([Written(topic, 0, 0, text.encode()) for topic, text in said]), chained=True)
 
 
 @pytest.mark.parametrize(
     ("topic", "text", "said"),
     [
-        ("/tick", "{", "message 1 on /tick is damaged"),
-        ("/tick", "[]", "message 1 on /tick is damaged"),
+        ("/tick", '{"log_s":[]}', "message 1 on /tick is damaged"),
         ("/tick", "{}", "message 1 on /tick is damaged: 'log_s'"),
         ("/tick", '{"log_s":0,"robot_state":{"_type":"RobotState"}}', "RobotState lacks 'time_s'"),
         ("/frames", '{"log_s":0,"index":3}', "the picture of frame 3 is damaged: its arrival is missing"),

@@ -7,7 +7,6 @@ from fake_rig import HINT, SPACING, TASK, Fake, FakeTracker, Scripted, act, push
 from test_random_runs import LIMITS, RandomFaults, RandomPolicy
 
 from sonosteer.core.clock import RealClock
-from sonosteer.core.errors import InputError
 from sonosteer.recording.run_log import RunLog
 from sonosteer.recording.run_reader import RunReader
 from sonosteer.runtime.insertion import Pace
@@ -195,11 +194,10 @@ def test_pictures_that_were_not_recorded_are_said_to_be_missing(tmp_path):
     assert any("the picture of frame 20 was not recorded" in why for why in done.skipped)
 
 
-def test_a_recording_of_something_else_is_refused(tmp_path):
+def test_a_recording_of_something_else_makes_no_sense(tmp_path):
     with RunLog(tmp_path / "run.mcap", {}) as log:
         robot_state = Fake().needle.robot_state()
         log.write(
             "/tick", 0.0, {"robot_state": robot_state, "estimate": None, "action": None, "faults": [], "stop": None}
         )
-    with pytest.raises(InputError, match="when its gate started"):
-        again(tmp_path / "run.mcap")
+    assert "does not say when its gate started" in again(tmp_path / "run.mcap").lacks

@@ -55,13 +55,19 @@ def make_command(
 
     Can be interrupted. The same command goes on where it stopped.
     """
+    from sonosteer.recording.output_folder import claimed_folder
+
     if name == DEMONSTRATIONS:
         from sonosteer.datasets import make_demonstrations as demonstrations
         from sonosteer.policies.expert import OPERATOR_MODELS
 
         scenes = parsing.parse_demonstrated_split(split)
         kept = f"the same command goes on; what is there is in {out}"
-        with terminal.interruptible(kept), terminal.shown_progress(f"dataset make {name}", quiet=as_json) as progress:
+        with (
+            terminal.interruptible(kept),
+            claimed_folder(out),
+            terminal.shown_progress(f"dataset make {name}", quiet=as_json) as progress,
+        ):
             made = demonstrations.make_demonstration_set(
                 out=out,
                 episodes=demonstrations.PAPER_EPISODES if videos is None else videos,
@@ -76,7 +82,7 @@ def make_command(
     from sonosteer.datasets.make_videos import make_video_set
 
     try:
-        with terminal.shown_progress(f"dataset make {name}", quiet=as_json) as progress:
+        with claimed_folder(out), terminal.shown_progress(f"dataset make {name}", quiet=as_json) as progress:
             result = make_video_set(name, out=out, videos=videos, seed=seed, executor=executor, progress=progress)
     except KeyboardInterrupt:
         raise InterruptedRunError(f"interrupted; {_there(out)} in {out}: the same command goes on") from None

@@ -27,7 +27,7 @@ def demo_command(
     Takes well under a minute and prints where the results are.
     """
     from sonosteer.episodes.clip_tracking import ClipJob, track_into_folder
-    from sonosteer.recording.tables import make_folder
+    from sonosteer.recording.output_folder import claimed_folder
     from sonosteer.sim.scenes import planned_angles
     from sonosteer.sources.simulated import SimulatedSource
     from sonosteer.trackers.table import make_tracker
@@ -47,7 +47,6 @@ def demo_command(
         seed=seed,
         options={"source": SETUP, "out": out, "method": METHOD, "angle_deg": angle_deg, "seed": seed},
     )
-    make_folder(out)
-    with terminal.shown_progress("tracking", quiet=as_json) as progress:
+    with claimed_folder(out), terminal.shown_progress("tracking", quiet=as_json) as progress:
         summary = track_into_folder(job, progress)
     terminal.tell_tracked(out, summary, as_json=as_json)

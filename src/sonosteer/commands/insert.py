@@ -13,11 +13,12 @@ import typer
 from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand, complete
 from sonosteer.commands.parsing import AsJson, Seed
-from sonosteer.core.errors import InputError, InterruptedRunError
+from sonosteer.core.errors import InputError, SonosteerError
 from sonosteer.core.progress import StageProgress
 
 if TYPE_CHECKING:
     from sonosteer.episodes.insertion import Episode, EpisodeResult
+    from sonosteer.recording.run_log import RunLog
     from sonosteer.runtime.button import Button
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -84,6 +85,7 @@ def insert_command(
     time it takes. Simulation only: nothing here drives a real robot.
     """
     from sonosteer.episodes.insertion import InsertionConfig, build_episode
+    from sonosteer.recording.output_folder import claimed_folder
     from sonosteer.runtime.insertion import Pace
 
     if seed < 0:
@@ -104,38 +106,36 @@ def insert_command(
     episode.tracker.prepare()  # before anything is written
     episode.policy.prepare()
     typed = parsing.as_typed(context, "out")
-    with terminal.shown_progress("inserting", quiet=as_json or live) as progress:  # nothing disturbs a live run
-        done, recorder = _carry_out(episode, typed, out, progress)
-        result = done.summary()
-        if out is not None:
+    quiet = as_json or live  # nothing disturbs a live run
+    with claimed_folder(out), terminal.shown_progress("inserting", quiet=quiet) as progress:
+        done, log = _carry_out(episode, typed, out, progress)
+        result = done.summary() | ({} if log is None else {"digest": log.digest})
+        if out is not None and log is not None:
             progress("writing the report", 0, 0)
-            _write_results(out, done, result, recorder, typed)
-        if done.run.ended == "interrupted":
-            kept = f"; what was done is in {out}" if out else ""
-            raise InterruptedRunError(f"interrupted after {done.run.time_s:.1f} s{kept}")
+            _write_results(out, done, result, log, typed)
     if as_json:
         terminal.print_json(result)
     else:
         _tell(done, result, episode)
         if out is not None:
             terminal.print_files(out, (parsing.RECORDING, "overlay.mp4", "report.html", "summary.json"))
+            print(f"digest of the recording: {result['digest'] or 'none, since it is not whole'}")
         terminal.print_notice()
+    terminal.raise_what_ended(done.run, None if log is None else log.error, out)
 
 
 def _carry_out(
     episode: Episode, typed: Mapping[str, Any], out: Path | None, progress: StageProgress
-) -> tuple[EpisodeResult, dict[str, Any]]:
-    """Insert and record. Returns the result, and what the recorder says of itself."""
+) -> tuple[EpisodeResult, RunLog | None]:
+    """Insert and record. Returns the result and the closed recorder, None where nothing is recorded."""
     from sonosteer.episodes.insertion import run_episode
     from sonosteer.recording.run_log import RunLog
-    from sonosteer.recording.tables import make_folder
 
     live = episode.config.live
     frames = 0
     with ExitStack() as opened:
         log = None
         if out is not None:
-            make_folder(out)
             log = opened.enter_context(RunLog(out / parsing.RECORDING, _configuration(typed, episode), live=live))
 
         def count(*_: object) -> None:
@@ -144,11 +144,10 @@ def _carry_out(
             progress("frames", frames, 0)
 
         done = run_episode(episode, recorder=log, watch=count, button=_button(live))
-        if log is None:
-            return done, {}
-        log.write("/ledger", done.run.time_s, done.run.ledger.counts())
-        log.close(done.run.ended)
-    return done, {"failed": log.failed, "pictures_dropped": dict(log.dropped)}
+        if log is not None:
+            log.write("/ledger", done.run.time_s, done.run.ledger.counts())
+            log.close(done.run.ended)
+    return done, log
 
 
 def _button(live: bool) -> Button | None:
@@ -183,13 +182,12 @@ def _write_results(
     out: Path,
     done: EpisodeResult,
     result: Mapping[str, Any],
-    recorder: Mapping[str, Any],
+    log: RunLog,
     typed: Mapping[str, Any],
 ) -> None:
-    """Write summary.json, overlay.mp4, insertion.svg and report.html."""
-    from sonosteer.core.config import save_json
+    """Write summary.json, overlay.mp4, insertion.svg and report.html. If the recorder failed, its error is raised."""
     from sonosteer.episodes.insertion_files import write_insertion_files
-    from sonosteer.recording.summary import versions
+    from sonosteer.recording.summary import versions, write_summary
 
     summary = {
         **result,
@@ -197,13 +195,16 @@ def _write_results(
         "held_because": dict(done.held_because),
         "counts": done.run.ledger.counts(),
         "timing": _latency(done),
-        "recorder": recorder,
+        "recorder": {"failed": log.failed, "pictures_dropped": dict(log.dropped)},
         "configuration": typed,
         "versions": versions(),
     }
-    save_json(summary, out / "summary.json")
     title = f"{typed['policy']}, {typed['mode']}, seed {typed['seed']}: {done.outcome.reason}"
-    write_insertion_files(out, done, title=title, summary=summary, recording=out / parsing.RECORDING)
+    try:
+        write_summary(out / "summary.json", summary)
+        write_insertion_files(out, done, title=title, summary=summary, recording=out / parsing.RECORDING)
+    except (SonosteerError, OSError) as e:
+        raise log.error or e from None
 
 
 def _latency(done: EpisodeResult) -> dict[str, dict[str, float]]:

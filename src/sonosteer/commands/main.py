@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-import signal
 import sys
 import warnings
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from sonosteer import __version__
+from sonosteer.commands.ending import INTERRUPTED, ends_in_order
 from sonosteer.core.errors import SonosteerError
+from sonosteer.recording.tables import FULL, writing_failed
 
 #: The commands in the order of help. Each is a module of this package with a typer app called `app`.
 PAGES = (
@@ -62,17 +65,17 @@ def sonosteer(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command. A failure is one line on stderr and exit code 2 (wrong input), 1 (it broke) or 130 (stopped)."""
-    signal.signal(signal.SIGTERM, _interrupt)
     warnings.formatwarning = lambda message, *_, **__: f"sonosteer: {message}\n"
     command: Any = typer.main.get_command(app)
     try:
-        code = command.main(args=arguments, prog_name="sonosteer", standalone_mode=False)
+        with ends_in_order():
+            code = command.main(args=arguments, prog_name="sonosteer", standalone_mode=False)
     except SonosteerError as e:
         if os.environ.get("SONOSTEER_TRACEBACK") and e.__cause__ is not None:
             raise
         _fail(with_options(str(e)), e.exit_code)
     except KeyboardInterrupt:
-        _fail("interrupted", 130)
+        _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has gone (| head)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -80,11 +83,14 @@ def main(arguments: list[str] | None = None) -> None:
         if hasattr(e, "format_message"):  # click's own usage errors
             _fail(f"{e.format_message()} (see sonosteer --help)", 2)
         if type(e).__name__ == "Abort":  # what click makes of Ctrl-C
-            _fail("interrupted", 130)
+            _fail("interrupted", INTERRUPTED)
         if type(e).__name__ == "Exit":
             sys.exit(getattr(e, "exit_code", 0))
         if os.environ.get("SONOSTEER_TRACEBACK"):
             raise
+        if isinstance(e, OSError) and e.errno in FULL:  # whatever was written
+            failure = writing_failed(Path(e.filename or "a file"), e, "what was written before is kept")
+            _fail(with_options(str(failure)), failure.exit_code)
         _fail(f"broke with {type(e).__name__}: {e} (SONOSTEER_TRACEBACK=1 shows where)", 1)
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -94,12 +100,9 @@ def with_options(message: str) -> str:
     return re.sub(r"`([a-z][a-z0-9_]*)`", lambda found: "--" + found[1].replace("_", "-"), message)
 
 
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
-
-
 def _fail(message: str, code: int) -> None:
-    print("sonosteer: " + " ".join(message.split()), file=sys.stderr)
+    with contextlib.suppress(OSError):  # whoever would read it may be gone
+        print("sonosteer: " + " ".join(message.split()), file=sys.stderr)
     sys.exit(code)
 
 

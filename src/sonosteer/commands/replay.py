@@ -14,28 +14,76 @@ from sonosteer.core.errors import BrokenError, InputError
 
 if TYPE_CHECKING:
     from sonosteer.recording.run_reader import RunReader
-    from sonosteer.runtime.replay import Replay
+    from sonosteer.runtime.replay import ExpectedDigest, Replay
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.command(cls=PageCommand, epilog="Example: sonosteer replay insertion/recording.mcap")
+@app.command(cls=PageCommand, epilog="Example: sonosteer replay insertion --digest 3f1c...")
 def replay_command(
     recording: Annotated[Path, typer.Argument(metavar="RECORDING", help="recording.mcap, or the folder it is in.")],
+    digest: Annotated[
+        str | None,
+        typer.Option("--digest", metavar="HEX", help="Digest that the run printed. Default: the one in summary.json."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a recorded insertion again: tracker, policy and gate must decide as they did.
 
-    A recording whose process was killed is replayed up to its end. Exit code 1 if a decision differs.
+    A recording is equal only if it is whole and unaltered, and every decision is the same. Otherwise the exit code is
+    1, and what is wrong is said. One whose process was killed is replayed up to its end, and is not equal.
+
+    Whoever alters a recording can make it look unaltered. Only the digest of the run tells: give it by --digest, or
+    keep summary.json beside the recording.
     """
-    from sonosteer.recording.run_reader import RunReader
+    from sonosteer.recording.run_reader import AlteredRecordingError, RunReader
 
     path = recording / parsing.RECORDING if recording.is_dir() else recording
-    recorded = RunReader(path)
-    with terminal.shown_progress("replaying", quiet=as_json):
+    expected = _expected_digest(digest, path)
+    result: dict[str, Any]
+    try:
+        recorded = RunReader(path)
+    except AlteredRecordingError as e:
+        result = {"equal": False, "complete": False, "decisions": 0, "equal_until_s": 0.0, "wrong": [str(e)]}
+    else:
+        with terminal.shown_progress("replaying", quiet=as_json):
+            result = _replayed(recorded, path, expected)
+    if as_json:
+        terminal.print_json(result)
+    elif "verdicts" in result:
+        _tell(path, result)
+    if not result["equal"]:
+        raise BrokenError(f"{path} is not equal to its run: {'; '.join(result['wrong'])}")
+
+
+def _expected_digest(typed: str | None, path: Path) -> ExpectedDigest | None:
+    """The digest that the run said, None if nobody knows it."""
+    from sonosteer.recording.hash_chain import DIGEST
+    from sonosteer.recording.summary import read_summary
+    from sonosteer.runtime.replay import ExpectedDigest
+
+    if typed is not None:
+        if not DIGEST.fullmatch(typed.strip().lower()):
+            raise InputError(f"--digest {typed}: a digest has 64 hexadecimal digits, as the run printed it")
+        return ExpectedDigest(typed.strip().lower(), "--digest")
+    beside = path.with_name("summary.json")
+    said = read_summary(beside).get("digest") if beside.exists() else None
+    return None if said is None else ExpectedDigest(str(said), str(beside))
+
+
+def _replayed(recorded: RunReader, path: Path, expected: ExpectedDigest | None) -> dict[str, Any]:
+    """Decide again, and say what is wrong with the recording."""
+    from sonosteer.runtime.replay import Replayed, is_another_run, what_is_wrong
+
+    try:
         done = _rebuilt(recorded, path).run(recorded)
-    result: dict[str, Any] = {
-        "equal": done.first is None and done.decisions > 0,
+    except InputError as e:
+        if recorded.complete and not is_another_run(recorded, expected):
+            raise
+        done = Replayed(lacks=str(e))
+    wrong, equal_until_s = what_is_wrong(recorded, done, expected)
+    return {
+        "equal": not wrong,
         "decisions": done.decisions,
         "estimates": done.equal["estimate"],
         "actions": done.equal["action"],
@@ -44,17 +92,13 @@ def replay_command(
         "skipped": dict(done.skipped),
         "complete": recorded.complete,
         "cut": recorded.cut,
+        "wrong": wrong,
         "until_s": round(recorded.until_s, 3),
+        "equal_until_s": round(equal_until_s, 3),
         "ended": recorded.ended,
+        "digest": recorded.digest if recorded.complete else None,
+        "digest_compared": expected is not None,
     }
-    if as_json:
-        terminal.print_json(result)
-    else:
-        _tell(path, result, until_s=recorded.until_s)
-    if done.first is not None:
-        raise BrokenError(f"{result['different']} decisions differ from the recorded ones; the first: {done.first}")
-    if not done.decisions:
-        raise BrokenError(f"{path} holds no decision that could be made again")
 
 
 def _rebuilt(recorded: RunReader, path: Path) -> Replay:
@@ -83,12 +127,16 @@ def _rebuilt(recorded: RunReader, path: Path) -> Replay:
     return Replay(tracker, decider, gate, task, hint)
 
 
-def _tell(path: Path, result: dict[str, Any], *, until_s: float) -> None:
-    print(f"{path}: {result['decisions']} decisions up to {until_s:.2f} s decided again")
+def _tell(path: Path, result: dict[str, Any]) -> None:
+    print(f"{path}: {result['decisions']} decisions up to {result['until_s']:.2f} s decided again")
     for name in ("estimates", "actions", "verdicts"):
         print(f"  {name:10} {result[name]} equal")
     for why, count in result["skipped"].items():
         print(f"  skipped    {count}: {why}")
     if not result["complete"]:
         print(f"  the recording was {result['cut']}")
+    if not result["equal"]:
+        print(f"  equal up to {result['equal_until_s']:.2f} s")
+    elif not result["digest_compared"]:
+        print(f"  digest     {result['digest']}: compare it with the one that the run printed")
     terminal.print_notice()

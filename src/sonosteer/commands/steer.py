@@ -243,7 +243,7 @@ def plan_command(
 ) -> None:
     """Plan the turns before an insertion, around obstacles to a target; or answer that there is no safe path."""
     from sonosteer.core.config import save_json
-    from sonosteer.recording.tables import make_folder
+    from sonosteer.recording.output_folder import claimed_folder
 
     aim = _aim(
         tissue=tissue,
@@ -279,9 +279,9 @@ def plan_command(
     if planner.obstacles.present:
         result["clearance_mm"] = float(planner.obstacles.clearance_mm(line).min()) - planner.needle_mm
     if out is not None:
-        make_folder(out)
-        _draw_reach(out / "plan.svg", planner, line, aim)
-        save_json(result, out / "plan.json")
+        with claimed_folder(out):
+            _draw_reach(out / "plan.svg", planner, line, aim)
+            save_json(result, out / "plan.json")
     if as_json:
         terminal.print_json(result)
         return
@@ -349,7 +349,7 @@ def run_command(
     as_json: AsJson = False,
 ) -> None:
     """Steer one simulated insertion from axial images: a hand pushes, the probe follows the tip, the base is rolled."""
-    from sonosteer.recording.tables import make_folder
+    from sonosteer.recording.output_folder import claimed_folder
 
     if breathing_mm > 0 and not breath_signal:
         raise InputError(
@@ -368,11 +368,9 @@ def run_command(
     )
     if breathing_mm > 0 and controller == "moves":
         aim = dataclasses.replace(aim, settings={**aim.settings, "breathing": True})
-    with terminal.shown_progress("steering", quiet=as_json) as progress:
+    with claimed_folder(out), terminal.shown_progress("steering", quiet=as_json) as progress:
         config = aim.config(controller, pull, points=points, breathing_mm=breathing_mm, breath_known=breath_signal)
         episode = _build(config)
-        if out is not None:
-            make_folder(out)
         result, done = _carry_out(episode, aim)
         if out is not None:
             progress("writing the report", 0, 0)

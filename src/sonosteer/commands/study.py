@@ -46,7 +46,7 @@ def study_command(
 
     Can be interrupted. The same command goes on where it stopped.
     """
-    from sonosteer.recording.tables import make_folder
+    from sonosteer.recording.output_folder import claimed_folder
     from sonosteer.studies.table import STUDIES
 
     out = out or Path(f"study-{name}")
@@ -54,9 +54,12 @@ def study_command(
     more = {"settings": parse_settings(settings)} if settings else {}
     if more and "settings" not in inspect.signature(carry_out).parameters:
         raise InputError(f"study {name} has no settings: leave --set out")
-    make_folder(out)
     kept = f"the trials done so far are in {out}: run it again to go on"
-    with terminal.interruptible(kept), terminal.shown_progress(f"study {name}", quiet=as_json) as progress:
+    with (
+        terminal.interruptible(kept),
+        claimed_folder(out),
+        terminal.shown_progress(f"study {name}", quiet=as_json) as progress,
+    ):
         summary = carry_out(out=out, quick=quick, seed=seed, executor=executor, progress=progress, **more)
     if as_json:
         terminal.print_json(summary)

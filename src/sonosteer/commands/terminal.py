@@ -8,11 +8,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sonosteer.core.errors import InterruptedRunError
+from sonosteer.core.errors import BrokenError, InterruptedRunError, SonosteerError
 from sonosteer.core.notice import NOT_A_DEVICE
 from sonosteer.core.progress import StageProgress
+
+if TYPE_CHECKING:
+    from sonosteer.runtime.insertion import Run
 
 QUICK_RUN = "A quick run: too few trials to conclude from."
 EVERY_S = 10.0  # chosen: a line often enough to see that work goes on, and seldom enough for a log
@@ -89,6 +92,20 @@ def interruptible(kept: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise InterruptedRunError(f"interrupted; {kept}") from None
+
+
+def raise_what_ended(run: Run, failed: SonosteerError | None, out: Path | None) -> None:
+    """Give the end of a closed-loop run its exit code (docs/reference/exit-codes.md). One that is done raises nothing.
+
+    failed: what the recorder says of itself. out: where the results are.
+    """
+    kept = f"; what was done is in {out}" if out else ""
+    if failed is not None:
+        raise failed
+    if run.interrupted:
+        raise InterruptedRunError(f"{run.ended} after {run.time_s:.1f} s{kept}")
+    if run.broke is not None:
+        raise BrokenError(f"the run broke off after {run.time_s:.1f} s: {run.broke}{kept}")
 
 
 # -- results -------------------------------------------------------------------------------------------------

@@ -120,7 +120,7 @@ def track_command(
     """
     from sonosteer.episodes.clip_tracking import ClipJob, are_stills, check_clip, check_method, track_into_folder
     from sonosteer.episodes.cropping import in_crop
-    from sonosteer.recording.tables import make_folder
+    from sonosteer.recording.output_folder import claimed_folder
     from sonosteer.sources.opening import open_source, open_stills
     from sonosteer.sources.velocity import WithVelocity
 
@@ -153,8 +153,7 @@ def track_command(
         crop=part,
         stills=stills,
     )
-    make_folder(out)
-    with terminal.shown_progress("tracking", quiet=as_json) as progress:
+    with claimed_folder(out), terminal.shown_progress("tracking", quiet=as_json) as progress:
         summary = track_into_folder(job, progress)
     terminal.tell_bad(summary)
     terminal.tell_tracked(out, summary, as_json=as_json, stills=stills)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -90,7 +92,6 @@ def train_command(
     """
     from sonosteer.learning.table import NETWORK_STAGES, TRAINING_STAGES
     from sonosteer.learning.training.options import TrainOptions
-    from sonosteer.recording.tables import make_folder
 
     out = out or Path(f"train-{stage}")
     options = TrainOptions(
@@ -106,13 +107,23 @@ def train_command(
     train = TRAINING_STAGES.load(stage)
     network = stage in NETWORK_STAGES
     more: dict[str, Any] = {"options": options} if network else {"executor": executor}
-    make_folder(out)
     learnt = f"what was learnt so far is in {out}: run it again to go on" if network else "nothing had been learnt yet"
-    with terminal.interruptible(learnt), terminal.shown_progress(f"train {stage}", quiet=as_json) as progress:
-        report = train(out=out, quick=quick, seed=seed, progress=progress, **more)
+    with (
+        terminal.interruptible(learnt),
+        _claimed(out),
+        terminal.shown_progress(f"train {stage}", quiet=as_json) as said,
+    ):
+        report = train(out=out, quick=quick, seed=seed, progress=said, **more)
     if as_json:
         terminal.print_json(report)
         return
     if quick:
         print("A quick run, to see that it works: what was learnt is of no use.")
     terminal.print_files(out, (path.name for path in sorted(out.iterdir())))
+
+
+def _claimed(out: Path) -> AbstractContextManager[None]:
+    """Claim the folder. Of the processes that accelerate launch starts with the same words, the first does."""
+    from sonosteer.recording.output_folder import claimed_folder
+
+    return claimed_folder(out if int(os.environ.get("RANK", "0")) == 0 else None)

@@ -25,6 +25,7 @@ from sonosteer.core.protocols import SourceInfo
 from sonosteer.datasets.importing import MORE, NEEDED
 from sonosteer.datasets.videos import BOX_MM, DataSet, Video
 from sonosteer.recording.clips import ClipWriter, PngWriter, VideoWriter
+from sonosteer.recording.output_folder import begin_new, check_free, claimed_folder, finish_new
 from sonosteer.recording.tables import TableWriter, writing_failed
 from sonosteer.recording.truths import TRUTH_CSV_COLUMNS as TRUTH
 from sonosteer.sim.scenes import SETUPS, make_scene
@@ -38,15 +39,16 @@ def export_set(folder: Path, *, out: Path, form: str, splits: Sequence[str], pro
     """Write the videos of these splits (all without one). InputError, and nothing written, if one is damaged."""
     if form not in FORMATS:
         raise InputError(f"`format` {form!r}: {', '.join(FORMATS)} are possible")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there already and not empty; choose another `out`")
+    check_free(out)
     videos = DataSet(folder).videos(*splits)
     if not videos:
         raise InputError(f"{folder} has no video{' in ' + ' and '.join(splits) if splits else ''}")
     frames = sum(len(v.frames) for v in videos)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        {"png": _png, "mp4": _mp4, "coco": _coco}[form](out, videos, _Count(progress, frames))
+        with claimed_folder(out):
+            begin_new(out, f"export {form} of {folder}: {' '.join(splits) or 'all'}")
+            {"png": _png, "mp4": _mp4, "coco": _coco}[form](out, videos, _Count(progress, frames))
+            finish_new(out)
     except OSError as e:
         raise writing_failed(out, e, "what was written before is kept") from None
     by_split = {s: sum(v.entry.split == s for v in videos) for s in dict.fromkeys(v.entry.split for v in videos)}
@@ -92,7 +94,7 @@ def _png(out: Path, videos: Sequence[Video], count: _Count) -> None:
         for video in videos:
             entry = video.entry
             folder = out / entry.split / entry.name
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
             _fill(PngWriter(folder, _info(video)), video, count)
             for i, label in enumerate(video.labels):
                 image = f"{entry.split}/{entry.name}/frame_{i:06d}.png"
@@ -106,7 +108,7 @@ def _png(out: Path, videos: Sequence[Video], count: _Count) -> None:
 def _mp4(out: Path, videos: Sequence[Video], count: _Count) -> None:
     for video in videos:
         folder = out / video.entry.split / video.entry.name
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         _fill(VideoWriter(folder / "clip.mp4", _info(video), crf=CRF), video, count)
         angle = f"{math.degrees(angle_rad(video)):.4f}"
         with TableWriter(folder / "truth.csv", TRUTH) as table:
@@ -136,7 +138,7 @@ def angle_rad(video: Video) -> float:
 def _coco(out: Path, videos: Sequence[Video], count: _Count) -> None:
     for split in dict.fromkeys(v.entry.split for v in videos):
         folder = out / split
-        (folder / COCO_IMAGES).mkdir(parents=True)
+        (folder / COCO_IMAGES).mkdir(parents=True, exist_ok=True)
         images: list[dict[str, Any]] = []
         marks: list[dict[str, Any]] = []
         for video in (v for v in videos if v.entry.split == split):

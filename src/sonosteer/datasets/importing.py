@@ -13,6 +13,7 @@ anything is written.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import re
@@ -39,6 +40,7 @@ from sonosteer.datasets.videos import (
     LabelWriter,
     write_index,
 )
+from sonosteer.recording.output_folder import begin_new, check_free, claimed_folder, finish_new
 from sonosteer.recording.summary import versions
 from sonosteer.recording.tables import number, optional, read_table, writing_failed
 from sonosteer.recording.truths import MARK_COLUMNS, TRUTH_CSV_COLUMNS, UNCERTAINTY_COLUMN
@@ -111,8 +113,7 @@ def import_frames(
     """
     from sonosteer.datasets.card import describe
 
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there already and not empty; choose another `out`")
+    check_free(out)
     if not 0.1 <= rate_hz <= 1000.0:
         raise InputError(f"`rate_hz` {rate_hz:g}: 0.1 to 1000 frames a second are possible")
     kind = kind_of(source)
@@ -385,32 +386,41 @@ def _split_draft(draft: Draft, split: str, name: str, marks: Sequence[Mark]) -> 
 
 
 def _write(out: Path, about: dict[str, Any], drafts: Sequence[Draft], progress: StageProgress) -> None:
-    """All videos, or none of them."""
+    """All videos, or none of them. What a killed import left is written again."""
+    fresh = [p for p in out.parents if not p.exists()]
     folder = out / "videos"
-    fresh = [p for p in (folder, out, *out.parents) if not p.exists()]
-    total, done = sum(len(d.marks) for d in drafts), 0
-    written: list[Path] = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        entries = []
-        for draft in drafts:
-            written.append(folder / draft.name)
-            written[-1].mkdir()
-            _write_video(written[-1], draft)
-            spacing_mm = (draft.spacing.x_mm, draft.spacing.y_mm)
-            entries.append(Entry(draft.name, draft.split, len(draft.marks), spacing_mm, source=draft.source))
-            done += len(draft.marks)
-            progress("frames", done, total)
-        write_index(out, about, entries)
-    except BaseException as e:
-        for path in written:
-            shutil.rmtree(path, ignore_errors=True)
+        with claimed_folder(out):
+            begin_new(out, about["command"])
+            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                _write_videos(folder, about, drafts, progress)
+            except BaseException as e:
+                shutil.rmtree(folder, ignore_errors=True)
+                finish_new(out)
+                if isinstance(e, OSError):
+                    raise writing_failed(out, e, "nothing was imported") from None
+                raise
+            finish_new(out)
+    except BaseException:
         for path in fresh:
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
-        if isinstance(e, OSError):
-            raise writing_failed(out, e, "nothing was imported") from None
+            with contextlib.suppress(OSError):
+                path.rmdir()  # if it is empty
         raise
+
+
+def _write_videos(folder: Path, about: dict[str, Any], drafts: Sequence[Draft], progress: StageProgress) -> None:
+    total, done = sum(len(d.marks) for d in drafts), 0
+    folder.mkdir()
+    entries = []
+    for draft in drafts:
+        (folder / draft.name).mkdir()
+        _write_video(folder / draft.name, draft)
+        spacing_mm = (draft.spacing.x_mm, draft.spacing.y_mm)
+        entries.append(Entry(draft.name, draft.split, len(draft.marks), spacing_mm, source=draft.source))
+        done += len(draft.marks)
+        progress("frames", done, total)
+    write_index(folder.parent, about, entries)
 
 
 def _write_video(folder: Path, draft: Draft) -> None:

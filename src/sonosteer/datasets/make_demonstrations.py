@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -158,9 +159,10 @@ def make_demonstration_set(
 
     note()
     missing = [j for j in jobs if j.name not in done]
-    for i, info in run_trials(make_demonstration, missing, executor):
-        done[missing[i].name] = info
-        note()
+    with closing(run_trials(make_demonstration, missing, executor)) as made:
+        for i, info in made:
+            done[missing[i].name] = info
+            note()
     return describe_insertions(out)
 
 

@@ -6,6 +6,7 @@ A shard holds `SHARD` scenes in a row. A shard that exists is not drawn again, s
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -54,9 +55,10 @@ def draw_stills(
     missing = [n for n in shards if not shard_path(folder, split, n).exists()]
     done = len(shards) - len(missing)
     progress(f"{split} stills", done * SHARD, len(shards) * SHARD)
-    for _ in run_trials(partial(draw_shard, split=split, folder=folder), missing, executor):
-        done += 1
-        progress(f"{split} stills", done * SHARD, len(shards) * SHARD)
+    with closing(run_trials(partial(draw_shard, split=split, folder=folder), missing, executor)) as drawn:
+        for _ in drawn:
+            done += 1
+            progress(f"{split} stills", done * SHARD, len(shards) * SHARD)
 
 
 def _store(frame: Frame, earlier: Frame, truth: NeedleTruth) -> dict[str, NDArray[np.generic]]:

@@ -9,10 +9,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import multiprocessing.process
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -165,13 +164,12 @@ def make_video_set(
         progress("videos", len(entries), len(jobs))
 
     note()
-    others = multiprocessing.active_children()
     try:
-        for i, entry in run_trials(make_video, missing, executor):
-            entries[missing[i].name] = entry
-            note()
+        with closing(run_trials(make_video, missing, executor)) as made:
+            for i, entry in made:
+                entries[missing[i].name] = entry
+                note()
     except BaseException:
-        _stop([child for child in multiprocessing.active_children() if child not in others])
         for path in folder.glob(f"{MAKING}*"):
             shutil.rmtree(path, ignore_errors=True)
         entries = _made(jobs)
@@ -184,14 +182,6 @@ def _made(jobs: list[VideoJob]) -> dict[str, Entry]:
     """The videos that are there, by name."""
     tables = [(job, job.folder / job.name / LABELS) for job in jobs]
     return {job.name: replace(job.entry, frames=len(read_labels(path))) for job, path in tables if path.exists()}
-
-
-def _stop(workers: Sequence[multiprocessing.process.BaseProcess]) -> None:
-    """End worker processes, which would go on with the videos that they were given."""
-    for worker in workers:
-        worker.terminate()
-    for worker in workers:
-        worker.join(5.0)
 
 
 def _refuse_another(out: Path, about: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sonosteer.core.arrays import F64, U8
 from sonosteer.core.clock import RealClock
-from sonosteer.core.config import save_json, to_dict
+from sonosteer.core.config import to_dict
 from sonosteer.core.errors import InputError, MissingExtraError, SonosteerError
 from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.plugins import PluggedIn, construct
@@ -29,7 +29,8 @@ from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.metrics.tip_error import TipErrors, summarise, tip_errors
 from sonosteer.recording.clips import open_clip
 from sonosteer.recording.frame_ledger import FrameLedger
-from sonosteer.recording.summary import versions
+from sonosteer.recording.output_folder import claimed_folder
+from sonosteer.recording.summary import versions, write_summary
 from sonosteer.recording.tips import NAME_COLUMN, PIXEL_COLUMNS, TipRow, TipsWriter, read_tips
 from sonosteer.recording.truths import TruthWriter, read_truth
 from sonosteer.runtime.tracking import track_frames
@@ -148,12 +149,11 @@ class TrackResult:
     def save(self, folder: str | Path) -> Path:
         """Write tips.csv and summary.json into a folder, which is made. Return it."""
         out = Path(folder)
-        out.mkdir(parents=True, exist_ok=True)
-        with TipsWriter(out / "tips.csv", self.spacing, self.names) as tips:
+        with claimed_folder(out), TipsWriter(out / "tips.csv", self.spacing, self.names) as tips:
             for estimate in self.estimates:
                 tips.add(estimate)
-        summary = {k: v for k, v in self.to_dict().items() if k != "tips"}
-        save_json({**summary, "versions": versions()}, out / "summary.json")
+            summary = {k: v for k, v in self.to_dict().items() if k != "tips"}
+            write_summary(out / "summary.json", {**summary, "versions": versions()})
         return out
 
     def __repr__(self) -> str:

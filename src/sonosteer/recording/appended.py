@@ -11,12 +11,13 @@ from pathlib import Path
 class AppendedFile:
     """A file whose bytes reach the operating system before `write` returns. They outlive the process, not the machine.
 
-    Raises OSError as the system does. The pieces before a failed one stay readable.
+    Raises OSError as the system does, and if the file was removed. The pieces before a failed one stay readable.
+    more=True: goes on behind what is there.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        self._size = 0
+    def __init__(self, path: Path, *, more: bool = False) -> None:
+        self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | (0 if more else os.O_TRUNC), 0o644)
+        self._size = os.lseek(self._file, 0, os.SEEK_END)
 
     def write(self, data: bytes) -> int:
         """Append one piece, whole or not at all. Returns its length."""
@@ -31,6 +32,8 @@ class AppendedFile:
                 os.lseek(file, self._size, os.SEEK_SET)
             raise
         self._size += done
+        if os.fstat(file).st_nlink == 0:  # what is written goes nowhere
+            raise OSError(errno.ENOENT, "it was removed while it was written")
         return done
 
     def tell(self) -> int:

@@ -15,8 +15,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from sonosteer.core.types import Action, Command, Estimate, Observation, RobotState
 from sonosteer.recording.wire import TAG, FrameArrival
 
-#: of the file. A reader refuses what it does not know. 1: flat actions. 2: a command in each action
-PROFILE, VERSION = "sonosteer-run", 2
+#: of the file. A reader refuses what it does not know. 1: flat actions. 2: a command in each action. 3: a hash chain
+PROFILE, VERSION = "sonosteer-run", 3
 
 PICTURE, ARRIVAL, CONFIGURATION, END = "/frames", "/arrival", "/configuration", "/end"
 NUMBER, WHOLE, TEXT, YES_NO = ({"type": t} for t in ("number", "integer", "string", "boolean"))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sonosteer.core.config import to_dict
+from sonosteer.core.errors import InputError
 from sonosteer.recording.tables import writing_failed
 
 
@@ -42,3 +43,14 @@ def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
     except OSError as e:
         part.unlink(missing_ok=True)
         raise writing_failed(path, e, "the other results are kept") from None
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """Read a summary.json. Raises InputError if it is none."""
+    try:
+        said = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as e:
+        raise InputError(f"{path} cannot be read: {e}") from None
+    if not isinstance(said, dict):
+        raise InputError(f"{path} is no summary: it holds no object")
+    return said

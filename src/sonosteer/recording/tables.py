@@ -16,11 +16,13 @@ Row = TypeVar("Row")
 
 #: error numbers of a place that cannot be written to at all
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT)
+#: error numbers of a disk without room
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def writing_failed(path: Path, error: OSError, kept: str) -> SonosteerError:
     """Return the error to raise when writing to `path` failed. kept: what is left of the work."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in FULL:
         return InputError(f"the disk is full: {path} cannot grow; {kept}; free some space or choose another `out`")
     if error.errno in REFUSED:
         return InputError(f"{path} cannot be written: {error.strerror}; choose another `out`")
@@ -33,19 +35,22 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / ".writable"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another command may look, too
     except OSError as e:
         raise writing_failed(path, e, "nothing was written") from None
 
 
 class LineWriter:
-    """Appends lines to a text file, each handed to the operating system before the call returns."""
+    """Appends lines to a text file, each handed to the operating system before the call returns.
 
-    def __init__(self, path: Path) -> None:
+    more=True: behind the lines that are there.
+    """
+
+    def __init__(self, path: Path, *, more: bool = False) -> None:
         self.path = path
         self.rows = 0
         try:
-            self._file = AppendedFile(path)
+            self._file = AppendedFile(path, more=more)
         except OSError as e:
             raise writing_failed(path, e, "nothing was written") from None
 

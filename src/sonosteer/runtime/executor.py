@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from typing import Any, TypeVar
 
@@ -26,11 +29,11 @@ def cores() -> int:
 
 def run_trials(
     work: Callable[[Item], Result], items: Sequence[Item], executor: str = "process", workers: int | None = None
-) -> Iterator[tuple[int, Result]]:
+) -> Generator[tuple[int, Result], None, None]:
     """Yield (index, work(item)) in the order of completion. `work` and the items must be picklable.
 
     Raises InputError for an unknown executor, MissingExtraError without dask, BrokenError if a worker dies. Leaving
-    the loop cancels what has not begun.
+    the loop cancels what has not begun, and ends what has. Close the generator to be sure that this is at once.
     """
     if executor == "serial" or (executor == "process" and (workers or cores()) == 1):
         for i, item in enumerate(items):
@@ -45,7 +48,8 @@ def run_trials(
 
 def _processes(work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[tuple[int, Result]]:
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, max(len(items), 1)), mp_context=context)
+    before = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(min(workers, max(len(items), 1)), mp_context=context, initializer=begin_worker)
     try:
         waiting: dict[Future[Result], int] = {pool.submit(work, item): i for i, item in enumerate(items)}
         while waiting:
@@ -53,11 +57,32 @@ def _processes(work: Callable[[Item], Result], items: Sequence[Item], workers: i
             for future in done:
                 yield waiting.pop(future), future.result()
     except BaseException as e:
+        for worker in set(multiprocessing.active_children()) - before:  # they would go on with what they were given
+            worker.kill()
+            worker.join(1.0)
         pool.shutdown(wait=False, cancel_futures=True)
         if type(e).__name__ == "BrokenProcessPool":
             raise BrokenError("a worker process died (out of memory?); what is done so far is kept") from None
         raise
     pool.shutdown()
+
+
+def begin_worker() -> None:
+    """Make a worker process end with its parent, however that ends, and leave it to the parent when.
+
+    A signal to the whole group, as a terminal and a service manager send it, is the parent's to obey.
+    """
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        with contextlib.suppress(AttributeError):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _dask(

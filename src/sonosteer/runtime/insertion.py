@@ -17,8 +17,11 @@ from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.errors import InputError
 from sonosteer.core.types import Capture, Lost, Observation, RobotState
 from sonosteer.recording.frame_ledger import FrameLedger
-from sonosteer.runtime.branches import ControlBranch, Decision, PolicyBranch, TrackingBranch
+from sonosteer.runtime.branches import ROBOT, ControlBranch, Decision, PolicyBranch, TrackingBranch
 from sonosteer.safety.gate import Cleared, Refused
+
+#: rules of the gate that say that something failed, and not that the needle is better held
+FAILURES = (ROBOT, "fault", "robot fault", "robot state age", "clock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,10 @@ class Run:
     """Why it ended, empty while it has not."""
     stopped: bool = False
     """True once the policy said that the procedure is over."""
+    broke: str | None = None
+    """What failed so that it had to be given up: robot, camera, disk or a branch. None if nothing did."""
+    interrupted: bool = False
+    """True if a person ended it: by Ctrl-C, a signal or the stop button."""
     ledger: FrameLedger = field(default_factory=FrameLedger)
     """What became of every frame."""
     decisions: int = 0
@@ -99,6 +106,10 @@ class Run:
     """How long it took, s."""
     rows: list[ControlRow] = field(default_factory=list)
     """One row for each control period in which the robot answered."""
+
+    def interrupt(self) -> None:
+        """Note that a signal ended it."""
+        self.ended, self.interrupted = "interrupted", True
 
     def close(self, control_branch: ControlBranch, time_s: float) -> None:
         """Close the books. time_s: how long the run took."""
@@ -141,7 +152,7 @@ def insert(
             rig.advance(pace.period_s)
             clock.advance(pace.period_s)
     except KeyboardInterrupt:
-        loop.run.ended = "interrupted"
+        loop.run.interrupt()
     finally:
         loop.run.close(control_branch, clock.now_s())
         control_branch.let_go()
@@ -175,8 +186,18 @@ class RunJudge:
         if self.run.stopped:
             return "stopped by the policy" if now_s - self._rested_s >= pace.settle_s else ""
         if now_s - self._moved_s > pace.patience_s:
+            if isinstance(last, Refused):
+                self._note_why_held(last)
             return "held: " + (last.reason if isinstance(last, Refused) else "the policy does not push")
         return f"not there after {pace.longest_s:g} s" if now_s - self.began_s >= pace.longest_s else ""
+
+    def _note_why_held(self, last: Refused) -> None:
+        """Tell a run that broke off, or that a person stopped, from one that the gate held."""
+        stop = self.control_branch.state.stop
+        if stop is not None and stop.kind == "operator":
+            self.run.interrupted = True
+        elif last.rule in FAILURES or (stop is not None and stop.kind == "heartbeat"):
+            self.run.broke = last.reason
 
 
 def control_row(

@@ -28,6 +28,7 @@ from sonosteer.runtime.insertion import (
 from sonosteer.runtime.mailbox import Latest
 
 LIVE = Pace()
+JOIN_S = 2.0  # chosen: a branch that hangs does not keep a run from ending within a few seconds
 WAIT_S = 0.05  # chosen: how often a branch with nothing to do looks whether the run is over
 
 
@@ -67,12 +68,13 @@ def insert_live(
             live.control(now, watch)
             live.wait_for_next_period()
     except KeyboardInterrupt:
-        live.run.ended = "interrupted"
+        live.run.interrupt()
     finally:
         control_branch.let_go()
         live.over.set()
+        until_s = time.monotonic() + JOIN_S
         for thread in threads:
-            thread.join(2.0)
+            thread.join(max(until_s - time.monotonic(), 0.0))
         live.run.close(control_branch, clock.now_s() - live.began_s)
     return live.run
 

@@ -1,7 +1,8 @@
 """Decides a recorded run again. The same tracker, policy and gate are told the same, and must answer the same.
 
 Each branch is replayed on what it was told when it ran, so that threads and their timing do not matter. The tracker
-gets the frames it took, the policy the observations it had, the gate every control period.
+gets the frames it took, the policy the observations it had, the gate every control period. What the recording says
+twice must agree: an observation has the estimate of its frame, and the target that the encoders of its time give.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from sonosteer.runtime.branches import (
 from sonosteer.safety.gate import Gate, GateInput, GateState
 
 _KEPT = 400  # chosen: number of frames, features and actions that later messages may refer to
+#: what is raised by a recording that makes no sense
+_NONSENSE = (InputError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 REPLAYED_TOPICS = ("/event", "/frames", "/frame", "/estimate", "/decision", "/tick")
 
 
@@ -46,6 +49,10 @@ class Replayed:
     """Number of decisions that could not be made again, by reason."""
     first: str | None = None
     """What was different first, None if nothing was."""
+    lacks: str | None = None
+    """What the recording lacks, or what in it makes no sense. None if there is no such thing."""
+    equal_until_s: float = 0.0
+    """Up to when everything could be decided again and was the same, s on the run's clock."""
 
     @property
     def decisions(self) -> int:
@@ -59,6 +66,48 @@ class Replayed:
             return
         self.different[kind] += 1
         self.first = self.first or f"{kind} {where}: was {_short(recorded)}, is {_short(again)}"
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedDigest:
+    """The digest that a run said of its recording."""
+
+    digest: str
+    """64 hexadecimal digits."""
+    where: str
+    """Where it stands: an option or a file."""
+
+
+def is_another_run(recorded: RunReader, expected: ExpectedDigest | None) -> bool:
+    """True if a whole recording has another digest than its run said."""
+    return recorded.complete and expected is not None and recorded.digest != expected.digest
+
+
+def what_is_wrong(
+    recorded: RunReader, done: Replayed, expected: ExpectedDigest | None = None
+) -> tuple[list[str], float]:
+    """Return (what is wrong with a recording, up to when it is equal to its run in s). Nothing is wrong if it is equal.
+
+    done: its replay. expected: the digest that its run said. Without one, a recording whose chain was made anew looks
+    like its run's, unless something in it disagrees.
+    """
+    wrong = [] if recorded.cut is None else [f"it was {recorded.cut}"]
+    equal_until_s = recorded.until_s
+    if done.lacks is not None:
+        wrong.append(done.lacks)
+    if done.first is not None:
+        different = sum(done.different.values())
+        wrong.append(f"{different} decisions differ from the recorded ones; the first: {done.first}")
+    if not done.decisions:
+        wrong.append("it holds no decision that could be made again")
+    if done.first is not None or done.lacks is not None or not done.decisions:
+        equal_until_s = done.equal_until_s
+    if expected is not None and is_another_run(recorded, expected):
+        wrong.append(
+            f"it is not the recording of its run: its digest is {recorded.digest}, {expected.where} says another"
+        )
+        equal_until_s = 0.0  # whoever made the chain anew can have altered anything
+    return wrong, equal_until_s
 
 
 class Replay:
@@ -79,10 +128,26 @@ class Replay:
         self._blind: str | None = None
 
     def run(self, recorded_run: RunReader) -> Replayed:
-        """Decide everything again. Raises InputError if the recording does not say when its gate started."""
-        for message in recorded_run.messages(*REPLAYED_TOPICS):
-            self._take(message)
+        """Decide everything again, up to where something makes no sense."""
+        messages = recorded_run.messages(*REPLAYED_TOPICS)
+        message: Recorded | None = None
+        try:
+            for message in messages:
+                self._take(message)
+                if self.result.first is None and self.result.lacks is None:
+                    self.result.equal_until_s = max(self.result.equal_until_s, message.time_s)
+        except _NONSENSE as e:
+            where = "" if message is None else f" behind {message.topic} at {message.time_s:.3f} s"
+            self.result.lacks = self.result.lacks or f"what is recorded{where} makes no sense ({e})"
+        self._check_none_missing(recorded_run)
         return self.result
+
+    def _check_none_missing(self, recorded_run: RunReader) -> None:
+        """Every frame that was taken has its estimate, but for one that the tracker was at. Control had its periods."""
+        missing = "the control periods are missing" if not recorded_run.counts["/tick"] else None
+        if len(self._taken) > 1:
+            missing = f"the estimates of {len(self._taken)} frames are missing"
+        self.result.lacks = self.result.lacks or missing
 
     def _take(self, message: Recorded) -> None:
         what = message.what
@@ -109,6 +174,7 @@ class Replay:
         frame = self._taken.popleft() if self._taken else None
         if frame is None or self._blind:
             self._blind = self._blind or f"the picture of frame {index} was not recorded: estimates from there on"
+            self.result.lacks = self.result.lacks or f"the picture of frame {index} was not recorded"
             self.result.skipped[self._blind] += 1
             return
         if recorded.answer_frame is not None:
@@ -124,6 +190,9 @@ class Replay:
         if self._blind and index not in self._features:
             self.result.skipped["actions on frames without a picture"] += 1
             return
+        said = (self._estimates.get(index), self.task.target_at(observation.robot_state.probe_mm))
+        if not same(said, (observation.estimate, observation.target_px)):
+            self.result.enter("observation", f"on frame {index}", (observation.estimate, observation.target_px), said)
         told = replace(observation, features=self._features.get(index))
         action = self._policy_branch.decide(told)
         again = self._policy_branch.fault if action is None else action
@@ -131,17 +200,16 @@ class Replay:
 
     def _tick(self, now_s: float, what: dict[str, Any]) -> None:
         if what["robot_state"] is None:
+            if what["verdict"]["rule"] != ROBOT:
+                raise ValueError("a verdict of the gate without a robot")
             self.result.skipped["control periods without a robot"] += 1
             return
         if self._gate is None:
-            raise InputError("the recording does not say when its gate started: it cannot be decided again")
-        estimate = None if what["estimate"] is None else _again(self._estimates, what["estimate"])
-        action = None if what["action"] is None else _again(self._actions, what["action"])
+            raise ValueError("it does not say when its gate started")
         if "spacing" not in what:
-            raise InputError(
-                "the recording does not say which scale the gate was told: it is from before the gate asked for it, "
-                "and can only be decided again by the version that recorded it"
-            )
+            raise ValueError("it does not say which scale the gate was told")
+        estimate = None if what["estimate"] is None else _again(self._estimates, what["estimate"], "estimate")
+        action = None if what["action"] is None else _again(self._actions, what["action"], "action")
         gate_input = GateInput(
             now_s,
             what["robot_state"],
@@ -167,8 +235,10 @@ def _keep(store: dict[int, Any], index: int, value: Any) -> None:
         del store[next(iter(store))]
 
 
-def _again(store: dict[int, Any], index: int) -> Any:
-    """Get a value, and keep it for longer: it may be old but is in use."""
+def _again(store: dict[int, Any], index: int, kind: str) -> Any:
+    """Get a value, and keep it for longer: it may be old but is in use. Raises ValueError if it is not there."""
+    if index not in store:
+        raise ValueError(f"the {kind} of frame {index} is missing")
     store[index] = store.pop(index)
     return store[index]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from sonosteer.core.config import to_dict
+from sonosteer.core.errors import InputError
 from sonosteer.recording.tables import LineWriter
 from sonosteer.runtime.executor import run_trials
 
@@ -30,15 +32,18 @@ class Journal:
     def __init__(self, path: Path, question: dict[str, Any]) -> None:
         self.done: dict[str, Any] = {}
         said = json.dumps(to_dict(question), sort_keys=True)
-        lines = path.read_text().split("\n")[:-1] if path.exists() else []
+        lines = path.read_text(errors="replace").split("\n")[:-1] if path.exists() else []
         if lines and lines[0] == said:
-            for line in lines[1:]:
-                entry = json.loads(line)
-                self.done[entry["trial"]] = entry["result"]
+            for number, line in enumerate(lines[1:], 2):
+                name, result = _entry(path, number, line)
+                self.done[name] = result
         kept = [json.dumps({"trial": k, "result": v}) for k, v in self.done.items()]
-        self._writer = LineWriter(path)
-        for line in (said, *kept):
-            self._writer.line(line)
+        fresh = path.with_suffix(".new")
+        with LineWriter(fresh) as writer:
+            for line in (said, *kept):
+                writer.line(line)
+        fresh.replace(path)  # whenever it is killed, the old file is there or the whole new one
+        self._writer = LineWriter(path, more=True)
 
     def add(self, trial: str, result: Any) -> None:
         """Enter one trial. It is on disk when this returns."""
@@ -50,12 +55,23 @@ class Journal:
         self._writer.close()
 
 
+def _entry(path: Path, number: int, line: str) -> tuple[str, Any]:
+    try:
+        entry = json.loads(line)
+        return entry["trial"], entry["result"]
+    except (ValueError, KeyError, TypeError) as e:
+        raise InputError(
+            f"{path}, line {number} is damaged ({e}): remove that line, and its trial is done again"
+        ) from None
+
+
 def run_missing(
     work: Callable[[AnyTrial], Any], todo: Sequence[AnyTrial], journal: Journal, executor: str
 ) -> Iterator[int]:
     """Run the trials that are not in the journal yet. Yields how many are done."""
     missing = [t for t in todo if t.name not in journal.done]
     yield len(todo) - len(missing)
-    for i, result in run_trials(work, missing, executor):
-        journal.add(missing[i].name, result)
-        yield len(journal.done)
+    with closing(run_trials(work, missing, executor)) as results:
+        for i, result in results:
+            journal.add(missing[i].name, result)
+            yield len(journal.done)

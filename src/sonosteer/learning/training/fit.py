@@ -31,6 +31,7 @@ from sonosteer.learning.nets.face import TipNet, TipTarget, pick
 from sonosteer.learning.training.options import Device, Precision
 
 CHECKPOINT, LOG = "checkpoint", "log.jsonl"
+NEW, OLD = ".new", ".old"  # what a checkpoint is called while it takes the old one's place
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +269,8 @@ def train_loop(
             if training.due(schedule.save_every):
                 training.save()
     except KeyboardInterrupt:
-        training.save()
+        if not training.halfway:  # else the last checkpoint stays
+            training.save()
         raise
     finally:
         torch.set_flush_denormal(False)  # it belongs to the processor's thread, and others do arithmetic there
@@ -311,6 +313,7 @@ class _Training:
         self.own_batch = -(-schedule.batch // self.accelerator.num_processes)
         self.lot = self.own_batch * self.accelerator.num_processes
         self.began_s = 0.0
+        self.halfway = False
 
     def numbers(self) -> Iterator[tuple[int, int]]:
         """(first sample, how many) of this process in each step that is left."""
@@ -348,10 +351,13 @@ class _Training:
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_([p for g in self.groups for p in g["params"]], self.schedule.clip)
+        figures = float(loss.detach()), {k: float(v.detach()) for k, v in parts.items()}
+        self.halfway = True  # some weights have taken the step, and others have not
         self.optimizer.step()
         if self.mean is not None:
             self.mean.update_parameters(self.net)
-        self.state.note(float(loss.detach()), {k: float(v.detach()) for k, v in parts.items()})
+        self.state.note(*figures)
+        self.halfway = False
 
     def look(self) -> None:
         """Judge the network on validation samples, and log it."""
@@ -421,18 +427,32 @@ class _Progress:
 
 def _save(accelerator: Any, folder: Path) -> None:
     """A checkpoint takes the old one's place when it is whole."""
-    fresh = folder.with_name(folder.name + ".new")
+    fresh = folder.with_name(folder.name + NEW)
     if accelerator.is_main_process:
         shutil.rmtree(fresh, ignore_errors=True)
     accelerator.wait_for_everyone()
     accelerator.save_state(str(fresh))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        shutil.rmtree(folder, ignore_errors=True)
+        old = folder.with_name(folder.name + OLD)
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
         fresh.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _take_place(folder: Path) -> None:
+    """A process that was killed between the two renames of `_save` left two whole checkpoints. Take the newer one."""
+    old, fresh = (folder.with_name(folder.name + ending) for ending in (OLD, NEW))
+    if not folder.exists() and old.exists():
+        (fresh if fresh.exists() else old).rename(folder)
 
 
 def _resume(accelerator: Any, folder: Path, state: _Progress) -> None:
+    if accelerator.is_main_process:
+        _take_place(folder)
+    accelerator.wait_for_everyone()
     if not folder.exists():
         return
     accelerator.wait_for_everyone()
