@@ -24,23 +24,23 @@ from sonosteer.sources.limits import check_limit, limit_of
 from sonosteer.sources.picture_axes import PictureAxes, find_axes
 from sonosteer.sources.sequence_header import TRANSFORMS, SequenceHeader, axis_times_s, read_header
 from sonosteer.sources.stored_values import StoredValues
+from sonosteer.sources.turning import AS_IS, Turn
 
 RATE_HZ = 20.0  # chosen: of sequences that give no times
 SORT_BYTES = 1 << 22  # chosen: sorted at once
 
-#: UltrasoundImageOrientation -> (swap x and y, then mirror x, then mirror y) that make it MF: x along the transducer
-#: towards its marked side, y away from it
+#: UltrasoundImageOrientation -> what makes it MF: x along the transducer to its marked side, y away from it
 ORIENTATIONS = {
-    "MF": (False, False, False),
-    "UF": (False, True, False),
-    "MN": (False, False, True),
-    "UN": (False, True, True),
-    "FM": (True, False, False),
-    "FU": (True, True, False),
-    "NM": (True, False, True),
-    "NU": (True, True, True),
-    "XX": (False, False, False),  # PLUS' word for unknown
-    "": (False, False, False),
+    "MF": AS_IS,
+    "UF": Turn(mirror_x=True),
+    "MN": Turn(mirror_y=True),
+    "UN": Turn(mirror_x=True, mirror_y=True),
+    "FM": Turn(swap=True),
+    "FU": Turn(swap=True, mirror_x=True),
+    "NM": Turn(swap=True, mirror_y=True),
+    "NU": Turn(swap=True, mirror_x=True, mirror_y=True),
+    "XX": AS_IS,  # PLUS' word for unknown
+    "": AS_IS,
 }
 
 
@@ -74,14 +74,13 @@ class MetaImageSequence:
         self._times_s = _times_s(path, header, axes.frames)
         self._full_scale: float | None = None
         self._sorted: NDArray[Any] | None = None
-        width, height = axes.size_px
         self.info = SourceInfo(
             name=str(path),
             kind="metaimage",
-            size_px=(height, width) if self._turn[0] else (width, height),
+            size_px=self._turn.size_px(*axes.size_px),
             frames=len(self._stored),
             rate_hz=None,
-            spacing=spacing or _spacing(header, axes, swapped=self._turn[0]),
+            spacing=spacing or _spacing(header, axes, swapped=self._turn.swap),
             notes=left_out,
         )
 
@@ -147,7 +146,7 @@ class MetaImageSequence:
         if self._full_scale is None:
             top = int(levels.max()) if levels.dtype == np.uint16 else 255
             self._full_scale = float((1 << max(8, top.bit_length())) - 1)
-        pixels: Any = np.ascontiguousarray(_turned(levels, self._turn))
+        pixels: Any = np.ascontiguousarray(self._turn.of(levels))
         return Frame(
             pixels if pixels.base is None else pixels.copy(),
             index=index,
@@ -178,7 +177,7 @@ class MetaImageSequence:
         self._sorted = None
 
 
-def _orientation(path: Path, header: SequenceHeader) -> tuple[bool, bool, bool]:
+def _orientation(path: Path, header: SequenceHeader) -> Turn:
     """What to do with each picture. Raises InputError for what is no B-mode picture."""
     names = ("ultrasoundimageorientation", "ultrasound image orientation")
     said = next((header.fields[n] for n in names if n in header.fields), "").upper()
@@ -188,15 +187,6 @@ def _orientation(path: Path, header: SequenceHeader) -> tuple[bool, bool, bool]:
     if said[:2] not in ORIENTATIONS or said[2:] not in ("", "A", "D"):
         raise InputError(f"{path}: UltrasoundImageOrientation {said[:20]!r} is not known; MF, UF, FM and such are")
     return ORIENTATIONS[said[:2]]
-
-
-def _turned(pixels: Pixels, turn: tuple[bool, bool, bool]) -> Pixels:
-    swap, mirror_x, mirror_y = turn
-    if swap:
-        pixels = pixels.swapaxes(0, 1)
-    if mirror_x:
-        pixels = pixels[:, ::-1]
-    return pixels[::-1] if mirror_y else pixels
 
 
 def _usable(path: Path, header: SequenceHeader, count: int) -> tuple[Sequence[int], tuple[str, ...]]:
