@@ -22,11 +22,12 @@ from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Frame, Pixels
 from sonosteer.sources.limits import check_limit, limit_of
 from sonosteer.sources.picture_axes import PictureAxes, find_axes
-from sonosteer.sources.sequence_header import TRANSFORMS, SequenceHeader, axis_times_s, read_header
+from sonosteer.sources.sequence_header import TRANSFORMS, SequenceHeader, axis_times_s, read_header, shown
 from sonosteer.sources.stored_values import StoredValues
 from sonosteer.sources.turning import AS_IS, Turn
 
 RATE_HZ = 20.0  # chosen: of sequences that give no times
+LATEST_S = 1e12  # chosen: the clock of a computer counts 1.8e9 seconds since 1970
 SORT_BYTES = 1 << 22  # chosen: sorted at once
 
 #: UltrasoundImageOrientation -> what makes it MF: x along the transducer to its marked side, y away from it
@@ -183,9 +184,9 @@ def _orientation(path: Path, header: SequenceHeader) -> Turn:
     said = next((header.fields[n] for n in names if n in header.fields), "").upper()
     kind = next((header.fields[n] for n in ("ultrasoundimagetype", "ultrasound image type") if n in header.fields), "")
     if kind.upper().startswith("RF_"):
-        raise InputError(f"{path} holds {kind[:20]}, radio-frequency lines and no pictures; convert them to B-mode")
+        raise InputError(f"{path} holds {shown(kind)}, radio-frequency lines and no pictures; convert them to B-mode")
     if said[:2] not in ORIENTATIONS or said[2:] not in ("", "A", "D"):
-        raise InputError(f"{path}: UltrasoundImageOrientation {said[:20]!r} is not known; MF, UF, FM and such are")
+        raise InputError(f"{path}: UltrasoundImageOrientation {shown(said)} is not known; MF, UF, FM and such are")
     return ORIENTATIONS[said[:2]]
 
 
@@ -197,7 +198,7 @@ def _usable(path: Path, header: SequenceHeader, count: int) -> tuple[Sequence[in
     stored = [index for index in range(count) if index not in bad]
     first = min(bad)
     said = f"{len(bad)} of {count} frames are left out, since the file says that they hold no valid image: the first "
-    said += f"is {first}, {bad[first][:20]}"
+    said += f"is {first}, {shown(bad[first])}"
     if not stored:
         raise InputError(f"{path} holds no pictures: {said}")
     return stored, (said,)
@@ -212,17 +213,24 @@ def _times_s(path: Path, header: SequenceHeader, count: int) -> NDArray[np.float
             return None
         stamps = dict(enumerate(listed))
     numbers = np.array(sorted(stamps), np.int64)
-    try:
-        times = np.array([float(stamps[int(n)]) for n in numbers])
-    except ValueError as e:
-        raise InputError(f"{path}: a frame's time is not a number: {e}") from None
-    if not np.all(np.isfinite(times)) or np.any(np.abs(times) > 1e12):
-        raise InputError(f"{path}: a frame's time is not a number that can be used")
+    times = np.array([_number(stamps[int(n)]) for n in numbers])
+    wrong = np.flatnonzero(~(np.abs(times) < LATEST_S))
+    if wrong.size:
+        n = int(numbers[wrong[0]])
+        raise InputError(f"{path}: the time of frame {n} is {shown(stamps[n])}, which is not a number of seconds")
     back = np.flatnonzero(np.diff(times) < 0.0)
     if back.size:
         after = numbers[back[0] + 1]
         raise InputError(f"{path}: frame {after} is earlier than the frame before it; sort the frames by time")
     return np.interp(np.arange(count), numbers, times) if len(times) < count else times
+
+
+def _number(text: str) -> float:
+    """The number that a text says, NaN if it says none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _spacing(header: SequenceHeader, axes: PictureAxes, *, swapped: bool) -> Spacing | None:
@@ -255,10 +263,7 @@ def _on_black(rgba: Any) -> Any:
 
 
 def _matrix(words: Sequence[str], what: str) -> Matrix:
-    try:
-        values = [float(w) for w in words]
-    except ValueError:
-        values = [math.nan]
+    values = [_number(word) for word in words]
     if not all(map(math.isfinite, values)):
         raise InputError(f"{what} is no matrix of 16 numbers")
     return np.array(values).reshape(4, 4)

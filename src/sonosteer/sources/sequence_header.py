@@ -182,10 +182,15 @@ class _Lines:
             yield line.decode("utf-8", errors="replace").rstrip("\r\n")
 
 
+def shown(text: str) -> str:
+    """Some text of a file, fit for a message: in quotes, short, without control characters."""
+    return ascii(text if len(text) <= 60 else text[:57] + "...")
+
+
 def _whole(path: Path, name: str, text: str, low: int, high: int) -> int:
     """A whole number within bounds. Raises InputError for anything else."""
     if not re.fullmatch(r"[+-]?\d{1,18}", text) or not low <= int(text) <= high:
-        raise InputError(f"{path}: {name} is {text[:40]!r}, which is not a whole number from {low} to {high}")
+        raise InputError(f"{path}: {name} is {shown(text)}, which is not a whole number from {low} to {high}")
     return int(text)
 
 
@@ -215,10 +220,10 @@ def _pattern(path: Path, text: str) -> tuple[str, ...] | None:
         return None
     place = re.fullmatch(r"([^%]*)%(0?)(\d{0,2})[diu]([^%]*)", match[1])
     if place is None:
-        raise InputError(f"{path}: the pattern {match[1][:80]!r} is not read; one %d or %03d must be in it")
+        raise InputError(f"{path}: the pattern {shown(match[1])} is not read; one %d or %03d must be in it")
     first, last, step = int(match[2]), int(match[3]), int(match[4] or 1)
     if step == 0 or (last - first) * step < 0:
-        raise InputError(f"{path}: the pattern {text[:80]!r} names no file")
+        raise InputError(f"{path}: the pattern {shown(text)} names no file")
     numbers = range(first, last + (1 if step > 0 else -1), step)
     check_limit(path, len(numbers), "SONOSTEER_MAX_FRAMES")
     width = int(place[3] or 0)
@@ -263,10 +268,10 @@ def _meta_header(path: Path, file: IO[bytes]) -> SequenceHeader:
         if key.lower() == "elementdatafile":
             break
     if "elementdatafile" not in fields or "dimsize" not in fields:
-        raise InputError(f"{path} is not a MetaImage file: it has no DimSize and ElementDataFile")
+        raise InputError(f"{path} is not a MetaImage or NRRD file: it has no DimSize and ElementDataFile")
     kind = fields.get("objecttype", "Image")
     if kind.lower() != "image":
-        raise InputError(f"{path} holds no pictures, but a MetaIO object of type {kind[:40]}")
+        raise InputError(f"{path} holds no pictures, but a MetaIO object of type {shown(kind)}")
     axes = _whole(path, "NDims", fields.get("ndims", "?"), 1, MAX_AXES)
     sizes = _sizes(path, "DimSize", fields["dimsize"], axes)
     unit_mm = UNITS_MM.get(fields.get("distanceunits", "mm").lower())
@@ -280,7 +285,7 @@ def _meta_header(path: Path, file: IO[bytes]) -> SequenceHeader:
         kinds = ("vector", *(kinds or ("domain",) * axes))
     stored = fields.get("elementtype", "?").upper().removesuffix("_ARRAY")
     if stored not in META_TYPES:
-        raise InputError(f"{path}: values of type {stored[:40]} are not read; whole numbers and floats are")
+        raise InputError(f"{path}: values of type {shown(stored)} are not read; whole numbers and floats are")
     msb = _true(fields.get("binarydatabyteordermsb", fields.get("elementbyteordermsb", "False")))
     data = _meta_data(path, fields, lines, file)
     return SequenceHeader(sizes, kinds, steps, (">" if msb else "<") + META_TYPES[stored], data, fields, frames)
@@ -368,9 +373,9 @@ def _checked_nrrd(
     kinds = tuple(fields.get("kinds", "").lower().split(maxsplit=MAX_AXES))
     stored, encoding = " ".join(fields["type"].lower().split()), fields["encoding"].lower()
     if stored not in NRRD_TYPES:
-        raise InputError(f"{path}: values of type {stored[:40]} are not read; whole numbers and floats are")
+        raise InputError(f"{path}: values of type {shown(stored)} are not read; whole numbers and floats are")
     if encoding not in NRRD_PACKINGS:
-        raise InputError(f"{path}: encoding {encoding[:40]!r} is not read; raw, gzip, bzip2, ascii and hex are")
+        raise InputError(f"{path}: encoding {shown(encoding)} is not read; raw, gzip, bzip2, ascii and hex are")
     lines = _whole(path, "line skip", fields.get("line skip", "0"), 0, 1 << 40)
     skip = _whole(path, "byte skip", fields.get("byte skip", "0"), -1, 1 << 40)
     packing = NRRD_PACKINGS[encoding]

@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from sonosteer.core.errors import InputError
-from sonosteer.sources.sequence_header import DataPlace
+from sonosteer.sources.sequence_header import DataPlace, shown
 
 PIECE = 1 << 16  # chosen: bytes of a packed file read at once
 MAX_NUMBER = 64  # chosen: characters of a number in a text file. 17 digits tell a double.
@@ -56,7 +56,7 @@ class StoredValues:
 
     def _beside(self, name: str) -> Path:
         """A data file below the header's folder, links followed."""
-        said = f"{self.header} keeps its pixels in {name[:200]}"
+        said = f"{self.header} keeps its pixels in {shown(name)}"
         try:
             folder = self.header.parent.resolve()
             path = (folder / name).resolve()
@@ -66,7 +66,7 @@ class StoredValues:
         except FileNotFoundError:
             raise InputError(f"{said}, which is not beside it") from None
         except (OSError, ValueError, RuntimeError) as e:  # a name too long, with a 0 in it, or a circle of links
-            raise InputError(f"{said}, which cannot be read: {e}") from None
+            raise InputError(f"{said}, which cannot be read: {getattr(e, 'strerror', None) or 'no path'}") from None
         if not stat.S_ISREG(mode):
             raise InputError(f"{said}, which is no file")
         return path

@@ -262,12 +262,13 @@ class VideoFile:
             pixels = picture.to_ndarray(format="gray16le" if self._grey else "rgb48le")
         else:
             pixels = picture.to_ndarray(format="gray" if self._grey else "rgb24")
+        shown: Any = np.ascontiguousarray(turn.of(pixels))
         if picture.pts is not None and self._first_pts is not None:
             time_s = float((picture.pts - self._first_pts) * Fraction(picture.time_base))
         else:
             time_s = index / (self.info.rate_hz or 25.0)
         return Frame(
-            np.ascontiguousarray(turn.of(pixels)),
+            shown,
             index=index,
             time_s=time_s,
             spacing=self.info.spacing,
@@ -297,7 +298,8 @@ def _promised(container: Any, stream: Any) -> int | None:
         return len(entries) - sum(entries)
     if entries and len(entries) != stream.frames:  # frames that repeat the one before have no packet
         return None
-    return stream.frames or None
+    frames: int = stream.frames
+    return frames or None
 
 
 def _rate_hz(stream: Any) -> float | None:
