@@ -68,7 +68,13 @@ class MetaImageSequence:
         check_limit(path, axes.size_px[0] * axes.size_px[1], "SONOSTEER_MAX_FRAME_PX")
         self._dtype = np.dtype(header.dtype)
         self._frame_bytes = axes.size_px[0] * axes.size_px[1] * axes.channels * self._dtype.itemsize
-        self._values = StoredValues(path, header.data, self._dtype, self._frame_bytes * axes.frames)
+        self._values = StoredValues(
+            header=path,
+            place=header.data,
+            dtype=self._dtype,
+            size=self._frame_bytes * axes.frames,
+            slices=next((size for size in reversed(axes.sizes) if size > 1), 1),
+        )
         self._values.check()
         self._turn = _orientation(path, header)
         self._stored, left_out = _usable(path, header, axes.frames)

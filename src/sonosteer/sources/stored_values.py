@@ -36,12 +36,14 @@ class StoredValues:
     """Type of a value."""
     size: int
     """All values together, bytes unpacked."""
+    slices: int
+    """Number of values on the slowest axis, which files of their own may share."""
 
     def check(self) -> None:
         """Raise InputError if the files do not share the values evenly, or one of them is missing or elsewhere."""
         names = self.place.names
-        if names and self.size % (len(names) * self.dtype.itemsize):
-            raise InputError(f"{self.header} names {len(names)} files, which cannot share its pixels evenly")
+        if names and self.slices % len(names):
+            raise InputError(f"{self.header} names {len(names)} files, which cannot share {self.slices} pictures")
         for name in names:
             self._beside(name)
 
@@ -56,7 +58,7 @@ class StoredValues:
 
     def _beside(self, name: str) -> Path:
         """A data file below the header's folder, links followed."""
-        said = f"{self.header} keeps its pixels in {shown(name)}"
+        said = f"{self.header} keeps its pixels in {name if name.isprintable() and len(name) < 60 else shown(name)}"
         try:
             folder = self.header.parent.resolve()
             path = (folder / name).resolve()
