@@ -226,7 +226,7 @@ def test_a_turn_that_another_tool_wrote_is_followed(tmp_path, name, degrees):
 
 def test_a_slanted_video_is_refused_and_a_matrix_of_zeros_is_none(tmp_path):
     path = write_video(tmp_path / "a.mp4", pictures(8))
-    with pytest.raises(InputError, match="turned by -?45 degrees"):
+    with pytest.raises(InputError, match=r"turned by -?45 degrees"):
         open_source(with_matrix(path, 0.7, 0.7, -0.7, 0.7))
     assert near(grey_of(with_matrix(path, 0, 0, 0, 0)), pictures(8))
 

@@ -34,6 +34,9 @@ DECODER_ERRORS = (
     *(av.FFmpegError, OSError, ValueError, ArithmeticError, LookupError),
     *(AttributeError, TypeError, RuntimeError, MemoryError),
 )
+#: streams without a container, which give no times
+RAW_STREAMS = ("mpegvideo", "m4v", "h264", "hevc", "mjpeg", "obu")
+USUAL_RATE_HZ = 25.0  # chosen: ffmpeg's own for streams that do not say
 WIDEST = 10.0  # chosen: a pixel that is said to be 10 times as wide as high, or as high as wide, is not believed
 FIRST_SEEK = 48  # chosen: before that it is cheaper to decode than to seek
 
@@ -71,6 +74,8 @@ class VideoFile:
                 said, probe = parse_clip_comment(_comment(container.metadata))
                 rate, aspect = _rate_hz(stream), stream.sample_aspect_ratio
                 count = _promised(container, stream)
+                self._format = container.format.name
+                self._reorders = self._format == "avi" and bool(stream.codec_context.has_b_frames)
             first = self._first_picture()
             self._origin = first.pts
             self._deep = max((c.bits for c in first.format.components), default=8) > 8
@@ -113,8 +118,12 @@ class VideoFile:
         stream = next((s for s in shown if best is not None and s.index == best.index), shown[0])
         if stream.codec_context is None:
             raise InputError(f"{self._path}: the way in which its video is coded is not known here")
-        if stream.width <= 0 or stream.height <= 0:
-            raise InputError(f"{self._path} is damaged: the video has no size")
+        if stream.width <= 0 or stream.height <= 0:  # what the decoder says of a picture beyond the limit, too
+            most = limit_of("SONOSTEER_MAX_FRAME_PX")
+            raise InputError(
+                f"{self._path} is damaged and has no size, or has more than {most} pixels in a frame: "
+                "set SONOSTEER_MAX_FRAME_PX to raise that"
+            )
         check_limit(self._path, stream.width * stream.height, "SONOSTEER_MAX_FRAME_PX")
         stream.codec_context.options = _bounds()
         stream.thread_type = "NONE"  # one thread: frame times elsewhere stay honest
@@ -146,10 +155,20 @@ class VideoFile:
             return found
 
     @cached_property
+    def _shuffled_times(self) -> list[int]:
+        """Times of all frames if the file gives them in the order of decoding only. Empty if it does not.
+
+        An AVI file knows no other order. Its pictures then carry each other's times.
+        """
+        times = [pts for pts, _ in self._packets if pts is not None] if self._reorders else []
+        return times if times == sorted(times) else []
+
+    @cached_property
     def _places(self) -> dict[int, int]:
-        """Presentation time to index of each frame. Empty if not every packet has a time of its own."""
+        """Presentation time to index of each frame. Empty if not every packet has a right time of its own."""
         times = {pts for pts, _ in self._packets if pts is not None}
-        return {pts: i for i, pts in enumerate(sorted(times))} if len(times) == len(self._packets) else {}
+        right = len(times) == len(self._packets) and not self._shuffled_times
+        return {pts: i for i, pts in enumerate(sorted(times))} if right else {}
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Yield frames `start` to `stop`. Decodes from the key frame before `start` on.
@@ -201,13 +220,10 @@ class VideoFile:
 
     def _key_before(self, start: int) -> int | None:
         """Presentation time of the last key frame at or before `start`. None if reading is to begin at the front."""
-        if start < FIRST_SEEK:
+        if start < FIRST_SEEK or not self._format.startswith(INDEXED):
             return None
-        with self._open() as container:
-            if not container.format.name.startswith(INDEXED):
-                return None
-        keys = [pts for pts, key in self._packets if key and pts in self._places and self._places[pts] <= start]
-        return max(keys, key=self._places.__getitem__) if keys else None
+        keys = [pts for pts, key in self._packets if key and self._places.get(pts or 0, start + 1) <= start]
+        return max((pts for pts in keys if pts is not None), default=None)
 
     def _decoded(self, container: Any, stream: Any, reading: _Reading) -> Iterator[Any]:
         """Yield the pictures in the order in which they are shown. Goes on behind a packet that is damaged."""
@@ -235,7 +251,8 @@ class VideoFile:
     @property
     def _first_pts(self) -> int | None:
         """Presentation time of the first frame, also if that cannot be decoded."""
-        return min(self._places, default=self._origin) if self._damage else self._origin
+        first: int | None = min(self._places, default=self._origin) if self._damage else self._origin
+        return first
 
     def _turn(self, picture: Any) -> Turn:
         """How a picture is to be shown. Raises InputError if that is no turn by 90, 180 or 270 degrees."""
@@ -263,18 +280,22 @@ class VideoFile:
         else:
             pixels = picture.to_ndarray(format="gray" if self._grey else "rgb24")
         shown: Any = np.ascontiguousarray(turn.of(pixels))
-        if picture.pts is not None and self._first_pts is not None:
-            time_s = float((picture.pts - self._first_pts) * Fraction(picture.time_base))
-        else:
-            time_s = index / (self.info.rate_hz or 25.0)
         return Frame(
             shown,
             index=index,
-            time_s=time_s,
+            time_s=self._time_s(picture, index),
             spacing=self.info.spacing,
             probe=self.info.probe,
             full_scale=65535.0 if self._deep else 255.0,
         )
+
+    def _time_s(self, picture: Any, index: int) -> float:
+        """When a picture is shown, s from the first one. Streams without a container have a rate only."""
+        if self._format in RAW_STREAMS or picture.pts is None or self._first_pts is None:
+            return index / (self.info.rate_hz or USUAL_RATE_HZ)
+        times, base = self._shuffled_times, Fraction(picture.time_base)
+        passed = times[index] - times[0] if index < len(times) else picture.pts - self._first_pts
+        return float(passed * base)
 
     def close(self) -> None:
         """Release nothing: every reading opens the file for itself."""
@@ -282,7 +303,8 @@ class VideoFile:
 
 def _bounds() -> dict[str, str]:
     """Options of the decoders: a picture that is larger than the limit is not even allocated."""
-    return {"max_pixels": str(limit_of("SONOSTEER_MAX_FRAME_PX"))}
+    most = limit_of("SONOSTEER_MAX_FRAME_PX")
+    return {"max_pixels": str(most + most // 8 + (1 << 16))}  # decoders work on whole blocks
 
 
 def _is_shown(packet: Any) -> bool:
@@ -293,7 +315,7 @@ def _is_shown(packet: Any) -> bool:
 def _promised(container: Any, stream: Any) -> int | None:
     """Number of frames that the file says it has, even where it is cut off. None: they must be counted."""
     name = container.format.name
-    entries = [entry.is_discard for entry in stream.index_entries] if name.startswith(("mov", "avi")) else []
+    entries = [bool(entry.is_discard) for entry in stream.index_entries] if name.startswith(("mov", "avi")) else []
     if name.startswith("mov") and stream.frames:
         return len(entries) - sum(entries)
     if entries and len(entries) != stream.frames:  # frames that repeat the one before have no packet
