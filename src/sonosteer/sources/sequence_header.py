@@ -291,7 +291,15 @@ def _meta_header(path: Path, file: IO[bytes]) -> SequenceHeader:
         raise InputError(f"{path}: values of type {shown(stored)} are not read; whole numbers and floats are")
     msb = _true(fields.get("binarydatabyteordermsb", fields.get("elementbyteordermsb", "False")))
     data = _meta_data(path, fields, lines, file)
-    return SequenceHeader(sizes, kinds, steps, (">" if msb else "<") + META_TYPES[stored], data, fields, frames)
+    return SequenceHeader(
+        sizes=sizes,
+        kinds=kinds,
+        steps_mm=steps,
+        dtype=(">" if msb else "<") + META_TYPES[stored],
+        data=data,
+        fields=fields,
+        frames=frames,
+    )
 
 
 def _meta_data(path: Path, fields: dict[str, str], rest: Iterator[str], file: IO[bytes]) -> DataPlace:
