@@ -165,6 +165,17 @@ def test_a_mistake_gets_one_clear_line_and_exit_code_2(capsys, tmp_path, mistake
     assert stdout == ""
 
 
+def test_a_scale_that_a_method_needs_is_asked_for_before_anything_is_written(capsys, tmp_path):
+    path = video(tmp_path / "a.mp4", 5)
+    for method in ("kf+f", "df", "axial", "vla"):
+        words = ["track", path, "--method", method, "--enters", "left", "--crop", "0,0,60,40"]
+        code, _, stderr = run(capsys, *words, "--out", tmp_path / "out")
+        assert code == 2
+        assert one_line(stderr)
+        assert f"a.mp4: the scale is unknown: give --spacing-mm, mm per pixel. Method {method} " in stderr
+        assert not (tmp_path / "out").exists()
+
+
 def test_frames_before_a_change_of_size_are_kept(capsys, tmp_path):
     arguments = [changing_size(tmp_path), "--spacing-mm", "0.1", "--enters", "left", "--out", tmp_path / "out"]
     run(capsys, "track", *arguments)

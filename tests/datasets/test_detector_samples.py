@@ -21,7 +21,7 @@ from sonosteer.datasets.detector_samples import (
     draw_shaft,
 )
 from sonosteer.datasets.stills import STORED_POINTS, STORED_PX, Stills
-from sonosteer.imaging.detector_planes import CELL_PX, NEAR_PX
+from sonosteer.imaging.detector_planes import CELL_PX, NEAR_PX, fill_planes
 
 SIDE = 160
 #: all changes of place, none of look
@@ -209,6 +209,27 @@ def test_every_still_is_shown_once_before_any_is_shown_again():
     for turn in which:
         assert sorted(turn) == list(range(20))
     assert not np.array_equal(which[0], which[1])
+
+
+def test_a_whole_still_is_shown_as_the_detector_shows_a_picture_at_run_time(dots):
+    """The black round it is no part of it, so that training and run time see the same contrast at its edges."""
+    batch = DetectorSampler(dots, STORED_PX, 0, PLAIN_LOOK).batch(0, len(dots))
+    pictures = {}
+    for pixels, (width, height), tip in zip(dots.pixels, dots.size.tolist(), dots.tip, strict=True):
+        planes = np.zeros((3, STORED_PX, STORED_PX), np.float32)
+        fill_planes(*(np.ascontiguousarray(p[:height, :width]) for p in pixels), planes)
+        pictures[tuple(tip.round(2).tolist())] = planes
+    for planes, tip in zip(batch.planes, (batch.tip + 0.5) * CELL_PX - 0.5, strict=True):
+        assert np.abs(planes - pictures[tuple(tip.round(2).tolist())]).max() < 2e-3
+
+
+def test_the_first_samples_are_smaller(dots):
+    small = DetectorSampler(dots, SIDE, 0, DetectorAugmentation(near=0.0), begin_px=96, begun=8)
+    assert [small.batch(first, 4).planes.shape[2] for first in (0, 4, 8, 12)] == [96, 96, SIDE, SIDE]
+    alone = DetectorSampler(dots, 96, 0, DetectorAugmentation(near=0.0))
+    assert np.array_equal(small.batch(4, 4).planes, alone.batch(4, 4).planes)
+    near = DetectorSampler(dots, SIDE, 0, DetectorAugmentation(near=1.0), begin_px=64, begun=8)
+    assert near.batch(0, 2).planes.shape == (2 * NEAR_MORE, 3, NEAR_PX, NEAR_PX)
 
 
 def test_the_change_is_of_the_frame_against_the_earlier_one(bars):

@@ -116,6 +116,16 @@ def test_the_shards_of_a_split_are_scenes_in_a_row(small, tmp_path):
             assert np.array_equal(part, getattr(one, f.name), equal_nan=part.dtype.kind == "f"), f.name
 
 
+def test_pictures_that_are_too_many_for_memory_stay_on_the_disk(small, tmp_path, monkeypatch):
+    draw_stills(tmp_path, "train", range(3), executor="serial")
+    in_memory = load_stills(tmp_path, "train", range(3))
+    monkeypatch.setattr("sonosteer.datasets.stills.MAX_IN_MEMORY", 1000)
+    on_disk = load_stills(tmp_path, "train", range(3))
+    assert isinstance(on_disk.pixels, np.memmap)
+    assert np.array_equal(on_disk.pixels, in_memory.pixels)
+    assert len(list(tmp_path.iterdir())) == 3  # its file has no name
+
+
 def test_drawing_goes_on_where_it_was_interrupted(small, tmp_path, monkeypatch):
     whole = tmp_path / "whole"
     draw_stills(whole, "train", range(3), executor="serial")

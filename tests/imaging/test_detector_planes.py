@@ -6,14 +6,16 @@ import pytest
 from sonosteer.imaging.detector_planes import CONTRAST_BOX_PX, CONTRAST_GREY, PLANES, UNIT, fill_planes, reduce_picture
 
 
-def plain_planes(now, earlier):
-    """Grey, local contrast and change, from the definition."""
+def plain_planes(now, earlier, inside=None):
+    """Grey, local contrast and change, from the definition: of what the box holds of the picture."""
     half = CONTRAST_BOX_PX // 2
     grey = now.astype(float)
-    wide = np.pad(grey, half, mode="reflect")
+    shown = np.ones(now.shape, bool) if inside is None else inside > 0
+    wide = np.pad(np.where(shown, grey, np.nan), half, constant_values=np.nan)
     boxes = np.lib.stride_tricks.sliding_window_view(wide, (CONTRAST_BOX_PX, CONTRAST_BOX_PX))
-    scale = UNIT / (boxes.std((2, 3)) + CONTRAST_GREY)
-    return np.stack([grey / 255, (grey - boxes.mean((2, 3))) * scale, (grey - earlier) * scale])
+    mean, deviation = np.nanmean(boxes, (2, 3)), np.nanstd(boxes, (2, 3))
+    scale = UNIT / (deviation + CONTRAST_GREY)
+    return np.stack([grey / 255, np.where(shown, (grey - mean) * scale, 0), (grey - earlier) * scale])
 
 
 @pytest.mark.parametrize("size", [(60, 70), (45, 130)])
@@ -28,6 +30,21 @@ def test_the_planes_are_grey_level_local_contrast_and_change(size):
     assert np.abs(out[:, :rows, :columns] - plain_planes(now, earlier)).max() < 2e-3
     assert not out[:, rows:].any()
     assert not out[:, :, columns:].any()
+
+
+def test_what_was_filled_up_with_black_is_no_part_of_the_contrast():
+    rng = np.random.default_rng(0)
+    inside = np.zeros((64, 96), np.uint8)
+    inside[5:50, 20:] = 1
+    now, earlier = (rng.integers(0, 256, inside.shape).astype(np.uint8) * inside for _ in range(2))
+    out = np.zeros((PLANES, 64, 96), np.float32)
+    fill_planes(now, earlier, out, inside)
+    shown = inside > 0
+    assert np.abs(out - plain_planes(now, earlier, inside))[:, shown].max() < 2e-3
+    assert not out[:, ~shown].any()
+    alone = np.zeros((PLANES, 45, 76), np.float32)
+    fill_planes(now[5:50, 20:], earlier[5:50, 20:], alone)
+    assert np.abs(out[:, 5:50, 20:] - alone).max() < 1e-4
 
 
 def test_an_even_picture_has_no_contrast_and_a_resting_one_no_change():

@@ -217,12 +217,13 @@ def test_the_card_tells_how_to_train_it_again(tmp_path):
         "data": {"stills": 18000, "validation_stills": 1080},
         "validation": {"right": 0.875, "near": 0.9, "told_apart": 0.99},
         "samples": 96000, "steps": 6000, "seed": 2, "seconds": 7200.0, "machine": "a machine", "device": "cpu",
-        "threads": 2, "recipe": "cpu", "settings": ["schedule.steps=6000"], "quick": False,
+        "threads": 2, "recipe": "cpu", "settings": ["schedule.steps=6000"], "quick": False, "precision": "bf16",
     }  # fmt: skip
     write_detector_card(tmp_path, DetectorConfig(), about, 1_234_000)
     card = (tmp_path / "README.md").read_text()
-    assert "| made by | `sonosteer train detector --recipe cpu --seed 2 --set schedule.steps=6000` |" in card
-    assert "16, 32, 48, 96, 160 channels, 1.23 M parameters" in card
+    command = "sonosteer train detector --recipe cpu --seed 2 --precision bf16 --set schedule.steps=6000"
+    assert f"| made by | `{command}` |" in card
+    assert "16, 32, 64, 128, 256 channels, 1.23 M parameters" in card
     assert "within 2 % of the longer side at 87.5 % of the tips" in card
     assert "begun from" not in card
     assert "of no use" not in card
@@ -231,4 +232,4 @@ def test_the_card_tells_how_to_train_it_again(tmp_path):
     write_detector_card(tmp_path, DetectorConfig(), begun, 1_234_000)
     card = (tmp_path / "README.md").read_text()
     assert "| begun from | `second`, 9000 samples, 20 min; before that 500 samples, 1 min |" in card
-    assert "--seed 2 --from DETECTOR --set" in card
+    assert "--seed 2 --from DETECTOR --precision bf16 --set" in card

@@ -102,12 +102,23 @@ class DetectorBatch:
 
 
 class DetectorSampler:
-    """Draws batches from stills. side_px: side of the network's square input."""
+    """Draws batches from stills. side_px: side of the network's square input.
+
+    begin_px: side of the samples before number `begun`, which are cheaper.
+    """
 
     def __init__(
-        self, stills: Stills, side_px: int, seed: int, augmentation: DetectorAugmentation = DetectorAugmentation()
+        self,
+        stills: Stills,
+        side_px: int,
+        seed: int,
+        augmentation: DetectorAugmentation = DetectorAugmentation(),
+        *,
+        begin_px: int = 0,
+        begun: int = 0,
     ) -> None:
         self.stills, self.side_px, self.seed, self.augmentation = stills, side_px, seed, augmentation
+        self.begin_px, self.begun = begin_px, begun
 
     def batch(self, first: int, count: int) -> DetectorBatch:
         """Samples first to first + count. Every still is drawn once before any is drawn again.
@@ -115,9 +126,9 @@ class DetectorSampler:
         Some batches are looks near a tip: small, and `NEAR_MORE` times as many.
         """
         near = np.random.default_rng([self.seed, first, 2]).random() < self.augmentation.near
+        size = NEAR_PX if near else self.begin_px if first < self.begun else self.side_px
         if near:
             first, count = NEAR_FIRST + NEAR_MORE * first, NEAR_MORE * count
-        size = NEAR_PX if near else self.side_px
         cells = size // CELL_PX
         out = DetectorBatch(
             planes=np.zeros((count, PLANES, size, size), np.float32),
@@ -137,9 +148,9 @@ class DetectorSampler:
         order = np.random.default_rng([self.seed, number // n, 1]).permutation(n)
         still = int(order[number % n])
         rng = np.random.default_rng([self.seed, number])
-        matrix, zoom = self._place_near(rng, still) if near else self._place(rng, still)
-        now, earlier = self._pictures(rng, still, matrix, zoom, side=out.planes.shape[-1])
-        fill_planes(now, earlier, out.planes[i])
+        matrix, zoom = self._place_near(rng, still) if near else self._place(rng, still, out.planes.shape[-1])
+        now, earlier, inside = self._pictures(rng, still, matrix, zoom, side=out.planes.shape[-1])
+        fill_planes(now, earlier, out.planes[i], inside)
         self._targets(still, matrix, zoom, i, out)
 
     def _place_near(self, rng: np.random.Generator, still: int) -> tuple[F64, float]:
@@ -163,11 +174,11 @@ class DetectorSampler:
         middle = expected - 0.2 * NEAR_PX * along / np.linalg.norm(along)
         return np.concatenate([linear, (0.5 * (NEAR_PX - 1) - middle)[:, None]], axis=1), zoom
 
-    def _place(self, rng: np.random.Generator, still: int) -> tuple[F64, float]:
-        """((2, 3) map from stored px to input px, its scale)."""
+    def _place(self, rng: np.random.Generator, still: int, side: int) -> tuple[F64, float]:
+        """((2, 3) map from stored px to px of an input of this side, its scale)."""
         a, s = self.augmentation, self.stills
         width, height = s.size[still].tolist()
-        side, longer = self.side_px, max(width, height)
+        longer = max(width, height)
         close = rng.random() < a.close
         low, high = a.close_zoom if close else a.whole_zoom
         zoom = side / longer * math.exp(rng.uniform(math.log(low), math.log(high)))
@@ -187,8 +198,10 @@ class DetectorSampler:
             shift = corner + shown / 2 - 0.5 - linear @ middle
         return np.concatenate([linear, shift[:, None]], axis=1), zoom
 
-    def _pictures(self, rng: np.random.Generator, still: int, matrix: F64, zoom: float, *, side: int) -> tuple[U8, U8]:
-        """The present and the earlier picture as the network shall see them, before the planes are made."""
+    def _pictures(
+        self, rng: np.random.Generator, still: int, matrix: F64, zoom: float, *, side: int
+    ) -> tuple[U8, U8, U8]:
+        """The present and the earlier picture as the network shall see them, and where they show the still (1)."""
         a = self.augmentation
         width, height = self.stills.size[still].tolist()
         pair = self.stills.pixels[still][:, :height, :width]
@@ -199,6 +212,8 @@ class DetectorSampler:
         if zoom < 0.7:  # warping would skip pixels
             blur_before = 0.4 / zoom
             pair = np.stack([cv2.GaussianBlur(p, (0, 0), blur_before) for p in pair])
+        whole = np.ones((height, width), np.uint8)
+        inside = cv2.warpAffine(whole, matrix, (side, side), flags=cv2.INTER_NEAREST)
         out = []
         for picture in pair[:1] if alone else pair:
             seen = cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_LINEAR)
@@ -209,8 +224,8 @@ class DetectorSampler:
             if noise > 0:
                 grain = rng.standard_normal(seen.shape, dtype=np.float32)
                 seen = np.clip(seen + noise * grain, 0, 255)
-            out.append(seen.astype(np.uint8))
-        return out[0], out[-1]
+            out.append(seen.astype(np.uint8) * inside)
+        return out[0], out[-1], inside
 
     def _curve(self, rng: np.random.Generator) -> U8:
         """(256,) another grey map. Black stays black."""

@@ -6,8 +6,11 @@ shards: a file holds some scenes in a row.
 
 from __future__ import annotations
 
+import math
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +19,7 @@ from sonosteer.core.arrays import F32, U8
 from sonosteer.core.errors import InputError
 
 STORED_PX = 400  # chosen: longer side of a stored still. A network of 320 px can look at its middle closely
+MAX_IN_MEMORY = 1 << 30  # chosen: pictures of more bytes than this are left on the disk until they are looked at
 STORED_POINTS = 16  # points of a stored shaft: what the set-up's truth has
 
 
@@ -64,11 +68,19 @@ def load_stills(folder: Path, split: str, shards: range) -> Stills:
     paths = [shard_path(folder, split, number) for number in shards]
     ends = np.cumsum([len(_read(path, ["width"])["width"]) for path in paths])
     # filled one by one: the pictures of all shards are gigabytes, which must not be in memory twice
-    whole = {name: np.empty((ends[-1], *shape), kind) for name, (kind, shape) in STILL_FIELDS.items()}
+    whole = {name: _room(folder, (int(ends[-1]), *shape), kind) for name, (kind, shape) in STILL_FIELDS.items()}
     for path, end in zip(paths, ends.tolist(), strict=True):
         for name, values in _read(path, list(STILL_FIELDS)).items():
             whole[name][end - len(values) : end] = values
     return Stills(**whole)
+
+
+def _room(folder: Path, shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
+    """An array to fill. A large one lies in a file without a name in the folder, so that memory may be smaller."""
+    if math.prod(shape) < MAX_IN_MEMORY:
+        return np.empty(shape, kind)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, kind, "w+", shape=shape)
 
 
 def _read(path: Path, names: list[str]) -> dict[str, NDArray[np.generic]]:

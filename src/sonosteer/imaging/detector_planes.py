@@ -6,6 +6,8 @@ network's size, whatever it shows.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
@@ -32,17 +34,35 @@ def reduce_picture(pixels: U8, longer_px: int) -> U8:
     return out
 
 
-def fill_planes(now: U8, earlier: U8, out: F32) -> None:
+def fill_planes(now: U8, earlier: U8, out: F32, inside: U8 | None = None) -> None:
     """Fill out (3, rows, columns) with grey level, local contrast and change, no unit.
 
-    now, earlier: (h, w) grey pictures of one size, at most that of the planes. What lies beyond them is 0.
+    now, earlier: (h, w) grey pictures of one size, at most that of the planes. What lies beyond them is 0. inside:
+    (h, w), 1 where they show the scanner's picture and 0 where they were filled up with black. Local mean and deviation
+    are of what the box holds of the picture.
     """
     h, w = now.shape
     out[:] = 0.0
     grey = now.astype(np.float32)
-    mean = cv2.blur(grey, (CONTRAST_BOX_PX, CONTRAST_BOX_PX), borderType=cv2.BORDER_REFLECT_101)
-    power = cv2.blur(grey * grey, (CONTRAST_BOX_PX, CONTRAST_BOX_PX), borderType=cv2.BORDER_REFLECT_101)
+    part = _part_of_box(h, w) if inside is None else _box_mean(inside.astype(np.float32))
+    part = np.maximum(part, 1 / CONTRAST_BOX_PX**2)
+    mean, power = _box_mean(grey) / part, _box_mean(grey * grey) / part
     scale = UNIT / (np.sqrt(np.maximum(power - mean * mean, 0.0)) + CONTRAST_GREY)
+    contrast = (grey - mean) * scale
+    if inside is not None:
+        contrast *= inside
     out[0, :h, :w] = grey / 255
-    out[1, :h, :w] = (grey - mean) * scale
+    out[1, :h, :w] = contrast
     out[2, :h, :w] = (grey - earlier) * scale
+
+
+def _box_mean(values: F32) -> F32:
+    """Mean over the box round each place of (h, w). Beyond the edge is 0."""
+    out: F32 = cv2.blur(values, (CONTRAST_BOX_PX, CONTRAST_BOX_PX), borderType=cv2.BORDER_CONSTANT)
+    return out
+
+
+@lru_cache(maxsize=16)  # the few sizes that a run looks at
+def _part_of_box(h: int, w: int) -> F32:
+    """Which part of the box round each place lies within a picture of (h, w), 0 to 1."""
+    return _box_mean(np.ones((h, w), np.float32))

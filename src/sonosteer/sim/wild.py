@@ -419,6 +419,7 @@ def _draw_needle(rng: Rng, array: Transducer, image: dict[str, Any]) -> dict[str
         yaw = float(rng.choice([-1.0, 1.0]) * rng.uniform(5.0, 18.0))
     tip_y = float(rng.normal(0.0, 0.008)) * array.depth_mm
     bend = float(rng.normal(0.0, 0.06)) / max(length, 20.0) if rng.random() < 0.3 else 0.0
+    bend = min(max(bend, -0.01), 0.01)  # as a scene allows. One in twenty thousand would bend more
     return {
         "needle": bool(rng.random() >= NO_NEEDLE),
         "angle_deg": angle,

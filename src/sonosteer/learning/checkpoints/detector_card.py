@@ -49,5 +49,6 @@ def _command_of(about: Mapping[str, Any]) -> str:
     """The command that trains it again."""
     words = ["sonosteer train detector", "--quick" if about["quick"] else f"--recipe {about['recipe']}"]
     words += [f"--seed {about['seed']}", *(["--from DETECTOR"] if "from" in about else [])]
+    words += [f"--precision {about['precision']}"] if about["precision"] != "no" else []
     words += [f"--set {s}" for s in about["settings"]]
     return " ".join(words)

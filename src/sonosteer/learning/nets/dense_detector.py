@@ -38,7 +38,7 @@ class DetectorConfig:
 
     preset: str = "edge"
     """Name of the preset."""
-    channels: tuple[int, int, int, int, int] = (16, 32, 48, 96, 160)
+    channels: tuple[int, int, int, int, int] = (16, 32, 64, 128, 256)
     """Number of channels at a half, a quarter, an eighth, a sixteenth and a 32nd of the input's resolution."""
     side_px: int = 320
     """Longer side that a picture is reduced to, px. A multiple of 32."""

@@ -5,7 +5,9 @@ that several trainings share them). Then the network learns from samples cut out
 their own split: other seeds, other directions of the fibres.
 
 * recipe cpu: hours on two cores. chosen: what a person leaves running overnight at most.
-* recipe paper: ten times the stills, 26 times the samples, for a GPU.
+* recipe paper: five times the stills, nine times the samples, for a GPU.
+
+The first samples are smaller than the network's own size: most of what is learnt does not need fine pictures.
 """
 
 from __future__ import annotations
@@ -57,25 +59,33 @@ class DetectorRecipe:
     """Number of shards of validation stills."""
     schedule: Schedule
     """How long and how fast is learnt."""
+    begin_px: int
+    """Side of the first samples, px. A multiple of 32."""
+    begun: float
+    """Fraction of the samples that have this side, 0 to 1. The others have the network's own."""
 
 
 DETECTOR_RECIPES = {
     "cpu": DetectorRecipe(
-        150,
+        300,
         9,
         Schedule(
-            steps=6000, batch=16, lr=2e-3, shape="cosine", warmup=100, average=0.998, save_every=250, look_every=500
+            steps=19000, batch=16, lr=2e-3, shape="cosine", warmup=200, average=0.999, save_every=500, look_every=1000
         ),
+        begin_px=224,
+        begun=0.7,
     ),
     "paper": DetectorRecipe(
         1500,
         9,
         Schedule(
-            steps=40000, batch=64, lr=2e-3, shape="cosine", warmup=500, average=0.999, save_every=1000, look_every=1000
+            steps=80000, batch=64, lr=2e-3, shape="cosine", warmup=500, average=0.999, save_every=1000, look_every=1000
         ),
+        begin_px=224,
+        begun=0.4,
     ),
 }
-QUICK_RECIPE = DetectorRecipe(1, 1, dataclasses.replace(QUICK_SCHEDULE, lr=2e-3))
+QUICK_RECIPE = DetectorRecipe(1, 1, dataclasses.replace(QUICK_SCHEDULE, lr=2e-3), begin_px=64, begun=0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +173,14 @@ def train_detector(
         draw_stills(folder, split, wanted, executor=options.executor, progress=progress)
     train, held = load_stills(folder, "train", shards[0]), load_stills(folder, "validation", shards[1])
     objective = DetectorObjective(
-        DetectorSampler(train, config.side_px, seed, augmentation),
+        DetectorSampler(
+            train,
+            config.side_px,
+            seed,
+            augmentation,
+            begin_px=recipe.begin_px,
+            begun=round(recipe.begun * schedule.steps) * schedule.batch,
+        ),
         DetectorSampler(held, config.side_px, seed, PLAIN_LOOK),
         min(schedule.look_samples, len(held)),
     )
