@@ -15,6 +15,7 @@ from sonosteer.core.notice import NOT_A_DEVICE
 from sonosteer.core.progress import StageProgress
 
 if TYPE_CHECKING:
+    from sonosteer.core.protocols import SourceInfo
     from sonosteer.runtime.insertion import Run
 
 QUICK_RUN = "A quick run: too few trials to conclude from."
@@ -147,6 +148,12 @@ def print_files(out: Path, names: Iterable[str]) -> None:
     """Print where results are, a line for every file."""
     for name in names:
         print(f"  {out / name}")
+
+
+def tell_notes(info: SourceInfo) -> None:
+    """Say on stderr what was left out or turned while a source was read, a line each."""
+    for note in info.notes:
+        print(f"sonosteer: {info.name}: {note}", file=sys.stderr)
 
 
 def tell_bad(summary: Mapping[str, Any]) -> None:
