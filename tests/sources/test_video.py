@@ -1,9 +1,13 @@
-"""Videos are written here by PyAV and read back through our source."""
+"""Videos are written here by PyAV or by ffmpeg, and read back through our source."""
+
+import itertools
+import struct
+import tracemalloc
 
 import av
 import numpy as np
 import pytest
-from written_clips import pictures, write_video
+from written_clips import ffmpeg_clip, pictures, run_ffmpeg, shown_by_ffmpeg, write_video
 
 from sonosteer.core.errors import InputError, PictureError
 from sonosteer.core.geometry import Spacing
@@ -161,3 +165,223 @@ def test_behind_a_frame_that_cannot_be_decoded_the_others_keep_their_places(tmp_
         assert [i for i, _ in bad] == list(which)
     part = [i for i, _ in good if 50 <= i < 70]
     assert [i for i, _ in read_on(open_source(path), 50, 70)[0]] == part
+
+
+# -- as players show it ----------------------------------------------------------------------------------------
+
+H264 = ("-c:v", "libx264", "-crf", "4", "-pix_fmt", "yuv420p", "-g", "6", "-bf", "2")
+
+
+def near(got, want, most=3.0):
+    """Whether frames are the same but for what a codec loses."""
+    assert [f.shape for f in got] == [w.shape for w in want]
+    return max(np.abs(g.astype(int) - w).mean() for g, w in zip(got, want, strict=True)) < most
+
+
+def grey_of(path, *args, **kw):
+    return [f.grey() for f in open_source(path, **kw).frames(*args)]
+
+
+def with_matrix(path, a, b, c, d):
+    """Overwrite the display matrix of an mp4 file: shown x = a x + c y, shown y = b x + d y."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 44
+    one = 1 << 16
+    data[at : at + 36] = struct.pack(">9i", *(int(v * one) for v in (a, b, 0, c, d, 0, 0, 0)), 1 << 30)
+    path.write_bytes(data)
+    return path
+
+
+EIGHT = [
+    m for m in itertools.product((-1, 0, 1), repeat=4) if abs(m[0] * m[3] - m[1] * m[2]) == 1 and sum(map(abs, m)) == 2
+]
+
+
+@pytest.mark.parametrize("matrix", EIGHT)
+def test_a_video_is_turned_and_mirrored_as_ffmpeg_shows_it(tmp_path, matrix):
+    path = with_matrix(ffmpeg_clip(tmp_path / "a.mp4", pictures(8), *H264), *matrix)
+    source = open_source(path)
+    assert source.info.size_px == ((48, 64) if matrix[0] == 0 else (64, 48))
+    got = [f.grey() for f in source.frames()]
+    assert near(got, shown_by_ffmpeg(path, source.info.size_px))
+    assert all(f.grey().flags.c_contiguous for f in source.frames(0, 2))
+    assert len(source.info.notes) == (matrix != (1, 0, 0, 1))
+
+
+@pytest.mark.parametrize(("name", "degrees"), [("a.mov", 90), ("a.m4v", 180), ("a.mkv", 270)])
+def test_a_turn_that_another_tool_wrote_is_followed(tmp_path, name, degrees):
+    path = write_video(tmp_path / "flat.mp4", pictures(8))
+    with av.open(str(path)) as read, av.open(str(tmp_path / name), "w") as write:
+        stream = write.add_stream_from_template(read.streams.video[0])
+        stream.set_display_rotation(degrees)
+        for packet in read.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                write.mux(packet)
+    got = grey_of(tmp_path / name)
+    assert near(got, [np.rot90(f, degrees // 90) for f in pictures(8)])
+    size = got[0].shape[::-1]
+    assert near(got, shown_by_ffmpeg(tmp_path / name, size))
+
+
+def test_a_slanted_video_is_refused_and_a_matrix_of_zeros_is_none(tmp_path):
+    path = write_video(tmp_path / "a.mp4", pictures(8))
+    with pytest.raises(InputError, match=r"turned by -?45 degrees"):
+        open_source(with_matrix(path, 0.7, 0.7, -0.7, 0.7))
+    assert near(grey_of(with_matrix(path, 0, 0, 0, 0)), pictures(8))
+
+
+@pytest.mark.parametrize("name", ["t.mp4", "t.mov"])
+@pytest.mark.parametrize("cut", [("-ss", "0.16"), ("-ss", "0.2", "-to", "0.8"), ("-to", "0.5"), ("-ss", "1.0")])
+def test_frames_that_an_edit_list_hides_are_not_there(tmp_path, name, cut):
+    base = ffmpeg_clip(tmp_path / "base.mp4", pictures(80), *H264)
+    run_ffmpeg(*cut, "-i", base, "-c", "copy", tmp_path / name)
+    source = open_source(tmp_path / name)
+    want = shown_by_ffmpeg(tmp_path / name, (64, 48))
+    got = list(source.frames())
+    assert source.info.frames == len(got)
+    assert near([f.grey() for f in got], want)
+    np.testing.assert_allclose([f.time_s for f in got], np.arange(len(want)) / 25, atol=1e-3)
+    if len(want) > 55:
+        assert np.array_equal(next(iter(source.frames(55))).pixels, got[55].pixels)
+
+
+@pytest.mark.parametrize(
+    ("sar", "name", "wanted"),
+    [("2/1", "a.mp4", (0.4, 0.2)), ("10/11", "a.mkv", (2 / 11, 0.2)), ("16/15", "a.avi", (0.2 * 16 / 15, 0.2))],
+)
+def test_one_number_for_the_scale_is_that_of_the_rows(tmp_path, sar, name, wanted):
+    codec = H264 if name != "a.avi" else ("-c:v", "mpeg4", "-q:v", "2")
+    path = ffmpeg_clip(tmp_path / name, pictures(5), "-vf", f"setsar={sar}", *codec)
+    source = open_source(path, spacing=Spacing(0.2, 0.2))
+    got = source.info.spacing
+    np.testing.assert_allclose((got.x_mm, got.y_mm), wanted, rtol=1e-6)
+    assert next(iter(source.frames())).spacing == got
+    assert "times as wide as high" in source.info.notes[0]
+    assert open_source(path, spacing=Spacing(0.3, 0.2)).info.spacing == Spacing(0.3, 0.2)
+    assert open_source(path).info.spacing is None
+
+
+def test_pixels_of_a_turned_video_are_as_high_as_they_were_wide(tmp_path):
+    path = ffmpeg_clip(tmp_path / "a.mp4", pictures(5), "-vf", "setsar=2/1", *H264)
+    turned = with_matrix(path, 0, 1, -1, 0)
+    assert open_source(turned, spacing=Spacing(0.2, 0.2)).info.spacing == Spacing(0.1, 0.2)
+
+
+def test_our_own_scale_is_not_changed_by_the_shape_of_pixels(tmp_path):
+    comment = ("-metadata", "comment=sonosteer spacing_mm=0.2,0.2")
+    path = ffmpeg_clip(tmp_path / "a.mp4", pictures(5), "-vf", "setsar=2/1", *comment, *H264)
+    assert open_source(path).info.spacing == Spacing(0.2, 0.2)
+
+
+def test_interlaced_video_says_so(tmp_path):
+    path = ffmpeg_clip(tmp_path / "a.mpg", pictures(8), "-c:v", "mpeg2video", "-flags", "+ildct+ilme", "-q:v", "2")
+    assert any("interlaced" in note for note in open_source(path).info.notes)
+    assert open_source(ffmpeg_clip(tmp_path / "b.mpg", pictures(8), "-c:v", "mpeg2video")).info.notes == ()
+
+
+# -- endings ---------------------------------------------------------------------------------------------------
+
+CODED = {
+    "mp4 m4v mov qt f4v avi divx mkv mts m2ts ts nut h264 264": H264,
+    "3gp 3g2": ("-c:v", "mpeg4", "-q:v", "2"),
+    "webm ivf": ("-c:v", "libvpx-vp9", "-b:v", "2M", "-pix_fmt", "yuv420p"),
+    "wmv asf": ("-c:v", "wmv2", "-q:v", "2"),
+    "ogv": ("-c:v", "libtheora", "-q:v", "10", "-pix_fmt", "yuv420p"),
+    "flv": ("-c:v", "flv", "-q:v", "2"),
+    "mpg vob m2v": ("-c:v", "mpeg2video", "-q:v", "2", "-pix_fmt", "yuv420p"),
+    "m1v mpeg": ("-c:v", "mpeg1video", "-q:v", "2"),
+    "mjpeg mjpg": ("-c:v", "mjpeg", "-q:v", "2", "-pix_fmt", "yuvj420p"),
+    "gif apng y4m": (),
+    "GIF": ("-f", "gif"),
+    "WMV": ("-c:v", "wmv2", "-q:v", "2", "-f", "asf"),
+}
+MUXERS = {"qt": "mov", "divx": "avi", "264": "h264", "mjpg": "mjpeg", "h264": "h264", "apng": "apng", "nut": "nut"}
+
+
+@pytest.mark.parametrize("ending", [e for endings in CODED for e in endings.split()])
+def test_a_video_of_any_usual_ending_gives_all_frames(tmp_path, ending):
+    codec = next(c for endings, c in CODED.items() if ending in endings.split())
+    muxer = ("-f", MUXERS[ending]) if ending in MUXERS else ()
+    path = ffmpeg_clip(tmp_path / f"a.{ending}", pictures(70), *codec, *muxer)
+    source = open_source(path)
+    got = list(source.frames())
+    assert source.info.frames == len(got) == 70
+    assert near([f.grey() for f in got], pictures(70), 12.0)
+    assert got[0].time_s == 0.0
+    np.testing.assert_allclose(np.diff([f.time_s for f in got]), 0.04, atol=2e-3)
+    for start in (48, 60):  # by seeking, where the file has an index that is right
+        assert np.array_equal(next(iter(source.frames(start))).pixels, got[start].pixels)
+
+
+def test_frames_that_an_avi_repeats_without_data_do_not_make_it_cut_off(tmp_path):
+    skipping = ("-vf", "select='not(between(n,4,6))'", "-fps_mode", "vfr")
+    path = ffmpeg_clip(tmp_path / "a.avi", pictures(12), *skipping, "-c:v", "mjpeg", "-q:v", "2")
+    source = open_source(path)
+    got = list(source.frames())
+    assert source.info.frames == len(got) == 9
+    np.testing.assert_allclose([f.time_s for f in got], np.array([0, 1, 2, 3, 7, 8, 9, 10, 11]) / 25, atol=1e-3)
+
+
+def test_hidden_pictures_of_vp8_are_no_frames(tmp_path):
+    noisy = np.random.default_rng(0).integers(0, 60, (90, 48, 64), dtype=np.uint8) + pictures(90) // 2
+    raw = ("-c:v", "libvpx", "-b:v", "300k", "-auto-alt-ref", "1", "-lag-in-frames", "16")
+    log = tmp_path / "log"
+    ffmpeg_clip(tmp_path / "first.webm", noisy, *raw, "-pass", "1", "-passlogfile", log)
+    path = ffmpeg_clip(tmp_path / "a.webm", noisy, *raw, "-pass", "2", "-passlogfile", log)
+    assert len(grey_of(path)) == 90
+
+
+# -- what is no video ------------------------------------------------------------------------------------------
+
+
+def test_sound_without_a_picture_or_with_a_cover_is_no_video(tmp_path):
+    run_ffmpeg("-f", "lavfi", "-i", "sine=duration=1", "-c:a", "aac", tmp_path / "a.mp4")
+    with pytest.raises(InputError, match="no video in it"):
+        open_source(tmp_path / "a.mp4")
+    run_ffmpeg("-f", "lavfi", "-i", "color=red:s=64x64", "-frames:v", "1", tmp_path / "cover.jpg")
+    both = ("-i", tmp_path / "a.mp4", "-i", tmp_path / "cover.jpg", "-map", "0", "-map", "1", "-c", "copy")
+    run_ffmpeg(*both, "-disposition:v:0", "attached_pic", tmp_path / "b.mp4")
+    with pytest.raises(InputError, match="a cover picture, but no video in it"):
+        open_source(tmp_path / "b.mp4")
+
+
+def test_a_cover_before_the_video_is_left_alone(tmp_path):
+    base = ffmpeg_clip(tmp_path / "base.mp4", pictures(8), *H264)
+    run_ffmpeg("-f", "lavfi", "-i", "color=red:s=256x256", "-frames:v", "1", tmp_path / "cover.jpg")
+    both = ("-i", tmp_path / "cover.jpg", "-i", base, "-map", "0", "-map", "1", "-c", "copy")
+    run_ffmpeg(*both, "-disposition:v:0", "attached_pic", tmp_path / "a.mp4")
+    assert near(grey_of(tmp_path / "a.mp4"), pictures(8))
+
+
+def test_a_playlist_with_the_ending_of_a_video_opens_no_other_file(tmp_path):
+    write_video(tmp_path / "other.mp4", pictures(8))
+    (tmp_path / "a.mp4").write_text("ffconcat version 1.0\nfile other.mp4\n")
+    (tmp_path / "b.ts").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nother.mp4\n#EXT-X-ENDLIST\n")
+    for name in ("a.mp4", "b.ts"):
+        with pytest.raises(InputError, match="not a video"):
+            open_source(tmp_path / name)
+
+
+def test_a_name_with_a_pattern_or_a_protocol_in_it_is_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a%03d.mp4", "concat:b.mp4", "c d#?.mkv"):
+        write_video(tmp_path / name, pictures(8))
+        assert len(grey_of(name)) == 8
+
+
+def test_text_in_a_video_that_is_no_utf_8_is_no_obstacle(tmp_path):
+    path = write_video(tmp_path / "a.mp4", pictures(8), comment="abcdefgh")
+    path.write_bytes(path.read_bytes().replace(b"abcdefgh", b"abc\xff\xfe\xfagh"))
+    assert len(grey_of(path)) == 8
+
+
+def test_a_video_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.mkv", np.zeros((1, 6000, 6000), np.uint8), codec="ffv1", pix="gray")
+    tracemalloc.start()
+    with pytest.raises(InputError, match="36000000 pixels in a frame"):
+        open_source(path)
+    assert tracemalloc.get_traced_memory()[1] < 5e6
+    tracemalloc.stop()
+    monkeypatch.setenv("SONOSTEER_MAX_FRAME_PX", "36000000")
+    assert open_source(path).info.size_px == (6000, 6000)

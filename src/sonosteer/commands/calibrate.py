@@ -55,6 +55,7 @@ def screen_command(
 
     start, stop = parsing.parse_frames(frames)
     clip = open_source(source, seed=seed)
+    terminal.tell_notes(clip.info)
     try:
         found = calibrate_screen(clip, start=start, stop=stop, tick_mm=tick_mm)
     finally:

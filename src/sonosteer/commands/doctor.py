@@ -17,7 +17,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 #: what an extra is for -> (its packages, the extra)
 EXTRAS = {
     "Gymnasium environments": (("gymnasium",), "env"),
-    "MetaImage and NRRD sequences": (("SimpleITK",), "metaimage"),
+    "Segmented images as obstacles": (("SimpleITK",), "metaimage"),
     "DICOM ultrasound": (("pydicom", "python-gdcm", "pillow"), "dicom"),
     "Studies over a dask cluster": (("distributed",), "cluster"),
     "Results as pandas tables": (("pandas",), "pandas"),

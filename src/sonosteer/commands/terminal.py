@@ -8,11 +8,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sonosteer.core.errors import InterruptedRunError
 from sonosteer.core.notice import NOT_A_DEVICE
 from sonosteer.core.progress import StageProgress
+
+if TYPE_CHECKING:
+    from sonosteer.core.protocols import SourceInfo
 
 QUICK_RUN = "A quick run: too few trials to conclude from."
 EVERY_S = 10.0  # chosen: a line often enough to see that work goes on, and seldom enough for a log
@@ -130,6 +133,12 @@ def print_files(out: Path, names: Iterable[str]) -> None:
     """Print where results are, a line for every file."""
     for name in names:
         print(f"  {out / name}")
+
+
+def tell_notes(info: SourceInfo) -> None:
+    """Say on stderr what was left out or turned while a source was read, a line each."""
+    for note in info.notes:
+        print(f"sonosteer: {info.name}: {note}", file=sys.stderr)
 
 
 def tell_bad(summary: Mapping[str, Any]) -> None:

@@ -134,6 +134,7 @@ def track_command(
     tracker = _tracker(method, settings, config)
     in_crop(tracker, part).start(hint)  # a hint that is not enough is refused before anything is written
     clip = open_stills(source, spacing=spacing) if stills else open_source(source[0], spacing=spacing, seed=seed)
+    terminal.tell_notes(clip.info)
     stills = are_stills(clip.info, stills)
     check_clip(clip.info, first, crop=part, stills=stills)
     job = ClipJob(

@@ -32,6 +32,8 @@ class SourceInfo:
     """Geometry of the transducer, None where unknown."""
     names: tuple[str, ...] = ()
     """Name of each picture among stills. Empty for a clip."""
+    notes: tuple[str, ...] = ()
+    """What was left out or turned while reading, a line each. Empty where frames are as they are stored."""
 
 
 class Source(Protocol):

@@ -1,243 +1,275 @@
-"""MetaImage and NRRD sequences, as the PLUS toolkit (.igs.mha) and 3D Slicer (.seq.nrrd) write them.
+"""MetaImage and NRRD sequences, as the PLUS toolkit (.igs.mha, .igs.nrrd) and 3D Slicer (.seq.nrrd) write them.
 
-SimpleITK reads the header. The pixels are read here, frame by frame, raw or through the standard library's
-decompressors, since a library that loads a whole sequence would need memory that grows with the clip.
+Header and pixels are read here, frame by frame, within limits: a library that loads a whole sequence would need memory
+that grows with the clip, and SimpleITK hangs or dies on damaged headers.
 """
 
 from __future__ import annotations
 
-import bz2
+import math
 import re
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sonosteer.core.errors import InputError, MissingExtraError
+from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Matrix, Spacing
 from sonosteer.core.protocols import SourceInfo
-from sonosteer.core.types import Frame
+from sonosteer.core.types import Frame, Pixels
+from sonosteer.sources.limits import check_limit, limit_of
+from sonosteer.sources.picture_axes import PictureAxes, find_axes
+from sonosteer.sources.sequence_header import TRANSFORMS, SequenceHeader, axis_times_s, read_header, shown
+from sonosteer.sources.stored_values import StoredValues
+from sonosteer.sources.turning import AS_IS, Turn
 
-#: where a tracked image lies, best first. Any target will do.
-TRANSFORMS = (r"ImageTo\w+Transform", r"ProbeTo\w+Transform")
+RATE_HZ = 20.0  # chosen: of sequences that give no times
+LATEST_S = 1e12  # chosen: the clock of a computer counts 1.8e9 seconds since 1970
+SORT_BYTES = 1 << 22  # chosen: sorted at once
 
-
-@dataclass(frozen=True, slots=True)
-class Payload:
-    """Where the pixels of a file begin."""
-
-    path: Path
-    """File that holds the pixels."""
-    offset: int
-    """Where they begin in that file, bytes."""
-    packing: str
-    """How they are packed: "raw", "zlib", "gzip" or "bzip2"."""
+#: UltrasoundImageOrientation -> what makes it MF: x along the transducer to its marked side, y away from it
+ORIENTATIONS = {
+    "MF": AS_IS,
+    "UF": Turn(mirror_x=True),
+    "MN": Turn(mirror_y=True),
+    "UN": Turn(mirror_x=True, mirror_y=True),
+    "FM": Turn(swap=True),
+    "FU": Turn(swap=True, mirror_x=True),
+    "NM": Turn(swap=True, mirror_y=True),
+    "NU": Turn(swap=True, mirror_x=True, mirror_y=True),
+    "XX": AS_IS,  # PLUS' word for unknown
+    "": AS_IS,
+}
 
 
 class MetaImageSequence:
-    """A .mha, .mhd, .nrrd or .nhdr file with one image or a sequence of them (time is the last axis).
+    """A .mha, .mhd, .nrrd or .nhdr file with one image or a sequence of them.
 
-    Times come from `Seq_FrameNNNN_Timestamp` or NRRD's `axis N index values`, relative to the first, else
-    1/20 s apart. A spacing of exactly 1 on every axis is what PLUS writes when it does not know the scale. The scale is
-    then unknown. An `UltrasoundImageOrientation` other than MF is flipped to it. 16 bit: white is the smallest of 255,
-    511, 1023 ... 65535 that holds the first frame.
+    Time is the axis of kind list or time, else the last one. Times come from `Seq_FrameNNNN_Timestamp` or NRRD's
+    `axis N index values`, relative to the first, else 1/20 s apart. A frame without a time among others lies between
+    its neighbours. Frames whose image status is not OK are left out and counted. A spacing of exactly 1 along x and y
+    is what PLUS writes when it does not know the scale, which is then unknown. An `UltrasoundImageOrientation` other
+    than MF is turned to it. Values of more than 8 bit: white is the smallest of 255, 511, 1023 ... 65535 that holds the
+    first frame. Transparent parts of RGBA are black.
     Raises InputError if the file cannot be read.
     """
 
     def __init__(self, path: Path, *, spacing: Spacing | None = None) -> None:
-        try:
-            import SimpleITK as sitk  # noqa: N813  its common name
-        except ImportError:
-            raise MissingExtraError(f"reading {path.suffix} files", "SimpleITK", "metaimage") from None
         self._path = path
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
+        header = self._header = read_header(path)
         try:
-            reader.ReadImageInformation()
-        except RuntimeError as e:
-            raise InputError(f"{path} is not a MetaImage or NRRD file: {_last_line(e)}") from None
-        size, step = reader.GetSize(), reader.GetSpacing()
-        self._keys = {k: reader.GetMetaData(k) for k in reader.GetMetaDataKeys()}
-        self._channels = reader.GetNumberOfComponents()
-        self._dtype, self._payload = _describe(path)
-        if self._channels not in (1, 3) or len(size) > 4 or (len(size) == 4 and size[2] != 1):
-            raise InputError(
-                f"{path} has size {size} with {self._channels} values per pixel: a sequence of grey or RGB "
-                "pictures with time as the last axis is needed"
-            )
-        count = 1 if len(size) == 2 else size[-1]
-        self._shape = (size[1], size[0]) if self._channels == 1 else (size[1], size[0], 3)
-        known = any(s != 1.0 for s in step[:2])
-        scale = spacing or (Spacing(step[0], step[1]) if known else None)
-        self._times_s = self._frame_times(count)
-        self._full_scale: float | None = None
-        self.info = SourceInfo(
-            name=str(path), kind="metaimage", size_px=(size[0], size[1]), frames=count, rate_hz=None, spacing=scale
+            axes = self._axes = find_axes(header.sizes, header.kinds)
+        except InputError as e:
+            raise InputError(f"{path}: {e}") from None
+        check_limit(path, axes.frames, "SONOSTEER_MAX_FRAMES")
+        check_limit(path, axes.size_px[0] * axes.size_px[1], "SONOSTEER_MAX_FRAME_PX")
+        self._dtype = np.dtype(header.dtype)
+        self._frame_bytes = axes.size_px[0] * axes.size_px[1] * axes.channels * self._dtype.itemsize
+        self._values = StoredValues(
+            header=path,
+            place=header.data,
+            dtype=self._dtype,
+            size=self._frame_bytes * axes.frames,
+            slices=next((size for size in reversed(axes.sizes) if size > 1), 1),
         )
-
-    def _frame_times(self, count: int) -> list[float]:
-        stamps = [self._keys.get(f"Seq_Frame{i:04d}_Timestamp") for i in range(count)]
-        listed = next((v for k, v in self._keys.items() if re.match(r"axis \d index values", k)), "").split()
-        try:
-            if count and all(s is not None for s in stamps):
-                times_s = [float(s) for s in stamps if s is not None]
-            elif len(listed) == count:
-                times_s = [float(s) for s in listed]
-            else:
-                return [i / 20.0 for i in range(count)]
-        except ValueError as e:
-            raise InputError(f"{self._path}: a frame's time is not a number: {e}") from None
-        return [t - times_s[0] for t in times_s]
+        self._values.check()
+        self._turn = _orientation(path, header)
+        self._stored, left_out = _usable(path, header, axes.frames)
+        self._times_s = _times_s(path, header, axes.frames)
+        self._full_scale: float | None = None
+        self._sorted: NDArray[Any] | None = None
+        self.info = SourceInfo(
+            name=str(path),
+            kind="metaimage",
+            size_px=self._turn.size_px(*axes.size_px),
+            frames=len(self._stored),
+            rate_hz=None,
+            spacing=spacing or _spacing(header, axes, swapped=self._turn.swap),
+            notes=left_out,
+        )
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Yield frames `start` to `stop`. A compressed file is decompressed from its beginning."""
-        count = self.info.frames or 0
-        last = count if stop is None else min(stop, count)
-        size = int(np.prod(self._shape)) * self._dtype.itemsize
-        with self._payload.path.open("rb") as f:
-            chunks = _Chunks(f, self._payload)
-            chunks.skip(start * size)
-            for index in range(start, last):
-                data = chunks.read(size)
-                if len(data) < size:
-                    raise InputError(f"{self._path} ends early: {index} of {count} frames could be read")
-                yield self._frame(np.frombuffer(data, self._dtype).reshape(self._shape), index)
+        count = len(self._stored)
+        wanted = range(start, count if stop is None else min(stop, count))
+        for index, values in self._read(wanted) if self._axes.in_order else self._read_sorted(wanted):
+            yield self._frame(self._axes.picture(values), index)
 
-    def _frame(self, stored: Any, index: int) -> Frame:
-        if self._dtype.itemsize == 2:
-            if self._dtype.kind == "i" and stored.min() < 0:
-                raise InputError(f"{self._path}: frame {index} has negative values; grey levels start at 0")
-            stored = stored.astype(np.uint16)
+    def _read(self, wanted: range) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield index and values of frames that are stored one after the other."""
+        size = self._frame_bytes
+        with self._values.open() as reader:
+            at = 0  # number of the stored frame that is next
+            for index in wanted:
+                reader.skip((self._stored[index] - at) * size)
+                data = reader.read(size)
+                at = self._stored[index] + 1
+                if len(data) < size:
+                    self._ends_early(index)
+                yield index, np.frombuffer(data, self._dtype)
+
+    def _read_sorted(self, wanted: range) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield index and values of frames that are stored value by value, all frames of the first one first."""
+        if wanted and self._sorted is None:
+            self._sorted = self._sort()
+        for index in wanted:
+            assert self._sorted is not None
+            yield index, self._sorted[self._stored[index]]
+
+    def _sort(self) -> NDArray[Any]:
+        """(frames, values of a frame): all values, sorted by frames into a file without a name."""
+        total = self._values.size
+        if total > limit_of("SONOSTEER_MAX_SORTED_BYTES"):
+            check_limit(self._path, total, "SONOSTEER_MAX_SORTED_BYTES")
+        slower, faster = self._axes.around_time
+        frames = self._axes.frames
+        block = frames * faster * self._dtype.itemsize  # bytes for each value of the slower axes
+        at_once = max(1, SORT_BYTES // block)
+        try:
+            file = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as its map
+            out: NDArray[Any] = np.memmap(file, self._dtype, "w+", shape=(frames, slower, faster))
+            file.close()
+        except OSError as e:
+            raise InputError(f"{self._path}: its frames cannot be sorted in {tempfile.gettempdir()}: {e}") from None
+        with self._values.open() as reader:
+            for a in range(0, slower, at_once):
+                b = min(a + at_once, slower)
+                data = reader.read((b - a) * block)
+                if len(data) < (b - a) * block:
+                    self._ends_early(0)
+                out[:, a:b] = np.frombuffer(data, self._dtype).reshape(b - a, frames, faster).swapaxes(0, 1)
+        return out.reshape(frames, slower * faster)
+
+    def _ends_early(self, index: int) -> None:
+        raise InputError(f"{self._path} ends early: {index} of {len(self._stored)} frames could be read")
+
+    def _frame(self, picture: NDArray[Any], index: int) -> Frame:
+        levels: Any = _grey_levels(self._path, picture, index)
+        if levels.ndim == 3 and levels.shape[2] == 4:
+            levels = _on_black(levels)
         if self._full_scale is None:
-            top = int(stored.max()) if stored.dtype == np.uint16 else 255
+            top = int(levels.max()) if levels.dtype == np.uint16 else 255
             self._full_scale = float((1 << max(8, top.bit_length())) - 1)
-        orientation = self._keys.get("UltrasoundImageOrientation", "MF")
-        if orientation[:1] == "U":
-            stored = stored[:, ::-1]
-        if orientation[1:2] == "N":
-            stored = stored[::-1]
-        pixels = np.ascontiguousarray(stored)
+        pixels: Any = np.ascontiguousarray(self._turn.of(levels))
         return Frame(
             pixels if pixels.base is None else pixels.copy(),
             index=index,
-            time_s=self._times_s[index],
+            time_s=self._time_s(index),
             spacing=self.info.spacing,
             full_scale=self._full_scale,
-            T_world_image=self._pose(index),
+            T_world_image=self._pose(self._stored[index]),
         )
 
-    def _pose(self, index: int) -> Matrix | None:
+    def _time_s(self, index: int) -> float:
+        if self._times_s is None:
+            return (self._stored[index] - self._stored[0]) / RATE_HZ
+        return float(self._times_s[self._stored[index]] - self._times_s[self._stored[0]])
+
+    def _pose(self, stored: int) -> Matrix | None:
         """Image to world of a frame, None where the file does not say or says that it is invalid."""
-        prefix = f"Seq_Frame{index:04d}_"
+        said = self._header.frames.poses.get(stored, {})
         for pattern in TRANSFORMS:
-            for key in sorted(k for k in self._keys if k.startswith(prefix)):
-                if re.fullmatch(pattern, key[len(prefix) :]) and self._keys.get(key + "Status", "OK") == "OK":
-                    values = self._keys[key].split()
+            for key in sorted(said):
+                if re.fullmatch(pattern, key) and said.get(key + "Status", "OK").upper() == "OK":
+                    values = said[key].split(maxsplit=16)
                     if len(values) == 16:
-                        return np.array([float(v) for v in values]).reshape(4, 4)
+                        return _matrix(values, f"{self._path}: {key} of frame {stored}")
         return None
 
     def close(self) -> None:
-        """Release nothing: every reading opens the file for itself."""
+        """Release the sorted frames. Every reading opens the file for itself."""
+        self._sorted = None
 
 
-class _Chunks:
-    """Bytes of a payload in order, decompressed on the way. Holds one chunk at a time."""
-
-    def __init__(self, file: IO[bytes], payload: Payload) -> None:
-        self._file = file
-        self._raw = payload.packing == "raw"
-        file.seek(payload.offset)
-        self._unpack: Any = None
-        if payload.packing in ("zlib", "gzip"):
-            self._unpack = zlib.decompressobj(15 if payload.packing == "zlib" else 31)
-        elif payload.packing == "bzip2":
-            self._unpack = bz2.BZ2Decompressor()
-        self._held = bytearray()
-
-    def skip(self, n: int) -> None:
-        if self._raw:
-            self._file.seek(n, 1)
-            return
-        while n > 0:
-            got = len(self.read(min(n, 1 << 20)))
-            if got == 0:
-                return
-            n -= got
-
-    def read(self, n: int) -> bytes:
-        if self._raw:
-            return self._file.read(n)
-        while len(self._held) < n:
-            data = self._file.read(1 << 16)
-            if not data:
-                break
-            try:
-                self._held += self._unpack.decompress(data)
-            except (zlib.error, OSError, EOFError):
-                break
-        out = bytes(self._held[:n])
-        del self._held[:n]
-        return out
+def _orientation(path: Path, header: SequenceHeader) -> Turn:
+    """What to do with each picture. Raises InputError for what is no B-mode picture."""
+    names = ("ultrasoundimageorientation", "ultrasound image orientation")
+    said = next((header.fields[n] for n in names if n in header.fields), "").upper()
+    kind = next((header.fields[n] for n in ("ultrasoundimagetype", "ultrasound image type") if n in header.fields), "")
+    if kind.upper().startswith("RF_"):
+        raise InputError(f"{path} holds {shown(kind)}, radio-frequency lines and no pictures; convert them to B-mode")
+    if said[:2] not in ORIENTATIONS or said[2:] not in ("", "A", "D"):
+        raise InputError(f"{path}: UltrasoundImageOrientation {shown(said)} is not known; MF, UF, FM and such are")
+    return ORIENTATIONS[said[:2]]
 
 
-def _describe(path: Path) -> tuple[np.dtype[Any], Payload]:
-    """Type of the stored values and where they begin. Raises InputError if they cannot be streamed."""
-    with path.open("rb") as f:
-        return _describe_nrrd(path, f) if path.suffix in (".nrrd", ".nhdr") else _describe_meta(path, f)
+def _usable(path: Path, header: SequenceHeader, count: int) -> tuple[Sequence[int], tuple[str, ...]]:
+    """(numbers of the frames that hold a picture, a line about the others)."""
+    bad = {index: status for index, status in header.frames.status.items() if index < count}
+    if not bad:
+        return range(count), ()
+    stored = [index for index in range(count) if index not in bad]
+    first = min(bad)
+    said = f"{len(bad)} of {count} frames are left out, since the file says that they hold no valid image: the first "
+    said += f"is {first}, {shown(bad[first])}"
+    if not stored:
+        raise InputError(f"{path} holds no pictures: {said}")
+    return stored, (said,)
 
 
-def _describe_meta(path: Path, f: IO[bytes]) -> tuple[np.dtype[Any], Payload]:
-    fields: dict[str, str] = {}
-    while line := f.readline():
-        key, _, value = line.decode("latin-1").partition("=")
-        fields[key.strip()] = value.strip()
-        if key.strip() == "ElementDataFile":
-            break
-    kinds = {"MET_UCHAR": "u1", "MET_USHORT": "u2", "MET_SHORT": "i2"}
-    packing = "zlib" if fields.get("CompressedData", "False").lower() == "true" else "raw"
-    msb = fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False")).lower() == "true"
-    dtype = _dtype(path, kinds, fields.get("ElementType", "?"), msb)
-    data = fields.get("ElementDataFile", "LOCAL")
-    if data.upper() == "LOCAL":
-        return dtype, Payload(path, f.tell(), packing)
-    return dtype, _beside(path, data, packing)
+def _times_s(path: Path, header: SequenceHeader, count: int) -> NDArray[np.float64] | None:
+    """Time of each stored frame, s. None where the header gives none. Raises InputError for what is no time."""
+    stamps = {index: text for index, text in header.frames.times.items() if index < count}
+    if not stamps:
+        listed = axis_times_s(header)
+        if len(listed) != count:
+            return None
+        stamps = dict(enumerate(listed))
+    numbers = np.array(sorted(stamps), np.int64)
+    times = np.array([_number(stamps[int(n)]) for n in numbers])
+    wrong = np.flatnonzero(~(np.abs(times) < LATEST_S))
+    if wrong.size:
+        n = int(numbers[wrong[0]])
+        raise InputError(f"{path}: the time of frame {n} is {shown(stamps[n])}, which is not a number of seconds")
+    back = np.flatnonzero(np.diff(times) < 0.0)
+    if back.size:
+        after = numbers[back[0] + 1]
+        raise InputError(f"{path}: frame {after} is earlier than the frame before it; sort the frames by time")
+    return np.interp(np.arange(count), numbers, times) if len(times) < count else times
 
 
-def _describe_nrrd(path: Path, f: IO[bytes]) -> tuple[np.dtype[Any], Payload]:
-    fields: dict[str, str] = {}
-    while (line := f.readline()).strip():
-        key, _, value = line.decode("latin-1").partition(":")
-        fields[key.strip().lower()] = value.strip()
-    kinds = dict.fromkeys(("uchar", "unsigned char", "uint8", "uint8_t"), "u1")
-    kinds |= dict.fromkeys(("ushort", "unsigned short", "uint16", "uint16_t", "unsigned short int"), "u2")
-    kinds |= dict.fromkeys(("short", "signed short", "int16", "int16_t", "short int"), "i2")
-    packings = {"raw": "raw", "gzip": "gzip", "gz": "gzip", "bzip2": "bzip2", "bz2": "bzip2"}
-    encoding = fields.get("encoding", "?")
-    if encoding not in packings:
-        raise InputError(f"{path}: encoding {encoding!r} is not read; raw, gzip and bzip2 are")
-    dtype = _dtype(path, kinds, fields.get("type", "?"), fields.get("endian", "little") == "big")
-    data = fields.get("data file", fields.get("datafile"))
-    if data is None:
-        return dtype, Payload(path, f.tell(), packings[encoding])
-    return dtype, _beside(path, data, packings[encoding])
+def _number(text: str) -> float:
+    """The number that a text says, NaN if it says none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
-def _beside(path: Path, name: str, packing: str) -> Payload:
-    data = path.parent / name
-    if not data.is_file():
-        raise InputError(f"{path} keeps its pixels in {name}, which is not beside it")
-    return Payload(data, 0, packing)
+def _spacing(header: SequenceHeader, axes: PictureAxes, *, swapped: bool) -> Spacing | None:
+    """Scale of the picture as it is handed on, None where the header does not say."""
+    x, y = header.steps_mm[axes.x], header.steps_mm[axes.y]
+    if x is None or y is None or (x == 1.0 and y == 1.0):
+        return None
+    return Spacing(y, x) if swapped else Spacing(x, y)
 
 
-def _dtype(path: Path, kinds: dict[str, str], name: str, big_endian: bool) -> np.dtype[Any]:
-    if name not in kinds:
-        raise InputError(f"{path}: pixels of type {name} are not read; 8 and 16 bit whole numbers are")
-    return np.dtype((">" if big_endian else "<") + kinds[name])
+def _grey_levels(path: Path, stored: Any, index: int) -> Pixels:
+    """uint8 or uint16. Raises InputError for values that are no grey levels."""
+    if stored.dtype == np.uint8:
+        return stored  # type: ignore[no-any-return]
+    low, high = float(stored.min()), float(stored.max())
+    if low < 0.0:
+        raise InputError(f"{path}: frame {index} has negative values; grey levels start at 0")
+    if not high <= 65535.0 or (stored.dtype.kind == "f" and not np.array_equal(stored, np.rint(stored))):
+        raise InputError(f"{path}: frame {index} has values that are no whole numbers from 0 to 65535")
+    return stored.astype(np.uint8 if stored.dtype.itemsize == 1 else np.uint16)  # type: ignore[no-any-return]
 
 
-def _last_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[-1][:200]
+def _on_black(rgba: Any) -> Any:
+    """RGB of RGBA, with the transparent parts black. One that is transparent all over is taken as it is."""
+    colour, alpha = rgba[..., :3], rgba[..., 3:]
+    if not alpha.any():
+        return colour
+    white = int(np.iinfo(rgba.dtype).max) if rgba.dtype == np.uint8 else int(alpha.max())
+    return np.rint(colour * (alpha.astype(np.float32) / white)).astype(rgba.dtype)
+
+
+def _matrix(words: Sequence[str], what: str) -> Matrix:
+    values = [_number(word) for word in words]
+    if not all(map(math.isfinite, values)):
+        raise InputError(f"{what} is no matrix of 16 numbers")
+    return np.array(values).reshape(4, 4)
