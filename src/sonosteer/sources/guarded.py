@@ -35,21 +35,22 @@ class GuardedReader:
     refuses. After a picture that broke a bound the next call starts another process.
     """
 
-    def __init__(self, mapped_bytes: int = 0) -> None:
-        """mapped_bytes: size of the files that the functions map, which do not count as memory that they hold."""
-        self._mapped_bytes = mapped_bytes
+    def __init__(self) -> None:
+        self._owner = os.getpid()
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._stop: Callable[[], object] = _nothing
 
-    def read(self, what: str, function: str, *arguments: Argument) -> NDArray[Any]:
+    def read(self, what: str, function: str, *arguments: Argument, mapped_bytes: int = 0) -> NDArray[Any]:
         """Return what the function returns for these arguments.
 
-        what: names the picture in messages. Raises InputError if the function does, if it takes too long or too much
+        what: names the picture in messages. mapped_bytes: size of a file that the function maps, which does not count
+        as memory that it holds. Raises InputError if the function does, if it takes too long or too much
         memory, or if the decoder dies.
         """
         seconds = limit_of("SONOSTEER_MAX_DECODE_S")
-        asked = {"function": function, "arguments": arguments, "cpu_s": seconds}
+        memory = limit_of("SONOSTEER_MAX_DECODE_BYTES") + mapped_bytes
+        asked = {"function": function, "arguments": arguments, "cpu_s": seconds, "memory": memory}
         with self._lock:
             child = self._started()
             assert child.stdin is not None
@@ -83,13 +84,15 @@ class GuardedReader:
         return np.frombuffer(bytearray(data), np.dtype(answer["dtype"])).reshape(answer["shape"])
 
     def _started(self) -> subprocess.Popen[bytes]:
+        if self._owner != os.getpid():  # this process was forked: the child belongs to the other one
+            self._owner, self._child, self._stop = os.getpid(), None, _nothing
         if self._child is None or self._child.poll() is not None:
             environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
             # chosen: threads of a library of linear algebra would reserve memory that no decoder needs
             environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
             try:
                 self._child = subprocess.Popen(
-                    [sys.executable, "-c", f"from sonosteer.sources.guarded import serve; serve({self._mapped_bytes})"],
+                    [sys.executable, "-c", "from sonosteer.sources.guarded import serve; serve()"],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
@@ -142,15 +145,14 @@ def _signal(name: str) -> int:
 # -- in the child ----------------------------------------------------------------------------------------------
 
 
-def serve(mapped_bytes: int) -> None:
+def serve() -> None:
     """Answer requests of a `GuardedReader` on stdin until it ends. Runs in the child process."""
     answers = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)  # libraries print on it
-    _bound_memory(limit_of("SONOSTEER_MAX_DECODE_BYTES") + mapped_bytes)
     for line in sys.stdin.buffer:
         asked = json.loads(line)
-        _bound_time(asked["cpu_s"])
+        _bound(asked["cpu_s"], asked["memory"])
         try:
             module, _, name = asked["function"].partition(":")
             array = getattr(importlib.import_module(module), name)(*asked["arguments"])
@@ -177,22 +179,16 @@ def _say(answers: IO[bytes], said: dict[str, Any]) -> None:
     answers.flush()
 
 
-def _bound_memory(limit: int) -> None:
-    """Let allocations fail beyond a limit, bytes. Does nothing on systems that cannot."""
-    try:
-        import resource
-    except ImportError:
-        return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+def _bound(seconds: int, memory_bytes: int) -> None:
+    """Let the process end once it has computed for so many seconds more, and allocations fail beyond so many bytes.
 
-
-def _bound_time(seconds: int) -> None:
-    """Let the process end once it has computed for so many seconds more."""
+    Does nothing on systems that cannot.
+    """
     try:
         import resource
     except ImportError:
         return
     used = resource.getrusage(resource.RUSAGE_SELF)
-    whole = int(used.ru_utime + used.ru_stime) + 1 + seconds
-    resource.setrlimit(resource.RLIMIT_CPU, (whole, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    until = int(used.ru_utime + used.ru_stime) + 1 + seconds
+    for kind, bound in ((resource.RLIMIT_CPU, until), (resource.RLIMIT_AS, memory_bytes), (resource.RLIMIT_CORE, 0)):
+        resource.setrlimit(kind, (bound, resource.getrlimit(kind)[1]))
