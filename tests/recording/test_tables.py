@@ -47,12 +47,12 @@ def test_without_a_scale_there_are_columns_in_px(tmp_path):
     with TipsWriter(path, None) as w:
         w.add(Lost(0, 0.0, "no needle"))
         w.add(unscaled)
-        w.add(replace(unscaled, covariance_px2=None))
+        w.add(replace(unscaled, frame_index=2, covariance_px2=None))
     assert path.read_text().splitlines() == [
         ",".join((*TIPS_CSV_COLUMNS, "sd_along_px", "sd_across_px")),
         "0,0.000000,,,,,,,,,lost,,",
         "1,0.050000,100.250,50.500,,,35.000,,,0.900,tracking,5.000,2.000",
-        "1,0.050000,100.250,50.500,,,35.000,,,0.900,tracking,,",
+        "2,0.050000,100.250,50.500,,,35.000,,,0.900,tracking,,",
     ]
     lost, tip, silent = read_tips(path)
     assert (lost.tip_px, lost.sd_along_px, lost.name) == (None, None, None)

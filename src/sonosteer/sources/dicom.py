@@ -42,10 +42,10 @@ class DicomCine:
     Scale: the largest calibrated 2-D tissue region in centimetres (PS3.3 C.8.5.5), else PixelSpacing (of the file or of
     all its frames), else ImagerPixelSpacing, else unknown. Two large regions of different scales leave it unknown.
     Times: what FrameIncrementPointer names, FrameTimeVector, FrameTime, CineRate, RecommendedDisplayFrameRate,
-    ActualFrameDuration, else 1/20 s apart. A field whose values are no times is passed over. MONOCHROME1 and a falling rescale slope are
-    inverted. Values with a sign begin at the lowest, which is black. YBR and palette colour become RGB. Window centre
-    and width are not applied: white is 2**BitsStored - 1. Files of a folder are in the order of their InstanceNumber,
-    else of their names.
+    ActualFrameDuration, else 1/20 s apart. A field whose values are no times is passed over. MONOCHROME1 and a falling
+    rescale slope are inverted. Values with a sign begin at the lowest, which is black. YBR and palette colour become
+    RGB. Window centre and width are not applied: white is 2**BitsStored - 1. Files of a folder are in the order of
+    their InstanceNumber, else of their names.
     Raises InputError if there are no pixels or they cannot be decoded.
     """
 

@@ -201,7 +201,9 @@ class _DicomFile:
             grey ^= 1 << (self.stored - 1)
         slope = _number(self.said, "RescaleSlope")
         falling = slope is not None and slope < 0.0
-        return mask - grey if (self.photometric == "MONOCHROME1") != falling else grey
+        if (self.photometric == "MONOCHROME1") != falling:
+            np.subtract(mask, grey, out=grey)
+        return grey
 
     def _check(self) -> None:
         """Raise InputError for pictures of another kind than those that are read."""
@@ -222,7 +224,7 @@ class _DicomFile:
     @functools.cached_property
     def _palette(self) -> NDArray[Any]:
         """(2**stored, 3): the colour of each value."""
-        colours = apply_color_lut(np.arange(1 << self.stored, dtype=np.uint16), self.said)
+        colours: NDArray[Any] = apply_color_lut(np.arange(1 << self.stored, dtype=np.uint16), self.said)
         return colours.astype(np.uint8) if colours.max() <= 255 else colours
 
     def _native(self, index: int) -> NDArray[Any]:
