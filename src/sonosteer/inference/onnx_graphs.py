@@ -8,6 +8,7 @@ ONNX Runtime use the same numbers.
 from __future__ import annotations
 
 import json
+import os
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ class OnnxGraphs:
     """
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # nothing leaves the machine, and no line about it comes
         import onnxruntime
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
