@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 
+import cv2
+import numpy as np
 import pytest
 from command_line import one_line, run
 
@@ -13,6 +15,7 @@ from sonosteer.commands import demo
 from sonosteer.commands.main import PAGES
 
 HEAVY = ("numpy", "numba", "cv2", "scipy", "matplotlib", "av", "rich", "torch", "onnxruntime")
+NOT_FOR_STILLS = ("numba", "scipy", "matplotlib", "av", "rich", "pandas", "torch", "sonosteer.sim.world")
 SUBCOMMANDS = {
     "dataset": ("make", "info", "export", "import"),
     "steer": ("predict", "fit", "plan", "run"),
@@ -84,6 +87,20 @@ def test_start_up_and_help_load_nothing_heavy():
 def test_importing_the_package_loads_nothing_heavy():
     done = python(f"import sys, sonosteer; print([m for m in {HEAVY} if m in sys.modules])")
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_a_still_is_tracked_without_what_it_does_not_need(tmp_path):
+    still, out = tmp_path / "still.png", tmp_path / "out"
+    cv2.imwrite(str(still), np.full((48, 64), 20, np.uint8))
+    done = python(
+        "import sys\n"
+        "from sonosteer.commands.main import main\n"
+        f"try: main(['track', {str(still)!r}, '--out', {str(out)!r}])\n"
+        "except SystemExit as e: assert e.code in (0, None)\n"
+        f"print([m for m in {NOT_FOR_STILLS} if m in sys.modules])"
+    )
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
+    assert "<h2>Pictures</h2>" in (out / "report.html").read_text()
 
 
 def completed(*words):

@@ -165,6 +165,17 @@ def test_a_mistake_gets_one_clear_line_and_exit_code_2(capsys, tmp_path, mistake
     assert stdout == ""
 
 
+def test_a_scale_that_a_method_needs_is_asked_for_before_anything_is_written(capsys, tmp_path):
+    path = video(tmp_path / "a.mp4", 5)
+    for method in ("kf+f", "df", "axial", "vla"):
+        words = ["track", path, "--method", method, "--enters", "left", "--crop", "0,0,60,40"]
+        code, _, stderr = run(capsys, *words, "--out", tmp_path / "out")
+        assert code == 2
+        assert one_line(stderr)
+        assert f"a.mp4: the scale is unknown: give --spacing-mm, mm per pixel. Method {method} " in stderr
+        assert not (tmp_path / "out").exists()
+
+
 def test_frames_before_a_change_of_size_are_kept(capsys, tmp_path):
     arguments = [changing_size(tmp_path), "--spacing-mm", "0.1", "--enters", "left", "--out", tmp_path / "out"]
     run(capsys, "track", *arguments)
@@ -318,3 +329,17 @@ def test_with_nothing_but_a_clip_the_needle_is_found(capsys, tmp_path):
     assert summary["method"] == "auto"
     assert summary["counts"]["tracking"] > 20
     assert summary["error"]["mean_mm"] < 1.5
+
+
+def test_what_was_left_out_or_turned_is_said_and_kept(capsys, tmp_path):
+    lines = [f"Seq_Frame{i:04d}_ImageStatus = {'INVALID' if i == 1 else 'OK'}" for i in range(4)]
+    header = ["NDims = 3", "DimSize = 64 48 4", "ElementType = MET_UCHAR", *lines, "ElementDataFile = LOCAL", ""]
+    path = tmp_path / "a.mha"
+    path.write_bytes("\n".join(header).encode() + bytes(64 * 48 * 4))
+    words = ("track", path, "--method", "df", "--enters", "left", "--spacing-mm", "0.1", "--out", tmp_path / "o")
+    code, _, stderr = run(capsys, *words)
+    assert code == 0
+    assert f"sonosteer: {path}: 1 of 4 frames are left out" in stderr
+    summary = json.loads((tmp_path / "o" / "summary.json").read_text())
+    assert summary["counts"]["frames"] == 3
+    assert len(summary["source"]["notes"]) == 1

@@ -44,3 +44,8 @@ def check_docs() -> ModuleType:
 @pytest.fixture(scope="session")
 def measure_prose() -> ModuleType:
     return script("scripts/measure-prose")
+
+
+@pytest.fixture(scope="session")
+def readme_picture() -> ModuleType:
+    return script("scripts/docs/readme-picture")

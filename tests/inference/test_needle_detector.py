@@ -30,7 +30,7 @@ from sonosteer.inference.needle_detector import (
     features_of,
     find_peaks,
     read_calibration,
-    trace_shaft,
+    trace_shafts,
 )
 
 SIDE = 160
@@ -198,6 +198,39 @@ def test_a_closer_look_puts_the_tip_right(detector):
     assert found.tip_logit == first.tip_logit
     assert found.closer.tip_logit == 4.0
     assert found.closer.moved == pytest.approx(32 / 640, abs=0.004)
+
+
+class TwoLooksAtAShaft(TwoLooks):
+    """The look at the whole picture sees a level shaft from the left to its tip. The true tip is a cell higher."""
+
+    def run(self, outputs, inputs):
+        [cells] = BrightDot.run(self, outputs, inputs)
+        if inputs["planes"].shape[3] != CLOSE_PX:
+            cells = np.roll(cells, 1, axis=2)
+            r, c = np.unravel_index(cells[0, 1].argmax(), cells.shape[2:])
+            cells[0, 0, r, : c + 1] = 9.0
+        return [cells]
+
+
+def test_a_needle_whose_tip_was_put_right_turns_about_its_tail(detector):
+    detector._session = TwoLooksAtAShaft()
+    picture = dotted(480, 640, 450.0, 210.0, 7.0)
+    [first] = detector.look(picture, closer=0).needles
+    [found] = detector.look(picture).needles
+    assert found.tip_px[1] == pytest.approx(first.tip_px[1] - 16.0, abs=1.0)
+    assert found.tail_px == first.tail_px
+    assert found.angle_rad - first.angle_rad == pytest.approx(-16.0 / 440.0, abs=0.005)
+
+
+@pytest.mark.parametrize("look", [BrightDot, TwoLooks, TwoLooksAtAShaft])
+@pytest.mark.parametrize("closer", [0, 1])
+def test_a_needle_points_from_its_tail_to_its_tip(detector, look, closer):
+    """Also a short one, which its tip's move would turn round."""
+    detector._session = look()
+    [found] = detector.look(dotted(480, 640, 250.0, 210.0, 7.0), closer=closer).needles
+    dx, dy = found.tip_px[0] - found.tail_px[0], found.tip_px[1] - found.tail_px[1]
+    assert math.atan2(dy, dx) == pytest.approx(found.angle_rad, abs=1e-9)
+    assert abs(found.angle_rad) < 0.1
 
 
 def test_a_closer_look_that_is_in_doubt_does_not_move_the_tip(detector):
@@ -390,21 +423,73 @@ def test_peaks_are_the_strongest_maxima_that_are_apart(data):
     values = data.draw(st.lists(st.integers(-7, 5), min_size=rows * columns, max_size=rows * columns))
     logit = np.array(values, np.float32).reshape(rows, columns)
     apart, most = data.draw(st.sampled_from([0.5, 1.5, 2.0, 3.0, 4.2])), data.draw(st.integers(1, 6))
-    peaks = np.full((most, 3), np.nan)
-    n = find_peaks(logit, apart, -5.0, peaks)
-    assert [tuple(p) for p in peaks[:n]] == plain_peaks(logit, apart, -5.0, most)
+    found = find_peaks(logit, apart, -5.0, most)
+    assert [tuple(p) for p in found] == plain_peaks(logit, apart, -5.0, most)
 
 
 def test_one_strong_peak_puts_away_all_weaker_ones_round_it():
     """Two weaker ones on its two sides, which are apart from one another."""
     logit = np.full((5, 9), -9.0, np.float32)
     logit[0, 2], logit[0, 6], logit[2, 4] = 1.0, 1.5, 2.0
-    peaks = np.zeros((8, 3))
-    assert find_peaks(logit, 3.0, -5.0, peaks) == 1
-    assert peaks[0].tolist() == [2.0, 2.0, 4.0]
+    assert find_peaks(logit, 3.0, -5.0, 8).tolist() == [[2.0, 2.0, 4.0]]
 
 
 # -- the shaft -------------------------------------------------------------------------------------------------
+
+
+def traced(shaft, x, y, angle):
+    """(direction, length, mean, ahead) of the shaft of one tip."""
+    t = trace_shafts(shaft, np.array([x]), np.array([y]), np.array([angle]))
+    return float(t.angle_rad[0]), float(t.length[0]), float(t.mean[0]), float(t.ahead[0])
+
+
+def plain_value(plane, x, y):
+    """Bilinear value at (column, row). 0 outside."""
+    rows, columns = plane.shape
+    if not (0 <= x <= columns - 1 and 0 <= y <= rows - 1):
+        return 0.0
+    i, j = min(int(y), max(rows - 2, 0)), min(int(x), max(columns - 2, 0))
+    below, right = min(i + 1, rows - 1), min(j + 1, columns - 1)
+    top = plane[i, j] + (x - j) * (plane[i, right] - plane[i, j])
+    low = plane[below, j] + (x - j) * (plane[below, right] - plane[below, j])
+    return top + (y - i) * (low - top)
+
+
+def plain_traced(shaft, x, y, angle):
+    """The same, step by step from the tip back until nothing is seen for too long."""
+    most = max(shaft.shape)
+    for turn in range(3):
+        c, s = math.cos(angle), math.sin(angle)
+        length, missed, u, weight, uu, uv = 0.0, 0.0, 1.0, 0.0, 0.0, 0.0
+        while u < 1.42 * most and missed < max(0.1 * most, 3.0):
+            values = {v: plain_value(shaft, x - u * c - v * s, y - u * s + v * c) for v in np.arange(-2, 2.5, 0.5)}
+            for v, p in values.items():
+                if p > 0.1:
+                    weight, uu, uv = weight + p, uu + p * u * u, uv + p * u * v
+            length, missed = (u, 0.0) if max(values.values()) > 0.33 else (length, missed + 1)
+            u += 1.0
+        if turn < 2 and weight > 3.0:
+            angle -= math.atan(min(max(uv / uu, -0.3), 0.3))
+    c, s = math.cos(angle), math.sin(angle)
+    best = [
+        max(plain_value(shaft, x - u * c - v * s, y - u * s + v * c) for v in np.arange(-1, 1.5, 0.5))
+        for u in np.arange(0.5, max(length, 2.0) + 1e-9)
+    ]
+    return angle, length, np.mean(best), np.mean([plain_value(shaft, x + k * c, y + k * s) for k in range(2, 6)])
+
+
+@given(st.data())
+def test_shafts_are_traced_as_step_by_step(data):
+    rows, columns, n = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 30)), data.draw(st.integers(0, 4))
+    rng = np.random.default_rng(data.draw(st.integers(0, 10_000)))
+    logit = cv2.GaussianBlur(rng.normal(size=(rows, columns)), (5, 5), 1.5) * 12 - data.draw(st.floats(-3, 3))
+    shaft = (np.round(4096 / (1 + np.exp(-logit))) / 4096).astype(np.float32)  # their differences are exact
+    x, y = rng.uniform(-1, columns, n), rng.uniform(-1, rows, n)
+    angle = rng.uniform(-math.pi, math.pi, n)
+    found = trace_shafts(shaft, x, y, angle)
+    said = np.column_stack([found.angle_rad, found.length, found.mean, found.ahead])
+    plain = [plain_traced(shaft.astype(float), *tip) for tip in zip(x, y, angle, strict=True)]
+    assert said == pytest.approx(np.reshape(plain, (-1, 4)), abs=1e-5)
 
 
 @given(
@@ -417,19 +502,17 @@ def test_the_direction_and_length_of_a_drawn_bar_are_found(angle, off, length, t
     tail = tip[0] - length * math.cos(angle), tip[1] - length * math.sin(angle)
     assume(3 < tail[0] < 76)
     assume(3 < tail[1] < 56)
-    traced = np.zeros(3)
-    found = trace_shaft(bar_of_cells(60, 80, tip, angle, length), *tip, angle + off, traced)
-    assert math.remainder(found - angle, math.tau) == pytest.approx(0.0, abs=0.025)
-    assert traced[0] == pytest.approx(length, abs=2.0)
-    assert traced[1] > 0.9
-    assert traced[2] < 0.1
+    way, found, mean, ahead = traced(bar_of_cells(60, 80, tip, angle, length), *tip, angle + off)
+    assert math.remainder(way - angle, math.tau) == pytest.approx(0.0, abs=0.025)
+    assert found == pytest.approx(length, abs=2.0)
+    assert mean > 0.9
+    assert ahead < 0.1
 
 
 def test_a_shaft_that_goes_on_beyond_the_tip_is_noticed():
-    traced = np.zeros(3)
-    trace_shaft(bar_of_cells(60, 80, (70.0, 30.0), 0.0, 60.0), 40.0, 30.0, 0.0, traced)
-    assert traced[2] == pytest.approx(1.0, abs=0.02)
-    assert traced[0] == pytest.approx(30.0, abs=1.5)
+    _, length, _, ahead = traced(bar_of_cells(60, 80, (70.0, 30.0), 0.0, 60.0), 40.0, 30.0, 0.0)
+    assert ahead == pytest.approx(1.0, abs=0.02)
+    assert length == pytest.approx(30.0, abs=1.5)
 
 
 def test_a_short_gap_is_bridged_and_a_long_one_ends_the_shaft():
@@ -437,22 +520,16 @@ def test_a_short_gap_is_bridged_and_a_long_one_ends_the_shaft():
     for gap, length in ((5, 60.0), (12, 20.0)):
         shaft = whole.copy()
         shaft[:, 50 - gap : 50] = 0.0
-        traced = np.zeros(3)
-        trace_shaft(shaft, 70.0, 30.0, 0.0, traced)
-        assert traced[0] == pytest.approx(length, abs=2.0)
+        assert traced(shaft, 70.0, 30.0, 0.0)[1] == pytest.approx(length, abs=2.0)
 
 
 def test_where_there_is_no_shaft_its_length_is_nothing():
-    traced = np.ones(3)
-    assert trace_shaft(np.zeros((60, 80), np.float32), 40.0, 30.0, 0.7, traced) == 0.7
-    assert traced.tolist() == [0.0, 0.0, 0.0]
+    assert traced(np.zeros((60, 80), np.float32), 40.0, 30.0, 0.7) == (0.7, 0.0, 0.0, 0.0)
 
 
 def test_a_map_of_one_cell_has_no_shaft_to_trace():
     for shape in ((1, 1), (1, 40), (40, 1)):
-        traced = np.zeros(3)
-        assert math.isfinite(trace_shaft(np.full(shape, 0.5, np.float32), 0.0, 0.0, 0.3, traced))
-        assert np.isfinite(traced).all()
+        assert np.isfinite(traced(np.full(shape, 0.5, np.float32), 0.0, 0.0, 0.3)).all()
 
 
 # -- scores ----------------------------------------------------------------------------------------------------

@@ -528,7 +528,8 @@ def test_a_header_that_asks_for_too_much_is_refused_at_once(tmp_path, size, said
 
 def test_a_limit_can_be_raised_and_lowered(tmp_path, monkeypatch):
     path = write_meta(tmp_path / "a.mha", pictures(5))
-    for variable in ("SONOSTEER_MAX_FRAMES", "SONOSTEER_MAX_FRAME_PX", "SONOSTEER_MAX_HEADER_BYTES"):
+    for variable in ("FRAMES", "FRAME_PX", "FRAME_BYTES", "HEADER_BYTES"):
+        variable = f"SONOSTEER_MAX_{variable}"
         monkeypatch.setenv(variable, "4")
         with pytest.raises(InputError, match=f"set {variable} to raise that"):
             open_source(path)

@@ -167,6 +167,20 @@ def test_behind_a_frame_that_cannot_be_decoded_the_others_keep_their_places(tmp_
     assert [i for i, _ in read_on(open_source(path), 50, 70)[0]] == part
 
 
+def test_many_damaged_frames_do_not_begin_from_the_front_each_time(tmp_path, monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 255, (40, 48, 64), dtype=np.uint8)
+    path = write_video(tmp_path / "a.avi", noise, codec="mjpeg", pix="yuvj420p", rate=20)
+    source = open_source(spoiled(path, *range(5, 35, 2)))
+    opened = []
+    monkeypatch.setattr(av, "open", lambda *args, _open=av.open, **kw: opened.append(1) or _open(*args, **kw))
+    good, bad = read_on(source)
+    assert [i for i, _ in bad] == list(range(5, 35, 2))
+    assert len(good) == 25
+    assert len(opened) == 2  # to read, and to count frames by their times
+    source.close()
+    assert read_on(source) == (good, bad)
+
+
 # -- as players show it ----------------------------------------------------------------------------------------
 
 H264 = ("-c:v", "libx264", "-crf", "4", "-pix_fmt", "yuv420p", "-g", "6", "-bf", "2")

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonosteer.core.errors import InputError
+from sonosteer.steering import obstacles
 from sonosteer.steering.obstacles import (
     NO_OBSTACLES,
     Cuboid,
@@ -64,6 +65,42 @@ def test_a_mask_comes_from_an_image(tmp_path):
     for path, said in ((tmp_path / "no.mha", "cannot be read"), (tmp_path / "none.mha", "no such file")):
         with pytest.raises(InputError, match=said):
             read_mask(path)
+
+
+def write_header(path, data="LOCAL", size="7 6 5", body=bytes(210)):
+    lines = ["ObjectType = Image", f"NDims = {len(size.split())}", f"DimSize = {size}", "ElementType = MET_UCHAR"]
+    path.write_bytes("\n".join([*lines, f"ElementDataFile = {data}\n"]).encode() + body)
+    return path
+
+
+@pytest.mark.parametrize("data", ["/etc/passwd", "../voxels.raw", "link.raw", "none.raw", "v%d.raw", "a\0b"])
+def test_a_mask_keeps_its_voxels_in_its_own_folder(tmp_path, data):
+    pytest.importorskip("SimpleITK")
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    for place in (tmp_path, folder):
+        (place / "voxels.raw").write_bytes(bytes(210))
+    (folder / "link.raw").symlink_to(tmp_path / "voxels.raw")
+    with pytest.raises(InputError, match="not in its own folder"):
+        read_mask(write_header(folder / "mask.mhd", data))
+    assert read_mask(write_header(folder / "mask.mhd", "voxels.raw")).voxels.shape == (7, 6, 5)
+
+
+def test_a_mask_that_asks_for_too_much_is_one_line(tmp_path):
+    pytest.importorskip("SimpleITK")
+    with pytest.raises(InputError, match="cannot be read as an image") as e:
+        read_mask(write_header(tmp_path / "a.mha", size="30000 30000 30000"))
+    assert "\n" not in str(e.value)
+
+
+def test_a_reader_that_hangs_is_ended(tmp_path, monkeypatch):
+    pytest.importorskip("SimpleITK")
+    monkeypatch.setattr(
+        obstacles, "READ_MASK", "import signal, time\nsignal.signal(15, signal.SIG_IGN)\ntime.sleep(60)"
+    )
+    monkeypatch.setattr(obstacles, "MASK_TIME_S", 1)
+    with pytest.raises(InputError, match="more than 1 s"):
+        read_mask(write_header(tmp_path / "a.mha"))
 
 
 def test_none_is_none():

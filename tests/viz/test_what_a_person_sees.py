@@ -178,7 +178,8 @@ def test_a_report_of_stills_is_a_gallery_and_a_table():
     text = render(replace(story(4), stills=True, video=None, tips=tips))
     assert ">Pictures</h2>" in text
     assert "All are in the folder overlay." in text
-    assert text.count("<svg") == 1  # latency
+    assert "<svg" not in text  # nothing goes on from picture to picture
+    assert "<td>track</td><td>0.70</td><td>0.70</td><td>0.70</td><td>0.70</td>" in text
     assert "<td>&lt;0&gt;.png</td><td>lost</td><td>-</td>" in text
     assert "<td>&lt;3&gt;.png</td><td>tracking</td><td>60.0</td><td>46.0</td>" in text
     many = render(replace(story(30), stills=True, video=None))

@@ -32,7 +32,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout 
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random: same seed, same result.")]
 SpacingText = Annotated[
     str | None,
-    typer.Option("--spacing-mm", metavar="X[,Y]", help="Millimetres per pixel. Read from the file where it says."),
+    typer.Option(
+        "--spacing-mm",
+        metavar="X[,Y]",
+        help="Millimetres per pixel. Read from the file where it says. One number is that of the rows.",
+    ),
 ]
 Frames = Annotated[
     str | None,

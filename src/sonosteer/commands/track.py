@@ -118,7 +118,7 @@ def track_command(
     With --stills, as in sonosteer track pictures --stills --out results, each picture is tracked on its own. tips.csv
     then has a last column with its name, and the overlay is a folder of pictures.
     """
-    from sonosteer.episodes.clip_tracking import ClipJob, are_stills, check_clip, track_into_folder
+    from sonosteer.episodes.clip_tracking import ClipJob, are_stills, check_clip, check_method, track_into_folder
     from sonosteer.episodes.cropping import in_crop
     from sonosteer.recording.tables import make_folder
     from sonosteer.sources.opening import open_source, open_stills
@@ -137,6 +137,7 @@ def track_command(
     terminal.tell_notes(clip.info)
     stills = are_stills(clip.info, stills)
     check_clip(clip.info, first, crop=part, stills=stills)
+    check_method(clip.info, tracker, method)
     job = ClipJob(
         source=clip,
         feed=clip if velocity is None else WithVelocity(clip, velocity),
@@ -171,7 +172,11 @@ def _tracker(method: str, settings: list[str] | None, config: Path | None) -> Tr
 def _truth_of(clip: Source, truth: Path | None) -> Callable[[int], Truth | None]:
     """The truth of a frame: of the simulation, or of the table that was named."""
     from sonosteer.recording.truths import read_truth
-    from sonosteer.sources.simulated import SimulatedSource
 
     known = {t.frame_index: t for t in read_truth(truth)} if truth else {}
-    return clip.truth if isinstance(clip, SimulatedSource) else known.get
+    if clip.info.kind == "simulated":
+        from sonosteer.sources.simulated import SimulatedSource  # brings the simulator, which other clips do without
+
+        if isinstance(clip, SimulatedSource):
+            return clip.truth
+    return known.get

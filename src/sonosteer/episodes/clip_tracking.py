@@ -26,6 +26,7 @@ from sonosteer.recording.frame_ledger import FrameLedger
 from sonosteer.recording.summary import versions, write_summary
 from sonosteer.recording.tips import TipRow, TipsWriter, read_tips
 from sonosteer.runtime.tracking import Background, track_frames
+from sonosteer.trackers.table import needs_scale
 from sonosteer.viz.overlay import OverlayPictures, OverlayVideo
 from sonosteer.viz.report import Sheet, Story, write_report
 
@@ -98,6 +99,15 @@ def check_clip(info: SourceInfo, start: int, *, crop: Crop | None = None, stills
     if info.frames is not None and start >= info.frames:
         raise InputError(
             f"`frames` starts at {start}, but {info.name} has {info.frames} frames (0 to {info.frames - 1})"
+        )
+
+
+def check_method(info: SourceInfo, tracker: Tracker[Any], method: str) -> None:
+    """Raise InputError if the method needs a scale that nobody knows."""
+    if info.spacing is None and needs_scale(tracker):
+        raise InputError(
+            f"{info.name}: the scale is unknown: give `spacing_mm`, mm per pixel. "
+            f"Method {method} works in millimetres, auto does without"
         )
 
 

@@ -23,7 +23,7 @@ from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.plugins import PluggedIn, construct
 from sonosteer.core.protocols import Source, SourceInfo, Tracker
 from sonosteer.core.types import Estimate, Frame, Hint, Side, TipEstimate, Track, Truth
-from sonosteer.episodes.clip_tracking import are_stills, check_clip, scale_note, without_workspaces
+from sonosteer.episodes.clip_tracking import are_stills, check_clip, check_method, scale_note, without_workspaces
 from sonosteer.episodes.cropping import Crop, in_crop
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.metrics.tip_error import TipErrors, summarise, tip_errors
@@ -332,6 +332,7 @@ def track(
     stills = are_stills(clip.info, stills)
     first, end = _range(frames)
     check_clip(clip.info, first, crop=part, stills=stills)
+    check_method(clip.info, tracker, name)
     shown = in_crop(tracker, part, clip.info.names)
     feed = clip if velocity_mm_s is None else WithVelocity(clip, _velocity(velocity_mm_s))
     seen = _Seen()

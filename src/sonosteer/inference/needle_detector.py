@@ -8,13 +8,15 @@ a logistic regression on validation stills (`docs/explanation/auto.md`).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
-from numba import njit
+from numpy.typing import NDArray
 
 from sonosteer.core.arrays import F32, F64, U8
 from sonosteer.core.config import parse_json
@@ -39,6 +41,7 @@ OFFSET_CELLS = 2.5  # chosen: a tip further from its cell was not learnt, cells
 RIGHT_WITHIN, WRONG_BEYOND = 0.02, 0.05  # what a right and a wrong tip is, as fractions of the picture's longer side
 CLOSE_LOOKS = 2  # chosen: a third is hardly ever right
 CLOSE_PX, CLOSE_PART = 192, 0.4  # chosen: input px of a closer look, and which part of the longer side it shows
+MAX_TURN_RAD = 0.3  # chosen: a direction is put right by so much at a time. More is another needle
 CLOSE_MOVE = 0.06  # chosen: a tip of the closer look is the same within this, as a fraction of the longer side
 WHOLE_FEATURES = ("tip", "visible", "shaft", "length", "ahead", "lead")
 #: what a score is made of, by how the picture was looked at: see `Detection` and `features_of`
@@ -164,6 +167,8 @@ class NeedleDetector:
         height, width = pixels.shape
         now = reduce_picture(pixels, input_px)
         then = now if before is None else reduce_picture(before, input_px)
+        if inside is not None:  # the reduction mixes the picture's rim with the black beyond it
+            now, then = now * inside, then * inside
         rows, columns = now.shape
         planes = np.zeros((1, PLANES, _whole_steps(rows), _whole_steps(columns)), np.float32)
         fill_planes(now, then, planes[0], inside)
@@ -183,8 +188,9 @@ class NeedleDetector:
             return d
         moved = min(math.dist(best.tip_px, d.tip_px) / longer, CLOSE_MOVE)
         closer = CloserLook(best.tip_logit, best.visible, best.shaft, moved)
-        tip = best.tip_px if best.tip_logit > d.tip_logit - 2.0 else d.tip_px  # chosen: the finer place, if one is seen
-        d = replace(d, closer=closer, tip_px=tip, width_px=best.width_px)
+        d = replace(d, closer=closer, width_px=best.width_px)
+        if best.tip_logit > d.tip_logit - 2.0:  # chosen: the finer place, if one is seen
+            d = _moved(d, best.tip_px)
         return replace(d, score=self.calibration.score("close", features_of(d, longer)))
 
 
@@ -212,13 +218,12 @@ class DetectorAnswer:
         self.shaft = np.ascontiguousarray(shaft)
         #: needles that may be there, most probable first, after closer looks at the best. Empty: nothing like one
         self.needles: tuple[Detection, ...] = ()
-        self._peaks = np.zeros((CANDIDATES[look], 3))
-        self._peaks = self._peaks[: find_peaks(cells[1], APART_CELLS, LEAST_LOGIT, self._peaks)]
+        self._peaks = find_peaks(cells[1], APART_CELLS, LEAST_LOGIT, CANDIDATES[look])
 
     @cached_property
     def found(self) -> tuple[Detection, ...]:
         """Needles that may be there by this look alone, most probable first."""
-        found = [self._read(int(r), int(c)) for _, r, c in self._peaks.tolist()]
+        found = self._read_needles([(int(r), int(c)) for _, r, c in self._peaks.tolist()])
         return tuple(sorted(found, key=lambda d: -d.score))
 
     def at(self, tip_px: Point) -> Detection | None:
@@ -227,10 +232,17 @@ class DetectorAnswer:
         c, r = ((p - o + 0.5) / k / CELL_PX - 0.5 for p, o, k in zip(tip_px, self._corner, self._k, strict=True))
         if not (-0.5 <= c < columns - 0.5 and -0.5 <= r < rows - 0.5):
             return None
-        return self._read(round(r), round(c))
+        return self._read_needles([(round(r), round(c))])[0]
 
-    def _read(self, r: int, c: int) -> Detection:
-        """The needle whose tip is in this cell."""
+    def _read_needles(self, at: Sequence[tuple[int, int]]) -> list[Detection]:
+        """The needles whose tips are in these cells (row, column)."""
+        tips = [self._read_tip(r, c) for r, c in at]
+        x, y, towards = np.array(tips).reshape(-1, 3).T
+        traced = trace_shafts(self.shaft, x, y, towards)
+        return [self._read_needle(r, c, (tips[n][0], tips[n][1]), traced, n) for n, (r, c) in enumerate(at)]
+
+    def _read_tip(self, r: int, c: int) -> tuple[float, float, float]:
+        """(x, y in cells, direction in rad) of the tip in this cell."""
         cells = self.cells
         top, left = max(r - 1, 0), max(c - 1, 0)
         near = np.s_[top : r + 2, left : c + 2]
@@ -241,9 +253,12 @@ class DetectorAnswer:
         x = c + min(max(float((weight * (xs + cells[2][near])).sum()) - c, -OFFSET_CELLS), OFFSET_CELLS)
         y = r + min(max(float((weight * (ys + cells[3][near])).sum()) - r, -OFFSET_CELLS), OFFSET_CELLS)
         towards = math.atan2(float((weight * cells[5][near]).sum()), float((weight * cells[4][near]).sum()))
-        traced = np.zeros(3)
-        angle = trace_shaft(self.shaft, x, y, towards, traced)
-        length, mean, ahead = traced.tolist()
+        return x, y, towards
+
+    def _read_needle(self, r: int, c: int, tip: Point, traced: TracedShafts, n: int) -> Detection:
+        """The needle whose tip is in this cell, at a place in cells, with the n-th of the shafts."""
+        cells, (x, y), angle, length = self.cells, tip, float(traced.angle_rad[n]), float(traced.length[n])
+        logit = float(cells[1][max(r - 1, 0) : r + 2, max(c - 1, 0) : c + 2].max())
         others = [v for v, i, j in self._peaks.tolist() if math.hypot(i - r, j - c) >= APART_CELLS]
         back = max(length, 1.0)
         d = Detection(
@@ -253,8 +268,8 @@ class DetectorAnswer:
             tail_px=self._px(x - back * math.cos(angle), y - back * math.sin(angle)),
             tip_logit=logit,
             visible=_logistic(float(cells[7, r, c])),
-            shaft=mean,
-            ahead=ahead,
+            shaft=float(traced.mean[n]),
+            ahead=float(traced.ahead[n]),
             lead=logit - max(others, default=LEAST_LOGIT),
         )
         return replace(d, score=self._calibration.score(self.look, features_of(d, self._picture_px)))
@@ -302,6 +317,15 @@ def features_of(d: Detection, picture_px: float) -> F64:
     return np.array(out)
 
 
+def _moved(d: Detection, tip_px: Point) -> Detection:
+    """The needle with its tip put right. It turns about its tail, or if that is too near for it, moves as a whole."""
+    angle = math.atan2(tip_px[1] - d.tail_px[1], tip_px[0] - d.tail_px[0])
+    if abs(math.remainder(angle - d.angle_rad, math.tau)) <= MAX_TURN_RAD:
+        return replace(d, tip_px=tip_px, angle_rad=angle)
+    tail = d.tail_px[0] + tip_px[0] - d.tip_px[0], d.tail_px[1] + tip_px[1] - d.tip_px[1]
+    return replace(d, tip_px=tip_px, tail_px=tail)
+
+
 def _part(pixels: U8, left: int, top: int, side: int) -> U8:
     """A square of the picture, black where it lies beyond."""
     out = np.zeros((side, side), np.uint8)
@@ -345,104 +369,92 @@ def _whole_steps(px: int) -> int:
     return -(-px // STEP_PX) * STEP_PX
 
 
-@njit(cache=True, nogil=True)
-def find_peaks(logit: F32, apart: float, least: float, peaks: F64) -> int:
-    """Fill peaks (K, 3) with (value, row, column) of the strongest local maxima. Returns how many there are.
+def find_peaks(logit: F32, apart: float, least: float, most: int) -> F64:
+    """Return (n, 3) value, row and column of the strongest local maxima of a map (rows, columns), at most `most`.
 
     A maximum closer than `apart` cells to a stronger one that is taken is not taken. Of equals the first counts.
     """
-    rows, columns = logit.shape
-    for n in range(len(peaks)):
-        value, row, column = -np.inf, -1, -1
-        for r in range(rows):
-            for c in range(columns):
-                v = logit[r, c]
-                if v > value and v >= least and _is_top(logit, r, c) and _is_free(peaks[:n], r, c, apart):
-                    value, row, column = v, r, c
-        if row < 0:
-            return n
-        peaks[n, 0], peaks[n, 1], peaks[n, 2] = value, row, column
-    return len(peaks)
+    tops = (logit >= cv2.dilate(logit, np.ones((3, 3), np.uint8))) & (logit >= least)
+    rows, columns = np.nonzero(tops)
+    value = logit[rows, columns]
+    order = np.argsort(-value, kind="stable")
+    left = np.column_stack([value, rows, columns])[order].astype(np.float64)
+    peaks = np.empty((most, 3))
+    n = 0
+    while n < most and len(left):
+        peaks[n] = left[0]
+        left = left[np.square(left[:, 1:] - left[0, 1:]).sum(1) >= apart * apart]
+        n += 1
+    return peaks[:n]
 
 
-@njit(cache=True, nogil=True)
-def _is_top(logit: F32, row: int, column: int) -> bool:
-    """Is none of the cells round this one larger?"""
-    rows, columns = logit.shape
-    for r in range(max(row - 1, 0), min(row + 2, rows)):
-        for c in range(max(column - 1, 0), min(column + 2, columns)):
-            if logit[r, c] > logit[row, column]:
-                return False
-    return True
+@dataclass(frozen=True, slots=True, eq=False)
+class TracedShafts:
+    """Shafts that were followed back from n tips."""
+
+    angle_rad: F64
+    """(n,) direction towards the tip, fitted to the shaft's map, rad."""
+    length: F64
+    """(n,) length in cells of the map, no unit."""
+    mean: F64
+    """(n,) mean probability of a shaft along it, 0 to 1."""
+    ahead: F64
+    """(n,) mean probability of a shaft in the 4 cells beyond the tip, 0 to 1."""
 
 
-@njit(cache=True, nogil=True)
-def _is_free(peaks: F64, row: int, column: int, apart: float) -> bool:
-    """Does no peak lie closer than `apart` cells?"""
-    near = False
-    for k in range(len(peaks)):
-        near = near or (peaks[k, 1] - row) ** 2 + (peaks[k, 2] - column) ** 2 < apart * apart
-    return not near
+def trace_shafts(shaft: F32, x: F64, y: F64, angle_rad: F64) -> TracedShafts:
+    """Follow shafts back from n tips at (x, y), cells, in a map of probabilities (rows, columns).
 
-
-@njit(cache=True, nogil=True)
-def _read(plane: F32, x: float, y: float) -> float:
-    """Bilinear value at (column, row). 0 outside."""
-    rows, columns = plane.shape
-    if not (0 <= x <= columns - 1 and 0 <= y <= rows - 1):
-        return 0.0
-    i, j = min(int(y), rows - 2), min(int(x), columns - 2)
-    if i < 0 or j < 0:
-        return float(plane[max(i, 0), max(j, 0)])
-    fy, fx = y - i, x - j
-    top = plane[i, j] + fx * (plane[i, j + 1] - plane[i, j])
-    low = plane[i + 1, j] + fx * (plane[i + 1, j + 1] - plane[i + 1, j])
-    return float(top + fy * (low - top))
-
-
-@njit(cache=True, nogil=True)
-def trace_shaft(shaft: F32, x: float, y: float, angle: float, traced: F64) -> float:
-    """Follow a shaft back from a tip at (x, y), cells. Returns its direction, rad, fitted to the shaft's map.
-
-    traced: gets (length in cells, mean probability along it, mean probability in the 4 cells beyond the tip). The
-    shaft ends where its probability stays under a third for a tenth of the map.
+    angle_rad: (n,) directions to begin with. A shaft ends where its probability stays under a third for a tenth of the
+    map.
     """
-    most = float(max(shaft.shape))
-    patience = max(0.1 * most, 3.0)
-    length = 0.0
+    longest = float(max(shaft.shape))
+    patience = max(0.1 * longest, 3.0)
+    back: F64 = np.arange(1.0, 1.42 * longest)
+    aside: F64 = np.arange(-2.0, 2.5, 0.5)
+    angle, length = angle_rad.copy(), np.zeros(len(x))
     for turn in range(3):
-        c, s = math.cos(angle), math.sin(angle)
-        length, missed, u = 0.0, 0.0, 1.0
-        weight = uu = uv = 0.0
-        while u < most * 1.42 and missed < patience:
-            best = 0.0
-            for k in range(-4, 5):
-                v = 0.5 * k
-                p = _read(shaft, x - u * c - v * s, y - u * s + v * c)
-                if p > 0.1:
-                    weight += p
-                    uu += p * u * u
-                    uv += p * u * v
-                best = max(best, p)
-            if best > 0.33:
-                length, missed = u, 0.0
-            else:
-                missed += 1.0
-            u += 1.0
-        if turn < 2 and weight > 3.0:
-            # the line must pass through the tip: v = slope u
-            angle -= math.atan(min(max(uv / uu, -0.3), 0.3))
-    c, s = math.cos(angle), math.sin(angle)
-    total, count, u = 0.0, 0, 0.5
-    while u <= max(length, 2.0):
-        best = 0.0
-        for k in range(-2, 3):
-            best = max(best, _read(shaft, x - u * c - 0.5 * k * s, y - u * s + 0.5 * k * c))
-        total += best
-        count += 1
-        u += 1.0
-    beyond = 0.0
-    for k in range(2, 6):
-        beyond += _read(shaft, x + k * c, y + k * s) / 4
-    traced[0], traced[1], traced[2] = length, total / count, beyond
-    return angle
+        p = _read(shaft, x, y, angle, -back[:, None], aside)
+        length, steps = _extent(p.max(2) > 0.33, patience)
+        if turn == 2:
+            break
+        seen = np.where((p > 0.1) & (np.arange(len(back)) < steps[:, None])[:, :, None], p, 0.0)
+        # the line must pass through the tip: v = slope u
+        uu, uv = seen.sum(2) @ (back * back), (seen @ aside) @ back
+        slope = np.divide(uv, uu, out=np.zeros_like(uu), where=seen.sum((1, 2)) > 3.0)
+        angle -= np.arctan(np.clip(slope, -MAX_TURN_RAD, MAX_TURN_RAD))
+    within = np.maximum(length, 2.0)[:, None]
+    along = np.arange(0.5, within.max(initial=2.0) + 0.25)
+    best = _read(shaft, x, y, angle, -along[:, None], np.arange(-1.0, 1.5, 0.5)).max(2)
+    mean = np.where(along <= within, best, 0.0).sum(1) / np.count_nonzero(along <= within, axis=1)
+    ahead = _read(shaft, x, y, angle, np.arange(2.0, 6.0), np.zeros(1)).mean(1)
+    return TracedShafts(angle, length, mean, ahead)
+
+
+def _extent(seen: NDArray[np.bool_], patience: float) -> tuple[F64, NDArray[np.intp]]:
+    """((n,) length of the shafts, (n,) steps that were walked), from where a shaft was seen: (n, steps), cells."""
+    at = np.arange(seen.shape[1])
+    last = np.maximum.accumulate(np.where(seen, at, -1), axis=1)
+    tired = at - last >= patience
+    steps = np.where(tired.any(1), tired.argmax(1) + 1, len(at))
+    return last[np.arange(len(seen)), steps - 1] + 1.0, steps
+
+
+def _read(plane: F32, x: F64, y: F64, angle_rad: F64, ahead: F64, aside: F64) -> F64:
+    """Bilinear values of a map at places ahead of n points and aside, cells. 0 outside of the map.
+
+    ahead, aside: of shapes that fit together. The result is (n, *their shape).
+    """
+    x, y, c, s = (
+        each.reshape(-1, *(1,) * max(ahead.ndim, aside.ndim)) for each in (x, y, np.cos(angle_rad), np.sin(angle_rad))
+    )
+    u, v = x + ahead * c - aside * s, y + ahead * s + aside * c
+    rows, columns = plane.shape
+    inside = (u >= 0) & (u <= columns - 1) & (v >= 0) & (v <= rows - 1)
+    j, i = (np.clip(p, 0, max(n - 2, 0)).astype(np.intp) for p, n in ((u, columns), (v, rows)))
+    right, down = min(columns - 1, 1), columns * min(rows - 1, 1)
+    flat, k, fu, fv = plane.ravel(), i * columns + j, u - j, v - i
+    top, low = flat[k], flat[k + down]
+    top = top + fu * (flat[k + right] - top)
+    low = low + fu * (flat[k + down + right] - low)
+    return np.where(inside, top + fv * (low - top), 0.0)

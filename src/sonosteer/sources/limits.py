@@ -14,6 +14,8 @@ from sonosteer.core.errors import InputError
 LIMITS = {
     # chosen: 8K video has 33 million. Grey levels of one such frame take 0.6 GB at most.
     "SONOSTEER_MAX_FRAME_PX": (1 << 25, "pixels in a frame"),
+    # chosen: RGBA of 8 bit with as many pixels. Reading such a frame takes 0.8 GB.
+    "SONOSTEER_MAX_FRAME_BYTES": (1 << 27, "bytes in a frame"),
     # chosen: five hours at 50 frames a second
     "SONOSTEER_MAX_FRAMES": (1_000_000, "frames"),
     # chosen: PLUS writes 0.7 kB for each frame, so this is enough for half an hour at 25 frames a second

@@ -68,6 +68,7 @@ class MetaImageSequence:
         check_limit(path, axes.size_px[0] * axes.size_px[1], "SONOSTEER_MAX_FRAME_PX")
         self._dtype = np.dtype(header.dtype)
         self._frame_bytes = axes.size_px[0] * axes.size_px[1] * axes.channels * self._dtype.itemsize
+        check_limit(path, self._frame_bytes, "SONOSTEER_MAX_FRAME_BYTES")
         self._values = StoredValues(
             header=path,
             place=header.data,

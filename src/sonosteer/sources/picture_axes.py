@@ -24,13 +24,13 @@ class PictureAxes:
     sizes: tuple[int, ...]
     """Number of values along each axis, the fastest first."""
     x: int
-    """Index of the axis of the columns."""
+    """Axis of the columns, an index of sizes."""
     y: int
-    """Index of the axis of the rows."""
+    """Axis of the rows, an index of sizes."""
     colour: int | None
-    """Index of the axis of the colour channels. None for grey pictures."""
+    """Axis of the colour channels, an index of sizes. None for grey pictures."""
     time: int | None
-    """Index of the axis of the frames. None for one picture."""
+    """Axis of the frames, an index of sizes. None for one picture."""
 
     @property
     def size_px(self) -> tuple[int, int]:

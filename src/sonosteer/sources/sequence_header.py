@@ -215,13 +215,16 @@ def _step(text: str, unit_mm: float | None) -> float | None:
 
 def _pattern(path: Path, text: str) -> tuple[str, ...] | None:
     """The names that `s%03d.raw FIRST LAST STEP [AXES]` stands for, None if the text is no such pattern."""
-    match = re.fullmatch(rf"(.*%.*?)\s+({NUMBER})\s+({NUMBER})(?:\s+({NUMBER}))?(?:\s+\d{{1,2}})?", text)
-    if match is None:
+    words, numbers_said = text.rsplit(maxsplit=4), list[int]()
+    while len(words) > 1 and len(numbers_said) < 4 and re.fullmatch(NUMBER, words[-1]):
+        numbers_said.insert(0, int(words.pop()))
+    name = " ".join(words)
+    if "%" not in name or len(numbers_said) < 2:
         return None
-    place = re.fullmatch(r"([^%]*)%(0?)(\d{0,2})[diu]([^%]*)", match[1])
+    place = re.fullmatch(r"([^%]*)%(0?)(\d{0,2})[diu]([^%]*)", name)
     if place is None:
-        raise InputError(f"{path}: the pattern {shown(match[1])} is not read; one %d or %03d must be in it")
-    first, last, step = int(match[2]), int(match[3]), int(match[4] or 1)
+        raise InputError(f"{path}: the pattern {shown(name)} is not read; one %d or %03d must be in it")
+    first, last, step = (*numbers_said, 1)[:3]
     if step == 0 or (last - first) * step < 0:
         raise InputError(f"{path}: the pattern {shown(text)} names no file")
     numbers = range(first, last + (1 if step > 0 else -1), step)
@@ -288,7 +291,15 @@ def _meta_header(path: Path, file: IO[bytes]) -> SequenceHeader:
         raise InputError(f"{path}: values of type {shown(stored)} are not read; whole numbers and floats are")
     msb = _true(fields.get("binarydatabyteordermsb", fields.get("elementbyteordermsb", "False")))
     data = _meta_data(path, fields, lines, file)
-    return SequenceHeader(sizes, kinds, steps, (">" if msb else "<") + META_TYPES[stored], data, fields, frames)
+    return SequenceHeader(
+        sizes=sizes,
+        kinds=kinds,
+        steps_mm=steps,
+        dtype=(">" if msb else "<") + META_TYPES[stored],
+        data=data,
+        fields=fields,
+        frames=frames,
+    )
 
 
 def _meta_data(path: Path, fields: dict[str, str], rest: Iterator[str], file: IO[bytes]) -> DataPlace:

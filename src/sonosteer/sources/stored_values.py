@@ -123,16 +123,16 @@ class ValuesReader:
             n -= got
         return True
 
-    def read(self, n: int) -> bytes:
+    def read(self, n: int) -> bytearray:
         """Read n bytes, fewer if the values end before."""
         out = bytearray()
         while len(out) < n and self._next_file():
-            part = self._take(min(n - len(out), self._left))
+            part = self._take(min(n - len(out), self._left, 1 << 20))
             if not part:
                 break
             self._left -= len(part)
             out += part
-        return bytes(out)
+        return out
 
     def _next_file(self) -> bool:
         """Have a file open that has bytes left. Return False if there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -54,6 +55,18 @@ class _Reading:
     """Number of frames to show up to the last packet that was read, counted from the first one of the video."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A reading that ended at a damaged frame, and can go on behind it without decoding from the front again."""
+
+    start: int
+    """Index of the frame behind the damaged one."""
+    reading: _Reading
+    """How far it is."""
+    pictures: Iterator[Any]
+    """Pictures from there on."""
+
+
 class VideoFile:
     """A video file as a source of grey frames (or RGB with `grey=False`).
 
@@ -67,6 +80,7 @@ class VideoFile:
     def __init__(self, path: Path, *, spacing: Spacing | None = None, grey: bool = True) -> None:
         self._path = path
         self._grey = grey
+        self._held: _Held | None = None
         self._damage: dict[int, str] = {}  # index to reason of the frames that cannot be decoded
         try:
             with self._open() as container:
@@ -75,6 +89,7 @@ class VideoFile:
                 rate, aspect = _rate_hz(stream), stream.sample_aspect_ratio
                 count = _promised(container, stream)
                 self._format = container.format.name
+                self._time_base = Fraction(stream.time_base)
                 self._reorders = self._format == "avi" and bool(stream.codec_context.has_b_frames)
             first = self._first_picture()
             self._origin = first.pts
@@ -176,12 +191,14 @@ class VideoFile:
         Raises PictureError at a frame that cannot be decoded.
         """
         expected = start
-        reading = _Reading()
+        reading, pictures = self._go_on(start)
         try:
-            for picture in self._pictures(start, reading):
+            for picture in pictures:
                 index = self._places.get(picture.pts, reading.index) if self._damage else reading.index
                 if index >= start:
-                    self._check_none_is_missing(expected, index if stop is None else min(index, stop))
+                    if self._is_missing(expected, index if stop is None else min(index, stop)):
+                        self._held = _Held(expected + 1, reading, itertools.chain([picture], pictures))
+                        self._raise_missing(expected)
                     if stop is not None and index >= stop:
                         return
                     yield self._frame(picture, index)
@@ -191,8 +208,10 @@ class VideoFile:
             self._end_early(reading.index, f" ({_reason(e)})")
         count = self.info.frames or 0
         wanted = count if stop is None else min(stop, count)
-        if self._damage and len(self._places) == count:  # else it is cut off, and its last packet is damaged by that
-            self._check_none_is_missing(expected, wanted)
+        whole = len(self._places) == count  # else it is cut off, and its last packet is damaged by that
+        if whole and self._is_missing(expected, wanted):
+            self._held = _Held(expected + 1, reading, iter(()))
+            self._raise_missing(expected)
         if start < wanted and reading.index < wanted and reading.packets < count:
             self._end_early(reading.index)
 
@@ -238,15 +257,24 @@ class VideoFile:
                 continue
             yield from pictures
 
-    def _check_none_is_missing(self, expected: int, index: int) -> None:
-        """Raise PictureError if frame `expected` was not decoded, since it is damaged or needs one that is."""
-        if self._damage and expected < index:
-            reason = self._damage.get(expected, "it needs a frame before it, which is damaged")
-            with self._open() as container:
-                base = self._stream(container).time_base
-            pts = next(p for p, i in self._places.items() if i == expected)
-            message = f"{self._path}: frame {expected} cannot be decoded: {reason}"
-            raise PictureError(message, expected, float((pts - (self._first_pts or 0)) * base))
+    def _go_on(self, start: int) -> tuple[_Reading, Iterator[Any]]:
+        """A reading that ends before frame `start`: the one that found the frame before it damaged, or a new one."""
+        held, self._held = self._held, None
+        if held is not None and held.start == start:
+            return held.reading, held.pictures
+        reading = _Reading()
+        return reading, self._pictures(start, reading)
+
+    def _is_missing(self, expected: int, index: int) -> bool:
+        """Whether frame `expected` was not decoded, since it is damaged or needs one that is."""
+        return bool(self._damage) and expected < index
+
+    def _raise_missing(self, index: int) -> None:
+        """Raise PictureError for a frame that was not decoded."""
+        reason = self._damage.get(index, "it needs a frame before it, which is damaged")
+        pts = next(pts for pts, place in self._places.items() if place == index)
+        message = f"{self._path}: frame {index} cannot be decoded: {reason}"
+        raise PictureError(message, index, float((pts - (self._first_pts or 0)) * self._time_base))
 
     @property
     def _first_pts(self) -> int | None:
@@ -298,7 +326,8 @@ class VideoFile:
         return float(passed * base)
 
     def close(self) -> None:
-        """Release nothing: every reading opens the file for itself."""
+        """Release what a reading holds that ended at a damaged frame. Every other one opens the file for itself."""
+        self._held = None
 
 
 def _bounds() -> dict[str, str]:

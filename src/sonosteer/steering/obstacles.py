@@ -5,6 +5,11 @@ Coordinates are those of the needle, in mm from the entry: depth along the inser
 
 from __future__ import annotations
 
+import importlib.util
+import re
+import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +21,27 @@ from sonosteer.core.arrays import F32, F64
 from sonosteer.core.errors import InputError, MissingExtraError
 
 GRID_STEP_MM = 0.5  # chosen: a sphere of 4 mm is then 0.01 mm off, the corner of a box 0.2 mm
+MASK_TIME_S = 60  # chosen: a mask of 512 x 512 x 512 voxels is read in 2 s
+MASK_MEMORY_BYTES = 4 << 30  # chosen: of the process that reads a mask
+DATA_FILE = re.compile(r"^[ \t]*(?:ElementDataFile[ \t]*[=:]|data ?file:)([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
+#: SimpleITK hangs or dies on some damaged headers, not even ended by SIGTERM. So it reads in a process of its own.
+READ_MASK = """
+import sys
+try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[3]),) * 2)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[4]),) * 2)
+except ImportError:
+    pass  # not on Windows
+import numpy as np
+import SimpleITK
+try:
+    image = SimpleITK.ReadImage(sys.argv[1])
+except (RuntimeError, MemoryError) as e:
+    sys.exit((str(e).splitlines() or ["too large"])[-1])
+voxels = SimpleITK.GetArrayFromImage(image) != 0
+np.savez(sys.argv[2], voxels=voxels, origin=image.GetOrigin(), spacing=image.GetSpacing())
+"""
 FREE_MM = 1e3  # chosen: clearance where there is no obstacle
 
 
@@ -165,22 +191,39 @@ def parse_obstacle(text: str) -> Sphere | Cuboid | Mask:
 def read_mask(path: Path) -> Mask:
     """Read a segmented image (.mha, .nrrd, .nii ...). Every voxel that is not 0 is forbidden.
 
-    The x, y, z of the image are the depth, y, z of the needle. Raises InputError if the file cannot be read, and
-    MissingExtraError without SimpleITK.
+    The x, y, z of the image are the depth, y, z of the needle. Raises InputError if the file cannot be read within a
+    minute, and MissingExtraError without SimpleITK.
     """
-    try:
-        import SimpleITK
-    except ImportError:
-        raise MissingExtraError(f"reading {path}", "SimpleITK", "metaimage") from None
+    if importlib.util.find_spec("SimpleITK") is None:
+        raise MissingExtraError(f"reading {path}", "SimpleITK", "metaimage")
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
-    try:
-        image = SimpleITK.ReadImage(str(path))
-    except RuntimeError as e:
-        raise InputError(f"{path} cannot be read as an image: {str(e).splitlines()[-1]}") from None
-    if image.GetDimension() != 3:
-        raise InputError(f"{path}: a mask of obstacles has three dimensions, not {image.GetDimension()}")
-    x, y, z = image.GetOrigin()
-    dx, dy, dz = image.GetSpacing()
-    voxels = np.ascontiguousarray(SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0) != 0)
-    return Mask(voxels, (x, y, z), (dx, dy, dz))
+    _check_data_file(path)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "mask.npz"
+        command = [sys.executable, "-c", READ_MASK, str(path), str(out), str(MASK_MEMORY_BYTES), str(MASK_TIME_S)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=MASK_TIME_S)
+        except subprocess.TimeoutExpired:
+            raise InputError(f"{path} cannot be read as an image: it took more than {MASK_TIME_S} s") from None
+        if not out.is_file():
+            said = done.stderr.strip().splitlines() or ["its reader died"]
+            raise InputError(f"{path} cannot be read as an image: {said[-1][:200]}")
+        with np.load(out) as read:
+            voxels, origin, spacing = read["voxels"], read["origin"], read["spacing"]
+    if voxels.ndim != 3:
+        raise InputError(f"{path}: a mask of obstacles has three dimensions, not {voxels.ndim}")
+    x, y, z = origin.tolist()
+    dx, dy, dz = spacing.tolist()
+    return Mask(np.ascontiguousarray(voxels.transpose(2, 1, 0)), (x, y, z), (dx, dy, dz))
+
+
+def _check_data_file(path: Path) -> None:
+    """Raise InputError if the header of a MetaImage or NRRD file keeps its voxels outside its own folder."""
+    with path.open("rb") as file:
+        head = file.read(1 << 25).decode("latin-1")
+    folder = path.parent.resolve()
+    for name in DATA_FILE.findall(head):
+        data = (folder / name.strip()).resolve() if "\0" not in name else folder.parent
+        if name.strip().upper() != "LOCAL" and (not data.is_relative_to(folder) or not data.is_file()):
+            raise InputError(f"{path} keeps its voxels in a file that is not in its own folder; write both into one")

@@ -186,7 +186,7 @@ class Auto:
         object.__setattr__(self, "_desk", DetectorDesk(self.model, self.threads))
 
     def prepare(self) -> None:
-        """Load the detector and compile the kernels."""
+        """Load the detector and run it, so that the first frame is as quick as the others."""
         rng = np.random.default_rng(0)
         state = self.start(Hint(start_px=(150.0, 190.0)))
         for i in range(3):

@@ -29,6 +29,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -86,6 +87,8 @@ class Axial:
     chosen: all but `roi_px` and `template_px`, on training scenes.
     """
 
+    needs_scale: ClassVar[bool] = True
+    """It works in millimetres."""
     roi_px: int = 129
     """Side of the region of interest, px, odd, as published."""
     template_px: int = 65

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -46,6 +47,8 @@ class DingFensterState:
 class DingFenster:
     """Parameters of DF."""
 
+    needs_scale: ClassVar[bool] = True
+    """It works in millimetres."""
     blur_px: float = 1.2  # chosen: a Gaussian of 5 x 5, not published
     """Deviation of the blur before the threshold, px."""
     window_px: int = 61  # chosen: three needle widths, not published

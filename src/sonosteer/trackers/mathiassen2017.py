@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,6 +121,8 @@ class _View:
 class Mathiassen2017:
     """Algorithms 4 and 5, with the published parameters (Section III-B) as defaults."""
 
+    needs_scale: ClassVar[bool] = True
+    """It works in millimetres."""
     tip: Filter[Any]
     """Filter of the tip along the axis."""
     feedback: bool = True

@@ -44,6 +44,13 @@ def make_tracker(method: str, **settings: Any) -> Tracker[Any]:
     return tracker if method in TRACKERS.built_in else plug_in_tracker(tracker, f"method {method}")
 
 
+def needs_scale(tracker: Any) -> bool:
+    """True for a tracker that works in millimetres and refuses a frame without a scale: its `needs_scale` says so."""
+    from sonosteer.core.plugins import PluggedIn
+
+    return bool(getattr(tracker.thing if isinstance(tracker, PluggedIn) else tracker, "needs_scale", False))
+
+
 def plug_in_tracker(tracker: Any, name: str) -> Tracker[Any]:
     """Put a tracker from outside behind the protocol: what goes wrong in it is one line that begins with its name."""
     from sonosteer.core.plugins import plug_in

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -163,6 +163,8 @@ class VlaTipTracker:
     chosen: all of them on simulated training scenes.
     """
 
+    needs_scale: ClassVar[bool] = True
+    """It works in millimetres."""
     model: str = "edge"
     """"edge", the model that ships, or a folder that `sonosteer train tracking` made."""
     runtime: str = "onnx"

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from sonosteer.core.geometry import Point
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Estimate, Frame, TipEstimate, Track, Truth
-from sonosteer.recording.clips import VideoWriter
 from sonosteer.recording.tables import writing_failed
 
 RGB = tuple[int, int, int]
@@ -157,6 +156,8 @@ class OverlayVideo:
     def __init__(
         self, path: Path, info: SourceInfo, truth_of: Callable[[int], Truth | None], keep: frozenset[int]
     ) -> None:
+        from sonosteer.recording.clips import VideoWriter  # pictures do without the video library
+
         self._video = VideoWriter(path, info, crf=20)
         self._truth_of = truth_of
         self._keep = keep

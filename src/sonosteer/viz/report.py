@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.metrics.tip_error import TipErrors
 from sonosteer.recording.tables import writing_failed
 from sonosteer.recording.tips import TipRow
-from sonosteer.viz import plots
 
 RgbPicture: TypeAlias = NDArray[np.uint8]
 #: captions and RGB pictures, (rows, columns, 3) levels 0 to 255
@@ -74,10 +74,6 @@ def render(story: Story) -> str:
             f'<h2 class="film">Overlay</h2><video controls muted loop src="{html.escape(story.video)}"></video>'
         )
     body += _of_stills(story) if story.stills else _over_time(story)
-    if any(len(v) for v in story.times_ms.values()):
-        body.append("<h2>Latency</h2>" + figure(plots.latency(story.times_ms), TIME_CAPTION))
-    if story.sheet and not story.stills:
-        body.append(f'<h2>Contact sheet</h2><div class="sheet">{"".join(map(thumb, story.sheet))}</div>')
     settings = html.escape(json.dumps(story.summary, indent=2, default=str))
     body.append(
         f"<h2>Settings and versions</h2><details><summary>summary.json</summary><pre>{settings}</pre></details>"
@@ -90,7 +86,9 @@ def render(story: Story) -> str:
 
 
 def _over_time(story: Story) -> list[str]:
-    """Tip, error, angle and confidence along a clip."""
+    """Tip, error, angle, confidence and latency along a clip, and its contact sheet."""
+    from sonosteer.viz import plots  # a page about stills does without matplotlib
+
     out = []
     found = any(r.tip_px is not None for r in story.tips)
     if found:
@@ -100,11 +98,15 @@ def _over_time(story: Story) -> list[str]:
         out.append(_error_table(story.error_numbers or {}))
     if found:
         out.append("<h2>Angle and confidence</h2>" + figure(plots.angle_and_confidence(story.tips), SELF_CAPTION))
+    if any(len(v) for v in story.times_ms.values()):
+        out.append("<h2>Latency</h2>" + figure(plots.latency(story.times_ms), TIME_CAPTION))
+    if story.sheet:
+        out.append(f'<h2>Contact sheet</h2><div class="sheet">{"".join(map(thumb, story.sheet))}</div>')
     return out
 
 
 def _of_stills(story: Story) -> list[str]:
-    """A gallery of the pictures, and a table with a row for each."""
+    """A gallery of the pictures, a table with a row for each, and how long they took."""
     some = "" if len(story.sheet) == len(story.tips) else f"{len(story.sheet)} of {len(story.tips)} are shown here. "
     note = f"{some}All are in the folder overlay."
     out = [f'<h2>Pictures</h2><p class="soft">{note}</p><div class="sheet">{"".join(map(thumb, story.sheet))}</div>']
@@ -112,7 +114,7 @@ def _of_stills(story: Story) -> list[str]:
         out.append("<h2>Error</h2>" + _error_table(story.error_numbers or {}))
     head = ("picture", "state", "x (px)", "y (px)", "angle (deg)", "confidence")
     lines = [f"<tr>{''.join(f'<th>{h}</th>' for h in head)}</tr>", *map(_still_line, story.tips)]
-    return [*out, f"<h2>Tips</h2><table>{''.join(lines)}</table>"]
+    return [*out, f"<h2>Tips</h2><table>{''.join(lines)}</table>", _latency_table(story.times_ms)]
 
 
 def _still_line(row: TipRow) -> str:
@@ -120,6 +122,19 @@ def _still_line(row: TipRow) -> str:
     numbers = ("-" if v is None else f"{v:.{n}f}" for v, n in ((x, 1), (y, 1), (row.angle_deg, 1), (row.confidence, 2)))
     cells = (html.escape(row.name or str(row.frame)), row.state, *numbers)
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _latency_table(times_ms: Mapping[str, Sequence[float]]) -> str:
+    """Percentiles of each stage. Pictures that have nothing to do with each other need no figure of them over time."""
+    taken = {stage: percentiles_ms(values) for stage, values in times_ms.items() if len(values)}
+    if not taken:
+        return ""
+    head = ("stage", "median (ms)", "95 % (ms)", "99 % (ms)", "max (ms)")
+    lines = [f"<tr>{''.join(f'<th>{h}</th>' for h in head)}</tr>"]
+    for stage, ms in taken.items():
+        cells = [html.escape(stage), *(f"{ms[key]:.2f}" for key in ("median_ms", "p95_ms", "p99_ms", "max_ms"))]
+        lines.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    return f'<h2>Latency</h2><table>{"".join(lines)}</table><p class="soft">{html.escape(TIME_CAPTION)}</p>'
 
 
 def _unscaled(story: Story) -> bool:

@@ -70,7 +70,7 @@ DETECTOR_RECIPES = {
         300,
         9,
         Schedule(
-            steps=22000, batch=16, lr=2e-3, shape="cosine", warmup=200, average=0.999, save_every=500, look_every=1000
+            steps=19000, batch=16, lr=2e-3, shape="cosine", warmup=200, average=0.999, save_every=500, look_every=1000
         ),
         begin_px=224,
         begun=0.7,
