@@ -35,6 +35,9 @@ RIVAL_AREA = 0.5  # chosen: an overview or a zoom window is smaller than half of
 
 Head = dict[str, Any]
 
+#: reads all DICOM files of this process
+_decoder = GuardedReader()
+
 
 class DicomCine:
     """A DICOM file with pixel data, decoded frame by frame, or a folder of files with one frame each.
@@ -53,7 +56,6 @@ class DicomCine:
         if not _installed():
             raise MissingExtraError("reading DICOM files", "pydicom", "dicom")
         self._path = path
-        self._reader = GuardedReader()
         files = dicom_files_in(path) if path.is_dir() else [path]
         check_limit(path, len(files), "SONOSTEER_MAX_FRAMES")
         heads = [(file, self._head(file)) for file in files]
@@ -83,8 +85,9 @@ class DicomCine:
             notes=() if spacing else notes,
         )
 
-    def _head(self, file: Path) -> Head:
-        data = self._reader.read(str(file), "sonosteer.sources.dicom_decoding:head", str(file))
+    @staticmethod
+    def _head(file: Path) -> Head:
+        data = _decoder.read(str(file), "sonosteer.sources.dicom_decoding:head", str(file))
         head: Head = json.loads(data.tobytes())
         return head
 
@@ -95,7 +98,7 @@ class DicomCine:
         for index in range(start, count if stop is None else min(stop, count)):
             file, number = self._frames[index] if self._frames else (self._first, index)
             try:
-                pixels = self._reader.read(str(file), function, str(file), number)
+                pixels = _decoder.read(str(file), function, str(file), number)
             except InputError as e:
                 raise InputError(
                     f"{self._path} ends early or cannot be decoded: {index} of {count} frames could be read ({e})"
@@ -112,8 +115,7 @@ class DicomCine:
         return Frame(pixels, index, self._times_s[index], self.info.spacing, full_scale=full_scale)
 
     def close(self) -> None:
-        """End the process that decodes."""
-        self._reader.close()
+        """Release nothing: the process that decodes serves other files, too."""
 
 
 def _installed() -> bool:

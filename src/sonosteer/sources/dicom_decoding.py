@@ -91,8 +91,17 @@ def picture(path: str, index: int) -> NDArray[Any]:
     return _opened(path).picture(index)
 
 
-@functools.lru_cache(maxsize=1)
 def _opened(path: str) -> _DicomFile:
+    try:
+        found = Path(path).stat()
+    except OSError as e:
+        raise InputError(f"{path} cannot be read: {e.strerror}") from None
+    return _read_once(path, found.st_mtime_ns, found.st_size)
+
+
+@functools.lru_cache(maxsize=4)  # chosen: clips that are read side by side
+def _read_once(path: str, changed_ns: int, size: int) -> _DicomFile:
+    """A file that was opened before, if it was not changed since then."""
     warnings.simplefilter("ignore")  # pydicom tells every oddity of a header on stderr
     return _DicomFile(Path(path))
 

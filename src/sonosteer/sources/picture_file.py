@@ -36,9 +36,9 @@ class PicturePage:
     file: Path
     """The file that holds it."""
     number: int = 1
-    """Which of its pictures it is, from 1."""
+    """Which of its pictures it is, from 1, no unit."""
     pages: int = 1
-    """How many pictures the file holds."""
+    """How many pictures the file holds, no unit."""
     offset: int | None = None
     """Where its directory begins in a TIFF file, bytes. None in other files."""
 
