@@ -184,6 +184,14 @@ def test_a_damaged_sequence_json_is_refused_in_one_line(tmp_path, text):
     assert "\n" not in str(e.value)
 
 
+@pytest.mark.parametrize("said", ["spacing_mm=a,b " + "x" * 9000, "probe=linear apex_px=nan,0 width_mm=4 depth_mm=5"])
+def test_a_damaged_comment_is_refused_in_a_short_line(tmp_path, said):
+    (folder_of(tmp_path) / "sequence.json").write_text(f'{{"comment": "sonosteer {said}"}}')
+    with pytest.raises(InputError, match=r"sequence\.json is damaged") as e:
+        open_source(tmp_path)
+    assert len(str(e.value)) < 500
+
+
 @pytest.mark.parametrize("text", [b"[1, 2]", b'{"comment": 7}', b'{"comment": "of another program"}'])
 def test_a_sequence_json_of_others_says_nothing(tmp_path, text):
     (folder_of(tmp_path) / "sequence.json").write_bytes(text)
