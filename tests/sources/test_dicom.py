@@ -325,7 +325,9 @@ def test_a_limit_can_be_raised(tmp_path, frames, monkeypatch):
     assert open_source(path).info.frames == 6
 
 
-@pytest.mark.parametrize("fields", [{"NumberOfFrames": -3}, {"Rows": 0}, {"BitsAllocated": 32}, {"BitsStored": 99}])
+@pytest.mark.parametrize(
+    "fields", [{"NumberOfFrames": -3}, {"Rows": 0}, {"BitsAllocated": 32}, {"BitsStored": 99}, {"BitsStored": 65535}]
+)
 def test_absurd_fields_are_one_line(tmp_path, frames, fields):
     path = cine(tmp_path / "a.dcm", frames, **fields)
     with pytest.raises(InputError) as e:

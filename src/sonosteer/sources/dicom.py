@@ -73,7 +73,7 @@ class DicomCine:
         count = len(heads) if self._frames else count
         self._times_s, rate = _file_times([h for _, h in heads]) if self._frames else _times(head, count)
         said, notes = _scale(head)
-        self._full_scale = float((1 << int(head["BitsStored"] or 8)) - 1)
+        self._full_scale = float((1 << _bits(first, head)) - 1)
         self._palette = head["PhotometricInterpretation"].strip() == "PALETTE COLOR"
         self.info = SourceInfo(
             name=str(path),
@@ -159,6 +159,14 @@ def _count(path: Path, head: Head) -> int:
         raise InputError(f"{path} says it has {count} frames")
     check_limit(path, count, "SONOSTEER_MAX_FRAMES")
     return count
+
+
+def _bits(path: Path, head: Head) -> int:
+    """Bits of a value that are used. Raises InputError for more than are read."""
+    bits = int(head["BitsStored"] or 8)
+    if not 1 <= bits <= 16:
+        raise InputError(f"{path} says that {bits} bits of each value are used; 1 to 16 are read")
+    return bits
 
 
 def _in_order(folder: Path, heads: Sequence[tuple[Path, Head]]) -> list[tuple[Path, Head]]:

@@ -32,7 +32,7 @@ class GuardedReader:
     """Calls functions of this package in a child process, and hands back the arrays that they return.
 
     A function is named "module:function", takes what JSON holds and returns an array. It raises InputError for what it
-    refuses. After a picture that broke a bound the next call starts another process.
+    refuses. After a picture that took too long or let the decoder die, the next call starts another process.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,6 @@ class GuardedReader:
         if "refused" in answer:
             raise InputError(answer["refused"])
         if "too_big" in answer:
-            self.close()
             variable = "SONOSTEER_MAX_DECODE_BYTES"
             raise InputError(
                 f"{what} needs more than {limit_of(variable)} {LIMITS[variable][1]}; set {variable} to raise that"
