@@ -22,6 +22,10 @@ MAX_TOML_BYTES = 1 << 20  # chosen: the largest scene has 6 kB. The parser takes
 MAX_JSON_BYTES = 1 << 28  # chosen: an index of a data set with a million samples
 
 
+class DamagedTextError(InputError, ValueError):
+    """A text is no JSON, or nested too deeply. A ValueError, too, so that readers can say what to do about it."""
+
+
 def to_dict(value: Any) -> Any:
     """Turn nested dataclasses, tuples, paths, enums and numpy numbers into what JSON can hold.
 
@@ -133,9 +137,9 @@ def parse_json(text: str | bytes, where: object) -> Any:
     try:
         said = json.loads(text)
     except RecursionError:
-        raise InputError(f"{where} is nested more than {MAX_NESTING} levels deep") from None
+        raise DamagedTextError(f"{where} is nested more than {MAX_NESTING} levels deep") from None
     except ValueError as e:
-        raise InputError(f"{where} is damaged: {_one_line(e)}") from None
+        raise DamagedTextError(f"{where} is damaged: {_one_line(e)}") from None
     check_nesting(said, where)
     return said
 
@@ -153,7 +157,7 @@ def check_nesting(value: Any, where: object) -> None:
         ]
         if not level:
             return
-    raise InputError(f"{where} is nested more than {MAX_NESTING} levels deep")
+    raise DamagedTextError(f"{where} is nested more than {MAX_NESTING} levels deep")
 
 
 def _read_text(path: Path, most: int) -> str:
