@@ -47,12 +47,12 @@ def test_without_a_scale_there_are_columns_in_px(tmp_path):
     with TipsWriter(path, None) as w:
         w.add(Lost(0, 0.0, "no needle"))
         w.add(unscaled)
-        w.add(replace(unscaled, covariance_px2=None))
+        w.add(replace(unscaled, frame_index=2, covariance_px2=None))
     assert path.read_text().splitlines() == [
         ",".join((*TIPS_CSV_COLUMNS, "sd_along_px", "sd_across_px")),
         "0,0.000000,,,,,,,,,lost,,",
         "1,0.050000,100.250,50.500,,,35.000,,,0.900,tracking,5.000,2.000",
-        "1,0.050000,100.250,50.500,,,35.000,,,0.900,tracking,,",
+        "2,0.050000,100.250,50.500,,,35.000,,,0.900,tracking,,",
     ]
     lost, tip, silent = read_tips(path)
     assert (lost.tip_px, lost.sd_along_px, lost.name) == (None, None, None)
@@ -202,3 +202,78 @@ def test_a_mark_that_is_none_is_named_with_its_line(tmp_path, row, said):
 def test_an_unwritable_place_is_refused(tmp_path):
     with pytest.raises(InputError, match="cannot be written"):
         TipsWriter(tmp_path / "nowhere" / "tips.csv", SPACING)
+
+
+MARKS = "frame,tip_x_px,tip_y_px,uncertainty_px\n0,1.5,2,0.25\n1,10,20.75,\n"
+
+
+def as_spreadsheets_write(kind):
+    """MARKS, as bytes."""
+    parted = MARKS.replace(",", ";").replace(".", ",")
+    return {
+        "decimal frames": MARKS.replace("\n0,", "\n0.0,").replace("\n1,", "\n1.0,").encode(),
+        "empty rows": (MARKS.replace("\n1", "\n,,,\n1") + ",,,\n , ,,\n\n").encode(),
+        "spaces": MARKS.replace(",", ", ").encode(),
+        "semicolons": parted.encode(),
+        "semicolons of Windows": b"\xef\xbb\xbf" + parted.replace("\n", "\r\n").encode(),
+        "tabs": MARKS.replace(",", "\t").encode(),
+        "Unicode text": MARKS.replace(",", "\t").encode("utf-16"),
+        "old Macintosh": MARKS.replace("\n", "\r").encode(),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "decimal frames",
+        "empty rows",
+        "spaces",
+        "semicolons",
+        "semicolons of Windows",
+        "tabs",
+        "Unicode text",
+        "old Macintosh",
+    ],
+)
+def test_marks_of_a_spreadsheet_are_read(tmp_path, kind):
+    (tmp_path / "a.csv").write_bytes(as_spreadsheets_write(kind))
+    first, second = read_truth(tmp_path / "a.csv")
+    assert (first.frame_index, first.tip_px, first.uncertainty_px) == (0, (1.5, 2.0), 0.25)
+    assert (second.frame_index, second.tip_px, second.uncertainty_px) == (1, (10.0, 20.75), None)
+
+
+def test_a_table_that_pandas_wrote_is_read(tmp_path):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    table = pandas.DataFrame({"frame": [0, 1, None], "tip_x_px": [1.5, 2, None], "tip_y_px": [3, 4, None]})
+    table.to_csv(tmp_path / "a.csv", index=False)
+    assert [t.tip_px for t in read_truth(tmp_path / "a.csv")] == [(1.5, 3.0), (2.0, 4.0)]
+    table.to_csv(tmp_path / "b.csv", sep=";", decimal=",", index=False)
+    assert [t.tip_px for t in read_truth(tmp_path / "b.csv")] == [(1.5, 3.0), (2.0, 4.0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (MARKS.encode() + "2,3,4,Gerät\n".encode("cp1252"), r"in UTF-8: byte \d+, in line 4.*save it as CSV UTF-8"),
+        (MARKS.encode() + b"0,3,4,\n", "line 4: frame 0 stands in line 2, too"),
+        (MARKS.encode() + b"0.0,3,4,\n", "line 4: frame 0 stands in line 2, too"),
+        (MARKS.encode() + b"2,3,,\n", "line 4: one of tip_x_px and tip_y_px is empty"),
+        (MARKS.encode() + b"2.5,3,4,\n", "line 4: frame is 2.5, which is not a whole number"),
+        (MARKS.encode() + b"1e400,3,4,\n", "line 4: frame is 1e400, which is not a finite number"),
+        (MARKS.encode() + b"2,\0,4,\n", "bytes 0"),
+        (MARKS.encode() + b'2,"' + b"3" * 200_000 + b'",4,\n', "line"),
+        (b"frame,frame,tip_x_px,tip_y_px\n", "the column 'frame' twice"),
+        (b"frame;tip_x_px\n", "lacks the column 'tip_y_px'"),
+    ],
+)
+def test_marks_that_cannot_be_used_are_one_line(tmp_path, text, said):
+    (tmp_path / "a.csv").write_bytes(text)
+    with pytest.raises(InputError, match=said) as e:
+        read_truth(tmp_path / "a.csv")
+    assert "\n" not in str(e.value)
+
+
+def test_a_track_with_a_frame_twice_is_refused(tmp_path):
+    write(tmp_path / "tips.csv", [estimate(0), estimate(1), estimate(0, x=5.0)])
+    with pytest.raises(InputError, match="line 4: frame 0 stands in line 2, too"):
+        read_tips(tmp_path / "tips.csv")

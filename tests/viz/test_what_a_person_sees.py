@@ -199,3 +199,24 @@ def test_pictures_of_stills_are_written_under_their_names_and_kept_small(tmp_pat
     ]
     with pytest.raises(InputError, match="cannot be written"):
         OverlayPictures(tmp_path / "overlay" / "a.png", names, {}.get, frozenset())
+
+
+@pytest.mark.parametrize("size", [(96, 80), (128, 160), (160, 128), (320, 240), (640, 480), (1280, 960)])
+@pytest.mark.parametrize("lost", [False, True])
+def test_caption_and_scale_bar_do_not_lie_over_each_other(monkeypatch, size, lost):
+    from sonosteer.viz import overlay
+
+    boxes, write = [], overlay.cv2.putText
+
+    def noted(canvas, text, at, font, scale, colour, thickness, line):
+        (width, height), base = overlay.cv2.getTextSize(text, font, scale, thickness)
+        boxes.append((at[0], at[1] - height, at[0] + width, at[1] + base))
+        return write(canvas, text, at, font, scale, colour, thickness, line)
+
+    monkeypatch.setattr(overlay.cv2, "putText", noted)
+    draw_overlay(
+        replace(frame(*size), spacing=Spacing(0.2, 0.2)), Lost(0, 0.0, "no needle yet") if lost else estimate()
+    )
+    (x_0, y_0, x_1, y_1), (u_0, v_0, u_1, v_1) = boxes
+    assert x_1 <= u_0 or u_1 <= x_0 or y_1 <= v_0 or v_1 <= y_0
+    assert all(b[0] >= 0 and b[1] >= 0 and b[2] <= size[0] for b in boxes)

@@ -42,14 +42,21 @@ def parse_clip_comment(text: str) -> tuple[Spacing | None, Probe | None]:
             spacing = Spacing(float(x), float(y))
         return spacing, _probe(pairs)
     except (KeyError, ValueError) as e:
-        raise InputError(f"the comment in the clip is damaged ({e}): {text!r}") from None
+        raise InputError(f"the comment in the clip is damaged ({str(e)[:60]}): {text[:80]!r}") from None
 
 
 def _probe(pairs: dict[str, str]) -> Probe | None:
     if "probe" not in pairs:
         return None
-    x, y = (float(v) for v in pairs["apex_px"].split(","))
+    x, y = (_finite(v) for v in pairs["apex_px"].split(","))
     if pairs["probe"] == "linear":
-        return LinearProbe((x, y), float(pairs["width_mm"]), float(pairs["depth_mm"]))
-    fov = math.radians(float(pairs["fov_deg"]))
-    return ConvexProbe((x, y), float(pairs["radius_mm"]), fov, float(pairs["depth_mm"]))
+        return LinearProbe((x, y), _finite(pairs["width_mm"]), _finite(pairs["depth_mm"]))
+    fov = math.radians(_finite(pairs["fov_deg"]))
+    return ConvexProbe((x, y), _finite(pairs["radius_mm"]), fov, _finite(pairs["depth_mm"]))
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is not finite")
+    return value

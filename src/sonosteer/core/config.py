@@ -17,6 +17,14 @@ from sonosteer.core.errors import InputError
 
 Config = TypeVar("Config")
 
+MAX_NESTING = 100  # chosen: our own files have ten levels. Python's parsers give up at some hundreds.
+MAX_TOML_BYTES = 1 << 20  # chosen: the largest scene has 6 kB. The parser takes a second for a megabyte.
+MAX_JSON_BYTES = 1 << 28  # chosen: an index of a data set with a million samples
+
+
+class DamagedTextError(InputError, ValueError):
+    """A text is no JSON, or nested too deeply. A ValueError, too, so that readers can say what to do about it."""
+
 
 def to_dict(value: Any) -> Any:
     """Turn nested dataclasses, tuples, paths, enums and numpy numbers into what JSON can hold.
@@ -107,16 +115,70 @@ def parse_value(text: str) -> bool | int | float | str:
 
 
 def load_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file. Raises InputError with what is wrong with it."""
+    """Read a TOML file. Raises InputError with what is wrong with it, also if it is too large or nested too deeply."""
+    text = _read_text(path, MAX_TOML_BYTES)
+    try:
+        said = tomllib.loads(text)
+    except RecursionError:
+        raise InputError(f"{path} is nested more than {MAX_NESTING} levels deep") from None
+    except ValueError as e:
+        raise InputError(f"{path} is not valid TOML: {_one_line(e)}") from None
+    check_nesting(said, path)
+    return said
+
+
+def load_json(path: Path) -> Any:
+    """Read a JSON file. Raises InputError with what is wrong with it, also if it is too large or nested too deeply."""
+    return parse_json(_read_text(path, MAX_JSON_BYTES), path)
+
+
+def parse_json(text: str | bytes, where: object) -> Any:
+    """Read JSON text. Raises InputError, which names `where`, if it is none, or nested too deeply."""
+    try:
+        said = json.loads(text)
+    except RecursionError:
+        raise DamagedTextError(f"{where} is nested more than {MAX_NESTING} levels deep") from None
+    except ValueError as e:
+        raise DamagedTextError(f"{where} is damaged: {_one_line(e)}") from None
+    check_nesting(said, where)
+    return said
+
+
+def check_nesting(value: Any, where: object) -> None:
+    """Raise InputError if tables and lists are nested more than `MAX_NESTING` levels deep."""
+    level = [value]
+    for _ in range(MAX_NESTING + 1):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return
+    raise DamagedTextError(f"{where} is nested more than {MAX_NESTING} levels deep")
+
+
+def _read_text(path: Path, most: int) -> str:
+    """Text of a file in UTF-8. Raises InputError if it cannot be read, or has more than `most` bytes."""
     try:
         with path.open("rb") as f:
-            return tomllib.load(f)
+            data = f.read(most + 1)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except OSError as e:
         raise InputError(f"{path} cannot be read: {e.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise InputError(f"{path} is not valid TOML: {e}") from None
+    if len(data) > most:
+        raise InputError(f"{path} has more than {most} bytes, which is more than any such file needs")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise InputError(f"{path} is not text in UTF-8: {e.reason} at byte {e.start}") from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def save_json(value: Any, path: Path) -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +26,7 @@ import numpy as np
 
 from sonosteer.core.arrays import U8
 from sonosteer.core.clip_comment import parse_clip_comment
+from sonosteer.core.config import load_json
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.progress import StageProgress
@@ -47,6 +47,7 @@ from sonosteer.recording.truths import MARK_COLUMNS, TRUTH_CSV_COLUMNS, UNCERTAI
 from sonosteer.sim.scenes import Split
 from sonosteer.sources.images import ImageFolder, PictureFiles
 from sonosteer.sources.opening import kind_of, open_source
+from sonosteer.sources.picture_file import pages_of
 
 NEEDED = ("image", "tip_x_px", "tip_y_px")
 MORE = ("visible", "video", "split", "time_s")
@@ -204,11 +205,11 @@ def _needed(spacing: Spacing | None, what: Path) -> Spacing:
 def _said_beside(picture: Path) -> Spacing | None:
     """The scale in the sequence.json that sonosteer writes into folders of pictures."""
     path = picture.parent / "sequence.json"
-    try:
-        return parse_clip_comment(str(json.loads(path.read_text())["comment"]))[0]
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, ValueError, TypeError, KeyError) as e:
+    try:
+        return parse_clip_comment(str(load_json(path)["comment"]))[0]
+    except (TypeError, KeyError) as e:
         raise InputError(f"{path} is damaged: {e}") from None
 
 
@@ -289,6 +290,10 @@ def _checked(table: Path, name: str, marks: Sequence[Mark], spacing: Spacing | N
         assert mark.picture is not None
         still = ImageFolder(mark.picture)
         first = first or still
+        if still.info.frames != 1:
+            raise InputError(
+                f"{table}, line {mark.line}: {mark.picture} holds {still.info.frames} pictures; name a clip"
+            )
         size = still.info.size_px
         if size != first.info.size_px:
             raise InputError(
@@ -304,7 +309,8 @@ def _checked(table: Path, name: str, marks: Sequence[Mark], spacing: Spacing | N
 def _reader(rate_hz: float) -> Callable[[Sequence[Mark]], Iterator[tuple[float, U8]]]:
     def read(marks: Sequence[Mark]) -> Iterator[tuple[float, U8]]:
         files = [mark.picture for mark in marks if mark.picture is not None]
-        frames = PictureFiles(files, name=files[0].parent.name, kind="images").frames()
+        pages = [page for file in files for page in pages_of(file)]
+        frames = PictureFiles(pages, name=files[0].parent.name, kind="images").frames()
         for i, (mark, frame) in enumerate(zip(marks, frames, strict=True)):
             yield (i / rate_hz if mark.time_s is None else mark.time_s), frame.grey()
 

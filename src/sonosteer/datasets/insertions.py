@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonosteer.core.arrays import F16, U8
-from sonosteer.core.config import from_dict, to_dict
+from sonosteer.core.config import from_dict, parse_json, to_dict
 from sonosteer.core.errors import InputError
 from sonosteer.core.types import Action, Frame, Observation, Task
 from sonosteer.datasets.samples import SAMPLE_COLUMNS, TrainingSample, sample, written
@@ -179,7 +179,7 @@ class RecordedEpisode:
         """What was to be done."""
         path = self.folder / TASK
         try:
-            return from_dict(Task, json.loads(path.read_text()), f"{path}")
+            return from_dict(Task, parse_json(path.read_text(), path), f"{path}")
         except (OSError, ValueError, TypeError, AttributeError) as e:
             raise InputError(f"{path} cannot be used ({e}); make the data set again") from None
 
@@ -219,7 +219,7 @@ class InsertionSet:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            index = json.loads((folder / INDEX).read_text())
+            index = parse_json((folder / INDEX).read_text(), folder / INDEX)
             self.entries = [from_dict(EpisodeInfo, e, f"{folder / INDEX}") for e in index["episodes"]]
         except FileNotFoundError:
             raise InputError(

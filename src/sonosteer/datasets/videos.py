@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonosteer.core.arrays import F64, U8
-from sonosteer.core.config import from_dict, to_dict
+from sonosteer.core.config import from_dict, parse_json, to_dict
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Point, Spacing
 from sonosteer.recording.tables import TableWriter, number, optional, read_table, writing_failed
@@ -182,7 +182,7 @@ class DataSet:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            index = json.loads((folder / INDEX).read_text())
+            index = parse_json((folder / INDEX).read_text(), folder / INDEX)
             self.entries = [from_dict(Entry, e, f"{folder / INDEX}") for e in index["videos"]]
         except FileNotFoundError:
             raise InputError(f"{folder} is no data set: it has no {INDEX}; make one: sonosteer dataset make") from None

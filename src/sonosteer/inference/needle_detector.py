@@ -7,7 +7,6 @@ a logistic regression on validation stills (`docs/explanation/auto.md`).
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonosteer.core.arrays import F32, F64, U8
+from sonosteer.core.config import parse_json
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Point
 from sonosteer.imaging.detector_planes import (
@@ -236,7 +236,7 @@ def read_calibration(folder: Path) -> Calibration:
     if not path.exists():
         return UNCALIBRATED
     try:
-        said: dict[str, Any] = json.loads(path.read_text())
+        said: dict[str, Any] = parse_json(path.read_text(), path)
         return Calibration(
             {look: (*(float(said[look][name]) for name in FEATURES), float(said[look]["bias"])) for look in LOOKS}
         )

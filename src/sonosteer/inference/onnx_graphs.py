@@ -8,6 +8,7 @@ ONNX Runtime use the same numbers.
 from __future__ import annotations
 
 import json
+import os
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sonosteer.core.config import parse_json
 from sonosteer.core.errors import InputError
 
 #: names of the models that come with the package
@@ -39,7 +41,7 @@ def read_shape(folder: Path) -> dict[str, Any]:
     """Read the shape of a model from its config.json. Raises InputError if the file is missing or of another model."""
     path = folder / "config.json"
     try:
-        said = json.loads(path.read_text())
+        said = parse_json(path.read_text(), path)
         return {**said["model"], "architecture": said["architecture"]}
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise InputError(f"{path} is missing or of another model ({e!r}); train or copy it") from None
@@ -52,6 +54,7 @@ class OnnxGraphs:
     """
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # nothing leaves the machine, and no line about it comes
         import onnxruntime
         from safetensors import SafetensorError
         from safetensors.numpy import load_file

@@ -6,11 +6,11 @@ without that library, whose wheel brings a network client along. A test holds th
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from sonosteer.core.config import parse_json
 from sonosteer.core.errors import InputError
 from sonosteer.core.types import Task
 
@@ -54,7 +54,7 @@ def read_vocabulary(path: Path) -> Vocabulary:
     Raises InputError if the file is missing or holds another kind of tokenizer.
     """
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = parse_json(path.read_text(encoding="utf-8"), path)
         model, cut = said["model"], said["pre_tokenizer"]["pattern"]["Regex"]
         if model["type"] != "WordLevel":
             raise ValueError(f"a {model['type']} model")

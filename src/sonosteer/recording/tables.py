@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import errno
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +15,9 @@ from sonosteer.core.errors import BrokenError, InputError, SonosteerError
 from sonosteer.recording.appended import AppendedFile
 
 Row = TypeVar("Row")
+
+#: a number as spreadsheets write it where the comma is the decimal mark
+DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
 
 #: error numbers of a place that cannot be written to at all
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT)
@@ -96,52 +101,125 @@ def quoted(text: str) -> str:
     return text if plain else '"' + text.replace('"', '""') + '"'
 
 
-def read_table(path: Path, columns: Sequence[str], parse: Callable[[dict[str, str]], Row]) -> list[Row]:
-    """Read a CSV file written by a `TableWriter`, or by hand with the same columns.
+def read_table(
+    path: Path, columns: Sequence[str], parse: Callable[[dict[str, str]], Row], *, unique: str | None = None
+) -> list[Row]:
+    """Read a CSV file written by a `TableWriter`, or by hand or a spreadsheet with the same columns.
 
-    A last line without its end is left out: its process was killed while it wrote. Raises InputError with the missing
+    Fields may be parted by semicolons or tabs, numbers then have decimal commas, too. Spaces beside names and rows
+    without any value are left out. A last line without its end is left out if it cannot be read: its process was killed
+    while it wrote. unique: a column of whole numbers none of which may stand twice. Raises InputError with the missing
     column, or with the line and the value that is wrong.
     """
+    text = _text(path)
+    if not text.strip():
+        raise InputError(f"{path} is empty")
+    lines = text.splitlines(keepends=True)
+    parted_by = _parted_by(lines[0])
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        rows = csv.DictReader(lines, delimiter=parted_by, skipinitialspace=f"{parted_by} " in lines[0])
+        names = [name.strip() for name in rows.fieldnames or []]
+    except csv.Error as e:
+        raise InputError(f"{path} is not a CSV file: {e}") from None
+    missing = [c for c in columns if c not in names]
+    if missing:
+        raise InputError(f"{path} lacks the column {missing[0]!r}; it needs {','.join(columns)}")
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{path} has the column {twice!r} twice; name one of them otherwise")
+    rows.fieldnames = names
+    cut = not lines[-1].endswith(("\n", "\r"))
+    return list(_parsed(path, _filled(path, rows, decimal_comma=parted_by != ","), parse, unique, cut=cut))
+
+
+def _text(path: Path) -> str:
+    """Text of a file in UTF-8, or in UTF-16 with its mark. Raises InputError if it is no text."""
+    try:
+        data = path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except OSError as e:
         raise InputError(f"{path} cannot be read: {e.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not a CSV file") from None
-    if not text.strip():
-        raise InputError(f"{path} is empty")
-    lines = text.splitlines(keepends=True)
-    rows = csv.DictReader(lines)
-    missing = [c for c in columns if c not in (rows.fieldnames or [])]
-    if missing:
-        raise InputError(f"{path} lacks the column {missing[0]!r}; it needs {','.join(columns)}")
-    return list(_parsed(path, rows, columns, parse, cut=not lines[-1].endswith("\n")))
+    coding = "utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    try:
+        text = data.decode(coding)
+    except UnicodeDecodeError as e:
+        line = data.count(b"\n", 0, e.start) + 1
+        raise InputError(
+            f"{path} is not a CSV file in UTF-8: byte {e.start}, in line {line}, is of another encoding; save it as "
+            "CSV UTF-8"
+        ) from None
+    if "\0" in text:
+        raise InputError(f"{path} is not a CSV file: it holds bytes 0")
+    return text
+
+
+def _parted_by(header: str) -> str:
+    """What parts the fields: the one that a first line without a comma has."""
+    return next((mark for mark in (";", "\t") if mark in header and "," not in header), ",")
+
+
+def _filled(path: Path, rows: Any, *, decimal_comma: bool) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line, fields) of the rows that have a value. Numbers are given decimal points."""
+    while True:
+        try:
+            row = next(rows, None)
+        except csv.Error as e:
+            raise InputError(f"{path}, line {rows.line_num}: {e}") from None
+        if row is None:
+            return
+        if not any(isinstance(v, str) and v.strip() for v in row.values()):
+            continue
+        if decimal_comma:
+            row = {k: _with_point(v) if isinstance(v, str) else v for k, v in row.items()}
+        yield rows.line_num, row
+
+
+def _with_point(text: str) -> str:
+    return text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text
 
 
 def _parsed(
-    path: Path, rows: Any, columns: Sequence[str], parse: Callable[[dict[str, str]], Row], *, cut: bool
+    path: Path,
+    rows: Iterator[tuple[int, dict[str, str]]],
+    parse: Callable[[dict[str, str]], Row],
+    unique: str | None,
+    *,
+    cut: bool,
 ) -> Iterator[Row]:
+    seen: dict[int, int] = {}
     held: tuple[int, dict[str, str]] | None = None
-    for row in rows:
+    for each in rows:
         if held is not None:
-            yield _row(path, *held, parse)
-        held = (rows.line_num, row)
+            yield _row(path, *held, parse, unique, seen)
+        held = each
     if held is None:
         return
     try:
-        yield _row(path, *held, parse)
+        yield _row(path, *held, parse, unique, seen)
     except InputError:
         if not cut:
             raise
 
 
-def _row(path: Path, line: int, row: dict[str, str], parse: Callable[[dict[str, str]], Row]) -> Row:
+def _row(
+    path: Path,
+    line: int,
+    row: dict[str, str],
+    parse: Callable[[dict[str, str]], Row],
+    unique: str | None,
+    seen: dict[int, int],
+) -> Row:
     try:
-        return parse(row)
-    except (ValueError, TypeError, AttributeError, KeyError) as e:
+        parsed = parse(row)
+        key = None if unique is None else whole(row, unique)
+    except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as e:
         raise InputError(f"{path}, line {line}: {e}") from None
+    if key is not None:
+        if key in seen:
+            raise InputError(f"{path}, line {line}: {unique} {key} stands in line {seen[key]}, too")
+        seen[key] = line
+    return parsed
 
 
 def number(row: dict[str, str], column: str) -> float:

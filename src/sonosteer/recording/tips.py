@@ -14,7 +14,7 @@ from typing import Literal
 
 from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.types import Estimate, Lost
-from sonosteer.recording.tables import TableWriter, number, optional, quoted, read_table
+from sonosteer.recording.tables import TableWriter, number, optional, quoted, read_table, whole
 
 TIPS_CSV_COLUMNS = (
     "frame",
@@ -142,8 +142,8 @@ def _rounded(value: float | None, digits: int) -> str:
 
 
 def read_tips(path: Path) -> list[TipRow]:
-    """Read tips.csv. Raises InputError with the line that is wrong and why."""
-    return read_table(path, TIPS_CSV_COLUMNS, _parse)
+    """Read tips.csv, a row for each frame. Raises InputError with the line that is wrong and why."""
+    return read_table(path, TIPS_CSV_COLUMNS, _parse, unique="frame")
 
 
 def _parse(row: dict[str, str]) -> TipRow:
@@ -152,10 +152,10 @@ def _parse(row: dict[str, str]) -> TipRow:
         raise ValueError(f"state is {state!r}; it must be tracking, coasting or lost")
     name = row.get(NAME_COLUMN)
     if state == "lost":
-        return TipRow.lost(int(row["frame"]), number(row, "time_s"), name)
+        return TipRow.lost(whole(row, "frame"), number(row, "time_s"), name)
     mm = (optional(row, "tip_x_mm"), optional(row, "tip_y_mm"))
     return TipRow(
-        frame=int(row["frame"]),
+        frame=whole(row, "frame"),
         time_s=number(row, "time_s"),
         tip_px=(number(row, "tip_x_px"), number(row, "tip_y_px")),
         tip_mm=None if mm[0] is None or mm[1] is None else (mm[0], mm[1]),

@@ -40,8 +40,8 @@ class TruthWriter(TableWriter):
 
 
 def read_truth(path: Path) -> list[Truth]:
-    """Read truth.csv, or marks by hand. Raises InputError with the line that is wrong and why."""
-    return read_table(path, MARK_COLUMNS, _parse)
+    """Read truth.csv, or marks by hand, a row for each frame. Raises InputError with the line that is wrong and why."""
+    return read_table(path, MARK_COLUMNS, _parse, unique="frame")
 
 
 def _parse(row: dict[str, str]) -> Truth:

@@ -22,6 +22,10 @@ LIMITS = {
     "SONOSTEER_MAX_HEADER_BYTES": (1 << 25, "bytes of header"),
     # chosen: 1,700 frames of 640 x 480 whose frame axis comes first. They are sorted on the disk.
     "SONOSTEER_MAX_SORTED_BYTES": (1 << 29, "bytes of frames to sort"),
+    # chosen: the largest JPEG 2000 within the limits takes 5 s of a slow processor
+    "SONOSTEER_MAX_DECODE_S": (8, "seconds of computing to decode a picture"),
+    # chosen: a picture of 33 million pixels of 16-bit colour in two copies, and the libraries
+    "SONOSTEER_MAX_DECODE_BYTES": (1 << 30, "bytes of memory to decode a picture"),
 }
 
 

@@ -36,7 +36,9 @@ def kind_of(path: Path) -> str:
     if not path.exists():
         raise InputError(f"{path} does not exist")
     if path.is_dir():
-        return "images"
+        return "dicom" if _is_dicom_folder(path) else "images"
+    if not path.is_file():
+        raise InputError(f"{path} is neither a file nor a folder")
     try:
         with path.open("rb") as f:
             head = f.read(132)
@@ -52,6 +54,19 @@ def kind_of(path: Path) -> str:
         return "dicom"
     known = ", ".join(sorted(set().union(*ENDINGS.values())))
     raise InputError(f"{path}: files ending in {ending!r} are not read; these are: {known}")
+
+
+def _is_dicom_folder(path: Path) -> bool:
+    """True for a folder that has DICOM files and no pictures."""
+    try:
+        pictures = any(p.suffix.lower() in ENDINGS["images"] and not p.name.startswith(".") for p in path.iterdir())
+    except OSError as e:
+        raise InputError(f"{path} cannot be read: {e.strerror}") from None
+    if pictures:
+        return False
+    from sonosteer.sources.dicom import dicom_files_in
+
+    return bool(dicom_files_in(path))
 
 
 def open_source(where: str | Path, *, spacing: Spacing | None = None, seed: int = 0) -> Source:

@@ -46,8 +46,8 @@ def draw_overlay(
         x, y = (round(v) for v in truth.tip_px)
         size = max(7, round(11 * unit))
         cv2.drawMarker(canvas, (x, y), TRUTH, cv2.MARKER_TILTED_CROSS, size, max(1, round(unit)), cv2.LINE_AA)
-    _caption(canvas, _words(frame, estimate), colour, unit)
-    _scale_bar(canvas, frame, unit)
+    right, top = _caption(canvas, _words(frame, estimate), colour, unit)
+    _scale_bar(canvas, frame, unit, right, top)
     return canvas
 
 
@@ -92,7 +92,8 @@ def _words(frame: Frame, e: Estimate) -> str:
     return f"{start}LOST: {e.reason}"
 
 
-def _caption(canvas: NDArray[np.uint8], text: str, colour: RGB, unit: float) -> None:
+def _caption(canvas: NDArray[np.uint8], text: str, colour: RGB, unit: float) -> tuple[int, int]:
+    """Write the caption in the lower left. Returns the column and the row at which its box ends."""
     scale = max(0.32, 0.42 * unit)
     thickness = max(1, round(unit))
     (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
@@ -101,13 +102,20 @@ def _caption(canvas: NDArray[np.uint8], text: str, colour: RGB, unit: float) -> 
         (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
     pad = max(3, round(4 * unit))
     bottom = canvas.shape[0] - pad
-    box = canvas[max(0, bottom - height - base - pad) : bottom + pad, : width + 3 * pad]
+    right, top = width + 3 * pad, max(0, bottom - height - base - pad)
+    box = canvas[top : bottom + pad, :right]
     box[:] = (box * 0.35).astype(np.uint8)
     at = (pad, bottom - base)
     cv2.putText(canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA)
+    return right, top
 
 
-def _scale_bar(canvas: NDArray[np.uint8], frame: Frame, unit: float) -> None:
+def _scale_bar(canvas: NDArray[np.uint8], frame: Frame, unit: float, right: int, top: int) -> None:
+    """Draw a bar of 10 mm in the lower right, above the caption if that is in the way.
+
+    right, top: the column and the row at which the caption ends. No bar where the scale is unknown, or the picture is
+    too small for it.
+    """
     if frame.spacing is None:
         return
     length = 10.0 / frame.spacing.x_mm
@@ -115,9 +123,15 @@ def _scale_bar(canvas: NDArray[np.uint8], frame: Frame, unit: float) -> None:
         return
     pad = max(4, round(6 * unit))
     y, x = canvas.shape[0] - pad, canvas.shape[1] - pad
-    cv2.line(canvas, (round(x - length), y), (x, y), (255, 255, 255), max(1, round(1.5 * unit)))
-    scale = max(0.3, 0.34 * unit)
-    at = (round(x - length), y - max(3, round(4 * unit)))
+    left = round(x - length)
+    if left - pad < right:
+        y = top - pad
+    scale, gap = max(0.3, 0.34 * unit), max(3, round(4 * unit))
+    (width, height), _ = cv2.getTextSize("10 mm", cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    if y - gap - height < 0:
+        return
+    cv2.line(canvas, (left, y), (x, y), (255, 255, 255), max(1, round(1.5 * unit)))
+    at = (min(left, max(0, canvas.shape[1] - width)), y - gap)
     cv2.putText(canvas, "10 mm", at, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
 
 

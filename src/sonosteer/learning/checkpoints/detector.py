@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sonosteer.core.config import from_dict, to_dict
+from sonosteer.core.config import from_dict, parse_json, to_dict
 from sonosteer.core.errors import InputError
 from sonosteer.imaging.detector_planes import PLANES
 from sonosteer.inference.needle_detector import DETECTOR_ARCHITECTURE, DETECTOR_GRAPH
@@ -63,7 +63,7 @@ def load_detector(folder: Path) -> tuple[DenseDetector, dict[str, Any]]:
     """(network, what was done). Raises InputError for what is no detector of ours."""
     train = "train one: sonosteer train detector"
     try:
-        said = json.loads((folder / CONFIG).read_text())
+        said = parse_json((folder / CONFIG).read_text(), folder / CONFIG)
         architecture, shape = said["architecture"], said["model"]
     except FileNotFoundError:
         raise InputError(f"{folder} holds no detector: it has no {CONFIG}; {train}") from None

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sonosteer.core.config import from_dict, to_dict
+from sonosteer.core.config import from_dict, parse_json, to_dict
 from sonosteer.core.errors import InputError
 from sonosteer.inference.action_encoding import INPUT_RANGES
 from sonosteer.inference.policy_network import ARCHITECTURE
@@ -42,7 +42,7 @@ def save_policy(net: PolicyNet, language: Language, folder: Path, about: dict[st
 def load_policy(folder: Path) -> tuple[PolicyNet, Language, dict[str, Any]]:
     """(network, its language, what was done). Raises InputError for what is no whole policy of ours."""
     try:
-        said = json.loads((folder / CONFIG).read_text())
+        said = parse_json((folder / CONFIG).read_text(), folder / CONFIG)
     except FileNotFoundError:
         raise InputError(f"{folder} holds no policy: it has no {CONFIG}; train one: sonosteer train policy") from None
     except (OSError, ValueError) as e:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sonosteer.core.config import from_dict, to_dict
+from sonosteer.core.config import from_dict, parse_json, to_dict
 from sonosteer.core.errors import InputError
 from sonosteer.learning.nets.face import TipNet
 from sonosteer.learning.nets.presets import Tower, TrackingConfig
@@ -37,7 +37,7 @@ def save_pretrained(net: VlaTracker, folder: Path, about: dict[str, Any], *, hal
 def read_config(folder: Path) -> tuple[TrackingConfig, dict[str, Any]]:
     """(shape, what was done) of a saved network. Raises InputError if it is none of ours."""
     try:
-        said = json.loads((folder / CONFIG).read_text())
+        said = parse_json((folder / CONFIG).read_text(), folder / CONFIG)
     except FileNotFoundError:
         raise InputError(f"{folder} holds no model: it has no {CONFIG}; train one: sonosteer train tracking") from None
     except (OSError, ValueError) as e:
