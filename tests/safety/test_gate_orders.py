@@ -531,8 +531,8 @@ def test_a_pause_holds_everything_and_latches_nothing():
     assert cleared(ask(act(stop=True), hold="wait")).command.stop
 
 
-def by_hand(speed, unseen_mm=0.0, deepest_mm=60.0, regions=(), **more):
-    memory = Memory(newest=9, angle_rad=0.5, unseen_mm=unseen_mm, deepest_mm=deepest_mm)
+def by_hand(speed, unseen_mm=0.0, deepest_mm=60.0, regions=(), orders=(), **more):
+    memory = Memory(newest=9, angle_rad=0.5, unseen_mm=unseen_mm, deepest_mm=deepest_mm, orders=orders)
     command = replace(FAST, insertion_speed_mm_s=math.copysign(24.0, speed))
     state = replace(STATE, command=command, memory=memory)
     more = {"estimate": LOST, "by_hand": True, **more}
@@ -556,7 +556,9 @@ def test_by_hand_it_goes_no_deeper_than_it_has_been():
     cleared(by_hand(2.0, deepest_mm=40.0 + step))
     refused(by_hand(2.0, deepest_mm=40.0 + step - TINY), "depth by hand while the tip is lost")
     cleared(by_hand(-2.0, deepest_mm=40.0))
-    cleared(by_hand(0.0, deepest_mm=20.0))
+    coasts = (order(NOW - 0.125, NOW, 2.0),)  # goes on for a moment after it ended, whatever is ordered now
+    cleared(by_hand(0.0, deepest_mm=20.0, orders=coasts))
+    refused(by_hand(0.5, deepest_mm=20.0, orders=coasts), "depth by hand while the tip is lost")
     refused(by_hand(0.5, deepest_mm=40.0), "depth by hand while the tip is lost")
 
 

@@ -12,10 +12,12 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Action, Command, Estimate, Observation, RobotState
 from sonosteer.recording.wire import TAG, FrameArrival
 
-#: of the file. A reader refuses what it does not know. 1: flat actions. 2: a command in each action. 3: a hash chain
+#: of the file. A reader refuses what it does not know. 1: flat actions. 2: a command in each action. 3: a hash chain, the scale
+#: that the gate is told, `hold` and `by_hand`
 PROFILE, VERSION = "sonosteer-run", 3
 
 PICTURE, ARRIVAL, CONFIGURATION, END = "/frames", "/arrival", "/configuration", "/end"
@@ -66,7 +68,10 @@ TICK = {
     "estimate": WHOLE,
     "action": WHOLE,
     "faults": {"type": "array", "items": TEXT},
+    "spacing": shown(Spacing),
     "stop": TEXT,
+    "hold": TEXT,
+    "by_hand": YES_NO,
     "verdict": _object(VERDICT),
 }
 OUTCOME = {"index": WHOLE, "time_s": NUMBER, "arrived_s": NUMBER, "outcome": TEXT, "why": TEXT}
