@@ -167,7 +167,7 @@ def test_a_mistake_gets_one_clear_line_and_exit_code_2(capsys, tmp_path, mistake
 
 def test_a_scale_that_a_method_needs_is_asked_for_before_anything_is_written(capsys, tmp_path):
     path = video(tmp_path / "a.mp4", 5)
-    for method in ("kf+f", "df", "axial", "vla"):
+    for method in ("kf+f", "df", "axial"):
         words = ["track", path, "--method", method, "--enters", "left", "--crop", "0,0,60,40"]
         code, _, stderr = run(capsys, *words, "--out", tmp_path / "out")
         assert code == 2

@@ -120,6 +120,7 @@ def test_without_any_needle_nothing_is_right(dots):
 def test_train_detector_makes_a_folder_that_finds_needles(folder, tmp_path, capsys):
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     words = ["train", "detector", "--quick", "--data", folder, "--device", "cpu", "--seed", 4, "--json"]
+    words += ["--precision", "bf16"]  # it must not be exported with the network
     with pytest.raises(SystemExit) as end:
         main([*map(str, words), "--set", f"model.side_px={SIDE}", "--out", str(tmp_path / "out")])
     stdout, stderr = capsys.readouterr()
@@ -133,7 +134,7 @@ def test_train_detector_makes_a_folder_that_finds_needles(folder, tmp_path, caps
     assert {"config.json", "model.safetensors", "detector.onnx", "graphs.json", "README.md", "curves.svg"} <= names
     assert {"calibration.json", "reliability.svg"} <= names
     card = (out / "README.md").read_text()
-    assert f"sonosteer train detector --quick --seed 4 --set model.side_px={SIDE}`" in card
+    assert f"sonosteer train detector --quick --seed 4 --precision bf16 --set model.side_px={SIDE}`" in card
     assert "not a medical device" in card
     assert "of no use" in card
     detector = NeedleDetector(str(out))

@@ -107,7 +107,7 @@ def check_method(info: SourceInfo, tracker: Tracker[Any], method: str) -> None:
     if info.spacing is None and needs_scale(tracker):
         raise InputError(
             f"{info.name}: the scale is unknown: give `spacing_mm`, mm per pixel. "
-            f"Method {method} works in millimetres, auto does without"
+            f"Method {method} works in millimetres, auto and vla do without"
         )
 
 

@@ -57,7 +57,7 @@ class TipCandidate:
     """A place where the network sees a tip."""
 
     at: Point
-    """Place in the image, fractions of its longer side."""
+    """Place in the image, fractions of its longer side, no unit."""
     score: float
     """How surely it is the tip, 0 to 1."""
     visible: float
@@ -65,7 +65,7 @@ class TipCandidate:
     sd: float
     """Deviation that the network gives, each way, as a fraction of the longer side, no unit."""
     box: Point
-    """Width and height of its box, fractions of the longer side."""
+    """Width and height of its box, fractions of the longer side, no unit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

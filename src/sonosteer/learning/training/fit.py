@@ -293,10 +293,12 @@ class _Training:
         precision: Precision,
     ) -> None:
         from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
         from accelerate.utils import set_seed
 
         self.net, self.objective, self.schedule, self.out = net, objective, schedule, out
         self.seed, self.precision = seed, precision
+        AcceleratorState._reset_state()  # else an earlier training of this process forbids another precision
         self.accelerator = Accelerator(cpu=check_device(device) == "cpu", mixed_precision=precision)
         set_seed(seed)
         self.groups = cast(Trainable, net).groups(schedule.lr, schedule.weight_decay)
