@@ -10,10 +10,11 @@ import pytest
 
 import sonosteer
 from sonosteer.core.errors import InputError, RobotError
-from sonosteer.core.types import RobotState
+from sonosteer.core.types import Action, Command, RobotState
 from sonosteer.policies.table import make_policy
 from sonosteer.recording.tips import read_tips
 from sonosteer.robots.table import make_robot
+from sonosteer.safety.gate import Gate, GateInput
 from sonosteer.sim.scenes import make_scene
 from sonosteer.sources.opening import open_source
 from sonosteer.steering.obstacles import Sphere, combine_obstacles
@@ -167,9 +168,11 @@ def test_a_robot_that_breaks_is_a_robot_that_does_not_answer(folder, write):
     robot = make_robot("arm:Arm")
     with pytest.raises(RobotError, match="robot arm:Arm: read must return a RobotState, but returned int"):
         robot.read()
+    stop = Action(0, 0.0, Command(expires_at_s=None, stop=True))
+    gate_input = GateInput(0.0, RobotState(0.0, 0.0, 0.5, 0.0, (0.0, 0.0, 0.0)), None, spacing=None)
+    _, cleared = Gate().clear(Gate().start(0.0), stop, gate_input)
     with pytest.raises(RobotError, match=r"robot arm:Arm broke in send: ConnectionResetError: gone \(arm\.py:4\)"):
-        robot.send(None)
-    assert RobotState.__name__ == "RobotState"
+        robot.send(cleared)
 
 
 def test_a_set_up_of_ones_own_is_a_path_a_recipe_or_a_function(folder, write):

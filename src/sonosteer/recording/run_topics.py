@@ -16,8 +16,8 @@ from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Action, Command, Estimate, Observation, RobotState
 from sonosteer.recording.wire import TAG, FrameArrival
 
-#: of the file. A reader refuses what it does not know. 1: flat actions. 2: a command in each action. 3: a hash chain, the scale
-#: that the gate is told, `hold` and `by_hand`
+#: of the file. A reader refuses what it does not know. 1: flat actions. 2: a command in each action.
+#: 3: a hash chain, and the scale, `hold` and `by_hand` that the gate is told
 PROFILE, VERSION = "sonosteer-run", 3
 
 PICTURE, ARRIVAL, CONFIGURATION, END = "/frames", "/arrival", "/configuration", "/end"
