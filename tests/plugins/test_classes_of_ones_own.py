@@ -168,8 +168,9 @@ def test_a_robot_that_breaks_is_a_robot_that_does_not_answer(folder, write):
     robot = make_robot("arm:Arm")
     with pytest.raises(RobotError, match="robot arm:Arm: read must return a RobotState, but returned int"):
         robot.read()
+    robot_state = RobotState(0.0, 0.0, 0.0, 0.5, 0.0, (0.0, 0.0, 0.0))
     stop = Action(0, 0.0, Command(expires_at_s=None, stop=True))
-    gate_input = GateInput(0.0, RobotState(0.0, 0.0, 0.5, 0.0, (0.0, 0.0, 0.0)), None, spacing=None)
+    gate_input = GateInput(0.0, robot_state, None, spacing=None)
     _, cleared = Gate().clear(Gate().start(0.0), stop, gate_input)
     with pytest.raises(RobotError, match=r"robot arm:Arm broke in send: ConnectionResetError: gone \(arm\.py:4\)"):
         robot.send(cleared)
