@@ -112,7 +112,8 @@ def test_a_policy_that_breaks_holds_the_needle_and_the_run_is_kept(capsys, folde
     )
     words = ["insert", "--policy", "broken:Mine", "--method", "mine:Brightest", "--mode", "ips", "--seed", "1"]
     code, _, stderr = run(capsys, *words, "--out", "run", "--json")
-    assert code == 0, stderr
+    assert code == 1, stderr
+    assert "the policy broke" in stderr
     summary = json.loads((folder / "run" / "summary.json").read_text())
     assert summary["success"] is False
     assert (folder / "run" / "recording.mcap").stat().st_size > 1000
