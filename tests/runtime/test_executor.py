@@ -55,6 +55,8 @@ def doubled(number):
 def test_leaving_the_loop_ends_the_workers_at_once():
     began_s = time.monotonic()
     results = run_trials(doubled, [0, 1, 2, 3], "process", 2)
-    assert next(results) == (1, 2)
+    index, result = next(results)
+    assert index > 0  # any of the quick ones
+    assert result == 2 * index
     results.close()
     assert time.monotonic() - began_s < 50.0  # one of them sleeps for a minute
