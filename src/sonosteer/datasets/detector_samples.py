@@ -224,7 +224,7 @@ class DetectorSampler:
             if noise > 0:
                 grain = rng.standard_normal(seen.shape, dtype=np.float32)
                 seen = np.clip(seen + noise * grain, 0, 255)
-            out.append(seen.astype(np.uint8) * inside)
+            out.append(seen.astype(np.uint8))
         return out[0], out[-1], inside
 
     def _curve(self, rng: np.random.Generator) -> U8:

@@ -43,6 +43,8 @@ def fill_planes(now: U8, earlier: U8, out: F32, inside: U8 | None = None) -> Non
     """
     h, w = now.shape
     out[:] = 0.0
+    if inside is not None:  # reducing and warping mix the picture's rim with the black beyond it
+        now, earlier = now * inside, earlier * inside
     grey = now.astype(np.float32)
     part = _part_of_box(h, w) if inside is None else _box_mean(inside.astype(np.float32))
     part = np.maximum(part, 1 / CONTRAST_BOX_PX**2)

@@ -137,8 +137,6 @@ class NeedleDetector:
         height, width = pixels.shape
         now = reduce_picture(pixels, input_px)
         then = now if before is None else reduce_picture(before, input_px)
-        if inside is not None:  # the reduction mixes the picture's rim with the black beyond it
-            now, then = now * inside, then * inside
         rows, columns = now.shape
         planes = np.zeros((1, PLANES, _whole_steps(rows), _whole_steps(columns)), np.float32)
         fill_planes(now, then, planes[0], inside)
