@@ -22,7 +22,7 @@ FRAME_FIELD = re.compile(r"seq(?:uence)?[_ ]frame(\d{1,9})[_ ]([\w ]+)", re.IGNO
 INDEX_FIELD = re.compile(r"axis \d{1,2} index (values|unit|type)")
 #: where a tracked image lies, best first. Any target will do.
 TRANSFORMS = (r"ImageTo\w+Transform", r"ProbeTo\w+Transform")
-POSE_FIELD = re.compile("|".join(f"{name}(Status)?" for name in TRANSFORMS))
+POSE_FIELD = re.compile(r"\w+To\w+Transform(Status)?")
 
 META_TYPES = {
     "MET_CHAR": "i1",
