@@ -60,3 +60,10 @@ def turn_deg(R: F64) -> float:
     """Largest angle between any of some rotations (n, 3, 3) and their mean, degrees."""
     mean = nearest_rotation(R.mean(axis=0))
     return float(np.degrees(np.linalg.norm(vector_of(np.einsum("ji,njk->nik", mean, R)), axis=1).max()))
+
+
+def axes_condition(R: F64) -> float:
+    """How much more rotations (n, 3, 3) turn about their main axis than about another one: a ratio of 1 and more."""
+    mean = nearest_rotation(R.mean(axis=0))
+    sizes = np.linalg.svd(vector_of(np.einsum("ji,njk->nik", mean, R)), compute_uv=False)
+    return float(sizes[0] / max(float(sizes[1]), 1e-12)) if sizes[0] > 1e-9 else 1e12

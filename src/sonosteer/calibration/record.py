@@ -28,7 +28,7 @@ Kind: TypeAlias = Literal["pivot", "image", "robot", "clock", "guide"]
 Rows: TypeAlias = tuple[tuple[float, ...], ...]
 NEEDED = {
     "pivot": ("tip_mm",),
-    "image": ("spacing_mm", "size_px", "gate_mm2"),
+    "image": ("spacing_mm", "gate_mm2"),
     "robot": ("gate_mm2",),
     "clock": ("lag_s",),
     "guide": ("origin_mm", "angle_rad", "sense", "length_mm", "gate_mm2"),
@@ -71,7 +71,7 @@ class Calibration:
     spacing_mm: tuple[float, ...] | None = None
     """Millimetres per pixel along x and y. Of an image calibration."""
     size_px: tuple[int, ...] | None = None
-    """Width and height of the picture, px. Of an image calibration."""
+    """Width and height of the picture, px. Of an image calibration, if it was told."""
     lag_s: float | None = None
     """How much later the picture is than the robot, s. Of a clock calibration."""
     origin_mm: tuple[float, ...] | None = None

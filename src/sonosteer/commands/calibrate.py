@@ -289,7 +289,7 @@ def image_command(
     found = read_poses(poses, probe)
     T = found.of(seen.frames, str(marks))
     common: dict[str, Any] = {
-        "size_px": _size(size_px, poses, seen.px),
+        "size_px": _size(size_px, poses),
         "spacing": parsing.parse_spacing(spacing_mm),
         "seed": seed,
     }
@@ -535,8 +535,8 @@ def _three(option: str, text: str) -> F64:
     return values
 
 
-def _size(text: str | None, poses: Path, px: F64) -> tuple[int, int]:
-    """Size of the pictures: as typed, of the sequence, or the least that holds all marks."""
+def _size(text: str | None, poses: Path) -> tuple[int, int] | None:
+    """Size of the pictures: as typed, or of the sequence. None if nothing tells it."""
     from sonosteer.sources.metaimage import MetaImageSequence
     from sonosteer.sources.sequence_poses import SEQUENCES
 
@@ -550,8 +550,7 @@ def _size(text: str | None, poses: Path, px: F64) -> tuple[int, int]:
         return width, height
     if poses.suffix.lower() in SEQUENCES:
         return MetaImageSequence(poses).info.size_px
-    width, height = (px.max(axis=0) + 2).astype(int).tolist()
-    return int(width), int(height)
+    return None
 
 
 def _paired(A: Poses, B: Poses) -> tuple[tuple[int, ...], F64, F64]:

@@ -93,6 +93,21 @@ def track_command(
     frames: Frames = None,
     crop: CropText = None,
     stills: Stills = False,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration",
+            metavar="TOML",
+            help="calibration.toml of calibrate image, for a sequence with poses of its probe: gives the scale, and the "
+            "place of each picture in the world.",
+        ),
+    ] = None,
+    probe: Annotated[
+        str | None,
+        typer.Option(
+            "--probe", metavar="NAME", help="With --calibration: the transform to use, such as ProbeToTracker."
+        ),
+    ] = None,
     truth: Annotated[
         Path | None,
         typer.Option(
@@ -134,6 +149,7 @@ def track_command(
     tracker = _tracker(method, settings, config)
     in_crop(tracker, part).start(hint)  # a hint that is not enough is refused before anything is written
     clip = open_stills(source, spacing=spacing) if stills else open_source(source[0], spacing=spacing, seed=seed)
+    clip = _calibrated(clip, calibration, probe, typed=spacing is not None)
     terminal.tell_notes(clip.info)
     stills = are_stills(clip.info, stills)
     check_clip(clip.info, first, crop=part, stills=stills)
@@ -158,6 +174,20 @@ def track_command(
         summary = track_into_folder(job, progress)
     terminal.tell_bad(summary)
     terminal.tell_tracked(out, summary, as_json=as_json, stills=stills)
+
+
+def _calibrated(clip: Source, calibration: Path | None, probe: str | None, *, typed: bool) -> Source:
+    """The clip with scale and world of a calibration, as it is without one. typed: whether --spacing-mm was given."""
+    if calibration is None:
+        if probe is not None:
+            raise InputError("--probe names the poses for a calibration: give --calibration, too")
+        return clip
+    if typed:
+        raise InputError("--calibration says the scale: leave out --spacing-mm")
+    from sonosteer.calibration.record import read_calibration
+    from sonosteer.sources.calibrated import WithCalibration
+
+    return WithCalibration(clip, read_calibration(calibration), probe)
 
 
 def _tracker(method: str, settings: list[str] | None, config: Path | None) -> Tracker[Any]:

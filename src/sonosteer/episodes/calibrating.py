@@ -28,7 +28,7 @@ from sonosteer.calibration.image import (
 )
 from sonosteer.calibration.lag import LagFit, fit_lag
 from sonosteer.calibration.pivot import MIN_PIVOT_POSES, fit_pivot
-from sonosteer.calibration.poses import turn_deg
+from sonosteer.calibration.poses import axes_condition, turn_deg
 from sonosteer.calibration.record import Calibration, rows_of, stored
 from sonosteer.calibration.robust import RobustFit
 from sonosteer.calibration.verdict import Bounds, check_fit, refusals
@@ -155,7 +155,7 @@ def calibrate_points(
     T_world_probe: F64,
     world_mm: F64,
     *,
-    size_px: tuple[int, int],
+    size_px: tuple[int, int] | None,
     labels: Sequence[int],
     inputs: tuple[str, ...] = (),
     tip_covariance: F64 | None = None,
@@ -165,7 +165,7 @@ def calibrate_points(
 ) -> Outcome:
     """Image to probe from points seen at px (n, 2), probe poses (n, 4, 4) and the points in the world (n, 3), mm.
 
-    tip_covariance: (3, 3) of the stylus' tip, mm^2. It shifts all points alike, so it adds to what is claimed.
+    size_px: of the pictures, None if it is not known. tip_covariance: (3, 3) of the stylus' tip, mm^2. It shifts all points alike, so it adds to what is claimed.
     spacing: what the scanner says, to compare with. Raises InputError if there are too few points.
     """
     _enough(len(px), MIN_IMAGE_POINTS, "points")
@@ -178,6 +178,7 @@ def calibrate_points(
         "Image to probe, from points",
         fit,
         method="points",
+        px=px,
         size_px=size_px,
         labels=labels,
         inputs=inputs,
@@ -197,7 +198,7 @@ def calibrate_wires(
     wires: Wires,
     *,
     T_world_phantom: F64 | None = None,
-    size_px: tuple[int, int],
+    size_px: tuple[int, int] | None,
     inputs: tuple[str, ...] = (),
     spacing: Spacing | None = None,
     bounds: Bounds = WIRE_BOUNDS,
@@ -226,6 +227,7 @@ def calibrate_wires(
         "Image to probe, from the wires of a phantom",
         fit,
         method="wires",
+        px=px,
         size_px=size_px,
         labels=frame,
         inputs=inputs,
@@ -251,7 +253,8 @@ def _image_outcome(
     fit: ImageFit,
     *,
     method: str,
-    size_px: tuple[int, int],
+    px: F64,
+    size_px: tuple[int, int] | None,
     labels: Sequence[int],
     inputs: tuple[str, ...],
     spacing: Spacing | None,
@@ -261,8 +264,9 @@ def _image_outcome(
     of_swapped: Callable[[], float],
 ) -> Outcome:
     """What both ways of calibrating an image have in common. extra: variance that shifts all points alike, mm^2."""
-    size = np.array(size_px, float)
-    corner, P = worst_corner(fit, size_px)
+    covered = size_px if size_px is not None else _covering(px)
+    size = np.array(covered, float)
+    corner, P = worst_corner(fit, covered)
     P = P + extra * np.eye(3)
     p = len(fit.fit.covariance)
     J = np.zeros((3, p))
@@ -274,7 +278,7 @@ def _image_outcome(
             check, sd=float(np.hypot(check.sd, more**0.5)), jackknife_sd=float(np.hypot(check.jackknife_sd, more**0.5))
         )
     refused = list(refusals(check, bounds, move=move))
-    notes: list[str] = []
+    notes = () if size_px is not None else ("The size of the pictures is not told: the errors hold among the marks.",)
     if refused:
         turned = _or_none(of_swapped)
         if turned is not None and turned * BETTER < _spread(fit.fit):
@@ -315,7 +319,7 @@ def _image_outcome(
         fit=fit.fit,
         labels=labels,
         bounds=bounds,
-        notes=tuple(notes),
+        notes=notes,
         found=(
             ("scale along x", f"{got.x_mm:.5g} mm per pixel, claimed within {100 * ratio[0]:.2g} %"),
             ("scale along y", f"{got.y_mm:.5g} mm per pixel, claimed within {100 * ratio[1]:.2g} %"),
@@ -338,14 +342,19 @@ def calibrate_robot(
 ) -> Outcome:
     """Robot to tracker from pairs of poses, (n, 4, 4) each. Raises InputError if there are too few."""
     _enough(len(T_base_hand), MIN_HAND_EYE_POSES, "pairs of poses")
+    move = "Turn the hand by 30 degrees and more about two axes that are not parallel"
+    condition = axes_condition(T_base_hand[:, :3, :3])
+    if not condition <= bounds.max_condition:
+        raise InputError(
+            f"the motion does not determine the answer: the hand turned about one axis only, condition number "
+            f"{condition:.3g}, {bounds.max_condition:g} is allowed (`max_condition`). {move}"
+        )
     found = fit_hand_eye(T_base_hand, T_tracker_marker, seed=seed)
     J = np.zeros((3, 12))
     J[:, 3:6] = np.eye(3)
     check = check_fit(found.fit, J, bounds, slice(3, 6))
     turned = turn_deg(T_base_hand[:, :3, :3])
-    refused = list(
-        refusals(check, bounds, move="Turn the hand by 30 degrees and more about two axes that are not parallel")
-    )
+    refused = list(refusals(check, bounds, move=move))
     if refused:
         refused = _swapped_pairs(found, T_base_hand, T_tracker_marker, seed) + refused
     C = found.fit.covariance
@@ -391,20 +400,32 @@ def calibrate_robot(
 
 
 def _swapped_pairs(found: HandEyeFit, A: F64, B: F64, seed: int) -> list[str]:
-    """A line if the inverses of one of the two fit much better. Of both they fit as well as neither."""
-    out = []
-    names = {
-        "the robot's": ("base from hand", "inverse_robot", inverse_rigid(A), B),
-        "the tracker's": ("tracker from marker", "inverse_tracker", A, inverse_rigid(B)),
+    """A line if the inverses of one of the two, or of both, fit much better."""
+    inverse_A, inverse_B = inverse_rigid(A), inverse_rigid(B)
+    tried = {
+        ("the robot's", "Base from hand is", "Give `inverse_robot`"): (inverse_A, B),
+        ("the tracker's", "Tracker from marker is", "Give `inverse_tracker`"): (A, inverse_B),
+        (
+            "the robot's and the tracker's",
+            "Base from hand and tracker from marker are",
+            "Give `inverse_robot` and `inverse_tracker`",
+        ): (inverse_A, inverse_B),
     }
-    for whose, (wanted, option, left, right) in names.items():
-        turned = _or_none(lambda left=left, right=right: _spread(fit_hand_eye(left, right, seed=seed).fit, slice(3, 6)))  # type: ignore[misc]
-        if turned is not None and turned * BETTER < _spread(found.fit, slice(3, 6)):
-            out.append(
-                f"{whose} matrices seem to be swapped: their inverses fit with {turned:.3g} mm instead of "
-                f"{_spread(found.fit, slice(3, 6)):.3g}. {wanted.capitalize()} is wanted. Give `{option}`"
-            )
-    return out[:1]
+    as_given = _spread(found.fit, slice(3, 6))
+    best, best_spread = None, as_given / BETTER
+    for words, (left, right) in tried.items():
+        try:
+            spread = _spread(fit_hand_eye(left, right, seed=seed).fit, slice(3, 6))
+        except InputError:  # the inverses give no solution at all
+            continue
+        if spread < best_spread:
+            best, best_spread = words, spread
+    if best is None:
+        return []
+    return [
+        f"{best[0]} matrices seem to be swapped: their inverses fit with {best_spread:.3g} mm instead of {as_given:.3g}. "
+        f"{best[1]} wanted. {best[2]}"
+    ]
 
 
 def calibrate_clock(
@@ -555,6 +576,12 @@ def _outcome(
         bounds=bounds,
         picture=picture,
     )
+
+
+def _covering(px: F64) -> tuple[int, int]:
+    """The least size of a picture that holds all marks (n, 2), px."""
+    width, height = (px.max(axis=0) + 2).astype(int).tolist()
+    return int(width), int(height)
 
 
 def _enough(count: int, least: int, what: str) -> None:
