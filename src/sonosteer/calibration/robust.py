@@ -143,8 +143,8 @@ def _least_median(problem: Problem, groups: Indices, kinds: Indices, rng: np.ran
             best, best_score, best_noise = state, score, noise
     if best is None:
         raise InputError(
-            "the motion does not determine the answer: no part of the observations gives one (condition number infinite). "
-            "They lie in one place or on one line, or the poses turn about one axis only"
+            "the motion does not determine the answer: no part of the observations gives one (condition number "
+            "infinite). They lie in one place or on one line, or the poses turn about one axis only"
         )
     return best, best_noise
 

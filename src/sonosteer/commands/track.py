@@ -98,8 +98,8 @@ def track_command(
         typer.Option(
             "--calibration",
             metavar="TOML",
-            help="calibration.toml of calibrate image, for a sequence with poses of its probe: gives the scale, and the "
-            "place of each picture in the world.",
+            help="calibration.toml of calibrate image, for a sequence with poses of its probe: gives the scale, and "
+            "the place of each picture in the world.",
         ),
     ] = None,
     probe: Annotated[

@@ -165,7 +165,8 @@ def calibrate_points(
 ) -> Outcome:
     """Image to probe from points seen at px (n, 2), probe poses (n, 4, 4) and the points in the world (n, 3), mm.
 
-    size_px: of the pictures, None if it is not known. tip_covariance: (3, 3) of the stylus' tip, mm^2. It shifts all points alike, so it adds to what is claimed.
+    size_px: of the pictures, None if it is not known. tip_covariance: (3, 3) of the stylus' tip, mm^2. It shifts all
+    points alike, so it adds to what is claimed.
     spacing: what the scanner says, to compare with. Raises InputError if there are too few points.
     """
     _enough(len(px), MIN_IMAGE_POINTS, "points")
@@ -423,8 +424,8 @@ def _swapped_pairs(found: HandEyeFit, A: F64, B: F64, seed: int) -> list[str]:
     if best is None:
         return []
     return [
-        f"{best[0]} matrices seem to be swapped: their inverses fit with {best_spread:.3g} mm instead of {as_given:.3g}. "
-        f"{best[1]} wanted. {best[2]}"
+        f"{best[0]} matrices seem to be swapped: their inverses fit with {best_spread:.3g} mm instead of "
+        f"{as_given:.3g}. {best[1]} wanted. {best[2]}"
     ]
 
 

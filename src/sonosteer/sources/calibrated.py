@@ -23,8 +23,9 @@ OF_PROBE = re.compile(r"ProbeTo(\w+)")
 class WithCalibration:
     """Frames of `source` with `spacing` and `T_world_image` of an image calibration.
 
-    A frame whose pose is not valid has no place. Pixels are those of the source, turned to MF if its file says so. Raises
-    InputError if the source has no such poses, is of another size or scale, or if the calibration is none of an image.
+    A frame whose pose is not valid has no place. Pixels are those of the source, turned to MF if its file says so.
+    Raises InputError if the source has no such poses, is of another size or scale, or if the calibration is of
+    something else.
     """
 
     def __init__(self, source: Source, calibration: Calibration, transform: str | None = None) -> None:
@@ -39,7 +40,8 @@ class WithCalibration:
         name = transform or _only(source)
         if name not in source.transform_names():
             raise InputError(
-                f"{source.info.name} has no transform {name}; there are: {', '.join(source.transform_names()) or 'none'}"
+                f"{source.info.name} has no transform {name}; "
+                f"there are: {', '.join(source.transform_names()) or 'none'}"
             )
         info, spacing = source.info, calibration.spacing
         if calibration.size_px is not None and tuple(calibration.size_px) != info.size_px:
@@ -51,8 +53,8 @@ class WithCalibration:
             off = max(abs(info.spacing.x_mm / spacing.x_mm - 1), abs(info.spacing.y_mm / spacing.y_mm - 1))
             if not off <= SAME_SCALE:
                 raise InputError(
-                    f"{info.name} says {info.spacing.x_mm:.4g},{info.spacing.y_mm:.4g} mm per pixel, and the calibration "
-                    f"{spacing.x_mm:.4g},{spacing.y_mm:.4g}: calibrate at this depth"
+                    f"{info.name} says {info.spacing.x_mm:.4g},{info.spacing.y_mm:.4g} mm per pixel, and the "
+                    f"calibration {spacing.x_mm:.4g},{spacing.y_mm:.4g}: calibrate at this depth"
                 )
         world = name.partition("To")[2]
         T_probe_image = calibration.transform("probe", "image")
