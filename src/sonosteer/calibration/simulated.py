@@ -287,7 +287,7 @@ def guide_recording(rng: np.random.Generator, n: int = 30, *, turn_rad: float = 
 
     def tip(depth: F64, turned: F64) -> F64:
         a = angle - turned
-        return origin + (depth + length)[:, None] * np.column_stack([np.cos(a), np.sin(a)])
+        return np.asarray(origin + (depth + length)[:, None] * np.column_stack([np.cos(a), np.sin(a)]))
 
     depth, turned = rng.uniform(5, 50, n), rng.uniform(-turn_rad, turn_rad, n)
     tips = tip(depth, turned) + rng.normal(0, 0.3, (n, 2)) + wrong_ones(rng, n)[:, :2]
