@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ def render_calibration(story: CalibrationStory, svg: str) -> str:
     body = [
         f"<h1>{html.escape(story.title)}</h1>",
         f"<p><b>{html.escape(verdict)}</b></p>",
-        *(f"<p>{html.escape(line.replace('`', ''))}.</p>" for line in story.refused),
+        *(f"<p>{html.escape(_sentence(line))}</p>" for line in story.refused),
         *(f'<p class="soft">{html.escape(line)}</p>' for line in story.notes),
         '<p class="soft">Research software, not a medical device: not for clinical decisions.</p>',
         _cards(story),
@@ -100,12 +101,18 @@ LAG_CAPTION = (
 )
 
 
+def _sentence(line: str) -> str:
+    """A line of a refusal as a sentence, its parameters spelled as options."""
+    said = re.sub(r"`([a-z][a-z0-9_]*)`", lambda found: "--" + found[1].replace("_", "-"), line)
+    return f"{said[:1].upper()}{said[1:]}."
+
+
 def _cards(story: CalibrationStory) -> str:
     c = story.check
     cells = [
         (f"{c['sd']:.3g} {c['sd_unit']}", "claimed error"),
-        (f"{c['jackknife_sd']:.3g} {c['sd_unit']}", "the same by leaving out one after the other"),
-        (f"{c['held_out_rms']:.3g} {c['unit']}", "rms of what was left out"),
+        (f"{c['jackknife_sd']:.3g} {c['sd_unit']}", "the same by leaving out one observation after the other"),
+        (f"{c['held_out_rms']:.3g} {c['unit']}", "residual, rms, each without its own observation"),
         (f"{c['used']} of {c['observations']}", "observations used"),
         (f"{c['condition']:.3g}", "condition number"),
     ]
@@ -127,7 +134,7 @@ def _checks(story: CalibrationStory) -> str:
     rows = [
         (f"residual, rms ({c['unit']})", c["rms"], b["max_rms"], c["rms"] <= b["max_rms"], "at most"),
         (f"claimed error ({c['sd_unit']})", c["sd"], b["max_sd"], c["sd"] <= b["max_sd"], "at most"),
-        ("left out by claimed error", ratio, b["max_jackknife"], ratio <= b["max_jackknife"], "at most"),
+        ("error by leaving out / claimed error", ratio, b["max_jackknife"], ratio <= b["max_jackknife"], "at most"),
         ("condition number", c["condition"], b["max_condition"], c["condition"] <= b["max_condition"], "at most"),
         ("observations that agree", used, b["min_used"], used >= b["min_used"], "at least"),
     ]
@@ -157,13 +164,14 @@ def residual_plot(story: CalibrationStory) -> str:
         over.set_ylim(0, top)
         unit = story.check["unit"]
         over.set(xlabel="frame or row", ylabel=f"residual ({unit})", title="Each observation")
-        over.legend(fontsize=8, loc="upper right")
+        over.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0.0, -0.2), ncols=3)
         bins = np.linspace(0, top, 25)
         spread.hist(story.residual[used], bins, color=BLUE, alpha=0.55, label="with its own")
         spread.hist(story.held_out[used], bins, histtype="step", color=GREEN, lw=1.4, label="without its own")
         spread.axvline(story.bounds["max_rms"], color=AMBER, lw=1, ls="--")
         spread.set(xlabel=f"residual ({unit})", ylabel="observations", title="Spread")
-        spread.legend(fontsize=8)
+        spread.yaxis.get_major_locator().set_params(integer=True)
+        spread.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0.0, -0.2), ncols=2)
         return _svg(drawn)
 
 
