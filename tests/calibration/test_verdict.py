@@ -32,8 +32,8 @@ def test_a_good_one_is_not_refused():
     [
         ({"condition": 150.0}, "condition number 150, 100 is allowed.*Move"),
         ({"used": 11}, "only 11 of 20"),
-        ({"rms": 1.1}, "1.1 mm rms, 1 is allowed"),
-        ({"sd": 0.6, "jackknife_sd": 0.6}, "claimed error is 0.6 mm, 0.5 is allowed"),
+        ({"rms": 1.1}, "1.1 mm rms, 1 mm is allowed"),
+        ({"sd": 0.6, "jackknife_sd": 0.6}, "claimed error is 0.6 mm, 0.5 mm is allowed"),
         ({"jackknife_sd": 0.5}, "leaving out"),
         *(({name: float("nan")}, "") for name in ("condition", "rms", "sd", "jackknife_sd")),
     ],
@@ -44,3 +44,13 @@ def test_what_is_beyond_a_bound_or_no_number_is_refused(change, said):
     said_lines = refusals(replace(GOOD, **change), BOUNDS, move="Move.")
     assert said_lines
     assert re.search(said, said_lines[0])
+
+
+def test_seconds_and_fractions_are_told_as_people_say_them():
+    from sonosteer.calibration.verdict import amount
+
+    assert [amount(0.0123, "mm"), amount(0.0123, "s"), amount(0.0123, "fraction")] == [
+        "0.0123 mm",
+        "12.3 ms",
+        "1.23 % of the motion",
+    ]

@@ -10,6 +10,13 @@ from sonosteer.calibration.robust import RobustFit
 from sonosteer.core.arrays import F64
 
 
+def amount(value: float, unit: str) -> str:
+    """A number with its unit as people say it: seconds in ms, a fraction in per cent of the motion."""
+    if unit == "s":
+        return f"{1e3 * value:.3g} ms"
+    return f"{100 * value:.3g} % of the motion" if unit == "fraction" else f"{value:.3g} {unit}"
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """What a calibration may not exceed."""
@@ -97,17 +104,17 @@ def refusals(check: Check, bounds: Bounds, *, move: str) -> tuple[str, ...]:
         )
     if not check.rms <= bounds.max_rms:
         out.append(
-            f"the residual is {check.rms:.3g} {check.unit} rms, {bounds.max_rms:g} is allowed "
+            f"the residual is {amount(check.rms, check.unit)} rms, {amount(bounds.max_rms, check.unit)} is allowed "
             f"(`max_rms_{check.unit}`). Something bent or moved, or the inputs do not belong together"
         )
     if not check.sd <= bounds.max_sd:
         out.append(
-            f"the claimed error is {check.sd:.3g} {check.sd_unit}, {bounds.max_sd:g} is allowed "
+            f"the claimed error is {amount(check.sd, check.sd_unit)}, {amount(bounds.max_sd, check.sd_unit)} is allowed "
             f"(`max_sd_{check.sd_unit}`). Take more observations that differ more"
         )
     if not check.jackknife_sd <= bounds.max_jackknife * max(check.sd, 1e-9):
         out.append(
-            f"the claimed error of {check.sd:.3g} {check.sd_unit} does not hold: leaving out one observation after the "
-            f"other says {check.jackknife_sd:.3g}. A few observations decide alone. Take more that differ more"
+            f"the claimed error of {amount(check.sd, check.sd_unit)} does not hold: leaving out one observation after "
+            f"the other says {amount(check.jackknife_sd, check.sd_unit)}. A few observations decide alone. Take more that differ more"
         )
     return tuple(out)

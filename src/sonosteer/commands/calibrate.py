@@ -472,6 +472,7 @@ def guide_command(
 
 def _finish(work: Callable[[], Outcome], out: Path, *, as_json: bool) -> None:
     """Calibrate, write the folder, tell the result. Raises InputError if it may not be used."""
+    from sonosteer.calibration.verdict import amount
     from sonosteer.episodes.calibration_files import CALIBRATION_FILE, RESIDUALS, write_outcome
     from sonosteer.recording.output_folder import claimed_folder
 
@@ -490,12 +491,12 @@ def _finish(work: Callable[[], Outcome], out: Path, *, as_json: bool) -> None:
     for name, value in outcome.found:
         print(f"  {name}: {value}")
     print(
-        f"residual {check.rms:.3g} {check.unit} rms, {check.held_out_rms:.3g} without its own observation "
-        f"(allowed {outcome.bounds.max_rms:g})"
+        f"residual {amount(check.rms, check.unit)} rms, {amount(check.held_out_rms, check.unit)} without its own "
+        f"observation (allowed {amount(outcome.bounds.max_rms, check.unit)})"
     )
     print(
-        f"claimed error {check.sd:.3g} {check.sd_unit}, {check.jackknife_sd:.3g} by leaving out "
-        f"(allowed {outcome.bounds.max_sd:g}), condition number {check.condition:.3g} "
+        f"claimed error {amount(check.sd, check.sd_unit)}, {amount(check.jackknife_sd, check.sd_unit)} by leaving out "
+        f"(allowed {amount(outcome.bounds.max_sd, check.sd_unit)}), condition number {check.condition:.3g} "
         f"(allowed {outcome.bounds.max_condition:g})"
     )
     for note in outcome.notes:

@@ -14,6 +14,7 @@ import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 
+from sonosteer.calibration.verdict import amount
 from sonosteer.recording.tables import writing_failed
 from sonosteer.viz.plots import AMBER, BLUE, GREEN, MID_GREY, PLOT_STYLE, RED, _figure, _svg, standalone
 from sonosteer.viz.report import PAGE_STYLE, figure
@@ -64,8 +65,8 @@ def render_calibration(story: CalibrationStory, svg: str) -> str:
     check = story.check
     accepted = not story.refused
     verdict = (
-        f"Accepted. {check['used']} of {check['observations']} observations agree within {check['rms']:.3g} "
-        f"{check['unit']} rms. The claimed error is {check['sd']:.3g} {check['sd_unit']}."
+        f"Accepted. {check['used']} of {check['observations']} observations agree within "
+        f"{amount(check['rms'], check['unit'])} rms. The claimed error is {amount(check['sd'], check['sd_unit'])}."
         if accepted
         else "Refused. No calibration file was written."
     )
@@ -110,9 +111,9 @@ def _sentence(line: str) -> str:
 def _cards(story: CalibrationStory) -> str:
     c = story.check
     cells = [
-        (f"{c['sd']:.3g} {c['sd_unit']}", "claimed error"),
-        (f"{c['jackknife_sd']:.3g} {c['sd_unit']}", "the same by leaving out one observation after the other"),
-        (f"{c['held_out_rms']:.3g} {c['unit']}", "residual, rms, each without its own observation"),
+        (amount(c["sd"], c["sd_unit"]), "claimed error"),
+        (amount(c["jackknife_sd"], c["sd_unit"]), "the same by leaving out one observation after the other"),
+        (amount(c["held_out_rms"], c["unit"]), "residual, rms, each without its own observation"),
         (f"{c['used']} of {c['observations']}", "observations used"),
         (f"{c['condition']:.3g}", "condition number"),
     ]
