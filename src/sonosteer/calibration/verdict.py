@@ -109,12 +109,13 @@ def refusals(check: Check, bounds: Bounds, *, move: str) -> tuple[str, ...]:
         )
     if not check.sd <= bounds.max_sd:
         out.append(
-            f"the claimed error is {amount(check.sd, check.sd_unit)}, {amount(bounds.max_sd, check.sd_unit)} is allowed "
-            f"(`max_sd_{check.sd_unit}`). Take more observations that differ more"
+            f"the claimed error is {amount(check.sd, check.sd_unit)}, {amount(bounds.max_sd, check.sd_unit)} is "
+            f"allowed (`max_sd_{check.sd_unit}`). Take more observations that differ more"
         )
     if not check.jackknife_sd <= bounds.max_jackknife * max(check.sd, 1e-9):
         out.append(
             f"the claimed error of {amount(check.sd, check.sd_unit)} does not hold: leaving out one observation after "
-            f"the other says {amount(check.jackknife_sd, check.sd_unit)}. A few observations decide alone. Take more that differ more"
+            f"the other says {amount(check.jackknife_sd, check.sd_unit)}. A few observations decide alone. "
+            "Take more that differ more"
         )
     return tuple(out)
