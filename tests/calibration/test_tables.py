@@ -80,6 +80,7 @@ def test_lost_tips_are_no_marks(tmp_path):
     assert marks.frames == (0, 2)
     assert marks.wires == ("a", "a")
     assert marks.px.tolist() == [[1.0, 2.0], [5.0, 6.0]]
+    assert marks.without(frozenset({0})).px.tolist() == [[5.0, 6.0]]
     with pytest.raises(InputError, match="no marks"):
         read_image_marks(write_rows(tmp_path / "m.csv", "frame,tip_x_px,tip_y_px", rows[1:2]))
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from command_line import one_line, run
 from scipy.spatial.transform import Rotation
+from stylus_sequence import write_stylus_sequence
 
 from drawn_screens import draw_ruler, screen_of, speckle, write_menu
 from sonosteer.calibration.record import read_calibration
@@ -191,10 +192,33 @@ def test_an_image_is_calibrated_by_a_stylus_or_by_points(capsys, tmp_path):
     assert told["size_px"] == [640, 480]
     assert len(told["gate_mm2"]) == 3
     assert told["file"] == str(tmp_path / "image" / "calibration.toml")
-    _, _, stderr = run(capsys, *words, "--stylus", points, "--out", tmp_path / "no")
+    _, _, stderr = run(
+        capsys, *words, "--stylus", poses(tmp_path / "s.csv", r.T_world_stylus), "--out", tmp_path / "no"
+    )
     assert "--stylus needs --pivot" in stderr
     _, _, stderr = run(capsys, *words, "--out", tmp_path / "no")
     assert "give one of --points, --stylus and --wires" in stderr
+
+
+def test_an_image_is_calibrated_by_the_stylus_of_the_same_sequence(capsys, tmp_path, stylus):
+    r = point_recording(np.random.default_rng(0))
+    marks = table(tmp_path / "m.csv", "frame,tip_x_px,tip_y_px", [(i, *p) for i, p in enumerate(r.px)])
+    clip = write_stylus_sequence(tmp_path / "s.igs.mha", r, invalid=4)
+    assert run(capsys, "calibrate", "pivot", stylus, "--out", tmp_path / "tip")[0] == 0
+    tip = tmp_path / "tip" / "calibration.toml"
+    text = tip.read_text()  # this stylus is another one than that of the marks: take its tip
+    at = text.index("tip_mm")
+    tip.write_text(text[:at] + "tip_mm = [0.0, 0.0, 160.0]" + text[text.index("\n", at) :])
+    words = ("--poses", clip, "--probe", "ProbeToTracker", "--stylus", clip, "--stylus-transform", "StylusToTracker")
+    code, stdout, stderr = run(
+        capsys, "calibrate", "image", marks, *words, "--pivot", tip, "--out", tmp_path / "image", "--json"
+    )
+    assert code == 0
+    assert "1 marked frame(s) have no valid pose" in stderr
+    told = json.loads(stdout)
+    assert told["check"]["observations"] == 29
+    assert told["size_px"] == [8, 8]
+    assert told["spacing_mm"] == pytest.approx(r.truth.spacing_mm, rel=0.05)
 
 
 def test_an_image_is_calibrated_by_wires(capsys, tmp_path):

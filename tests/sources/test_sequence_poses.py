@@ -73,7 +73,9 @@ def test_poses_are_numbered_as_the_frames_are_read(sequence):
     assert poses.frames == (0, 1)  # the stored frames 0 and 2
     assert poses.T[1, 0, 3] == 20.0
     assert poses.times_s == pytest.approx((0.0, 0.2))
-    assert read_poses(sequence(), "StylusToTracker").frames == (0,)
+    stylus = read_poses(sequence(), "StylusToTracker")
+    assert stylus.frames == (0,)
+    assert stylus.invalid == {1}
 
 
 def test_a_transform_must_be_named_and_there(sequence):

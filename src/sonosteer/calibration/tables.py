@@ -41,6 +41,8 @@ class Poses:
     """(n, 4, 4) rigid matrices, translations in mm."""
     name: str
     """Where they are from."""
+    invalid: frozenset[int] = frozenset()
+    """Numbers of the pictures whose pose the file calls invalid. Empty for a table."""
 
     def of(self, wanted: tuple[int, ...], where: str) -> F64:
         """(m, 4, 4) the poses of some pictures. where: who asks. Raises InputError if one has none."""
@@ -138,6 +140,17 @@ class ImageMarks:
     """Time of each, s. None if the table does not say."""
     mm: F64 | None
     """(n, 2) place of each, image mm. None if the table does not say."""
+
+    def without(self, invalid: frozenset[int]) -> ImageMarks:
+        """The marks of all pictures but some."""
+        at = [i for i, frame in enumerate(self.frames) if frame not in invalid]
+        return ImageMarks(
+            frames=tuple(self.frames[i] for i in at),
+            px=self.px[at],
+            wires=None if self.wires is None else tuple(self.wires[i] for i in at),
+            times_s=None if self.times_s is None else tuple(self.times_s[i] for i in at),
+            mm=None if self.mm is None else self.mm[at],
+        )
 
 
 def read_image_marks(path: Path) -> ImageMarks:

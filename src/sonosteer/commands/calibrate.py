@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -287,6 +288,14 @@ def image_command(
         raise InputError("--phantom says where wires stand: give --wires, too")
     seen = read_image_marks(marks)
     found = read_poses(poses, probe)
+    tool = None if stylus is None else read_poses(stylus, stylus_transform)
+    invalid = found.invalid | (frozenset() if tool is None else tool.invalid)
+    if invalid & set(seen.frames):
+        print(
+            f"sonosteer: {len(invalid & set(seen.frames))} marked frame(s) have no valid pose, left out",
+            file=sys.stderr,
+        )
+        seen = seen.without(invalid)
     T = found.of(seen.frames, str(marks))
     common: dict[str, Any] = {
         "size_px": _size(size_px, poses),
@@ -295,7 +304,7 @@ def image_command(
     }
     turned = inverse_rigid(T) if inverse_probe else T
     if wires is None:
-        work = _by_points(seen.frames, seen.px, turned, _tips(seen.frames, points, stylus, stylus_transform, pivot))
+        work = _by_points(seen.frames, seen.px, turned, _tips(seen.frames, points, tool, pivot))
         inputs = (marks, poses, *(p for p in (points, stylus, pivot) if p is not None))
     else:
         work = _by_wires(seen, turned, wires, phantom)
@@ -563,14 +572,13 @@ def _paired(A: Poses, B: Poses) -> tuple[tuple[int, ...], F64, F64]:
 
 
 def _tips(
-    frames: tuple[int, ...], points: Path | None, stylus: Path | None, transform: str | None, pivot: Path | None
+    frames: tuple[int, ...], points: Path | None, stylus: Poses | None, pivot: Path | None
 ) -> tuple[F64, F64 | None]:
     """(n, 3) the tips in the world of some frames, mm, and the covariance of the stylus' tip, mm^2."""
     import numpy as np
 
     from sonosteer.calibration.record import read_calibration
     from sonosteer.calibration.tables import read_points
-    from sonosteer.sources.sequence_poses import read_poses
 
     if points is not None:
         numbers, world = read_points(points)
@@ -586,7 +594,7 @@ def _tips(
     tip = read_calibration(pivot)
     if tip.tip_mm is None:
         raise InputError(f"{pivot} is a {tip.kind} calibration: --pivot takes one of calibrate pivot")
-    T = read_poses(stylus, transform).of(frames, str(stylus))
+    T = stylus.of(frames, "the marks")
     world = np.einsum("nij,j->ni", T[:, :3, :3], np.array(tip.tip_mm)) + T[:, :3, 3]
     return world, np.array(tip.covariance)
 

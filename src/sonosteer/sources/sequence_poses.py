@@ -35,10 +35,11 @@ def read_poses(path: Path, transform: str | None = None) -> Poses:
         if name not in names:
             raise InputError(f"{path} has no transform {name}; there are: {', '.join(names) or 'none'}")
         found = sequence.transforms(name)
+        invalid = frozenset(range(sequence.info.frames or 0)) - set(found)
     finally:
         sequence.close()
     if not found:
         raise InputError(f"{path}: {name} is valid in none of its frames")
     T = np.stack([check_rigid(matrix, f"{path}: {name} of frame {i}") for i, (_, matrix) in found.items()])
     check_millimetres(T, f"{path}: {name}")
-    return Poses(tuple(found), tuple(time_s for time_s, _ in found.values()), T, f"{path}: {name}")
+    return Poses(tuple(found), tuple(time_s for time_s, _ in found.values()), T, f"{path}: {name}", invalid)
