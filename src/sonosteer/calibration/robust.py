@@ -72,11 +72,11 @@ class RobustFit:
     state: State
     """The state of the model."""
     residuals: F64
-    """(n, k) residuals of all observations, in their own units."""
+    """(n, k) residuals of all observations, each in its own unit: mm, rad or px."""
     held_out: F64
-    """(n, k) residuals that each would have if its group had not been used. In their own units."""
+    """(n, k) residuals that each would have if its group had not been used: mm, rad or px."""
     used: NDArray[np.bool_]
-    """(n,) whether an observation was used. The others are taken to be wrong."""
+    """(n,) whether an observation was used, no unit. The others are taken to be wrong."""
     noise: F64
     """Standard deviation of each kind of residual, in its own unit: mm, rad or s."""
     covariance: F64

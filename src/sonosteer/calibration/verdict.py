@@ -24,7 +24,7 @@ class Bounds:
     max_rms: float
     """Largest root mean square of the residuals, in the unit of `unit` (mm for a calibration of places)."""
     max_sd: float
-    """Largest claimed standard deviation of the result, in the unit of `sd_unit`."""
+    """Largest claimed standard deviation of the result, in the unit of `sd_unit`: mm or s."""
     unit: str = "mm"
     """Unit of the residuals."""
     sd_unit: str = "mm"
@@ -47,17 +47,17 @@ class Check:
     used: int
     """Number of observations that were used. The others are taken to be wrong."""
     rms: float
-    """Root mean square length of the residuals, in the unit of `unit`."""
+    """Root mean square length of the residuals, in the unit of `unit`: mm, or no unit for a fraction."""
     held_out_rms: float
-    """The same, each predicted without its own observation, in the unit of `unit`."""
+    """The same, each predicted without its own observation, in mm, or no unit for a fraction."""
     max_held_out: float
-    """Largest such residual of those that were used, in the unit of `unit`."""
+    """Largest such residual of those that were used, in mm, or no unit for a fraction."""
     unit: str
     """Unit of these residuals."""
     sd: float
-    """Claimed standard deviation of the result, in the unit of `sd_unit`."""
+    """Claimed standard deviation of the result, in the unit of `sd_unit`: mm or s."""
     jackknife_sd: float
-    """The same by leaving out one observation after the other, in the unit of `sd_unit`."""
+    """The same by leaving out one observation after the other, in mm or s."""
     sd_unit: str
     """Unit of the two."""
     condition: float

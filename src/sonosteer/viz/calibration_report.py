@@ -43,7 +43,7 @@ class CalibrationStory:
     held_out: NDArray[np.float64]
     """(n,) the same, predicted without its own observation, in the check's unit (mm)."""
     used: NDArray[np.bool_]
-    """(n,) whether it was used."""
+    """(n,) whether it was used, no unit."""
     summary: Mapping[str, Any]
     """All of it, for the end of the page."""
     lag: Any = None
