@@ -48,6 +48,25 @@ MaxCondition = Annotated[
     ),
 ]
 
+WiresTable = Annotated[
+    Path | None,
+    typer.Option(
+        "--wires",
+        metavar="CSV",
+        help="Instead of points: a phantom's wires, wire,x1_mm,y1_mm,z1_mm,x2_mm,y2_mm,z2_mm.",
+    ),
+]
+PhantomPose = Annotated[
+    Path | None,
+    typer.Option("--phantom", metavar="CSV", help="Pose of the phantom in the world, one row. Solved if not given."),
+]
+SizeText = Annotated[
+    str | None,
+    typer.Option(
+        "--size-px", metavar="W,H", help="Size of the pictures. Read from a sequence. The error is told for it."
+    ),
+]
+
 
 @app.callback()
 def calibrate() -> None:
@@ -245,26 +264,9 @@ def image_command(
         Path | None,
         typer.Option("--pivot", metavar="TOML", help="calibration.toml of the stylus, from calibrate pivot."),
     ] = None,
-    wires: Annotated[
-        Path | None,
-        typer.Option(
-            "--wires",
-            metavar="CSV",
-            help="Instead of points: a phantom's wires, wire,x1_mm,y1_mm,z1_mm,x2_mm,y2_mm,z2_mm.",
-        ),
-    ] = None,
-    phantom: Annotated[
-        Path | None,
-        typer.Option(
-            "--phantom", metavar="CSV", help="Pose of the phantom in the world, one row. Solved if not given."
-        ),
-    ] = None,
-    size_px: Annotated[
-        str | None,
-        typer.Option(
-            "--size-px", metavar="W,H", help="Size of the pictures. Read from a sequence. The error is told for it."
-        ),
-    ] = None,
+    wires: WiresTable = None,
+    phantom: PhantomPose = None,
+    size_px: SizeText = None,
     spacing_mm: SpacingText = None,
     out: Out = Path("calibration-image"),
     max_rms_mm: MaxRms = None,

@@ -62,6 +62,20 @@ Stills = Annotated[
     ),
 ]
 
+CalibrationToml = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration",
+        metavar="TOML",
+        help="calibration.toml of calibrate image, for a sequence with poses of its probe: gives the scale, and "
+        "the place of each picture in the world.",
+    ),
+]
+ProbeName = Annotated[
+    str | None,
+    typer.Option("--probe", metavar="NAME", help="With --calibration: the transform to use, such as ProbeToTracker."),
+]
+
 
 @app.command(cls=PageCommand, epilog="Example: sonosteer track clip.mp4 --out results")
 def track_command(
@@ -93,21 +107,8 @@ def track_command(
     frames: Frames = None,
     crop: CropText = None,
     stills: Stills = False,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(
-            "--calibration",
-            metavar="TOML",
-            help="calibration.toml of calibrate image, for a sequence with poses of its probe: gives the scale, and "
-            "the place of each picture in the world.",
-        ),
-    ] = None,
-    probe: Annotated[
-        str | None,
-        typer.Option(
-            "--probe", metavar="NAME", help="With --calibration: the transform to use, such as ProbeToTracker."
-        ),
-    ] = None,
+    calibration: CalibrationToml = None,
+    probe: ProbeName = None,
     truth: Annotated[
         Path | None,
         typer.Option(
