@@ -42,7 +42,7 @@ class Poses:
     name: str
     """Where they are from."""
     invalid: frozenset[int] = frozenset()
-    """Index of each picture whose pose the file calls invalid. Empty for a table."""
+    """Pictures, by index, whose pose the file calls invalid. Empty for a table."""
 
     def of(self, wanted: tuple[int, ...], where: str) -> F64:
         """(m, 4, 4) the poses of some pictures. where: who asks. Raises InputError if one has none."""
