@@ -38,7 +38,7 @@ def check_action(said: Any, observation: Observation) -> Action:
     """Return what a policy said. Raises BrokenError unless it is an action, no younger than its observation."""
     if not isinstance(said, Action):
         raise BrokenError(f"it says {_short(said)}, which is no action")
-    _check_fields(said)
+    said = _checked_action(said)
     index, time_s = observation.frame_index, observation.capture_time_s
     if said.frame_index > index or said.capture_time_s > time_s:
         raise BrokenError(
@@ -48,13 +48,27 @@ def check_action(said: Any, observation: Observation) -> Action:
     return said
 
 
+def _checked_action(said: Action) -> Action:
+    """Return the action with Python's own numbers. A stranger's may be numpy's, such as a stop that is np.False_.
+
+    The gate takes only Python's truth values, and a recording gives nothing else back.
+    """
+    if _check_of(Action)(said):
+        return said
+    try:
+        plain: Action = decode(Action, encode(said))
+    except (TypeError, ValueError) as e:
+        raise BrokenError(f"{_short(said)}: {e}") from None
+    return plain
+
+
 def _check_fields(said: Any) -> None:
     """Check that each field is of a type that a recording can give back.
 
     What is plainly of its type passes at once. Anything else, such as numpy's numbers, is judged by the recording.
     """
     kind: Any = type(said)
-    if kind in (Action, TipEstimate, Lost) and _check_of(kind)(said):
+    if kind in (TipEstimate, Lost) and _check_of(kind)(said):
         return
     try:
         decode(kind, encode(said))
