@@ -95,6 +95,18 @@ def test_what_a_controller_wants_reaches_the_rig_through_the_gate_alone():
     assert np.abs(np.diff(rolls)).max() <= 6.0 * PACE.period_s + 1e-9
 
 
+def test_the_gate_lets_a_steered_needle_go_no_further_than_its_target():
+    """A hand that does not stop is stopped."""
+    episode = short_episode()
+    deeper = dataclasses.replace(episode.hand, depth_mm=80.0)
+    assert episode.gate.limits.depth_mm == (0.0, 60.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(episode), "hand", property(lambda self: deeper))
+        done = run_steering_episode(episode, SimulatedClock())
+    assert done.refused["depth"] > 0
+    assert 58.0 < done.path()[-1, 0] <= 60.5
+
+
 def test_a_robot_that_is_gone_ends_the_run_and_says_so():
     episode = short_episode()
     episode.robot.break_("disconnects")

@@ -52,17 +52,23 @@ def breaches():
                 out.append((line, f"has the text {node.value!r}, by which getattr finds it"))
             if isinstance(node, ast.ImportFrom):
                 out += [(line, f"imports {a.name}") for a in node.names if where not in MAY_IMPORT.get(a.name, {where})]
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and node.attr in STATE_OF_A_RIG:
-                if not where.startswith("sim/") and "rig" in ast.unparse(node.value):
-                    out.append((line, f"sets {ast.unparse(node)}"))
-            if isinstance(node, ast.FunctionDef) and node.name == "send" and _takes_cleared(node) and not _asks(node):
+            if isinstance(node, ast.Attribute) and not where.startswith("sim/") and _sets_a_rig(node):
+                out.append((line, f"sets {ast.unparse(node)}"))
+            if isinstance(node, ast.FunctionDef) and _is_driver(node) and not _asks(node):
                 out.append((line, "is a driver that does not ask `genuine`"))
     return out
 
 
-def _takes_cleared(node):
-    return any(a.annotation is not None and "Cleared" in ast.unparse(a.annotation) for a in node.args.args) and any(
-        not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)) for each in node.body
+def _sets_a_rig(node):
+    return isinstance(node.ctx, ast.Store) and node.attr in STATE_OF_A_RIG and "rig" in ast.unparse(node.value)
+
+
+def _is_driver(node):
+    """A method `send` that takes `Cleared`, and is more than the words of a protocol."""
+    return (
+        node.name == "send"
+        and any(a.annotation is not None and "Cleared" in ast.unparse(a.annotation) for a in node.args.args)
+        and any(not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)) for each in node.body)
     )
 
 
