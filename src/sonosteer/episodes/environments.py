@@ -61,6 +61,7 @@ HIT_REWARD = 10.0  # chosen: reward of a stop at the target, and its loss elsewh
 ON_AXIS_MM = 1.0  # chosen: steering succeeds within this distance of the axis
 COMMAND_LIFETIME_S = 0.35  # chosen: much longer than a frame, and less than the 0.5 s that the gate allows
 TIP_SD_MM = 0.5  # chosen: as a good tracker says of itself
+END_SD = 6.0  # chosen: so many deviations of its encoder before the end of its travel an axis stands
 END_PER_S = 3.0  # chosen: an axis closes at this rate what is left of its travel. The gate would refuse 4
 FOLLOW_PER_S = 4.0  # chosen: the probe of an axial scene closes its gap to the tip at this rate
 LEAD_RAD = 0.1  # chosen: the ordered angle is no further from the encoder's. The gate refuses 0.15
@@ -229,7 +230,8 @@ class _RigEnv(gymnasium.Env[EnvObservation, F32]):
 
     def _slowed(self, speed_mm_s: float, *, at_mm: float, travel_mm: tuple[float, float], most_mm_s: float) -> float:
         """Return the speed of an axis, less where the end of its travel is near."""
-        low, high = (END_PER_S * (end - at_mm) for end in travel_mm)
+        margin_mm = END_SD * self.limits.encoder_mm
+        low, high = END_PER_S * (travel_mm[0] + margin_mm - at_mm), END_PER_S * (travel_mm[1] - margin_mm - at_mm)
         return min(max(speed_mm_s, -most_mm_s, min(low, 0.0)), most_mm_s, max(high, 0.0))
 
     def _insertion_mm_s(self, speed_mm_s: float) -> float:
