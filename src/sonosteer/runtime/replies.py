@@ -38,14 +38,14 @@ def check_action(said: Any, observation: Observation) -> Action:
     """Return what a policy said. Raises BrokenError unless it is an action, no younger than its observation."""
     if not isinstance(said, Action):
         raise BrokenError(f"it says {_short(said)}, which is no action")
-    said = _checked_action(said)
+    action = _checked_action(said)
     index, time_s = observation.frame_index, observation.capture_time_s
-    if said.frame_index > index or said.capture_time_s > time_s:
+    if action.frame_index > index or action.capture_time_s > time_s:
         raise BrokenError(
-            f"it was told of frame {index} of {time_s} s, and dates its action {said.frame_index}, "
-            f"{said.capture_time_s} s"
+            f"it was told of frame {index} of {time_s} s, and dates its action {action.frame_index}, "
+            f"{action.capture_time_s} s"
         )
-    return said
+    return action
 
 
 def _checked_action(said: Action) -> Action:
