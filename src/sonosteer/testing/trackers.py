@@ -28,8 +28,6 @@ from sonosteer.trackers.table import (
 MIN_FRAMES = 25  # chosen: every built-in tracker has found the needle by then
 FORKED_AT, FORKED_UNTIL = 12, 20
 MOVED_PX = 30
-#: chosen: how far two tracks of one clip may be apart by a tracker that does not repeat itself, px
-VARIES_PX = 15.0
 HINT = Hint(angle_rad=(math.radians(35), math.radians(45)), enters="left")
 
 
@@ -67,14 +65,14 @@ def check_tracker(tracker: Any, *, clip: Sequence[Frame] | None = None, hint: Hi
     first = make()
     states, said = _track(first, frames, hint)
     _check_estimates(said, frames, sure=says_confidence(first))
-    if repeats_itself(first):
+    if repeats_itself(first):  # otherwise two of its tracks cannot be compared
         _check_repeats(first, make, frames, hint, said)
+        _check_moved(first, frames, hint, said)
+        _check_depths(first, frames, hint, said)
     if has_open_state(first):
         _check_states(first, frames, states, said)
     else:
         _check_closed_states(first, frames, states)
-    _check_moved(first, frames, hint, said)
-    _check_depths(first, frames, hint, said)
     _check_blank(first, hint)
     untouched = all(np.array_equal(a, f.pixels) for a, f in zip(pixels, frames, strict=True))
     require(untouched, "step changed the pixels of a frame")
@@ -180,7 +178,6 @@ def _check_moved(tracker: Tracker[Any], frames: Sequence[Frame], hint: Hint, sai
 
 
 def _check_depths(tracker: Tracker[Any], frames: Sequence[Frame], hint: Hint, said: Sequence[Estimate]) -> None:
-    near = 3.0 if repeats_itself(tracker) else VARIES_PX
     grey = [f.grey() for f in frames]
     colour = [
         dataclasses.replace(f, pixels=np.repeat(g[..., None], 3, 2), full_scale=255.0)
@@ -195,7 +192,7 @@ def _check_depths(tracker: Tracker[Any], frames: Sequence[Frame], hint: Hint, sa
             require(a.state == b.state, f"frame {a.frame_index}: {b.state.value} in {which}, {a.state.value} in grey")
             if isinstance(a, TipEstimate) and isinstance(b, TipEstimate):
                 off = math.dist(a.tip_px, b.tip_px)
-                require(off < near, f"frame {a.frame_index}: the tip in {which} is {off:.1f} px from the one in grey")
+                require(off < 3, f"frame {a.frame_index}: the tip in {which} is {off:.1f} px from the one in grey")
 
 
 def _check_blank(tracker: Tracker[Any], hint: Hint) -> None:
