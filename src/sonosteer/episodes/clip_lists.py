@@ -113,7 +113,9 @@ def _in_folder(folder: Path, stems: Sequence[str]) -> Path | None:
 
 
 def _last(source: str) -> str:
-    return source.replace(":", "-") if source.startswith("sim:") else Path(source).name or Path(source).resolve().name
+    if source.startswith("sim:"):
+        return source[4:].partition("?")[0]
+    return Path(source).name or Path(source).resolve().name
 
 
 def _stem(source: str) -> str:

@@ -47,7 +47,7 @@ def evaluate_files(tips: Path, truth: Path, *, spacing: Spacing | None = None) -
     if tips.is_dir():
         tips = tips / "tips.csv"
     rows, marks = read_tips(tips), read_truth(truth)
-    frames, size_px = _clip_of(tips)
+    frames, size_px = clip_behind(tips)
     check_truth(truth, marks, frames=frames, size_px=size_px)
     if frames is None:
         _check_fits(truth, rows, marks)
@@ -86,7 +86,7 @@ def write_evaluation(evaluation: TrackEvaluation, out: Path, title: str) -> None
     )
 
 
-def _clip_of(tips: Path) -> tuple[int | None, tuple[int, int] | None]:
+def clip_behind(tips: Path) -> tuple[int | None, tuple[int, int] | None]:
     """(frames, size in px) of the clip behind a track, from the summary beside it. None where nobody says."""
     path = tips.parent / "summary.json"
     if not path.exists():

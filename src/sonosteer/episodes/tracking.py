@@ -25,6 +25,7 @@ from sonosteer.core.protocols import Source, SourceInfo, Tracker
 from sonosteer.core.types import Estimate, Frame, Hint, Side, TipEstimate, Track, Truth
 from sonosteer.episodes.clip_tracking import are_stills, check_clip, check_method, scale_note, without_workspaces
 from sonosteer.episodes.cropping import Crop, in_crop
+from sonosteer.episodes.evaluation import clip_behind
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.metrics.tip_error import TipErrors, summarise, tip_errors
 from sonosteer.recording.clips import open_clip
@@ -32,7 +33,7 @@ from sonosteer.recording.frame_ledger import FrameLedger
 from sonosteer.recording.output_folder import claimed_folder
 from sonosteer.recording.summary import versions, write_summary
 from sonosteer.recording.tips import NAME_COLUMN, PIXEL_COLUMNS, TipRow, TipsWriter, read_tips
-from sonosteer.recording.truths import TruthWriter, read_truth
+from sonosteer.recording.truths import TruthWriter, check_truth, read_truth
 from sonosteer.runtime.tracking import track_frames
 from sonosteer.sim.scenes import Scene
 from sonosteer.sim.truth import NeedleTruth
@@ -366,15 +367,20 @@ def evaluate(
     tips: a result, or the path of a tips.csv or of the folder it is in. truth: a simulated clip, truths, or the path of
     a truth.csv; it may be left out for the result of a simulated clip. spacing_mm: mm per pixel, if it is not the one
     of the track. A frame without an estimate counts against the tracker. Raises InputError if there is nothing to
-    compare.
+    compare, and for marks of another clip.
     """
+    frames: int | None
     if isinstance(tips, TrackResult):
         rows, known, spacing = tips.rows(), tips.truths, tips.source.spacing
+        frames, size_px = tips.source.frames, None if tips.names else tips.source.size_px
     else:
-        path = Path(tips)
-        rows, known, spacing = read_tips(path / "tips.csv" if path.is_dir() else path), (), None
+        path = Path(tips) / "tips.csv" if Path(tips).is_dir() else Path(tips)
+        rows, known, spacing = read_tips(path), (), None
+        frames, size_px = clip_behind(path)
     if truth is not None:
         known = tuple(truths_in(truth))
+        where = Path(truth) if isinstance(truth, str | Path) else Path("`truth`")
+        check_truth(where, known, frames=frames, size_px=size_px)
     if not known:
         raise InputError("`truth` is missing: the clip does not know where the needle was")
     errors = tip_errors(rows, known, _spacing(spacing_mm) or spacing)

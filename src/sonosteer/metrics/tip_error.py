@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -213,9 +213,9 @@ def summarise_by_state(e: TipErrors, tips: Sequence[TipRow]) -> dict[str, dict[s
 
 def _masked(e: TipErrors, mask: NDArray[np.bool_]) -> TipErrors:
     """Some of the frames, and nothing of those without an error."""
-    arrays = {f.name: getattr(e, f.name) for f in fields(e)}
-    kept = {k: v[mask] if isinstance(v, np.ndarray) else v for k, v in arrays.items()}
-    return replace(e, **{**kept, "lost": 0, "missing": 0, "false_alarms": 0})
+    kept: dict[str, Any] = {f.name: getattr(e, f.name) for f in fields(e)}
+    kept = {k: v[mask] if isinstance(v, np.ndarray) else v for k, v in kept.items()}
+    return TipErrors(**{**kept, "lost": 0, "missing": 0, "false_alarms": 0})
 
 
 def _fraction(held: F64) -> float | None:

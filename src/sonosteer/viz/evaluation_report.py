@@ -62,7 +62,7 @@ def _verdict(numbers: Mapping[str, Any], unit: str) -> str:
 
 def _cells(numbers: Mapping[str, Any], score: ClipScore, unit: str) -> list[tuple[str, str, str]]:
     n = max(len(score.frame), 1)
-    cells = [(f"{100 * int((score.state == s).sum()) / n:.0f} %", s, s) for s in STATES]
+    cells: list[tuple[str, str, str]] = [(f"{100 * int((score.state == s).sum()) / n:.0f} %", s, s) for s in STATES]
     for key, what in ((f"median_{unit}", "median error"), (f"p95_{unit}", "95 % below")):
         if numbers[key] is not None:
             cells.append((f"{numbers[key]:.2f} {unit}", what, ""))
