@@ -160,18 +160,34 @@ def test_one_source_is_tracked_as_before(capsys, clips, tmp_path):
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"tips.csv", "overlay.mp4", "report.html", "summary.json"}
 
 
+def cine(path):
+    """A DICOM cine of four grey pictures."""
+    pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed: pip install 'sonosteer[dicom]'")
+    ds = pydicom.Dataset()
+    ds.file_meta = pydicom.dataset.FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    kind = pydicom.uid.UltrasoundMultiFrameImageStorage
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = kind
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = "1.2.3.4"
+    pixels = np.stack([picture(x, y) for x, y in TIPS])
+    ds.Modality, ds.PhotometricInterpretation, ds.SamplesPerPixel, ds.PixelRepresentation = "US", "MONOCHROME2", 1, 0
+    ds.NumberOfFrames, ds.Rows, ds.Columns = pixels.shape
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8, 8, 7
+    ds.FrameTime = 50
+    ds.PixelData = pixels.tobytes()
+    ds["PixelData"].VR = "OB"
+    ds.save_as(path, enforce_file_format=True)
+    return path
+
+
 def twenty(folder):
     """Twenty clips of five kinds, of which two are broken: simulated, mp4, mha, PNG, DICOM."""
-    pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed: pip install 'sonosteer[dicom]'")
-    del pydicom
-    from test_dicom_made import cine  # made by hand, with a bright pixel
-
     folder.mkdir()
     out = [f"sim:in-plane-linear?speed_mm_s=15&end_mm=14&angle_deg={35 + i}&enters=left" for i in range(3)]
     out += ["sim:axial?start_mm=10&end_mm=12"]
     for i in range(4):
         out += [video(folder / f"v{i}.mp4"), metaimage(folder / f"m{i}.mha"), folder_of(folder / f"p{i}", TIPS)]
-    out += [cine(folder / f"d{i}.dcm", [picture(x, y) for x, y in TIPS]) for i in range(2)]
+    out += [cine(folder / f"d{i}.dcm") for i in range(2)]
     (folder / "cut.mp4").write_bytes(video(folder / "whole.mp4").read_bytes()[:500])
     (folder / "text.mha").write_text("not a header")
     out += [folder / "cut.mp4", folder / "text.mha"]
