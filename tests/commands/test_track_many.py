@@ -183,14 +183,15 @@ def cine(path):
 def twenty(folder):
     """Twenty clips of five kinds, of which two are broken: simulated, mp4, mha, PNG, DICOM."""
     folder.mkdir()
-    out = [f"sim:in-plane-linear?speed_mm_s=15&end_mm=14&angle_deg={35 + i}&enters=left" for i in range(3)]
-    out += ["sim:axial?start_mm=10&end_mm=12"]
+    out = []
     for i in range(4):
         out += [video(folder / f"v{i}.mp4"), metaimage(folder / f"m{i}.mha"), folder_of(folder / f"p{i}", TIPS)]
     out += [cine(folder / f"d{i}.dcm") for i in range(2)]
     (folder / "cut.mp4").write_bytes(video(folder / "whole.mp4").read_bytes()[:500])
     (folder / "text.mha").write_text("not a header")
     out += [folder / "cut.mp4", folder / "text.mha"]
+    out += [f"sim:in-plane-linear?speed_mm_s=15&end_mm=14&angle_deg={35 + i}&enters=left" for i in range(3)]
+    out += ["sim:axial?start_mm=10&end_mm=12"]
     assert len(out) == 20
     return [str(each) for each in out]
 
@@ -201,16 +202,16 @@ def test_twenty_clips_of_five_kinds_two_broken_killed_and_gone_on_with(tmp_path)
     words = [sys.executable, "-m", "sonosteer", "track", *sources, *BRIGHTEST, "--jobs", "2", "--out", str(out)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     process = subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL, cwd=tmp_path)
-    for _ in range(1200):
+    while process.poll() is None:  # however busy the machine is
         time.sleep(0.1)
         if (out / "summary.csv").exists() and sum(r["outcome"] == "done" for r in rows_of(out)) >= 3:
             break
     process.send_signal(signal.SIGKILL)
-    process.wait(timeout=60)
+    process.wait()
     before = [r for r in rows_of(out) if r["outcome"] == "done"]
     assert 3 <= len(before) < 18, "it was to be killed in the middle"
     made = {r["name"]: (out / r["name"] / "tips.csv").stat().st_mtime_ns for r in before}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=600, cwd=tmp_path)
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     rows = rows_of(out)
     assert len(rows) == 20
