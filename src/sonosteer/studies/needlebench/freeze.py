@@ -11,7 +11,7 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -200,8 +200,6 @@ def write_version(path: Path, packed: dict[str, Any]) -> str:
     path.write_text(f'{head}, "tracks": [\n{tracks}\n]}}\n', encoding="utf-8")
     return content_digest(packed)
 
-
-Mode = Literal["serial", "process"]
 
 if __name__ == "__main__":
     print(write_version(Path(sys.argv[1]), freeze()))

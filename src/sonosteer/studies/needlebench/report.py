@@ -29,21 +29,22 @@ CURVES = 8  # chosen: more lines cannot be told apart
 SLUGS = {NOTHING: "nothing-given", CLICK: "one-click"}
 PROTOCOL_WORDS = {
     NOTHING: "Pixels and times, from the first frame on. Nobody says where the needle is.",
-    CLICK: "One click on the tip in the first frame that shows it, off by a few pixels as a person's is. That frame has "
-    "no score. Tracks without a needle are left out.",
+    CLICK: "One click on the tip in the first frame that shows it, off by a few pixels as a person's is. That frame "
+    "has no score. Tracks without a needle are left out.",
 }
 HOW = (
     f"**Cost of a frame.** A claim costs its distance from the true tip, as a part of {100 * CAP_FRACTION:g} % of the "
     "picture's longer side, at most 1. A claim without a needle in the picture costs 1. Silence costs "
     f"{SILENCE_COST:g} where the tip can be seen, and nothing where it cannot. A mark's own uncertainty costs nothing. "
     "Tracking and coasting are claims.",
-    "**Cost of a method.** The mean over tracks, each weighing the same. 0 is always right, 1 is always wrong. The lower, "
-    "the better. Intervals are of 95 % and draw whole tracks. Those behind the first are paired: above 0 the first is "
-    "surely better.",
+    "**Cost of a method.** The mean over tracks, each weighing the same. 0 is always right, 1 is always wrong. The "
+    "lower, the better. Intervals are of 95 % and draw whole tracks. Those behind the first are paired: above 0 the "
+    "first is surely better.",
     "**Given**: what a method is told more than the protocol says, since it does not work without.",
-    "**Risk area**: mean cost of the surest claims, over all coverages. It tells whether a method knows when it is right.",
-    "**Grey rows** know nothing: one is always lost, one claims the middle of the picture, one claims any place. A method "
-    "below `always lost` is better not asked.",
+    "**Risk area**: mean cost of the surest claims, over all coverages. It tells whether a method knows when it is "
+    "right.",
+    "**Rows without a rank** know nothing: one is always lost, one claims the middle of the picture, one claims any "
+    "place. A method below `always lost` is better not asked.",
 )
 CAPTIONS = {
     "costs": "Cost and its interval of 95 %. Grey: methods that know nothing.",
@@ -54,7 +55,7 @@ CAPTIONS = {
 def write_leaderboard(
     tracks: Sequence[AnyTrack], entries: Mapping[str, Sequence[Entry]], out: Path, about: Mapping[str, Any]
 ) -> dict[str, list[TableRow]]:
-    """Write leaderboard.html, README.md, CSVs, leaderboard.tex and figures into `out`. Returns the tables by protocol."""
+    """Write the page, README.md, CSVs, leaderboard.tex and figures into `out`. Returns the tables by protocol."""
     boards = {p: leaderboard(entries[p]) for p in PROTOCOLS}
     figures: dict[str, str] = {}
     for p in PROTOCOLS:
@@ -117,7 +118,7 @@ def tex(text: str) -> str:
 
 def latex(boards: Mapping[str, Sequence[TableRow]], about: Mapping[str, Any]) -> str:
     """Both leaderboards as one table for a paper. It needs the package booktabs."""
-    columns = [c for c in TEX_COLUMNS]
+    columns = list(TEX_COLUMNS)
     width = len(columns)
     lines = [
         f"% needlebench version {about['version']}, hash {about['digest']}",

@@ -128,7 +128,9 @@ def _begin(tracker: Tracker[Any], track: AnyTrack, protocol: str) -> tuple[Any, 
     """(state before the first frame, what was given more than the protocol says), or why it refuses."""
     click = track.click_px if protocol == CLICK else None
     side: Any = track.enters or None
-    tries = [(Hint(start_px=click), [])] + ([(Hint(start_px=click, enters=side), ["side"])] if side else [])
+    tries: list[tuple[Hint, list[str]]] = [(Hint(start_px=click), [])] + (
+        [(Hint(start_px=click, enters=side), ["side"])] if side else []
+    )
     why = ""
     for hint, more in tries:
         try:
