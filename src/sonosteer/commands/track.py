@@ -99,6 +99,26 @@ def track_command(
             "--truth", metavar="CSV", help="truth.csv or your own marks to compare with (sim: brings its own)."
         ),
     ] = None,
+    poses: Annotated[
+        str | None,
+        typer.Option(
+            "--poses",
+            metavar="CHAIN",
+            help="Transforms from the picture to the world, of a tracked sequence: "
+            "ImageToProbe=calibration.txt,ProbeToTracker. tips.csv then has the tip in world mm, too.",
+        ),
+    ] = None,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Writes tips.parquet beside tips.csv.")] = False,
+    markups: Annotated[
+        bool, typer.Option("--markups", help="Writes the tip's way for 3D Slicer, too: tips.mrk.json.")
+    ] = False,
+    keep_identity: Annotated[
+        bool,
+        typer.Option(
+            "--keep-identity",
+            help="Leaves a patient's name in the results where DICOM says it is: burned into pictures, in paths.",
+        ),
+    ] = False,
     seed: Seed = 0,
     config: Annotated[
         Path | None,
@@ -118,9 +138,17 @@ def track_command(
     With --stills, as in sonosteer track pictures --stills --out results, each picture is tracked on its own. tips.csv
     then has a last column with its name, and the overlay is a folder of pictures.
     """
-    from sonosteer.episodes.clip_tracking import ClipJob, are_stills, check_clip, check_method, track_into_folder
+    from sonosteer.episodes.clip_tracking import (
+        ClipJob,
+        are_stills,
+        check_clip,
+        check_exports,
+        check_method,
+        track_into_folder,
+    )
     from sonosteer.episodes.cropping import in_crop
     from sonosteer.recording.output_folder import claimed_folder
+    from sonosteer.sources.identity import identity_words
     from sonosteer.sources.opening import open_source, open_stills
     from sonosteer.sources.velocity import WithVelocity
 
@@ -133,11 +161,15 @@ def track_command(
         raise InputError(f"{len(source)} sources: give one clip, or --stills to track each picture on its own")
     tracker = _tracker(method, settings, config)
     in_crop(tracker, part).start(hint)  # a hint that is not enough is refused before anything is written
-    clip = open_stills(source, spacing=spacing) if stills else open_source(source[0], spacing=spacing, seed=seed)
+    if stills:
+        clip = open_stills(source, spacing=spacing)
+    else:
+        clip = open_source(source[0], spacing=spacing, seed=seed, poses=poses, keep_identity=keep_identity)
     terminal.tell_notes(clip.info)
     stills = are_stills(clip.info, stills)
     check_clip(clip.info, first, crop=part, stills=stills)
     check_method(clip.info, tracker, method)
+    check_exports(clip.info, parquet=parquet, markups=markups)
     job = ClipJob(
         source=clip,
         feed=clip if velocity is None else WithVelocity(clip, velocity),
@@ -153,6 +185,9 @@ def track_command(
         stop=stop,
         crop=part,
         stills=stills,
+        parquet=parquet,
+        markups=markups,
+        identity=() if keep_identity else identity_words(clip),
     )
     with claimed_folder(out), terminal.shown_progress("tracking", quiet=as_json) as progress:
         summary = track_into_folder(job, progress)
@@ -171,8 +206,9 @@ def _tracker(method: str, settings: list[str] | None, config: Path | None) -> Tr
 def _truth_of(clip: Source, truth: Path | None) -> Callable[[int], Truth | None]:
     """The truth of a frame: of the simulation, or of the table that was named."""
     from sonosteer.recording.truths import read_truth
+    from sonosteer.sources.poses import place_in
 
-    known = {t.frame_index: t for t in read_truth(truth)} if truth else {}
+    known = {t.frame_index: t for t in read_truth(truth, place=place_in(clip))} if truth else {}
     if clip.info.kind == "simulated":
         from sonosteer.sources.simulated import SimulatedSource  # brings the simulator, which other clips do without
 

@@ -4,9 +4,9 @@
 * **one click**: the same from the first frame on that shows the tip, with a click on it that is a little off. That
   frame has no score.
 
-A method that refuses to work so is given the least that it asks for: the scale if it says `needs_scale`, the measured
-speed if it is a method with a speed, the side at which the needle enters if it does not start otherwise. The
-leaderboard says what each was given. One that still refuses has not entered.
+A method is given the least that it does not work without: the scale if it says `needs_scale`, the measured speed if it
+is a method with a speed, and beside a click the side at which the needle enters. The leaderboard says what each was
+given. One that refuses to start has not entered.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _follow(
 def _begin(tracker: Tracker[Any], track: AnyTrack, protocol: str) -> tuple[Any, list[str]] | str:
     """(state before the first frame, what was given more than the protocol says), or why it refuses."""
     click = track.click_px if protocol == CLICK else None
-    side: Any = track.enters or None
+    side: Any = (track.enters or None) if protocol == CLICK else None
     tries: list[tuple[Hint, list[str]]] = [(Hint(start_px=click), [])] + (
         [(Hint(start_px=click, enters=side), ["side"])] if side else []
     )
