@@ -277,7 +277,7 @@ def _picture_marks(table: Path, point: str | None) -> list[tuple[Mark, tuple[str
         if nameless is not None:
             raise InputError(f"{table}, {nameless.where}: it marks frames of a clip: name the clip, not a folder")
         return [(_foreign(m), m.images) for m in marks]
-    out = []
+    out: list[tuple[Mark, tuple[str, ...]]] = []
     for line, row in enumerate(_rows(table, NEEDED, (*MORE, UNCERTAINTY_COLUMN)), start=2):
         name = (row["image"] or "").strip()
         if not name:

@@ -287,13 +287,13 @@ Shape = tuple[str, ElementTree.Element, ElementTree.Element, str]
 def _cvat_images(root: ElementTree.Element) -> Iterator[Shape]:
     for image in root.iter("image"):
         for shape in image.iter("points"):
-            yield shape.get("label", ""), image, shape, f"image {image.get('name')}"
+            yield shape.get("label") or "", image, shape, f"image {image.get('name')}"
 
 
 def _cvat_tracks(root: ElementTree.Element) -> Iterator[Shape]:
     for track in root.iter("track"):
         for shape in track.iter("points"):
-            label = shape.get("label") or track.get("label", "")
+            label = shape.get("label") or track.get("label") or ""
             yield label, track, shape, f"track {track.get('id')}, frame {shape.get('frame')}"
 
 

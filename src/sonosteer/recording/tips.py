@@ -177,9 +177,8 @@ def write_tips_parquet(path: Path, tips: Path) -> None:
     """Write the rows of a tips.csv as tips.parquet: the same numbers. Further columns stand where they hold any."""
     rows = read_tips(tips)
     names: list[str] = [*TIPS_CSV_COLUMNS]
-    names += [
-        c for c in (*PIXEL_COLUMNS, *WORLD_COLUMNS, NAME_COLUMN) if any(_cell(row, c) is not None for row in rows)
-    ]
+    further = (*PIXEL_COLUMNS, *WORLD_COLUMNS, NAME_COLUMN)
+    names += [c for c in further if any(_cell(row, c) is not None for row in rows)]
     write_parquet(path, {name: [_cell(row, name) for row in rows] for name in names})
 
 

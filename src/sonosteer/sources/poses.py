@@ -1,4 +1,4 @@
-"""From the picture to the world: which transforms of a tracked sequence lead there, named or unambiguous, never guessed.
+"""From the picture to the world: which transforms of a tracked sequence lead there. Named or unambiguous, not guessed.
 
 PLUS writes transforms of each frame, such as `ProbeToTrackerTransform`, and often leaves the calibration `ImageToProbe`
 to its configuration. A chain begins at Image: `ImageToProbe=calibration.txt,ProbeToTracker`. Each step is a transform
@@ -11,6 +11,7 @@ PLUS counts its Image frame in pixels, other programs in millimetres. The length
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,7 +65,7 @@ def parse_poses(text: str) -> PoseChain:
             f"`poses` {text} begins at {steps[0].begin}, but the tip is in the Image: begin with ImageTo..., and give "
             f"a calibration as ImageTo{steps[0].begin}=FILE if the sequence lacks it"
         )
-    for a, b in zip(steps, steps[1:], strict=False):
+    for a, b in itertools.pairwise(steps):
         if a.end != b.begin:
             raise InputError(f"`poses` {text}: {a.name} ends in {a.end}, but {b.name} begins in {b.begin}")
     return tuple(steps)
@@ -176,7 +177,8 @@ def place_in(source: Source) -> PlaceInPicture:
             T = poses.get(frame)
             if T is None:
                 return None
-            x, y, z = transform_point(np.linalg.inv(T), turned(position_mm, axes, "RAS"))
+            T_image_world: Matrix = np.linalg.inv(T)
+            x, y, z = transform_point(T_image_world, turned(position_mm, axes, "RAS"))
         else:
             x, y, z = turned(position_mm, axes, "LPS")
         if abs(z) > MAX_OUT_OF_PLANE_MM:
