@@ -42,6 +42,7 @@ MAX_MARK_BYTES = 1 << 28
 TIP_NAMES = ("tip", "needletip", "tipofneedle", "needle")
 UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")  # Label Studio puts this before the name of a file that was uploaded
 NO_NEEDLE = "no_needle"
+DLC_HEADS = ("scorer", "individuals", "bodyparts", "coords")
 #: of a control point of 3D Slicer
 FRAME_WORD = re.compile(r"\bframe[ _=:-]?\s*(\d{1,9})\b", re.IGNORECASE)
 
@@ -375,7 +376,7 @@ def _deeplabcut(path: Path, point: str | None) -> list[ReadMark]:
         rows = [r for r in csv.reader(io.StringIO(_text(path))) if any(c.strip() for c in r)]
     except csv.Error as e:
         raise InputError(f"{path} is not a CSV file: {e}") from None
-    heads = {row[0].strip(): row for row in rows[:4]}
+    heads = {row[0].strip(): row for row in rows[:4] if row[0].strip() in DLC_HEADS}
     if "bodyparts" not in heads or "coords" not in heads:
         raise InputError(f"{path} begins like a table of DeepLabCut, but has no rows bodyparts and coords")
     if "individuals" in heads and len({c for c in heads["individuals"][1:] if c.strip()}) > 1:

@@ -133,6 +133,7 @@ def _points(path: Path, markup: dict[str, Any]) -> Sequence[MarkupPoint]:
     axes: Axes | None = {"LPS": "LPS", "RAS": "RAS", "0": "RAS", "1": "LPS"}.get(str(said))  # type: ignore[assignment]
     if axes is None:
         raise InputError(f"{path}: coordinateSystem is {said!r}; LPS and RAS are known")
+    unit = unit[0] if isinstance(unit, list) and unit else unit  # a code, its scheme and its meaning
     if unit != "mm":
         raise InputError(f"{path}: coordinateUnits is {unit!r}; mm is read")
     out = []

@@ -36,7 +36,7 @@ THUMBNAILED = 3  # chosen: first, middle and last frame
 #: chosen: a thumbnail may differ by this from the frozen one, grey levels. Another scene differs by tens
 MAX_GREY_OFF = 4
 #: version -> SHA-256 of what its file holds
-VERSION_HASHES = {"1": "unfrozen"}
+VERSION_HASHES = {"1": "5137f1cc667352f3931f0cc8fdf18f5cdf794cd55da81cbd9487eedd8dc91b5d"}
 NEWEST = "1"
 
 #: groups of tracks in the order of tables, and what they are
