@@ -137,7 +137,10 @@ TWICE = {**COCO, "annotations": [COCO["annotations"][0], {**COCO["annotations"][
         (BOXES, "boxes and no keypoints"),
         (TWICE, "annotation 5: annotation 1 marks the same picture"),
         ({**COCO, "annotations": [{"id": 1, "image_id": 99, "category_id": 1, "keypoints": [1, 1, 2]}]}, "no image 99"),
-        ({**COCO, "annotations": [{"id": 1, "image_id": 7, "category_id": 1, "keypoints": [1, 1, 2, 5, 5, 9]}]}, "is 9"),
+        (
+            {**COCO, "annotations": [{"id": 1, "image_id": 7, "category_id": 1, "keypoints": [1, 1, 2, 5, 5, 9]}]},
+            "is 9",
+        ),
         ({**COCO, "images": 3}, "is damaged"),
         ({"a": 1}, "holds no marks"),
         ([{"image": "a.png", "kp": []}], "not as JSON-MIN"),

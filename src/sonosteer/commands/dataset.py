@@ -270,6 +270,8 @@ def _tell_videos(result: dict[str, Any], *, as_json: bool) -> None:
     if result.get("left_out"):
         n = result["left_out"]
         print(f"{n} {'frame has' if n == 1 else 'frames have'} no row in the table: left out")
+    for note in result.get("notes", ()):
+        print(f"note: {note}")
     _tell_incomplete(result["incomplete"])
     for path in result["sheets"].values():
         print(f"  {path}")

@@ -48,6 +48,7 @@ from sonosteer.recording.summary import versions
 from sonosteer.recording.tables import number, optional, read_table, writing_failed
 from sonosteer.recording.truths import MARK_COLUMNS, TRUTH_CSV_COLUMNS, UNCERTAINTY_COLUMN, read_truth
 from sonosteer.sim.scenes import Split
+from sonosteer.sources.identity import identity_words, without_identity
 from sonosteer.sources.images import ImageFolder, PictureFiles
 from sonosteer.sources.opening import kind_of, open_source
 from sonosteer.sources.picture_file import pages_of
@@ -106,6 +107,10 @@ class Draft:
     """Yields time in s and (rows, columns) grey levels of each mark."""
     split: str = ""
     """Split that it goes to. Empty: not yet decided."""
+    identity: tuple[str, ...] = ()
+    """Words of a patient's identity, lower case, that the set may not hold."""
+    notes: tuple[str, ...] = ()
+    """What the source said while it was opened, a line each."""
 
 
 def import_frames(
@@ -147,12 +152,13 @@ def import_frames(
         "name": out.resolve().name,
         "seed": seed,
         "box_mm": BOX_MM,
-        "command": command,
+        "command": without_identity(command, [w for d in drafts for w in d.identity]),
         "left_out": left_out,
         "versions": versions(),
     }
     _write(out, about, drafts, progress)
-    return {**describe(out), "left_out": left_out}
+    notes = list(dict.fromkeys(note for d in drafts for note in d.notes))
+    return {**describe(out), "left_out": left_out, "notes": notes}
 
 
 # -- reading what the user has -------------------------------------------------------------------------------
@@ -401,9 +407,11 @@ def _clip(
                 yield frame.time_s, frame.grey()
 
     scale = _needed(source.info.spacing, path)
-    name = _safe(path.name.split(".")[0], [])
-    draft = Draft(name=name, marks=marks, size_px=source.info.size_px, spacing=scale, source=str(path), read=read)
-    return [draft], (count or len(marks)) - len(marks)
+    words = () if keep_identity else identity_words(source)
+    told = without_identity(str(path), words)
+    name = _safe(path.name.split(".")[0] if without_identity(path.name, words) == path.name else "clip", [])
+    draft = Draft(name=name, marks=marks, size_px=source.info.size_px, spacing=scale, source=told, read=read)
+    return [replace(draft, identity=words, notes=source.info.notes)], (count or len(marks)) - len(marks)
 
 
 def _safe(name: str, drafts: Sequence[Draft]) -> str:

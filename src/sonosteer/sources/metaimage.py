@@ -21,7 +21,7 @@ from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Frame, Pixels
 from sonosteer.sources.limits import check_limit, limit_of
 from sonosteer.sources.picture_axes import PictureAxes, find_axes
-from sonosteer.sources.poses import PoseChain, chain_of, checked_matrix, world_matrix
+from sonosteer.sources.poses import PoseChain, chain_matrix, chain_of, checked_matrix, image_in_mm, pixel_size
 from sonosteer.sources.sequence_header import SequenceHeader, axis_times_s, read_header, shown
 from sonosteer.sources.stored_values import StoredValues
 from sonosteer.sources.turning import AS_IS, Turn
@@ -51,7 +51,7 @@ class MetaImageSequence:
     Time is the axis of kind list or time, else the last one. Times come from `Seq_FrameNNNN_Timestamp` or NRRD's
     `axis N index values`, relative to the first, else 1/20 s apart. A frame without a time among others lies between
     its neighbours. Frames whose image status is not OK are left out and counted. A spacing of exactly 1 along x and y
-    is what PLUS writes when it does not know the scale, which is then unknown. An `UltrasoundImageOrientation` other
+    is what PLUS writes when it does not know the scale. It is then that of the poses, else unknown. An `UltrasoundImageOrientation` other
     than MF is turned to it. Values of more than 8 bit: white is the smallest of 255, 511, 1023 ... 65535 that holds the
     first frame. Transparent parts of RGBA are black. poses: the chain of transforms from Image to the world
     (`sources/poses`). Without one, the only `ImageTo...` of the file is taken.
@@ -91,7 +91,7 @@ class MetaImageSequence:
             size_px=self._turn.size_px(*axes.size_px),
             frames=len(self._stored),
             rate_hz=None,
-            spacing=spacing or _spacing(header, axes, swapped=self._turn.swap),
+            spacing=spacing or _spacing(header, axes, swapped=self._turn.swap) or self._scale_of_poses(),
             world=None if self._chain is None else self._chain[-1].end,
             notes=(*left_out, *unused),
         )
@@ -177,6 +177,12 @@ class MetaImageSequence:
         """Image to world of a frame, None where the file does not say or says that it is invalid."""
         if self._chain is None:
             return None
+        total = self._chain_matrix(stored)
+        return None if total is None else image_in_mm(total, self.info.spacing, f"{self._path}, frame {stored}")
+
+    def _chain_matrix(self, stored: int) -> Matrix | None:
+        """The chain of a frame as one matrix, as the file says it. None if a step is missing or invalid."""
+        assert self._chain is not None
         said = self._header.frames.poses.get(stored, {})
         matrices: dict[str, Matrix] = {}
         for step in self._chain:
@@ -185,7 +191,13 @@ class MetaImageSequence:
             if step.matrix is None and len(values) == 16 and said.get(key + "Status", "OK").upper() == "OK":
                 what = f"{self._path}: {key} of frame {stored}"
                 matrices[step.name] = checked_matrix(_matrix(values, what), what)
-        return world_matrix(self._chain, matrices, self.info.spacing, f"{self._path}, frame {stored}")
+        return chain_matrix(self._chain, matrices)
+
+    def _scale_of_poses(self) -> Spacing | None:
+        """Scale that the poses say, where their Image is in pixels. None if nothing says it."""
+        totals = (self._chain_matrix(stored) for stored in self._stored) if self._chain is not None else ()
+        first = next((total for total in totals if total is not None), None)
+        return None if first is None else pixel_size(first)
 
     def close(self) -> None:
         """Release the sorted frames. Every reading opens the file for itself."""

@@ -112,32 +112,30 @@ def chain_of(names: Sequence[str], asked: PoseChain | None, where: Path) -> tupl
     return None, (f"it has {which} ({', '.join(known)}): tips are not in world mm until `poses` names the chain",)
 
 
-def world_matrix(chain: PoseChain, said: Mapping[str, Matrix], spacing: Spacing | None, where: str) -> Matrix | None:
-    """T_world_image of a frame: image mm to world mm. None if a step has no valid matrix, or the scale is unknown.
-
-    said: matrices of the frame by name. Raises InputError if the Image frame is neither in pixels nor in millimetres.
-    """
+def chain_matrix(chain: PoseChain, said: Mapping[str, Matrix]) -> Matrix | None:
+    """The whole chain as one matrix. None if a step has no valid matrix. said: matrices of the frame by name."""
     total: Matrix = np.eye(4)
     for step in chain:
         matrix = step.matrix if step.matrix is not None else said.get(step.name)
         if matrix is None:
             return None
         total = matrix @ total
-    if spacing is None:
-        return None
-    return image_in_mm(total, spacing, where)
+    return total
 
 
-def image_in_mm(matrix: Matrix, spacing: Spacing, where: str) -> Matrix:
-    """A matrix from image mm, of one from image mm or from pixels."""
+def image_in_mm(matrix: Matrix, spacing: Spacing | None, where: str) -> Matrix:
+    """A matrix from image mm, of one from image mm or from pixels. spacing: None if the scale is unknown.
+
+    Raises InputError if the Image frame is neither in pixels nor in millimetres.
+    """
     lengths = np.linalg.norm(matrix[:3, :2], axis=0)
     if abs(float(matrix[:3, 0] @ matrix[:3, 1])) > SQUARE * float(lengths.prod()):
         raise InputError(f"{where}: the picture's x and y are not at a right angle in the world: check the calibration")
-    steps = np.array([spacing.x_mm, spacing.y_mm])
-    if np.allclose(lengths, steps, rtol=SAME_LENGTH):
-        return matrix @ np.diag([1.0 / spacing.x_mm, 1.0 / spacing.y_mm, 1.0, 1.0])
     if np.allclose(lengths, 1.0, rtol=SAME_LENGTH):
         return matrix
+    spacing = spacing or Spacing(*lengths.tolist())
+    if np.allclose(lengths, (spacing.x_mm, spacing.y_mm), rtol=SAME_LENGTH):
+        return matrix @ np.diag([1.0 / spacing.x_mm, 1.0 / spacing.y_mm, 1.0, 1.0])
     raise InputError(
         f"{where}: a step of the picture is {lengths[0]:.4g} x {lengths[1]:.4g} mm in the world, but the scale is "
         f"{spacing.x_mm:g} x {spacing.y_mm:g} mm per pixel: check `spacing_mm` and the calibration"
