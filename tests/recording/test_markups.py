@@ -48,7 +48,10 @@ def test_left_and_posterior_are_the_negative_of_right_and_anterior(tmp_path):
 def test_a_file_that_slicerio_made_is_read(tmp_path):
     slicerio = pytest.importorskip("slicerio")
     points = "vtkMRMLMarkupsFiducialNode_{0},{1},2.5,-3.25,0,0,0,1,1,1,0,frame {0},,\n"
-    head = "# Markups fiducial file version = 4.10\n# CoordinateSystem = {}\n# columns = id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID\n"
+    head = (
+        "# Markups fiducial file version = 4.10\n# CoordinateSystem = {}\n"
+        "# columns = id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID\n"
+    )
     (tmp_path / "a.fcsv").write_text(head.format("LPS") + points.format(12, 1.5) + points.format(13, 1.75))
     slicerio.fcsv_to_markups_json(str(tmp_path / "a.fcsv"), str(tmp_path / "a.mrk.json"))
     back = read_markups(tmp_path / "a.mrk.json")

@@ -26,8 +26,8 @@ from sonosteer.core.progress import StageProgress
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.datasets.importing import MORE, NEEDED
 from sonosteer.datasets.videos import BOX_MM, DataSet, Video
-from sonosteer.recording.marks import NO_NEEDLE
 from sonosteer.recording.clips import ClipWriter, PngWriter, VideoWriter
+from sonosteer.recording.marks import NO_NEEDLE
 from sonosteer.recording.output_folder import begin_new, check_free, claimed_folder, finish_new
 from sonosteer.recording.tables import TableWriter, writing_failed
 from sonosteer.recording.truths import TRUTH_CSV_COLUMNS as TRUTH

@@ -15,6 +15,7 @@ from sonosteer.core.config import save_json
 from sonosteer.core.errors import InputError
 from sonosteer.core.progress import StageProgress
 from sonosteer.recording.summary import versions
+from sonosteer.recording.tables import make_folder
 from sonosteer.studies.journal import Journal, run_missing
 from sonosteer.studies.models_used import models_used
 from sonosteer.studies.needlebench.figures import entries_of
@@ -67,6 +68,7 @@ def run_needlebench(
         "models": models_used({}),
         "real": None if real is None else hashlib.sha256((real / MANIFEST).read_bytes()).hexdigest(),
     }
+    make_folder(out)
     journal = Journal(out / "trials.jsonl", question)
     try:
         todo = [BenchTrial(t, entrants, QUICK_FRAMES if quick else None) for t in _longest_first(tracks)]
