@@ -49,12 +49,12 @@ class MetaImageSequence:
     """A .mha, .mhd, .nrrd or .nhdr file with one image or a sequence of them.
 
     Time is the axis of kind list or time, else the last one. Times come from `Seq_FrameNNNN_Timestamp` or NRRD's
-    `axis N index values`, relative to the first, else 1/20 s apart. A frame without a time among others lies between
-    its neighbours. Frames whose image status is not OK are left out and counted. A spacing of exactly 1 along x and y
-    is what PLUS writes when it does not know the scale. It is then that of the poses, else unknown. An `UltrasoundImageOrientation` other
-    than MF is turned to it. Values of more than 8 bit: white is the smallest of 255, 511, 1023 ... 65535 that holds the
-    first frame. Transparent parts of RGBA are black. poses: the chain of transforms from Image to the world
-    (`sources/poses`). Without one, the only `ImageTo...` of the file is taken.
+    `axis N index values`, relative to the first, else 1/20 s apart. A frame without a time among others lies
+    between its neighbours. Frames whose image status is not OK are left out and counted. A spacing of exactly 1
+    along x and y is what PLUS writes when it does not know the scale. It is then that of the poses, else unknown.
+    An `UltrasoundImageOrientation` other than MF is turned to it. Values of more than 8 bit: white is the smallest
+    of 255, 511, 1023 ... 65535 that holds the first frame. Transparent parts of RGBA are black. poses: the chain of
+    transforms from Image to the world (`sources/poses`). Without one, the only `ImageTo...` of the file is taken.
     Raises InputError if the file cannot be read.
     """
 
