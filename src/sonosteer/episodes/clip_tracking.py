@@ -19,6 +19,7 @@ from sonosteer.core.notice import NOT_A_DEVICE
 from sonosteer.core.progress import StageProgress
 from sonosteer.core.protocols import Source, SourceInfo, Tracker
 from sonosteer.core.types import Estimate, Frame, Hint, Truth
+from sonosteer.episodes.advice import what_to_try
 from sonosteer.episodes.cropping import Crop, in_crop
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.metrics.tip_error import summarise, tip_errors
@@ -31,7 +32,8 @@ from sonosteer.runtime.tracking import Background, track_frames
 from sonosteer.sources.identity import without_identity
 from sonosteer.trackers.table import needs_scale
 from sonosteer.viz.overlay import OverlayPictures, OverlayVideo
-from sonosteer.viz.report import Sheet, Story, write_report
+from sonosteer.viz.page import Sheet, write_picture
+from sonosteer.viz.report import Story, write_report
 
 SHEET_PICTURES = 12  # chosen: as many as fit one screen of the report
 GALLERY_PICTURES = 60  # chosen: of stills, so that the report stays below 3 MB
@@ -77,6 +79,10 @@ class ClipJob:
     """Whether the tip's way is written for 3D Slicer, too, as tips.mrk.json."""
     identity: tuple[str, ...] = ()
     """Words of a patient's identity, lower case, that no result may hold."""
+    asked: Mapping[str, Any] | None = None
+    """What was asked for, saved once it is done, so that it is not done again. None: it always is."""
+    picture: bool = False
+    """Whether a small picture of the clip is kept for a list of clips."""
 
     @property
     def expected_frames(self) -> int | None:
@@ -166,7 +172,8 @@ def track_into_folder(job: ClipJob, progress: StageProgress) -> dict[str, Any]:
     except SonosteerError as e:
         broke = broke or e
     try:
-        summary = _write_results(job, ledger, overlay.sheet, time.perf_counter() - began_s)
+        done = broke is None and not ledger.interrupted
+        summary = _write_results(job, ledger, overlay.sheet, elapsed_s=time.perf_counter() - began_s, done=done)
     except SonosteerError as e:
         raise broke or e from None
     if broke is not None:
@@ -195,7 +202,7 @@ class _Rows:
         self._writer.add(estimate, frame.T_world_image)
 
 
-def _write_results(job: ClipJob, ledger: FrameLedger, sheet: Sheet, elapsed_s: float) -> dict[str, Any]:
+def _write_results(job: ClipJob, ledger: FrameLedger, sheet: Sheet, *, elapsed_s: float, done: bool) -> dict[str, Any]:
     """Write summary.json and report.html from what there is."""
     info = job.source.info
     rows = read_tips(job.out / "tips.csv")
@@ -238,8 +245,14 @@ def _write_results(job: ClipJob, ledger: FrameLedger, sheet: Sheet, elapsed_s: f
         error_numbers=summary["error"],
         truth=_true_path(known, rows, info.spacing),
         stills=job.stills,
+        advice=what_to_try(summary),
     )
     write_report(job.out / "report.html", story)
+    if job.picture and sheet:
+        write_picture(job.out / "picture.jpg", sheet[len(sheet) // 2][1])
+    if done and job.asked is not None:  # last: with it the clip is done
+        summary["asked"] = to_dict(job.asked)
+        write_summary(job.out / "summary.json", summary)
     return summary
 
 

@@ -7,6 +7,7 @@ read where they are there. All others are left alone. Marks of other programs ar
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from sonosteer.core.errors import InputError
@@ -80,6 +81,32 @@ def _mark(frame: int, tip_px: Point | None, *, visible: bool, time_s: float | No
         depth_mm=None,
         velocity_mm_s=None,
     )
+
+
+#: chosen: a mark this far outside the picture is of another clip, as a fraction of the longer side
+OUTSIDE_FRACTION = 0.02
+
+
+def check_truth(path: Path, truths: Sequence[Truth], *, frames: int | None, size_px: tuple[int, int] | None) -> None:
+    """Raise InputError if marks are of another clip: of frames beyond its end, or of places outside its pictures.
+
+    frames: number of frames of the clip. size_px: (width, height). None where it is not known, then it is not checked.
+    """
+    beyond = [t.frame_index for t in truths if t.frame_index < 0 or (frames is not None and t.frame_index >= frames)]
+    if beyond:
+        there = "the first frame is 0" if frames is None else f"the clip has {frames} frames (0 to {frames - 1})"
+        raise InputError(f"{path} marks frame {beyond[0]}, but {there}: are the marks of another clip?")
+    if size_px is None:
+        return
+    for t in truths:
+        if t.tip_px is None or not t.visible:
+            continue
+        off_px = max(OUTSIDE_FRACTION * max(size_px), t.uncertainty_px or 0.0)
+        if not all(-off_px <= at <= size - 1 + off_px for at, size in zip(t.tip_px, size_px, strict=True)):
+            raise InputError(
+                f"{path} marks the tip of frame {t.frame_index} at {t.tip_px[0]:g},{t.tip_px[1]:g} px, outside the "
+                f"pictures of {size_px[0]}x{size_px[1]} px: are the marks of another clip?"
+            )
 
 
 def _parse(row: dict[str, str]) -> Truth:
