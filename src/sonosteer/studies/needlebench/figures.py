@@ -170,8 +170,12 @@ def risk_area(scores: Sequence[ClipScore]) -> float | None:
 
 
 def refusals(entries: Sequence[Entry]) -> list[TableRow]:
-    """Who has not entered, and why."""
-    return [{"method": e.method, "why": e.refused} for e in entries if e.refused]
+    """Who has not entered, and why. Methods that say the same stand together."""
+    said: dict[str, list[str]] = {}
+    for e in entries:
+        if e.refused:
+            said.setdefault(e.refused.replace(e.method, "it"), []).append(e.method)
+    return [{"methods": ", ".join(methods), "why": why.replace("`", "")} for why, methods in said.items()]
 
 
 def real_table(entries: Sequence[Entry]) -> list[TableRow]:

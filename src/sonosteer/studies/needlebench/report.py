@@ -25,6 +25,11 @@ from sonosteer.viz.needlebench_plots import cost_plot, risk_plot
 from sonosteer.viz.plots import standalone
 
 BENCH_TITLE = "needlebench"
+#: the leaderboard has more columns than other tables, and its figures fewer points
+STYLE = (
+    "<style>body { max-width: 80rem } figure { max-width: 44rem } p { max-width: 62rem } "
+    "table.wide.wrap td { white-space: normal; vertical-align: top }</style>"
+)
 CURVES = 8  # chosen: more lines cannot be told apart
 SLUGS = {NOTHING: "nothing-given", CLICK: "one-click"}
 PROTOCOL_WORDS = {
@@ -137,16 +142,21 @@ def latex(boards: Mapping[str, Sequence[TableRow]], about: Mapping[str, Any]) ->
 
 
 def _page(parts: Sequence[Any], figures: Mapping[str, str], facts: Sequence[str], quick: str) -> str:
-    body = [f"<h1>{BENCH_TITLE}</h1>", f"<p>{_marked(facts[0])}</p>", f"<p>{_marked(facts[1])}</p>"]
+    body = [STYLE, f"<h1>{BENCH_TITLE}</h1>", f"<p>{_marked(facts[0])}</p>", f"<p>{_marked(facts[1])}</p>"]
     body.append('<p class="soft">Research software, not a medical device: not for clinical decisions.</p>')
     for title, words, rows, names in parts:
-        body.append(f"<h2>{html.escape(title)}</h2><p>{_marked(words)}</p>{_greyed(html_table(rows))}")
+        body.append(f"<h2>{html.escape(title)}</h2><p>{_marked(words)}</p>{_table(title, rows)}")
         for name in names:
             if name in figures:
                 said = caption(CAPTIONS[name.partition("-")[0]], quick)
                 body.append(f"<figure>{figures[name]}<figcaption>{html.escape(said)}</figcaption></figure>")
     body.append("<h2>How it is scored</h2>" + "".join(f"<p>{_marked(fact)}</p>" for fact in facts[2:]))
     return html_page(BENCH_TITLE, body, quick)
+
+
+def _table(title: str, rows: Sequence[TableRow]) -> str:
+    table = html_table(rows)
+    return table.replace('"wide"', '"wide wrap"') if title.startswith("Not entered") else _greyed(table)
 
 
 def _greyed(table: str) -> str:
