@@ -8,9 +8,10 @@ import matplotlib as mpl
 
 from sonosteer.core.arrays import F64
 from sonosteer.viz.plots import AMBER, BLUE, GREEN, MID_GREY, PLOT_STYLE, RED, _figure, _svg
-from sonosteer.viz.study_plots import PINK, SKY
+from sonosteer.viz.study_plots import PINK
 
-COLOURS = (BLUE, GREEN, AMBER, RED, PINK, SKY)
+BROWN = "#a6761d"
+COLOURS = (BLUE, GREEN, AMBER, RED, PINK, BROWN)
 ROW_IN = 0.2  # chosen: a row of text, inches
 WIDTH_IN = 5.4  # chosen: so narrow that its letters can be read on a phone, inches
 SIDE = 0.02  # chosen: so that a dot at an end is whole

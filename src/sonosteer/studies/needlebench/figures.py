@@ -174,7 +174,7 @@ def refusals(entries: Sequence[Entry]) -> list[TableRow]:
     said: dict[str, list[str]] = {}
     for e in entries:
         if e.refused:
-            said.setdefault(e.refused.replace(e.method, "it"), []).append(e.method)
+            said.setdefault(e.refused.replace(f"method {e.method}", "it"), []).append(e.method)
     return [{"methods": ", ".join(methods), "why": why.replace("`", "")} for why, methods in said.items()]
 
 

@@ -22,12 +22,13 @@ from sonosteer.studies.needlebench.figures import (
 from sonosteer.studies.needlebench.trials import CLICK, DUMMIES, NOTHING, PROTOCOLS, AnyTrack
 from sonosteer.studies.pages import TableRow, caption, html_page, html_table, markdown_head, markdown_table, write_csv
 from sonosteer.viz.needlebench_plots import cost_plot, risk_plot
+from sonosteer.viz.page import figure
 from sonosteer.viz.plots import standalone
 
 BENCH_TITLE = "needlebench"
 #: the leaderboard has more columns than other tables, and its figures fewer points
 STYLE = (
-    "<style>body { max-width: 80rem } figure { max-width: 44rem } p { max-width: 62rem } "
+    "<style>body { max-width: 80rem } figure { max-width: 44rem } .plot svg { min-width: 0 } p { max-width: 62rem } "
     "table.wide.wrap td { white-space: normal; vertical-align: top }</style>"
 )
 CURVES = 8  # chosen: more lines cannot be told apart
@@ -149,7 +150,7 @@ def _page(parts: Sequence[Any], figures: Mapping[str, str], facts: Sequence[str]
         for name in names:
             if name in figures:
                 said = caption(CAPTIONS[name.partition("-")[0]], quick)
-                body.append(f"<figure>{figures[name]}<figcaption>{html.escape(said)}</figcaption></figure>")
+                body.append(figure(figures[name], said))
     body.append("<h2>How it is scored</h2>" + "".join(f"<p>{_marked(fact)}</p>" for fact in facts[2:]))
     return html_page(BENCH_TITLE, body, quick)
 
