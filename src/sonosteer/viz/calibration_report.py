@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from sonosteer.calibration.verdict import amount
 from sonosteer.recording.tables import writing_failed
+from sonosteer.viz.page import figure, folded, html_page, page_head, tiles
 from sonosteer.viz.plots import AMBER, BLUE, GREEN, MID_GREY, PLOT_STYLE, RED, _figure, _svg, standalone
-from sonosteer.viz.report import PAGE_STYLE, figure
 
 
 @dataclass(frozen=True)
@@ -70,26 +70,17 @@ def render_calibration(story: CalibrationStory, svg: str) -> str:
         if accepted
         else "Refused. No calibration file was written."
     )
+    refusals = (_sentence(line) for line in story.refused)
     body = [
-        f"<h1>{html.escape(story.title)}</h1>",
-        f"<p><b>{html.escape(verdict)}</b></p>",
-        *(f"<p>{html.escape(_sentence(line))}</p>" for line in story.refused),
-        *(f'<p class="soft">{html.escape(line)}</p>' for line in story.notes),
-        '<p class="soft">Research software, not a medical device: not for clinical decisions.</p>',
-        _cards(story),
+        *page_head(story.title, verdict, [*refusals, *story.notes]),
+        _tiles(story),
         "<h2>Result</h2>" + _table(story.found),
         "<h2>Residuals</h2>" + figure(svg, RESIDUAL_CAPTION),
         *(["<h2>Motion</h2>" + figure(lag_plot(story.lag), LAG_CAPTION)] if story.lag is not None else []),
         "<h2>Checks</h2>" + _checks(story),
-        "<h2>All numbers</h2><details><summary>as --json prints them</summary><pre>"
-        + html.escape(json.dumps(story.summary, indent=2))
-        + "</pre></details>",
+        "<h2>All numbers</h2>" + folded("as --json prints them", json.dumps(story.summary, indent=2)),
     ]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(story.title)}</title><style>{PAGE_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
-    )
+    return html_page(story.title, body)
 
 
 RESIDUAL_CAPTION = (
@@ -108,16 +99,17 @@ def _sentence(line: str) -> str:
     return f"{said[:1].upper()}{said[1:]}."
 
 
-def _cards(story: CalibrationStory) -> str:
+def _tiles(story: CalibrationStory) -> str:
     c = story.check
-    cells = [
-        (amount(c["sd"], c["sd_unit"]), "claimed error"),
-        (amount(c["jackknife_sd"], c["sd_unit"]), "the same by leaving out one observation after the other"),
-        (amount(c["held_out_rms"], c["unit"]), "residual, rms, each without its own observation"),
-        (f"{c['used']} of {c['observations']}", "observations used"),
-        (f"{c['condition']:.3g}", "condition number"),
-    ]
-    return '<div class="numbers">' + "".join(f"<div><b>{a}</b><span>{b}</span></div>" for a, b in cells) + "</div>"
+    return tiles(
+        [
+            (amount(c["sd"], c["sd_unit"]), "claimed error", ""),
+            (amount(c["jackknife_sd"], c["sd_unit"]), "the same by leaving out one observation after the other", ""),
+            (amount(c["held_out_rms"], c["unit"]), "residual, rms, each without its own observation", ""),
+            (f"{c['used']} of {c['observations']}", "observations used", ""),
+            (f"{c['condition']:.3g}", "condition number", ""),
+        ]
+    )
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> str:
