@@ -191,6 +191,10 @@ def tell_tracked(out: Path, summary: Mapping[str, Any], *, as_json: bool, stills
         f"{counts['frames']} {'pictures' if stills else 'frames'}: {counts['tracking']} tracking, "
         f"{counts['coasting']} coasting, {counts['lost']} lost{bad}, {counts['dropped']} dropped"
     )
+    from sonosteer.episodes.advice import what_to_try
+
+    for advice in what_to_try(summary):
+        print(f"  {advice}")
     unscaled = summary["source"]["spacing"] is None
     if unscaled:
         print(f"scale {summary['scale']}")
@@ -202,4 +206,13 @@ def tell_tracked(out: Path, summary: Mapping[str, Any], *, as_json: bool, stills
     if timing:
         print(f"tracking took {timing['median_ms']:.2f} ms a frame (p99 {timing['p99_ms']:.2f} ms)")
     print_files(out, ("report.html", "overlay" if stills else "overlay.mp4", "tips.csv", "summary.json"))
+    print_notice()
+
+
+def tell_many(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Say how many clips were tracked and where the results are."""
+    done = [row for row in rows if row["outcome"] == "done"]
+    states = ", ".join(f"{sum(row[s] or 0 for row in done)} {s}" for s in ("tracking", "coasting", "lost"))
+    print(f"{len(done)} of {len(rows)} clips tracked: {states} frames")
+    print_files(out, ("index.html", "summary.csv"))
     print_notice()

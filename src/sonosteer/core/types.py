@@ -88,8 +88,8 @@ class TipEstimate:
     """Direction from entry to tip, rad from image +x towards +y (down). Of mm, or of px where the scale is unknown."""
     covariance_mm2: NDArray[np.float64] | None
     """Covariance of the tip, mm^2: (2, 2), axes along and across the needle. None where the scale is unknown."""
-    confidence: float
-    """How surely this is the tip, 0 to 1."""
+    confidence: float | None
+    """How surely this is the tip, 0 to 1. None from trackers that do not say."""
     state: Track
     """Whether the tip was seen or only predicted."""
     entry_px: Point
@@ -166,6 +166,8 @@ class Hint:
     """Side of the image at which the needle enters."""
     start_px: Point | None = None
     """Place of the tip in the first frame, px: (column, row)."""
+    box_px: tuple[int, int] | None = None
+    """Size of the box around it that a general tracker follows, px: (width, height)."""
 
 
 @dataclass(frozen=True, slots=True)
