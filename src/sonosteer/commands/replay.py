@@ -108,6 +108,7 @@ def _rebuilt(recorded: RunReader, path: Path) -> Replay:
     from sonosteer.runtime.replay import Replay
     from sonosteer.safety.gate import Gate
     from sonosteer.safety.limits import Limits
+    from sonosteer.safety.memory import EXACT
     from sonosteer.safety.regions import Circle
     from sonosteer.trackers.table import make_tracker
 
@@ -116,14 +117,15 @@ def _rebuilt(recorded: RunReader, path: Path) -> Replay:
         command, task, hint = said["command"], said["task"], said["hint"]
         limits = {k: tuple(v) if isinstance(v, list) else v for k, v in said["limits"].items() if k != "_type"}
         regions = tuple(Circle(r["name"], tuple(r["center_mm"]), r["radius_mm"]) for r in said["regions"])
+        xx, xy, yy = (float(v) for v in said.get("calibration_mm2", EXACT))
         policy, method = command["policy"], command["method"]
-    except (KeyError, TypeError, AttributeError) as e:
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise InputError(f"{path} does not say what decided ({e}): it is no recording of sonosteer insert") from None
     tracker = make_tracker(method, **parsing.parse_settings(command["tracker_settings"]))
     decider = make_policy(policy, **parsing.parse_settings(command["settings"]))
     tracker.prepare()
     decider.prepare()
-    gate = Gate(from_dict(Limits, limits, "recorded limits"), regions, task.spacing)
+    gate = Gate(from_dict(Limits, limits, "recorded limits"), regions, task.spacing, (xx, xy, yy))
     return Replay(tracker, decider, gate, task, hint)
 
 
