@@ -36,14 +36,14 @@ def test_only_a_live_run_begins_paused():
 def test_a_run_begins_paused_or_not(paused, monkeypatch):
     held = []
 
-    class Enough(Exception):
+    class EnoughError(Exception):
         pass
 
     def stop_here(rig, tracking_branch, policy_branch, control_branch, *rest, **more):
         held.append(control_branch.held)
-        raise Enough
+        raise EnoughError
 
     monkeypatch.setattr(insertion, "insert_live", stop_here)
-    with pytest.raises(Enough):
+    with pytest.raises(EnoughError):
         run_episode(build_episode(config(live=True, paused=paused)))
     assert held == ["the run begins paused" if paused else None]
