@@ -16,6 +16,7 @@ from gate_inputs import (
     SPACING,
     STATE,
     TINY,
+    TIP,
     act,
     ask,
     cleared,
@@ -26,7 +27,7 @@ from gate_inputs import (
 )
 
 from sonosteer.core.types import Command, Track
-from sonosteer.safety.gate import Gate
+from sonosteer.safety.gate import Gate, Refused
 from sonosteer.safety.memory import Memory, Pose, SeenTip, ordered, seen_depth_mm, sees_tip
 from sonosteer.safety.orders import (
     AXES,
@@ -516,6 +517,31 @@ def test_tip_and_encoder_may_differ_by_so_much_and_no_more():
     later = replace(far, seen=(known(20.0, frame_index=9), far.seen[0]))
     assert refused(ask(state=replace(STATE, memory=later)), "tip against encoder").bound == 8.0 + 3 * 1.25
     cleared(ask(state=replace(STATE, memory=vague)))
+
+
+def test_pictures_across_the_needle_say_nothing_of_its_depth():
+    """A tip that stays in its place in the picture while the needle goes on is no contradiction there."""
+    for shows_depth in (True, False):
+        state, gate = replace(STATE, command=None), Gate(LIMITS, shows_depth=shows_depth)
+        verdicts = []
+        for k in range(40):
+            now_s = NOW + 0.0625 * k
+            depth_mm = 40.0 + 0.5 * k  # as ordered, 8 mm/s
+            told = gate_input(
+                now_s,
+                read(time_s=now_s, depth_mm=depth_mm),
+                replace(TIP, frame_index=10 + k, time_s=now_s, covariance_mm2=0.01 * np.eye(2)),
+            )
+            wanted = replace(ACTION.command, expires_at_s=now_s + 0.25)
+            state, verdict = gate.clear(
+                state, replace(ACTION, frame_index=10 + k, capture_time_s=now_s, command=wanted), told
+            )
+            verdicts.append(verdict)
+        assert (state.memory.anchor is None) is not shows_depth
+        if shows_depth:
+            refused(next(v for v in verdicts if isinstance(v, Refused)), "tip against encoder")
+        else:
+            assert all(map(cleared, verdicts))
 
 
 def test_pictures_count_from_the_first_tip_that_is_seen_well_and_anew_after_a_jump():

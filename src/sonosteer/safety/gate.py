@@ -56,6 +56,8 @@ class Gate:
     """Scale in which regions and task were drawn, mm per pixel. None where any scale will do."""
     calibration_mm2: Covariance = EXACT
     """Error of the image's calibration: xx, xy and yy of its covariance, mm^2. It adds to every tip's."""
+    shows_depth: bool = True
+    """False where pictures stand across the needle. They do not show how deep it is, so that encoders alone say it."""
 
     def start(self, now_s: float) -> GateState:
         """Return the state at rest, with nothing known. The first tick is due within `Limits.heartbeat_s`."""
@@ -110,7 +112,14 @@ class Gate:
         """Return the state with what this tick adds to memory. Encoders that contradict the orders stop it."""
         if now.time_s != gate_input.now_s:
             return now
-        memory = note(before.memory, self.limits, gate_input, before.time_s, self.calibration_mm2)
+        memory = note(
+            before.memory,
+            self.limits,
+            gate_input,
+            before.time_s,
+            self.calibration_mm2,
+            shows_depth=self.shows_depth,
+        )
         wrong = contradiction(memory.drifts, memory.turns, self.limits)
         stop = now.stop if wrong is None else latch(now.stop, Stop("encoders", wrong, now.time_s))
         return replace(now, memory=memory, stop=stop)

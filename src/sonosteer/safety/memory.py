@@ -113,11 +113,17 @@ EXACT: Covariance = (0.0, 0.0, 0.0)  # of a calibration without an error
 
 
 def note(
-    memory: Memory, limits: Limits, gate_input: GateInput, since_s: float, calibration_mm2: Covariance = EXACT
+    memory: Memory,
+    limits: Limits,
+    gate_input: GateInput,
+    since_s: float,
+    calibration_mm2: Covariance = EXACT,
+    *,
+    shows_depth: bool = True,
 ) -> Memory:
     """Return the memory after this tick. What cannot be used is not remembered: a rule refuses it.
 
-    since_s: time of the tick before.
+    since_s: time of the tick before. shows_depth: pictures show how deep the needle is.
     """
     memory = _read(memory, limits, gate_input, since_s)
     estimate = gate_input.estimate
@@ -132,7 +138,7 @@ def note(
     recent = tuple(each for each in memory.seen if each.time_s >= seen.time_s - limits.recall_s)
     jump = _jump(memory.seen[-1], seen, limits, gate_input.now_s) if memory.seen else None
     good = seen.tracked and largest_sd_mm(seen.covariance_mm2) <= limits.tip_sd_mm
-    again = good and (memory.anchor is None or jump is not None)
+    again = shows_depth and good and (memory.anchor is None or jump is not None)
     return replace(
         memory,
         seen=(*recent, seen),
