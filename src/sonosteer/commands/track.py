@@ -62,6 +62,11 @@ Stills = Annotated[
     ),
 ]
 
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", metavar="N", min=1, help="Of several clips, how many at once. Default: one a core."),
+]
+
 
 @app.command(cls=PageCommand, epilog="Example: sonosteer track clip.mp4 --out results")
 def track_command(
@@ -117,15 +122,7 @@ def track_command(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Sets one setting of the tracking method. Can be repeated."),
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            metavar="N",
-            min=1,
-            help="Of several clips, how many at once. Default: one a core.",
-        ),
-    ] = None,
+    jobs: Jobs = None,
     executor: Executor = "process",
     as_json: AsJson = False,
 ) -> None:
