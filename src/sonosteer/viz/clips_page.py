@@ -43,7 +43,8 @@ def render_clips(
     if failed:
         sentence += f", {len(failed)} could not be"
     if len(rows) < total:
-        sentence += f", {total - len(rows)} are still to do: the same command goes on"
+        left = total - len(rows)
+        sentence += f", {left} {'is' if left == 1 else 'are'} still to do: the same command goes on"
     counted = {s: sum(row[s] or 0 for row in rows) for s in ("tracking", "coasting", "lost")}
     frames = max(sum(counted.values()), 1)
     cells = [(f"{100 * n / frames:.0f} %", f"{state}: {n} frames", state) for state, n in counted.items()]
