@@ -113,6 +113,26 @@ def track_command(
             "Of several clips: a folder with NAME.csv.",
         ),
     ] = None,
+    poses: Annotated[
+        str | None,
+        typer.Option(
+            "--poses",
+            metavar="CHAIN",
+            help="Transforms from the picture to the world, of a tracked sequence: "
+            "ImageToProbe=calibration.txt,ProbeToTracker. tips.csv then has the tip in world mm, too.",
+        ),
+    ] = None,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Writes tips.parquet beside tips.csv.")] = False,
+    markups: Annotated[
+        bool, typer.Option("--markups", help="Writes the tip's way for 3D Slicer, too: tips.mrk.json.")
+    ] = False,
+    keep_identity: Annotated[
+        bool,
+        typer.Option(
+            "--keep-identity",
+            help="Leaves a patient's name in the results where DICOM says it is: burned into pictures, in paths.",
+        ),
+    ] = False,
     seed: Seed = 0,
     config: Annotated[
         Path | None,
@@ -156,6 +176,10 @@ def track_command(
         crop=parsing.parse_crop(crop),
         stills=stills,
         truth=truth,
+        poses=poses,
+        parquet=parquet,
+        markups=markups,
+        keep_identity=keep_identity,
         seed=seed,
         options={**parsing.as_typed(context, "jobs", "executor"), "source": source[0] if len(source) == 1 else source},
     )

@@ -10,10 +10,12 @@ from typing import Any
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.protocols import Source, Tracker
 from sonosteer.core.types import Hint, Truth
-from sonosteer.episodes.clip_tracking import ClipJob, are_stills, check_clip, check_method
+from sonosteer.episodes.clip_tracking import ClipJob, are_stills, check_clip, check_exports, check_method
 from sonosteer.episodes.cropping import Crop, in_crop
 from sonosteer.recording.truths import check_truth, read_truth
+from sonosteer.sources.identity import identity_words
 from sonosteer.sources.opening import open_source, open_stills
+from sonosteer.sources.poses import place_in
 from sonosteer.sources.velocity import WithVelocity
 from sonosteer.trackers.table import make_tracker
 
@@ -46,6 +48,14 @@ class ClipRequest:
     """Whether each picture is tracked on its own."""
     truth: Path | None = None
     """truth.csv or marks by hand to compare with. None: a simulated clip brings its own."""
+    poses: str | None = None
+    """Chain of transforms from the picture to the world. None: the only one that the file has."""
+    parquet: bool = False
+    """Whether tips.parquet is written, too."""
+    markups: bool = False
+    """Whether the tip's way is written for 3D Slicer, too."""
+    keep_identity: bool = False
+    """Whether a patient's name stays where DICOM says it is."""
     seed: int = 0
     """Seed of a simulated clip."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -71,7 +81,13 @@ def open_clip_of(request: ClipRequest) -> Source:
     """Open the clip. Raises InputError if nothing can open it."""
     if request.stills:
         return open_stills(request.sources, spacing=request.spacing)
-    return open_source(request.sources[0], spacing=request.spacing, seed=request.seed)
+    return open_source(
+        request.sources[0],
+        spacing=request.spacing,
+        seed=request.seed,
+        poses=request.poses,
+        keep_identity=request.keep_identity,
+    )
 
 
 def job_of(request: ClipRequest) -> ClipJob:
@@ -81,6 +97,7 @@ def job_of(request: ClipRequest) -> ClipJob:
     stills = are_stills(clip.info, request.stills)
     check_clip(clip.info, request.start, crop=request.crop, stills=stills)
     check_method(clip.info, tracker, request.method)
+    check_exports(clip.info, parquet=request.parquet, markups=request.markups)
     return ClipJob(
         source=clip,
         feed=clip if request.velocity is None else WithVelocity(clip, request.velocity),
@@ -96,13 +113,16 @@ def job_of(request: ClipRequest) -> ClipJob:
         stop=request.stop,
         crop=request.crop,
         stills=stills,
+        parquet=request.parquet,
+        markups=request.markups,
+        identity=() if request.keep_identity else identity_words(clip),
     )
 
 
 def truth_of(clip: Source, marks: Path | None) -> Callable[[int], Truth | None]:
     """The truth of a frame: of the table that was named, or of the simulation. Raises InputError for another clip's."""
     if marks is not None:
-        known = read_truth(marks)
+        known = read_truth(marks, place=place_in(clip))
         check_truth(marks, known, frames=clip.info.frames, size_px=clip.info.size_px)
         return {t.frame_index: t for t in known}.get
     if clip.info.kind == "simulated":

@@ -6,7 +6,7 @@ Of stills, the overlay is a folder of pictures, since their sizes differ.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,12 @@ from sonosteer.episodes.cropping import Crop, in_crop
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.metrics.tip_error import summarise, tip_errors
 from sonosteer.recording.frame_ledger import FrameLedger
+from sonosteer.recording.markups import ENDING, MarkupPoint, write_markups
 from sonosteer.recording.summary import versions, write_summary
-from sonosteer.recording.tips import TipRow, TipsWriter, read_tips
+from sonosteer.recording.tables_parquet import check_parquet
+from sonosteer.recording.tips import TipRow, TipsWriter, read_tips, write_tips_parquet
 from sonosteer.runtime.tracking import Background, track_frames
+from sonosteer.sources.identity import without_identity
 from sonosteer.trackers.table import needs_scale
 from sonosteer.viz.overlay import OverlayPictures, OverlayVideo
 from sonosteer.viz.page import Sheet, write_picture
@@ -70,6 +73,12 @@ class ClipJob:
     """Part of each picture to track in. None: the whole picture."""
     stills: bool = False
     """Whether each picture is tracked on its own."""
+    parquet: bool = False
+    """Whether tips.parquet is written, too."""
+    markups: bool = False
+    """Whether the tip's way is written for 3D Slicer, too, as tips.mrk.json."""
+    identity: tuple[str, ...] = ()
+    """Words of a patient's identity, lower case, that no result may hold."""
     asked: Mapping[str, Any] | None = None
     """What was asked for, saved once it is done, so that it is not done again. None: it always is."""
     picture: bool = False
@@ -138,7 +147,7 @@ def track_into_folder(job: ClipJob, progress: StageProgress) -> dict[str, Any]:
     overlay = _overlay(job, expected)
     broke: SonosteerError | None = None
     began_s = time.perf_counter()
-    with TipsWriter(job.out / "tips.csv", info.spacing, info.names) as tips:
+    with TipsWriter(job.out / "tips.csv", info.spacing, info.names, world=info.world is not None) as tips:
         try:
             with Background(overlay) as background:
                 track_frames(
@@ -190,7 +199,7 @@ class _Rows:
         self._writer = writer
 
     def saw(self, frame: Frame, estimate: Estimate) -> None:
-        self._writer.add(estimate)
+        self._writer.add(estimate, frame.T_world_image)
 
 
 def _write_results(job: ClipJob, ledger: FrameLedger, sheet: Sheet, *, elapsed_s: float, done: bool) -> dict[str, Any]:
@@ -218,9 +227,15 @@ def _write_results(job: ClipJob, ledger: FrameLedger, sheet: Sheet, *, elapsed_s
         "versions": versions(),
         "notice": NOT_A_DEVICE,
     }
+    summary = without_identity(summary, job.identity)
     write_summary(job.out / "summary.json", summary)
+    if job.parquet:
+        write_tips_parquet(job.out / "tips.parquet", job.out / "tips.csv")
+    if job.markups and any(row.tip_mm is not None for row in rows):
+        world = info.world is not None
+        write_markups(job.out / f"tips{ENDING}", tip_points(rows, world=world), axes="RAS" if world else "LPS")
     story = Story(
-        title=f"Needle tip in {job.name} by {job.method}",
+        title=f"Needle tip in {without_identity(job.name, job.identity)} by {job.method}",
         summary=summary,
         tips=rows,
         times_ms=ledger.times_ms,
@@ -239,6 +254,29 @@ def _write_results(job: ClipJob, ledger: FrameLedger, sheet: Sheet, *, elapsed_s
         summary["asked"] = to_dict(job.asked)
         write_summary(job.out / "summary.json", summary)
     return summary
+
+
+def tip_points(rows: Sequence[TipRow], *, world: bool) -> Iterator[MarkupPoint]:
+    """Yield a control point for each tip: in world mm, RAS, or in mm of the picture, LPS."""
+    for row in rows:
+        place = row.tip_world_mm if world else None if row.tip_mm is None else (*row.tip_mm, 0.0)
+        if place is not None:
+            sure = "" if row.confidence is None else f", confidence {row.confidence:g}"
+            yield MarkupPoint(
+                frame=row.frame,
+                position_mm=place,
+                axes="RAS" if world else "LPS",
+                note=f"{row.state}{sure}",
+                sure=row.state == "tracking",
+            )
+
+
+def check_exports(info: SourceInfo, *, parquet: bool, markups: bool) -> None:
+    """Raise InputError for further files that cannot be written: pyarrow is missing, or the scale is unknown."""
+    if parquet:
+        check_parquet()
+    if markups and info.spacing is None:
+        raise InputError(f"{info.name}: markups are in mm, and the scale is unknown: give `spacing_mm`")
 
 
 def scale_note(spacing: Spacing | None, option: str = "--spacing-mm X[,Y]") -> str:

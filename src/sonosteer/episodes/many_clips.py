@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import io
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -27,6 +29,7 @@ from sonosteer.recording.output_folder import claimed_folder
 from sonosteer.recording.summary import read_summary, versions
 from sonosteer.recording.tables import writing_failed
 from sonosteer.runtime.executor import run_trials
+from sonosteer.sources.identity import WITHHELD
 from sonosteer.viz.clips_page import write_clips_page
 
 #: columns of summary.csv
@@ -138,10 +141,14 @@ def finished_row(request: ClipRequest) -> dict[str, Any] | None:
 
 
 def _asked(request: ClipRequest) -> dict[str, Any]:
-    """What makes a clip another one: all words but the folder, the files behind them, our version."""
+    """What makes a clip another one, as a hash: all words but the folder, the files behind them, our version.
+
+    It is a hash so that no path, which may hold a patient's name, is kept.
+    """
     files = [*request.sources, *(str(p) for p in (request.truth, request.velocity) if isinstance(p, Path))]
     words = {k: v for k, v in to_dict(request).items() if k not in ("out", "options")}
-    return {**words, "files": stamps_of(files), "version": versions()["sonosteer"]}
+    asked = to_dict({**words, "files": stamps_of(files), "version": versions()["sonosteer"]})
+    return {"sha256": hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()}
 
 
 def _done_file(folder: Path) -> Path:
@@ -168,6 +175,8 @@ def _row(request: ClipRequest, outcome: str, why: str, summary: Mapping[str, Any
     if summary is None:
         return row
     counts, source = summary["counts"], summary["source"]
+    if source["name"] == WITHHELD:
+        row["source"] = WITHHELD
     row |= {k: counts[k] for k in ("frames", "tracking", "coasting", "lost", "bad", "dropped")}
     row["width_px"], row["height_px"] = source["size_px"]
     if source["spacing"] is not None:

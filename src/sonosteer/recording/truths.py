@@ -1,7 +1,7 @@
 """Reads and writes truth.csv: what really was, one row per frame, made by the simulator or by hand.
 
 Marks of one's own need `frame,tip_x_px,tip_y_px` only. `visible`, `uncertainty_px` and the columns of the simulator are
-read where they are there. All others are left alone.
+read where they are there. All others are left alone. Marks of other programs are read, too (`recording/marks`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sonosteer.core.errors import InputError
+from sonosteer.core.geometry import Point
 from sonosteer.core.types import Truth
+from sonosteer.recording.marks import is_foreign, marks_format, read_foreign_marks, with_frames
+from sonosteer.recording.markups import PlaceInPicture, read_markups
 from sonosteer.recording.tables import TableWriter, optional, read_table, whole
 
 TRUTH_CSV_COLUMNS = ("frame", "time_s", "tip_x_px", "tip_y_px", "angle_deg", "visible", "depth_mm", "velocity_mm_s")
@@ -41,9 +44,43 @@ class TruthWriter(TableWriter):
         )
 
 
-def read_truth(path: Path) -> list[Truth]:
-    """Read truth.csv, or marks by hand, a row for each frame. Raises InputError with the line that is wrong and why."""
-    return read_table(path, MARK_COLUMNS, _parse, unique="frame")
+def read_truth(path: Path, *, point: str | None = None, place: PlaceInPicture | None = None) -> list[Truth]:
+    """Read truth.csv, or marks by hand or of another program, a row for each frame.
+
+    point: name of the point that is the tip, where a file has several. place: turns a position of 3D Slicer's markups
+    into a place in the picture. Raises InputError with the line that is wrong and why.
+    """
+    if not is_foreign(path):
+        return read_table(path, MARK_COLUMNS, _parse, unique="frame")
+    if marks_format(path) == "markups":
+        return _of_markups(path, place)
+    marks = with_frames(path, read_foreign_marks(path, point))
+    return [_mark(frame, mark.tip_px, visible=mark.visible, time_s=mark.time_s) for frame, mark in marks]
+
+
+def _of_markups(path: Path, place: PlaceInPicture | None) -> list[Truth]:
+    """Marks of control points. Raises InputError if their place in the picture cannot be told."""
+    if place is None:
+        raise InputError(f"{path} has positions in mm: without the clip and its scale they are no marks")
+    out = []
+    for point in sorted(read_markups(path), key=lambda p: p.frame):
+        tip = place(point.frame, point.position_mm, point.axes)
+        if tip is None:
+            raise InputError(f"{path}, {point.where}: frame {point.frame} has no pose, so its place is unknown")
+        out.append(_mark(point.frame, tip, visible=point.sure, time_s=None))
+    return out
+
+
+def _mark(frame: int, tip_px: Point | None, *, visible: bool, time_s: float | None) -> Truth:
+    return Truth(
+        frame_index=frame,
+        time_s=time_s,
+        tip_px=tip_px,
+        angle_rad=None,
+        visible=visible,
+        depth_mm=None,
+        velocity_mm_s=None,
+    )
 
 
 #: chosen: a mark this far outside the picture is of another clip, as a fraction of the longer side
