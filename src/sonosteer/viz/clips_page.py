@@ -77,7 +77,12 @@ def _line(row: Mapping[str, Any], unit: str | None, reported: bool, pictured: bo
         picture,
         f"{linked}{source}{why}",
         f"{state_bar(row)}<span>{said}</span>",
-        str(row["frames"]),
-        "" if error is None else f"{error:.2f}",
-        "" if row["median_ms"] is None else f"{row['median_ms']:.1f}",
+        _with_unit(str(row["frames"]), "frames"),
+        "" if error is None else _with_unit(f"{error:.2f}", f"{unit} off"),
+        "" if row["median_ms"] is None else _with_unit(f"{row['median_ms']:.1f}", "ms a frame"),
     )
+
+
+def _with_unit(number: str, unit: str) -> str:
+    """A number with its unit, which shows where the page is too narrow for the table's head."""
+    return f'{number}<span class="unit"> {unit}</span>'
