@@ -75,6 +75,10 @@ ProbeName = Annotated[
     str | None,
     typer.Option("--probe", metavar="NAME", help="With --calibration: the transform to use, such as ProbeToTracker."),
 ]
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", metavar="N", min=1, help="Of several clips, how many at once. Default: one a core."),
+]
 
 
 @app.command(cls=PageCommand, epilog="Example: sonosteer track clip.mp4 --out results")
@@ -153,15 +157,7 @@ def track_command(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Sets one setting of the tracking method. Can be repeated."),
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            metavar="N",
-            min=1,
-            help="Of several clips, how many at once. Default: one a core.",
-        ),
-    ] = None,
+    jobs: Jobs = None,
     executor: Executor = "process",
     as_json: AsJson = False,
 ) -> None:
