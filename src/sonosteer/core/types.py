@@ -208,12 +208,12 @@ class Task:
 
     target_px: Point
     """Place of the target, px: (column, row)."""
-    technique: Technique
-    """The probe stands still (IPS of Zhang et al. 2026) or moves with the needle (IPM)."""
+    technique: Literal["in-plane-static", "in-plane-moving", "across"]
+    """The probe stands still (IPS of Zhang et al. 2026), moves along (IPM), or images across the needle (steering)."""
     angle_rad: float
     """Planned insertion angle, rad below the horizontal."""
     enters: Literal["left", "right"]
-    """Side of the image at which the needle enters."""
+    """Side of the image at which the needle enters. Without meaning where the image stands across the needle."""
     spacing: Spacing
     """Millimetres per pixel."""
 

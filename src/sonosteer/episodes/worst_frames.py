@@ -40,7 +40,7 @@ def write_worst_frames(path: Path, comparison: ClipComparison, scores: Mapping[s
     if not rows:
         return None
     in_mm = all(clip.spacing is not None for clip in comparison.clips)
-    write_strip(path, f"The worst frames of each method (errors in {'mm' if in_mm else 'px'})", methods, rows)
+    write_strip(path, f"Worst frames, errors in {'mm' if in_mm else 'px'}", methods, rows)
     return path.name
 
 

@@ -101,10 +101,12 @@ def _head(figure: Figure, wide: float, high: float, title: str, trackers: Sequen
         mpl.lines.Line2D([], [], marker=shape, color=colour, label=name, **none)
         for name, (shape, colour) in zip(trackers, MARKS, strict=False)
     ]
+    letters = len(title) + sum(len(name) + 4 for name in trackers)
+    below = 0.075 * letters > wide - 0.6  # chosen: width of a letter, inches. The two would lie over each other
     figure.legend(
         handles=marks,
-        loc="center right",
-        bbox_to_anchor=(1 - GAP_IN / wide, 1 - 0.2 / high),
+        loc="center left" if below else "center right",
+        bbox_to_anchor=(0 if below else 1 - GAP_IN / wide, 1 - (0.45 if below else 0.2) / high),
         ncols=len(marks),
         frameon=False,
         labelcolor=INK,
