@@ -132,7 +132,8 @@ class ClipRoom:
             tab.tell(self.screen)
 
     def _labels(self) -> Told:
-        rows = [[k, _tip(v), self.book.revision(k)] for k, v in self.book.labels().items()]
+        labels = self.book.labels()
+        rows = [[frame, _tip(labels.get(frame)), revision] for frame, revision in self.book.revisions().items()]
         return {"t": "labels", "labels": rows}
 
     def _scale(self) -> Told:

@@ -7,8 +7,9 @@ it is long. A tip that jumps, and two methods that disagree, give frames, too. N
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from statistics import median
 
 from sonosteer.core.types import Estimate, Lost, TipEstimate, Track
@@ -37,10 +38,11 @@ def doubtful_frames(
     """Frames to look at, in order, at most one in NEAR frames. labelled: frames that a person has looked at."""
     found: dict[int, str] = {}
     for track in tracks:
-        for frame, why in (*_stretches(track), *_jumps(track, MIN_JUMP * longer_side_px)):
+        for frame, why in (*_stretches(_doubts(track)), *_jumps(track, MIN_JUMP * longer_side_px)):
             found.setdefault(frame, why)
-    for frame, why in _apart(tracks, APART * longer_side_px):
-        found.setdefault(frame, why)
+    for one, other in combinations(tracks, 2):
+        for frame, why in _stretches(_apart(one, other, APART * longer_side_px)):
+            found.setdefault(frame, why)
     out: list[DoubtfulFrame] = []
     seen = sorted(labelled)
     for frame in sorted(found):
@@ -59,17 +61,22 @@ def _doubt(estimate: Estimate) -> tuple[float, str] | None:
     return (estimate.confidence, f"confidence {estimate.confidence:.2f}") if estimate.confidence < LITTLE else None
 
 
-def _stretches(track: Mapping[int, Estimate]) -> Iterator[tuple[int, str]]:
-    """The worst frame of each stretch, or of each piece of a long one. Of lost frames it is the middle one."""
-    piece: list[tuple[int, float, str]] = []
+def _doubts(track: Mapping[int, Estimate]) -> Iterator[tuple[int, float, str]]:
+    """(frame, how sure, why) of the frames that their own track makes doubtful."""
     for frame in sorted(track):
         doubt = _doubt(track[frame])
-        whole = piece and (doubt is None or frame != piece[-1][0] + 1 or len(piece) == PIECE)
-        if whole:
+        if doubt is not None:
+            yield (frame, *doubt)
+
+
+def _stretches(doubts: Iterable[tuple[int, float, str]]) -> Iterator[tuple[int, str]]:
+    """The worst frame of each stretch, or of each piece of a long one. Of lost frames it is the middle one."""
+    piece: list[tuple[int, float, str]] = []
+    for doubt in doubts:
+        if piece and (doubt[0] != piece[-1][0] + 1 or len(piece) == PIECE):
             yield _worst(piece)
             piece = []
-        if doubt is not None:
-            piece.append((frame, *doubt))
+        piece.append(doubt)
     if piece:
         yield _worst(piece)
 
@@ -90,13 +97,12 @@ def _jumps(track: Mapping[int, Estimate], at_least_px: float) -> Iterator[tuple[
             yield frame, f"jumps by {step:.0f} px"
 
 
-def _apart(tracks: Sequence[Mapping[int, Estimate]], at_least_px: float) -> Iterator[tuple[int, str]]:
-    for i, one in enumerate(tracks):
-        for other in tracks[i + 1 :]:
-            for frame in sorted(set(one) & set(other)):
-                away = _distance(one[frame], other[frame])
-                if away is not None and away > at_least_px:
-                    yield frame, f"methods {away:.0f} px apart"
+def _apart(one: Mapping[int, Estimate], other: Mapping[int, Estimate], px: float) -> Iterator[tuple[int, float, str]]:
+    """(frame, how sure, why) of the frames in which two tracks are farther apart than px."""
+    for frame in sorted(set(one) & set(other)):
+        away = _distance(one[frame], other[frame])
+        if away is not None and away > px:
+            yield frame, -away, f"methods {away:.0f} px apart"
 
 
 def _distance(a: Estimate | None, b: Estimate | None) -> float | None:

@@ -104,6 +104,8 @@ class LabelBook:
         """Why the table could not be written, in words. None if it is as it should be. The log has every change."""
         for change in self._read_log():
             self._apply(change)
+        if self._stamp() is None and self._changes:  # a killed process had no time to write it
+            self._write_table()
         self._compare_table()
 
     # -- what is there ---------------------------------------------------------------------------------------
@@ -112,6 +114,11 @@ class LabelBook:
         """The labels by frame, in order."""
         found = {k: v for k, v in self._now.items() if k is not None and v is not None}
         return {k: found[k] for k in sorted(found)}  # type: ignore[misc]
+
+    def revisions(self) -> dict[int, int]:
+        """Revision by frame of each label that there is or was, in order."""
+        found = {k: v for k, v in self._revisions.items() if k is not None}
+        return {k: found[k] for k in sorted(found)}
 
     def revision(self, frame: int | None) -> int:
         """Revision of the label of a frame, or, None, of the scale. 0: never changed."""
