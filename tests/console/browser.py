@@ -162,9 +162,10 @@ def dot(tip: tuple[float, float] = TIP, size: tuple[int, int] = (480, 360)) -> n
 
 
 def seen_spot(png: bytes, box: dict[str, float], ratio: float) -> tuple[float, float]:
-    """Where a screenshot of the page shows the spot: the middle of what is bright, in CSS pixels of the page."""
-    grey = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE).astype(np.float64)
-    grey[grey < 120] = 0
+    """Where a screenshot of the page shows the spot: the middle of the largest bright thing, in CSS px of the page."""
+    grey = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+    _, parts, stats, _ = cv2.connectedComponentsWithStats((grey > 120).astype(np.uint8))
+    grey = np.where(parts == 1 + np.argmax(stats[1:, cv2.CC_STAT_AREA]), grey, 0).astype(np.float64)
     rows, columns = np.mgrid[: grey.shape[0], : grey.shape[1]]
     x, y = ((grey * v).sum() / grey.sum() for v in (columns + 0.5, rows + 0.5))
     return box["x"] + x / ratio, box["y"] + y / ratio

@@ -36,10 +36,10 @@ from sonosteer.core.errors import InputError, SonosteerError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.notice import NOT_A_DEVICE
 from sonosteer.core.types import Estimate, Hint
-from sonosteer.datasets.exporting import FORMATS
 from sonosteer.trackers.table import TRACKERS
 
 PROTOCOL = 1
+FORMATS_AFTER_S = 1.5  # chosen: the first picture is there by then
 LOOK_S = 1.0  # chosen: soon enough to say that a file was changed
 ROWS_AT_ONCE = 2000  # chosen: half a megabyte in a message
 
@@ -90,6 +90,8 @@ class ClipRoom:
     """Work that waits or goes on, by its number, as tabs are told of it."""
     screen: Told | None = None
     """What `calibrate screen` found. None: nobody asked."""
+    formats: tuple[str, ...] = ()
+    """Formats of data sets. Empty until they have been looked up."""
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     # -- telling -------------------------------------------------------------------------------------------------
@@ -113,7 +115,7 @@ class ClipRoom:
                     **{"rate_hz": info.rate_hz, "spacing_mm": pair_of(info.spacing), "notes": list(info.notes)},
                 },
                 "methods": [{"name": name, "needs": _needs(name)} for name in TRACKERS],
-                "formats": list(FORMATS),
+                "formats": list(self.formats),
                 "out": str(self.opened.out),
                 "notice": NOT_A_DEVICE,
             }
@@ -226,7 +228,10 @@ class ClipRoom:
         return {"taken": len(changes)}
 
     async def watch(self) -> None:
-        """Look again and again whether the labels were changed outside."""
+        """Look up what takes long to import, then look again and again whether the labels were changed outside."""
+        await asyncio.sleep(FORMATS_AFTER_S)
+        self.formats = await asyncio.to_thread(_formats)
+        self.tell_all({"t": "formats", "formats": list(self.formats)})
         while True:
             await asyncio.sleep(LOOK_S)
             async with self._writing:
@@ -383,8 +388,8 @@ class ClipRoom:
             raise InputError("there is no label yet: a data set is made of labelled frames")
         if self._spacing() is None:
             raise InputError("a data set is in millimetres: give the scale first, by the ruler or by typing it")
-        if form is not None and form not in FORMATS:
-            raise InputError(f"there is no format {form}; there are: {', '.join(FORMATS)}")
+        if form is not None and form not in self.formats:
+            raise InputError(f"there is no format {form}; there are: {', '.join(self.formats)}")
         out = self.opened.out / _free(self.opened.out, "data-set" if form is None else f"data-set-{form}")
         marks = self._marks()
         work = DataSetWork(self._clip(), out, marks, form)
@@ -448,6 +453,12 @@ def _needs(method: str) -> str | None:
     if method.partition("+")[0] in ("kfv", "pfv"):
         return "a scale, a hint and the speed of the needle"
     return {"auto": None, "vla": None, "axial": "a scale"}.get(method, "a scale, and a side, an angle or a click")
+
+
+def _formats() -> tuple[str, ...]:
+    from sonosteer.datasets.exporting import FORMATS  # brings the simulator
+
+    return tuple(FORMATS)
 
 
 def _typed(word: TypeScale) -> ScaleSaid | None:

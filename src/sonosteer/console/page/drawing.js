@@ -4,7 +4,7 @@ import { svg } from "./dom.js";
 const CHI_95 = Math.sqrt(5.991); // half an axis of the 95 % ellipse, in standard deviations
 const DASH = "7 5";
 
-/** Colours of tracks by their number: Okabe and Ito's, on a dark ground. */
+/** Colours of tracks by their number: Okabe and Ito's, on the dark ground that a picture always has. */
 export const TRACK_COLOURS = ["#00c88c", "#e08fbc", "#56b4e9", "#f0e442", "#e69f00", "#ff7f50", "#b9a5ff", "#9be7ff", "#c7d36f"];
 export const trackColour = (number) => TRACK_COLOURS[(number - 1) % TRACK_COLOURS.length];
 

@@ -6,7 +6,7 @@ function written(event) {
   const control = event.ctrlKey || event.metaKey ? "Ctrl+" : "";
   const alt = event.altKey ? "Alt+" : "";
   const named = event.key.length > 1;
-  return control + alt + (event.shiftKey && (named || control) ? "Shift+" : "") + (control ? event.key.toLowerCase() : event.key);
+  return control + alt + (event.shiftKey && (named || control) ? "Shift+" : "") + (control && !named ? event.key.toLowerCase() : event.key);
 }
 
 const typing = (target) => target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select") !== null;

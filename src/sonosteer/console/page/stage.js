@@ -7,7 +7,7 @@ const CRISP = 3; // from here on a pixel of the picture is shown as the square t
 const LOUPE_PX = 152, LOUPE_ZOOM = 3;
 
 export class Stage {
-  /** on: {draw(pane, view), grab(point) -> handler or null, press(point), moved(), ...}. See clip/room.js. */
+  /** on: {draw(pane, view), painted(view), press(point, view, how near) -> {move, end, cancel} or null}. */
   constructor(element, on) {
     this.element = element;
     this.on = on;
@@ -78,6 +78,7 @@ export class Stage {
       pane.over.replaceChildren();
       this.on.draw(pane, this.view);
     }
+    this.on.painted(this.view);
     this.shown?.();
     this.shown = null;
   }

@@ -1,6 +1,5 @@
 // The time line: what a track says of every frame as a band and a curve, labels and frames to look at above, the frame now.
 import { colour, el } from "./dom.js";
-import { trackColour } from "./drawing.js";
 
 const MARKS_PX = 16, BAND_PX = 14, CURVE_PX = 46, AXIS_PX = 18, LEFT_PX = 46, RIGHT_PX = 8;
 const HEIGHT = { tracking: 1, coasting: 0.6, lost: 0.3 };
@@ -93,7 +92,7 @@ export class Timeline {
 
   /** State by colour and by height. Where many frames share a pixel the worst one is shown. */
   band(pen, track, { x, wide, y }) {
-    pen.fillStyle = trackColour(track.number);
+    pen.fillStyle = colour(`--track-${track.number}`);
     pen.fillRect(8, y + 4, 14, 5);
     this.word(pen, String(track.number), 36, y + 11, "right");
     let last = null;
@@ -119,7 +118,7 @@ export class Timeline {
     this.word(pen, "0", LEFT_PX - 6, y + CURVE_PX - 1, "right");
     if (tracks.length) this.word(pen, "confidence", LEFT_PX + 4, y + 14, "left");
     for (const track of tracks) {
-      pen.strokeStyle = trackColour(track.number);
+      pen.strokeStyle = colour(`--track-${track.number}`);
       pen.lineWidth = 1.6;
       pen.setLineDash(track.number === 1 ? [] : [6, 3]);
       pen.beginPath();

@@ -1,6 +1,5 @@
 // The tools at the side, in the order of the work: scale, start, track, compare, label, export.
 import { button, el, say } from "../dom.js";
-import { trackColour } from "../drawing.js";
 import { tell } from "../notices.js";
 
 const digits = (v, n = 4) => Number(v.toPrecision(n)).toString();
@@ -105,6 +104,10 @@ export class Panels {
   opened() {
     const names = this.room.state.methods.map((m) => m.name);
     if (names.join() !== [...this.methodBox.options].map((o) => o.value).join()) this.methodBox.replaceChildren(...names.map((name) => el("option", { value: name }, name)));
+    this.nameFormats();
+  }
+
+  nameFormats() {
     const form = this.form.value;
     this.form.replaceChildren(...["sonosteer", ...this.room.state.formats].map((f) => el("option", { value: f === "sonosteer" ? "" : f }, f)));
     this.form.value = form;
@@ -165,7 +168,7 @@ export class Panels {
     this.list(this.tracks, "tracks", entries, (track) => {
       const box = el("input", { type: "checkbox", checked: track.shown, "aria-keyshortcuts": String(track.number), onchange: () => room.toggleTrack(track.number) });
       const swatch = el("span", { className: "swatch" });
-      swatch.style.background = trackColour(track.number);
+      swatch.style.background = `var(--track-${track.number})`;
       const make = all.length > 1 && !track.primary ? button("Edit", { className: "small", "aria-label": `correct ${track.name}` }, () => { state.primary = track.name; state.tracks.get(track.name).shown = true; room.refresh(); }) : null;
       const away = button("×", { className: "small quiet", "aria-label": `take ${track.name} away` }, () => room.send("forget", { track: track.name }));
       return el("li", {}, el("label", {}, box, swatch, el("span", {}, track.name)), el("span", {}, ...(make ? [make] : []), away),

@@ -36,7 +36,7 @@ export class ClipRoom {
     const aside = el("aside", { "aria-label": "tools", tabIndex: -1 });
     this.spoken = el("p", { className: "unseen", role: "status", "aria-live": "polite" });
     element.replaceChildren(stage, time, aside, this.spoken);
-    this.stage = new Stage(stage, { draw: (pane, view) => this.draw(pane, view), press: (at, view, near) => this.press(at, view, near) });
+    this.stage = new Stage(stage, { draw: (pane, view) => this.draw(pane, view), painted: (view) => this.zoomWords(view), press: (at, view, near) => this.press(at, view, near) });
     this.transport = this.buildTransport();
     const line = el("div", { className: "line" });
     time.append(this.transport, line);
@@ -73,6 +73,7 @@ export class ClipRoom {
       rows: () => state.putRows(word.track, word.rows),
       forgot: () => { state.tracks.delete(word.track); if (state.primary === word.track) state.primary = null; },
       job: () => this.hearJob(word),
+      formats: () => { state.formats = word.formats; this.panels.nameFormats(); },
       doubtful: () => { state.doubtful = word.frames; },
       screen: () => { state.screen = word.found; },
       trouble: () => this.hearTrouble(word),
@@ -400,15 +401,18 @@ export class ClipRoom {
     this.panels.update();
   }
 
+  zoomWords({ scale }) {
+    say(this.right, `zoom ${scale < 10 ? scale.toFixed(2) : scale.toFixed(0)} ×${this.overlays ? "" : " · overlays off"}`);
+  }
+
   badges() {
     const { state, player } = this, frame = this.frame, row = state.rowOf(frame), labelled = this.lineState().labels.length;
     const last = (state.clip?.frames ?? 1) - 1, at = player.shown ? player.shown.time_s : frame / player.rate;
     const b = (text, className = "") => el("b", { className }, text);
     const track = state.primaryTrack();
-    this.left.replaceChildren("frame ", b(String(frame)), ` / ${last}`, el("br"), b(at.toFixed(3)), " s");
-    if (track) this.left.append(el("br"), row ? b(row.state.toUpperCase(), row.state) : b("not tracked"), row && row.state !== "lost" ? ` ${row.confidence.toFixed(2)}` : "");
-    const zoom = this.stage.view.scale;
-    this.right.replaceChildren("zoom ", b(`${zoom < 10 ? zoom.toFixed(2) : zoom.toFixed(0)} ×`), ...(this.overlays ? [] : [el("br"), "overlays off"]));
+    const line = (...words) => el("span", {}, ...words);
+    this.left.replaceChildren(line("frame ", b(String(frame)), ` / ${last}`), line(b(at.toFixed(3)), " s"));
+    if (track) this.left.append(line(row ? b(row.state.toUpperCase(), row.state) : b("not tracked"), row && row.state !== "lost" ? ` ${row.confidence.toFixed(2)}` : ""));
     say(this.playButton.firstChild, player.playing ? "Pause" : "Play");
     say(this.countWords, `${labelled} label${labelled === 1 ? "" : "s"} · ${state.doubtful.length} to look at`);
     say(this.frameWords, `${player.wanted} / ${last} · ${(player.wanted / player.rate).toFixed(2)} s`);
