@@ -146,7 +146,10 @@ def write_clip(path: Path, frames: list[np.ndarray], *, rate: int = 20, every: i
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=rate)
         stream.width, stream.height = frames[0].shape[1], frames[0].shape[0]
-        stream.pix_fmt, stream.options = "yuv420p", {"crf": "10", "preset": "ultrafast", "g": str(every), "threads": "1"}
+        stream.pix_fmt, stream.options = (
+            "yuv420p",
+            {"crf": "10", "preset": "ultrafast", "g": str(every), "threads": "1"},
+        )
         for grey in frames:
             picture = av.VideoFrame.from_ndarray(grey, format="gray").reformat(format="yuv420p")
             container.mux(stream.encode(picture))

@@ -25,7 +25,9 @@ class FakeJobs:
         self.work = []
 
     def put(self, name, work, heard):
-        job = type("Job", (), {"number": len(self.work) + 1, "name": name, "work": work, "heard": staticmethod(heard)})()
+        job = type(
+            "Job", (), {"number": len(self.work) + 1, "name": name, "work": work, "heard": staticmethod(heard)}
+        )()
         self.work.append(job)
         heard(job, "waits", ())
         return job

@@ -46,7 +46,6 @@ def told():
     made.jobs.close()
 
 
-
 def test_a_clip_is_tracked_in_order_and_a_second_piece_waits(told, clip):
     one = told.put(TrackWork(clip=Clip(str(clip), None), method="auto", hint=Hint(), first=380))
     two = told.put(ScreenWork(Clip(str(clip), None)))

@@ -5,8 +5,9 @@ import json
 import os
 import random
 
-import killing
 import pytest
+
+import killing
 
 pytest.importorskip("starlette", reason="no console: pip install 'sonosteer[console]'")
 from sonosteer.console.label_book import LOG, TABLE, ConflictError, LabelBook, ScaleSaid
@@ -31,7 +32,10 @@ def test_a_label_is_in_the_log_and_in_the_table(tmp_path):
     assert (tmp_path / TABLE).read_text() == "frame,tip_x_px,tip_y_px,visible\n1,,,0\n3,10.500,20.250,1\n"
     first, *changes = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     assert first == {"labels": 1, "clip": "clip.mp4", "frames": 50, "size_px": [100, 80]}
-    assert [(c["frame"], c["now"], c["at"]) for c in changes] == [(3, [10.5, 20.25], "2026-11-28"), (1, "hidden", "2026-11-28")]
+    assert [(c["frame"], c["now"], c["at"]) for c in changes] == [
+        (3, [10.5, 20.25], "2026-11-28"),
+        (1, "hidden", "2026-11-28"),
+    ]
 
 
 def test_the_table_is_what_evaluate_reads(tmp_path):
@@ -94,14 +98,16 @@ def test_random_undos_of_two_tabs_match_a_plain_model(tmp_path):
                     assert labels.labels().get(frame) == tip
                 case 1:
                     change = labels.undo(tab)
-                    assert labels.labels() == {k: v for k, v in {**before, change.frame: change.now}.items() if v is not None}
+                    assert labels.labels() == {
+                        k: v for k, v in {**before, change.frame: change.now}.items() if v is not None
+                    }
                 case 2:
                     labels.redo(tab)
         except ConflictError:
             seen += 1
             assert labels.labels() == before
-        except InputError as e:
-            assert "nothing to" in str(e)
+        except InputError:
+            assert labels.labels() == before
     assert seen > 0
     assert book(tmp_path).labels() == labels.labels()
 

@@ -1,4 +1,4 @@
-"""The clip room as a person meets it, in Debian's Chromium: pointer, keys, two tabs, a killed console, a screen reader."""
+"""The clip room as a person meets it, in Debian's Chromium: pointer, keys, two tabs, a killed console, axe."""
 
 from __future__ import annotations
 
@@ -201,7 +201,9 @@ def test_nothing_leaves_this_machine_and_nothing_breaks_the_policy(chrome, serve
     ("scheme", "size"), [("dark", (1280, 800)), ("light", (1280, 800)), ("dark", (390, 844)), ("light", (390, 844))]
 )
 def test_no_serious_finding_of_axe(chrome, served, scheme, size):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe: pip install axe-playwright-python")
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="no axe: pip install axe-playwright-python"
+    )
     tab = b.Page(chrome, served.address, color_scheme=scheme, viewport={"width": size[0], "height": size[1]})
     tab.press("t", "ArrowRight", "Enter", "g")
     tab.until("document.querySelector('.tracks .num')?.textContent.includes('ms')")

@@ -12,7 +12,9 @@ SHARED = {"--ink", "--soft", "--paper", "--card", "--line"}
 
 
 def test_light_and_dark_are_read():
-    style = ":root { --ink: #111; --paper: #fff; }\n@media (prefers-color-scheme: dark) {\n :root { --ink: #eee; } p { x: y } }"
+    style = (
+        ":root { --ink: #111; --paper: #fff; }\n@media (prefers-color-scheme: dark) {\n :root { --ink: #eee; } p { } }"
+    )
     assert colours(style) == ({"--ink": "#111", "--paper": "#fff"}, {"--ink": "#eee", "--paper": "#fff"})
 
 

@@ -32,7 +32,13 @@ def get(served, path, method="GET", **headers):
 
 
 def run(*words):
-    done = subprocess.run([sys.executable, "-m", "sonosteer", "open", *words], capture_output=True, text=True, timeout=b.PATIENCE_S, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "sonosteer", "open", *words],
+        capture_output=True,
+        text=True,
+        timeout=b.PATIENCE_S,
+        check=False,
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -45,7 +51,19 @@ def test_every_file_of_the_page_is_served(served):
     assert b"--ink" in get(served, "/palette.css")[1]
 
 
-@pytest.mark.parametrize("path", ["/../door.py", "/%2e%2e/door.py", "/export/..%2flabels.csv", "/export/%2e%2e", "/export/", "/export/labels.jsonl", "/nothing", "//etc/passwd"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../door.py",
+        "/%2e%2e/door.py",
+        "/export/..%2flabels.csv",
+        "/export/%2e%2e",
+        "/export/",
+        "/export/labels.jsonl",
+        "/nothing",
+        "//etc/passwd",
+    ],
+)
 def test_nothing_else_is_served(served, path):
     assert get(served, path)[0] == 404
 
@@ -97,5 +115,8 @@ def test_ctrl_c_ends_it_and_leaves_no_empty_folder(clip, tmp_path):
 
 
 def test_importing_sonosteer_brings_no_web_server():
-    code = "import sys, sonosteer, sonosteer.console; from sonosteer import track; assert not {'starlette', 'uvicorn', 'websockets'} & set(sys.modules)"
+    code = (
+        "import sys, sonosteer, sonosteer.console; from sonosteer import track; "
+        "assert not {'starlette', 'uvicorn', 'websockets'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=b.PATIENCE_S)

@@ -101,9 +101,8 @@ class ClipFrames:
     def _read_one(self) -> None:
         """Read the next frame. A source that ends early has no more, which is said as an unreadable frame."""
         index = self._next
-        assert self._reading is not None
         try:
-            frame = next(self._reading, None)
+            frame = None if self._reading is None else next(self._reading, None)
         except PictureError as e:
             self._keep(e.index if e.index >= index else index, e)
             self._next = max(e.index, index) + 1

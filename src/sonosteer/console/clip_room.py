@@ -343,9 +343,7 @@ class ClipRoom:
         said: dict[str, Any] = {"t": "job", "id": job.number, "name": job.name, "state": news}
         if news == "progress":
             said |= {"stage": more[0], "done": more[1], "of": more[2]}
-        elif news == "failed":
-            said["says"] = more[0]
-        elif news == "done" and isinstance(more[0], str):
+        elif news == "failed" or (news == "done" and isinstance(more[0], str)):
             said["says"] = more[0]
         if news in ("done", "failed", "left off"):
             self.work.pop(job.number, None)

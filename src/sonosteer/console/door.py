@@ -49,6 +49,7 @@ class Door:
         self._origins = {b"http://" + host for host in self._hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or let the application behind the door answer."""
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
         said = dict(scope["headers"])

@@ -153,7 +153,10 @@ class LabelBook:
         return self._note(tab, None, scale)
 
     def undo(self, tab: str) -> Change:
-        """Take back what a tab did last. Raises InputError if there is nothing, ConflictError if it was changed since."""
+        """Take back what a tab did last.
+
+        Raises InputError if there is nothing, ConflictError if somebody else has changed it since.
+        """
         story = self._stories.get(tab, _Story())
         if not story.done:
             raise InputError("there is nothing to take back")
@@ -190,7 +193,7 @@ class LabelBook:
         if not take and self._table.exists():
             kept = self._table.with_name(f"labels-outside-{len(self._changes)}.csv")
             try:
-                os.replace(self._table, kept)
+                self._table.replace(kept)
             except OSError as e:
                 raise writing_failed(kept, e, "both are as they were") from None
         self.outside = None
@@ -277,7 +280,9 @@ class LabelBook:
                     continue
                 yield _of_line(said, number - 1)
             except (ValueError, KeyError, TypeError, AttributeError) as e:
-                raise InputError(f"{self._log_path}, line {number} is damaged: {e}; move it away to begin anew") from None
+                raise InputError(
+                    f"{self._log_path}, line {number} is damaged: {e}; move it away to begin anew"
+                ) from None
 
     def _check_clip(self, said: dict[str, Any]) -> None:
         if said["labels"] != FORMAT:
@@ -297,7 +302,7 @@ class LabelBook:
                 f.write(self._text(self._now).encode())
                 f.flush()
                 os.fsync(f.fileno())
-            os.replace(part, self._table)
+            part.replace(self._table)
         except OSError as e:
             part.unlink(missing_ok=True)
             self.trouble = str(writing_failed(self._table, e, f"every label is safe in {self._log_path.name}"))

@@ -49,7 +49,8 @@ class HeldTrack:
 def rows_of(estimates: Iterable[Estimate]) -> list[list[Any]]:
     """Estimates as short rows: frame, state, and, unless it is lost, tip, angle, shaft, deviations, confidence.
 
-    `[frame, "lost", reason]` or `[frame, state, x, y, angle_rad, [[x, y], ...], sd_along, sd_across, in_mm, confidence]`
+    A lost one is `[frame, "lost", reason]`, any other
+    `[frame, state, x, y, angle_rad, [[x, y], ...], sd_along, sd_across, in_mm, confidence]`.
     """
     return [_row(e) for e in estimates]
 

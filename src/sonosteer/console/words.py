@@ -1,4 +1,4 @@
-"""What a tab may say: each message is a frozen dataclass, checked once. Whatever else comes is answered with a reason."""
+"""What a tab may say: each message is a frozen dataclass, checked once. All else is answered with a reason."""
 
 from __future__ import annotations
 
@@ -241,8 +241,10 @@ def _checked(kind: Any, value: Any, where: str) -> Any:
     elif kind is float:
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             return float(value)
-    elif (kind is types.NoneType and value is None) or (kind in (bool, str) and type(value) is kind):
-        return value
-    elif kind is int and type(value) is int and abs(value) < 1 << 53:
+    elif (
+        (kind is types.NoneType and value is None)
+        or (kind in (bool, str) and type(value) is kind)
+        or (kind is int and type(value) is int and abs(value) < 1 << 53)
+    ):
         return value
     raise InputError(f"{where} is {json.dumps(value)[:40]}, which cannot be")

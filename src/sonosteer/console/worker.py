@@ -1,7 +1,7 @@
 """The console's worker: a process that tracks, looks at the screen, draws overlays and writes data sets.
 
-It is told one piece of work at a time through a pipe, says how far it is, and can be told to leave off. It ends when the
-pipe does, so it never outlives its console.
+It is told one piece of work at a time through a pipe, says how far it is, and can be told to leave off. It ends when
+the pipe does, so it never outlives its console.
 """
 
 from __future__ import annotations

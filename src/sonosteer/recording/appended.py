@@ -12,7 +12,7 @@ class AppendedFile:
     """A file whose bytes reach the operating system before `write` returns. They outlive the process, not the machine.
 
     Raises OSError as the system does, and if the file was removed. The pieces before a failed one stay readable.
-    more=True: goes on behind what is there. durable=True: the bytes are on the disk before `write` returns, so that they
+    more=True: goes on behind what is there. durable=True: the bytes are on the disk before `write` returns. They
     outlive the machine, too.
     """
 

@@ -124,6 +124,9 @@ export class ClipRoom {
 
   // -- frames -------------------------------------------------------------------------------------------------------
 
+  /** Where a key acts: at the frame that was asked for last. While it plays, at the one that is seen. */
+  keyFrame() { this.player.pause(); return this.player.wanted; }
+
   get frame() { return this.player.shown ? this.player.shown.index : this.player.wanted; }
 
   go(frame) { this.flushNudge(); this.player.seek(frame); this.speak(); }
@@ -197,8 +200,7 @@ export class ClipRoom {
   }
 
   nudge(dx, dy) {
-    this.player.pause();
-    const frame = this.frame, row = this.state.rowOf(frame), held = this.nudged?.frame === frame ? this.nudged.tip : this.state.labelOf(frame);
+    const frame = this.keyFrame(), row = this.state.rowOf(frame), held = this.nudged?.frame === frame ? this.nudged.tip : this.state.labelOf(frame);
     const view = this.stage.view, middle = view.toImage([view.pane[0] / 2, view.pane[1] / 2]);
     const from = Array.isArray(held) ? held : row?.tip || middle;
     this.nudged = { frame, tip: this.inside([from[0] + dx, from[1] + dy]) };
@@ -222,19 +224,19 @@ export class ClipRoom {
 
   accept() {
     if (this.nudged) { this.flushNudge(); this.setMode("look"); return; }
-    const row = this.state.rowOf(this.frame);
-    if (this.state.labelOf(this.frame) !== undefined) tell("this frame has your label already");
-    else if (row?.tip) this.place(this.frame, this.inside(row.tip));
+    const frame = this.keyFrame(), row = this.state.rowOf(frame);
+    if (this.state.labelOf(frame) !== undefined) tell("this frame has your label already");
+    else if (row?.tip) this.place(frame, this.inside(row.tip));
     else tell("there is no tip to accept: press T and place it");
     this.setMode("look");
   }
 
-  hide() { this.player.pause(); this.nudged = null; this.place(this.frame, "hidden"); }
+  hide() { this.nudged = null; this.place(this.keyFrame(), "hidden"); }
 
   remove() {
-    this.player.pause();
+    const frame = this.keyFrame();
     this.nudged = null;
-    if (this.state.labelOf(this.frame) !== undefined) this.place(this.frame, null);
+    if (this.state.labelOf(frame) !== undefined) this.place(frame, null);
   }
 
   async undo(word) {
@@ -256,7 +258,7 @@ export class ClipRoom {
   async trackFromHere() {
     await this.flushNudge();
     await this.saving;
-    const frame = this.frame, tip = this.state.labelOf(frame), track = this.state.primaryTrack();
+    const frame = this.keyFrame(), tip = this.state.labelOf(frame), track = this.state.primaryTrack();
     if (!Array.isArray(tip)) { tell("place the tip in this frame first: drag it, or press T"); return; }
     const what = track ? { method: track.method, into: track.name } : { method: this.panels.method };
     this.send("track", { ...this.panels.hints(), ...what, first: frame, start: tip });
