@@ -1,5 +1,6 @@
 """`sonosteer open` from outside: what it prints, what it serves, what it refuses, how it ends."""
 
+import contextlib
 import http.client
 import subprocess
 import sys
@@ -26,9 +27,10 @@ def served(clip):
 
 def get(served, path, method="GET", **headers):
     link = http.client.HTTPConnection("127.0.0.1", served.port, timeout=b.PATIENCE_S)
-    link.request(method, path, headers={"Cookie": served.cookie, **headers})
-    answer = link.getresponse()
-    return answer.status, answer.read()
+    with contextlib.closing(link):
+        link.request(method, path, headers={"Cookie": served.cookie, **headers})
+        answer = link.getresponse()
+        return answer.status, answer.read()
 
 
 def run(*words):

@@ -39,6 +39,7 @@ def test_words_are_read():
         ('{"t":"label","id":1,"frame":2,"tip":[1],"base":0}', "tip is"),
         ('{"t":"label","id":1,"frame":2,"tip":"gone","base":0}', "tip is"),
         ('{"t":"track","id":1,"method":"auto","enters":"below"}', "enters is"),
+        ('{"t":"ping","at":1' + "0" * 400 + "}", "too large"),
     ],
 )
 def test_what_is_wrong_is_said(text, why):

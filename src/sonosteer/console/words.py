@@ -222,6 +222,13 @@ def parse_word(text: str) -> Word:
     return word
 
 
+def _as_float(value: int | float, where: str) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise InputError(f"{where} is too large") from None
+
+
 def _checked(kind: Any, value: Any, where: str) -> Any:
     """The value as its type. Raises InputError if it is of another."""
     origin = get_origin(kind)
@@ -239,8 +246,8 @@ def _checked(kind: Any, value: Any, where: str) -> Any:
         if isinstance(value, list) and len(value) == len(kinds):
             return tuple(_checked(k, v, where) for k, v in zip(kinds, value, strict=True))
     elif kind is float:
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            return float(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf:
+            return _as_float(value, where)
     elif (
         (kind is types.NoneType and value is None)
         or (kind in (bool, str) and type(value) is kind)
