@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 
 import browser as b
 import pytest
@@ -93,8 +94,8 @@ def test_the_room_by_keyboard_alone(chrome, served):
     tab.press(".", ".", ">", ",")
     tab.at_frame(11)
     tab.press("t", "ArrowRight", "ArrowRight", "Shift+ArrowUp", "Control+ArrowDown", "Enter")
-    placed = b.until(lambda: labels(served).get(11), "the label")
-    assert placed == pytest.approx((239.5 + 2, 179.5 - 0.1 + 10), abs=0.01)  # from the middle of the picture
+    wanted = pytest.approx((239.5 + 2, 179.5 - 0.1 + 10), abs=0.01)  # from the middle of the picture
+    b.until(lambda: labels(served).get(11) == wanted, "the label")  # which a busy machine saves on the way, too
     tab.press(".", "v")
     b.until(lambda: 12 in labels(served), "not visible")
     assert labels(served)[12] is None
@@ -135,6 +136,23 @@ def test_a_label_survives_kill_9_right_after_the_drop(chrome, clip, tmp_path):
     with b.console(clip, "--out", str(out)) as again:
         fresh = b.Page(chrome, again.address)
         fresh.said("yours")
+
+
+def test_a_full_disk_is_said_and_the_label_is_kept_on_the_page(chrome, served):
+    """The console's process may write no further byte, as on a full disk. Then there is room again."""
+    tab = b.Page(chrome, served.address)
+    tab.press("t", "ArrowRight", "Enter")
+    tab.said("saved ·")
+    before = labels(served)
+    whole = resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, (1, whole[1]))
+    tab.press("ArrowRight")
+    tab.until("document.getElementById('banners').textContent.includes('NOT SAVED: the disk is full')")
+    assert labels(served) == before
+    resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, whole)
+    tab.page.get_by_role("button", name="Try again").click()
+    b.until(lambda: labels(served)[0][0] == before[0][0] + 1, "the label after all")
+    tab.said("saved ·")
 
 
 def test_two_tabs_see_each_other_and_a_race_is_said(chrome, served):

@@ -189,7 +189,8 @@ class ClipRoom:
             case StartTrack():
                 return self._track(word)
             case ForgetTrack():
-                return self._forget(word)
+                self._forget(word)
+                return None
             case Cancel():
                 if not self.jobs.leave_off(word.job):
                     raise InputError("there is no such work any more")

@@ -88,7 +88,7 @@ def serve_clip(
 
 async def _serve(door: Door, listening: socket.socket, ready: Callable[[], None]) -> None:
     config = uvicorn.Config(
-        door,  # type: ignore[arg-type]
+        door,
         log_level="critical",
         access_log=False,
         ws="websockets-sansio",
