@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("starlette", reason="no console: pip install 'sonosteer[console]'")
-from sonosteer.console.doubtful import NEAR, PIECE, doubtful_frames
+from sonosteer.console.doubtful import NEAR, STRETCH_FRAMES, doubtful_frames
 from sonosteer.core.types import Lost, TipEstimate, Track
 
 
@@ -28,8 +28,8 @@ def test_a_stretch_gives_its_worst_frame():
 
 
 def test_a_long_stretch_gives_one_every_so_often():
-    found = doubtful_frames([track(*(Lost(i, i / 20, "no") for i in range(4 * PIECE)))], (), 500)
-    assert [f.frame for f in found] == [k * PIECE + PIECE // 2 for k in range(4)]
+    found = doubtful_frames([track(*(Lost(i, i / 20, "no") for i in range(4 * STRETCH_FRAMES)))], (), 500)
+    assert [f.frame for f in found] == [k * STRETCH_FRAMES + STRETCH_FRAMES // 2 for k in range(4)]
     assert {f.why for f in found} == {"lost"}
 
 
@@ -37,13 +37,13 @@ def test_a_jump_and_a_quarrel_are_found():
     jumps = track(*map(tip, range(20)), *(tip(i, at=(300.0 + i, 50.0)) for i in range(20, 40)))
     [found] = doubtful_frames([jumps], (), 500)
     assert (found.frame, found.why) == (20, "jumps by 201 px")
-    other = track(*(tip(i, at=(100.0 + i, 90.0)) for i in range(PIECE)))
-    [apart] = doubtful_frames([track(*map(tip, range(PIECE))), other], (), 500)
+    other = track(*(tip(i, at=(100.0 + i, 90.0)) for i in range(STRETCH_FRAMES)))
+    [apart] = doubtful_frames([track(*map(tip, range(STRETCH_FRAMES))), other], (), 500)
     assert apart.why == "methods 40 px apart"
 
 
 def test_what_a_person_has_looked_at_is_left_out():
-    lost = track(*(Lost(i, i / 20, "no") for i in range(2 * PIECE)))
+    lost = track(*(Lost(i, i / 20, "no") for i in range(2 * STRETCH_FRAMES)))
     before = [f.frame for f in doubtful_frames([lost], (), 500)]
     after = [f.frame for f in doubtful_frames([lost], (before[0] + NEAR - 1,), 500)]
     assert after == before[1:]

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("starlette", reason="no console: pip install 'sonosteer[console]'")
 from sonosteer.console.jobs import Jobs
-from sonosteer.console.worker import Clip, OverlayWork, ScreenWork, TrackWork
+from sonosteer.console.worker import ClipPlace, OverlayWork, ScreenWork, TrackWork
 from sonosteer.core.types import Hint
 
 PATIENCE_S = 240
@@ -47,8 +47,8 @@ def told():
 
 
 def test_a_clip_is_tracked_in_order_and_a_second_piece_waits(told, clip):
-    one = told.put(TrackWork(clip=Clip(str(clip), None), method="auto", hint=Hint(), first=380))
-    two = told.put(ScreenWork(Clip(str(clip), None)))
+    one = told.put(TrackWork(clip=ClipPlace(str(clip), None), method="auto", hint=Hint(), first=380))
+    two = told.put(ScreenWork(ClipPlace(str(clip), None)))
     assert told.until(two, "done", "failed")[1] == "done"
     rows = [e.frame_index for n, news, more in told.news if (n, news) == (one, "rows") for e in more[0]]
     assert rows == list(range(380, 400))
@@ -57,9 +57,9 @@ def test_a_clip_is_tracked_in_order_and_a_second_piece_waits(told, clip):
 
 
 def test_work_that_is_told_to_leave_off_does_and_the_next_goes_on(told, clip, tmp_path):
-    one = told.put(OverlayWork(Clip(str(clip), None), tmp_path / "overlay.mp4", {}, {}))
-    waits = told.put(ScreenWork(Clip(str(clip), None)))
-    last = told.put(ScreenWork(Clip(str(clip), None)))
+    one = told.put(OverlayWork(ClipPlace(str(clip), None), tmp_path / "overlay.mp4", {}, {}))
+    waits = told.put(ScreenWork(ClipPlace(str(clip), None)))
+    last = told.put(ScreenWork(ClipPlace(str(clip), None)))
     told.until(one, "progress")
     assert told.jobs.leave_off(waits)
     assert told.jobs.leave_off(one)
@@ -70,19 +70,19 @@ def test_work_that_is_told_to_leave_off_does_and_the_next_goes_on(told, clip, tm
 
 
 def test_a_worker_that_dies_is_said_and_started_again(told, clip):
-    one = told.put(TrackWork(clip=Clip(str(clip), None), method="auto", hint=Hint(), first=0))
+    one = told.put(TrackWork(clip=ClipPlace(str(clip), None), method="auto", hint=Hint(), first=0))
     told.until(one, "progress", "rows")
     told.jobs._process.kill()
     _, news, more = told.until(one, "failed", "done")
     assert (news, "exit code -9" in more[0]) == ("failed", True)
-    two = told.put(ScreenWork(Clip(str(clip), None)))
+    two = told.put(ScreenWork(ClipPlace(str(clip), None)))
     assert told.until(two, "done", "failed")[1] == "done"
 
 
 def test_wrong_input_is_one_line(told, clip):
-    unknown = told.put(TrackWork(clip=Clip(str(clip), None), method="kf+f", hint=Hint(), first=0))
+    unknown = told.put(TrackWork(clip=ClipPlace(str(clip), None), method="kf+f", hint=Hint(), first=0))
     _, news, more = told.until(unknown, "failed", "done")
     assert news == "failed"
     assert "scale is unknown" in more[0]
-    gone = told.put(ScreenWork(Clip("/nowhere/clip.mp4", None)))
+    gone = told.put(ScreenWork(ClipPlace("/nowhere/clip.mp4", None)))
     assert "does not exist" in told.until(gone, "failed", "done")[2][0]

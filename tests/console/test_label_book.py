@@ -10,7 +10,7 @@ import pytest
 import killing
 
 pytest.importorskip("starlette", reason="no console: pip install 'sonosteer[console]'")
-from sonosteer.console.label_book import LOG, TABLE, ConflictError, LabelBook, ScaleSaid
+from sonosteer.console.label_book import LABEL_LOG, TABLE, ConflictError, LabelBook, ScaleSaid
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.protocols import SourceInfo
@@ -30,7 +30,7 @@ def test_a_label_is_in_the_log_and_in_the_table(tmp_path):
     labels.put("a", 1, "hidden", 0)
     assert labels.labels() == {1: "hidden", 3: (10.5, 20.25)}
     assert (tmp_path / TABLE).read_text() == "frame,tip_x_px,tip_y_px,visible\n1,,,0\n3,10.500,20.250,1\n"
-    first, *changes = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    first, *changes = [json.loads(line) for line in (tmp_path / LABEL_LOG).read_text().splitlines()]
     assert first == {"labels": 1, "clip": "clip.mp4", "frames": 50, "size_px": [100, 80]}
     assert [(c["frame"], c["now"], c["at"]) for c in changes] == [
         (3, [10.5, 20.25], "2026-11-28"),
@@ -128,18 +128,18 @@ def test_what_there_is_not_is_refused(tmp_path, frame, tip):
     labels = book(tmp_path)
     with pytest.raises(InputError):
         labels.put("a", frame, tip, 0)
-    assert not (tmp_path / LOG).exists()
+    assert not (tmp_path / LABEL_LOG).exists()
 
 
 def test_half_a_line_of_a_killed_process_is_dropped(tmp_path):
     labels = book(tmp_path)
     labels.put("a", 3, (1.0, 2.0), 0)
     labels.close()
-    whole = (tmp_path / LOG).read_bytes()
-    (tmp_path / LOG).write_bytes(whole + b'{"n": 2, "tab": "a", "do": "la')
+    whole = (tmp_path / LABEL_LOG).read_bytes()
+    (tmp_path / LABEL_LOG).write_bytes(whole + b'{"n": 2, "tab": "a", "do": "la')
     again = book(tmp_path)
     assert again.labels() == {3: (1.0, 2.0)}
-    assert (tmp_path / LOG).read_bytes() == whole
+    assert (tmp_path / LABEL_LOG).read_bytes() == whole
     again.put("a", 4, (5.0, 6.0), 0)
     assert book(tmp_path).labels() == {3: (1.0, 2.0), 4: (5.0, 6.0)}
 
@@ -168,7 +168,7 @@ def test_a_label_that_was_told_to_be_saved_survives_kill_9(tmp_path):
 def test_a_full_disk_is_said_and_nothing_is_half_saved(tmp_path, monkeypatch, fails):
     labels = book(tmp_path)
     labels.put("a", 3, (1.0, 2.0), 0)
-    whole = (tmp_path / LOG).read_bytes()
+    whole = (tmp_path / LABEL_LOG).read_bytes()
 
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -178,7 +178,7 @@ def test_a_full_disk_is_said_and_nothing_is_half_saved(tmp_path, monkeypatch, fa
         with pytest.raises(InputError, match="the disk is full"):
             labels.put("a", 4, (5.0, 6.0), 0)
     assert labels.labels() == {3: (1.0, 2.0)}
-    assert (tmp_path / LOG).read_bytes() == whole
+    assert (tmp_path / LABEL_LOG).read_bytes() == whole
     labels.put("a", 4, (7.0, 8.0), 0)
     assert book(tmp_path).labels() == {3: (1.0, 2.0), 4: (7.0, 8.0)}
 
@@ -252,7 +252,7 @@ def test_labels_of_another_clip_are_refused(tmp_path):
 def test_a_damaged_log_is_one_line_with_its_number(tmp_path, line):
     labels = book(tmp_path)
     labels.put("a", 3, (1.0, 2.0), 0)
-    with (tmp_path / LOG).open("a") as f:
+    with (tmp_path / LABEL_LOG).open("a") as f:
         f.write(line + "\n")
     with pytest.raises(InputError, match="line 3 is damaged"):
         book(tmp_path)

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip("starlette", reason="no console: pip install 'sonosteer[console]'")
-from sonosteer.console.words import PlaceLabel, Seek, StartTrack, TypeScale, parse_word
+from sonosteer.console.words import PlaceLabel, SeekFrame, StartTrack, TypeScale, parse_word
 from sonosteer.core.errors import InputError
 
 
 def test_words_are_read():
-    assert parse_word('{"t":"seek","index":3}') == Seek(3)
+    assert parse_word('{"t":"seek","index":3}') == SeekFrame(3)
     assert parse_word('{"t":"label","id":1,"frame":2,"tip":[3,4.5],"base":0}') == PlaceLabel(1, 2, (3.0, 4.5), 0)
     assert parse_word('{"t":"label","id":1,"frame":2,"tip":"hidden","base":0}') == PlaceLabel(1, 2, "hidden", 0)
     assert parse_word('{"t":"label","id":1,"frame":2,"tip":null,"base":0}') == PlaceLabel(1, 2, None, 0)

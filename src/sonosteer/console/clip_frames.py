@@ -23,7 +23,7 @@ from sonosteer.sources.images import PictureFiles
 JPEG_QUALITY = 90  # chosen: mean error of 1.3 grey levels, 62 kB at 512 x 512
 PNG_LEVEL = 1  # chosen: the quickest that still packs
 READ_ON = 24  # chosen: frames to read past rather than to look for the key frame again
-BEFORE = 12  # chosen: frames read before one that is asked for on a way back
+FRAMES_BEFORE = 12  # chosen: frames read before one that is asked for on a way back
 CACHE_BYTES = 96 << 20  # chosen: some hundred frames of 512 x 512
 
 
@@ -70,7 +70,7 @@ class ClipFrames:
                 read = PictureError(str(e), index, index / (self.info.rate_hz or 20.0))
         if isinstance(read, PictureError):
             return ShownPicture(index, read.time_s, self.info.size_px, "", b"", str(read))
-        kind, payload = encode(read.grey(), exact=exact)
+        kind, payload = encode_picture(read.grey(), exact=exact)
         return ShownPicture(index, read.time_s, read.size_px, kind, payload)
 
     def file_of(self, index: int) -> Path:
@@ -91,7 +91,7 @@ class ClipFrames:
             self._kept.move_to_end(index)
             return self._kept[index]
         back = self._next - READ_ON <= index < self._next  # whoever steps back once does so again
-        first = max(0, index - BEFORE) if back else index
+        first = max(0, index - FRAMES_BEFORE) if back else index
         if self._reading is None or not self._next <= index < self._next + READ_ON:
             self._reading, self._next = self._source.frames(first), first
         while self._next <= index:
@@ -132,7 +132,7 @@ def _bytes_of(read: Frame | PictureError) -> int:
     return int(read.pixels.nbytes) if isinstance(read, Frame) else 0
 
 
-def encode(grey: U8, *, exact: bool) -> tuple[str, bytes]:
+def encode_picture(grey: U8, *, exact: bool) -> tuple[str, bytes]:
     """(coding, bytes) of (rows, columns) grey levels: JPEG, or PNG if exact."""
     if exact:
         return "png", cv2.imencode(".png", grey, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])[1].tobytes()

@@ -27,11 +27,11 @@ from sonosteer.console.words import (
     Redo,
     SettleOutside,
     StartTrack,
+    TabWord,
     TypeScale,
     Undo,
-    Word,
 )
-from sonosteer.console.worker import Clip, DataSetWork, OverlayWork, ScreenWork, TrackWork
+from sonosteer.console.worker import ClipPlace, DataSetWork, OverlayWork, ScreenWork, TrackWork
 from sonosteer.core.errors import InputError, SonosteerError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.notice import NOT_A_DEVICE
@@ -41,7 +41,7 @@ from sonosteer.trackers.table import TRACKERS
 PROTOCOL = 1
 FORMATS_AFTER_S = 1.5  # chosen: the first picture is there by then
 LOOK_S = 1.0  # chosen: soon enough to say that a file was changed
-ROWS_AT_ONCE = 2000  # chosen: half a megabyte in a message
+ROWS_IN_MESSAGE = 2000  # chosen: half a megabyte in a message
 
 Told = Mapping[str, Any]
 
@@ -50,6 +50,7 @@ class Listener(Protocol):
     """A tab that is told things."""
 
     name: str
+    """Name of the tab, the same after a reload."""
 
     def tell(self, said: Told) -> None:
         """Queue a message."""
@@ -87,7 +88,7 @@ class ClipRoom:
     tracks: dict[str, HeldTrack] = field(default_factory=dict)
     """Tracks by name."""
     work: dict[int, Told] = field(default_factory=dict)
-    """Work that waits or goes on, by its number, as tabs are told of it."""
+    """Work that waits or goes on, as tabs are told of it, by its job, no unit."""
     screen: Told | None = None
     """What `calibrate screen` found. None: nobody asked."""
     formats: tuple[str, ...] = ()
@@ -126,8 +127,8 @@ class ClipRoom:
         for track in self.tracks.values():
             tab.tell({"t": "track", **track.told(), "fresh": True})
             rows = rows_of(track.estimates[k] for k in sorted(track.estimates))
-            for i in range(0, len(rows), ROWS_AT_ONCE):
-                tab.tell({"t": "rows", "track": track.name, "rows": rows[i : i + ROWS_AT_ONCE]})
+            for i in range(0, len(rows), ROWS_IN_MESSAGE):
+                tab.tell({"t": "rows", "track": track.name, "rows": rows[i : i + ROWS_IN_MESSAGE]})
         for said in (*self.work.values(), self._doubtful(), self._trouble()):
             tab.tell(said)
         if self.screen is not None:
@@ -160,7 +161,7 @@ class ClipRoom:
 
     # -- what tabs say ---------------------------------------------------------------------------------------
 
-    async def hear(self, tab: Listener, word: Word) -> None:
+    async def hear(self, tab: Listener, word: TabWord) -> None:
         """Do what a tab asks for, and answer it."""
         number = getattr(word, "id", None)
         try:
@@ -173,7 +174,7 @@ class ClipRoom:
         else:
             tab.tell({"t": "said", "id": number, "ok": True, **(said or {})})
 
-    async def _do(self, tab: Listener, word: Word) -> Told | None:
+    async def _do(self, tab: Listener, word: TabWord) -> Told | None:
         match word:
             case PlaceLabel():
                 return await self._change(tab, lambda: self.book.put(tab.name, word.frame, word.tip, word.base))
@@ -245,8 +246,8 @@ class ClipRoom:
     def _spacing(self) -> Spacing | None:
         return self.book.scale.spacing if self.book.scale is not None else self.frames.info.spacing
 
-    def _clip(self) -> Clip:
-        return Clip(self.opened.where, self._spacing(), self.opened.seed)
+    def _clip(self) -> ClipPlace:
+        return ClipPlace(self.opened.where, self._spacing(), self.opened.seed)
 
     def _ruler(self, word: LayRuler) -> ScaleSaid:
         """The scale of a line. Pixels keep the shape that the file says, and are square where it says none."""

@@ -15,11 +15,11 @@ from statistics import median
 from sonosteer.core.types import Estimate, Lost, TipEstimate, Track
 
 LITTLE = 0.6  # chosen: as other labelling tools edge points in red
-PIECE = 25  # chosen: one frame of each second at the usual rate
+STRETCH_FRAMES = 25  # chosen: one frame of each second at the usual rate
 NEAR = 6  # chosen: what a label in this many frames of it says of a frame
 JUMP = 8.0  # chosen: as many median steps are no way of a needle
 MIN_JUMP = 0.02  # chosen: of the longer side. A speckle is smaller
-APART = 0.04  # chosen: of the longer side. Methods that differ by less point at the same thing
+MIN_QUARREL = 0.04  # chosen: of the longer side. Methods that differ by less point at the same thing
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def doubtful_frames(
         for frame, why in (*_stretches(_doubts(track)), *_jumps(track, MIN_JUMP * longer_side_px)):
             found.setdefault(frame, why)
     for one, other in combinations(tracks, 2):
-        for frame, why in _stretches(_apart(one, other, APART * longer_side_px)):
+        for frame, why in _stretches(_apart(one, other, MIN_QUARREL * longer_side_px)):
             found.setdefault(frame, why)
     out: list[DoubtfulFrame] = []
     seen = sorted(labelled)
@@ -73,7 +73,7 @@ def _stretches(doubts: Iterable[tuple[int, float, str]]) -> Iterator[tuple[int, 
     """The worst frame of each stretch, or of each piece of a long one. Of lost frames it is the middle one."""
     piece: list[tuple[int, float, str]] = []
     for doubt in doubts:
-        if piece and (doubt[0] != piece[-1][0] + 1 or len(piece) == PIECE):
+        if piece and (doubt[0] != piece[-1][0] + 1 or len(piece) == STRETCH_FRAMES):
             yield _worst(piece)
             piece = []
         piece.append(doubt)

@@ -25,11 +25,11 @@ from sonosteer.recording.appended import AppendedFile
 from sonosteer.recording.tables import writing_failed
 from sonosteer.recording.truths import MARK_COLUMNS, read_truth
 
-LOG, TABLE = "labels.jsonl", "labels.csv"
+LABEL_LOG, TABLE = "labels.jsonl", "labels.csv"
 COLUMNS = (*MARK_COLUMNS, "visible")
 FORMAT = 1
 STEPS_BACK = 64  # chosen: changes that a killed process can have noted and not yet put into the table, and more
-OUTSIDE = "outside"  # the name of the tab that changed a table by other means
+OUTSIDE_TAB = "outside"  # the name of the tab that changed a table by other means
 
 #: place of the tip in px, or that it cannot be seen
 Tip: TypeAlias = Point | Literal["hidden"]
@@ -45,7 +45,7 @@ class ScaleSaid:
     """Where it comes from, in words."""
 
 
-Value: TypeAlias = Tip | ScaleSaid | None
+LabelValue: TypeAlias = Tip | ScaleSaid | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ class Change:
     """Who made it."""
     frame: int | None
     """Index of the frame whose label it changed. None: it changed the scale."""
-    was: Value
+    was: LabelValue
     """What was there before."""
-    now: Value
+    now: LabelValue
     """What is there since."""
     base: int
     """Revision of what was there before, no unit."""
@@ -90,10 +90,10 @@ class LabelBook:
     """
 
     def __init__(self, folder: Path, info: SourceInfo, *, today: Callable[[], str]) -> None:
-        self._log_path, self._table = folder / LOG, folder / TABLE
+        self._log_path, self._table = folder / LABEL_LOG, folder / TABLE
         self._info, self._today = info, today
         self._log: AppendedFile | None = None
-        self._now: dict[int | None, Value] = {}
+        self._now: dict[int | None, LabelValue] = {}
         self._revisions: dict[int | None, int] = {}
         self._changes: list[Change] = []
         self._stories: dict[str, _Story] = {}
@@ -189,7 +189,9 @@ class LabelBook:
         """
         if self.outside is None:
             return []
-        changes = [self._note(OUTSIDE, frame, tip, table=False) for frame, tip in self._differences()] if take else []
+        changes = (
+            [self._note(OUTSIDE_TAB, frame, tip, table=False) for frame, tip in self._differences()] if take else []
+        )
         if not take and self._table.exists():
             kept = self._table.with_name(f"labels-outside-{len(self._changes)}.csv")
             try:
@@ -216,12 +218,20 @@ class LabelBook:
             if not (-0.5 <= tip[0] <= width - 0.5 and -0.5 <= tip[1] <= height - 0.5):
                 raise InputError(f"the tip {tip[0]:.1f},{tip[1]:.1f} lies outside the picture, {width} x {height} px")
 
-    def _note(self, tab: str, frame: int | None, value: Value, *, table: bool = True) -> Change:
+    def _note(self, tab: str, frame: int | None, value: LabelValue, *, table: bool = True) -> Change:
         return self._write(self._next(tab, frame, value, len(self._changes) + 1), table=table)
 
-    def _next(self, tab: str, frame: int | None, value: Value, revision: int, *, of: int | None = None) -> Change:
-        number = len(self._changes) + 1
-        return Change(number, tab, frame, self._now.get(frame), value, self.revision(frame), revision, of)
+    def _next(self, tab: str, frame: int | None, value: LabelValue, revision: int, *, of: int | None = None) -> Change:
+        return Change(
+            n=len(self._changes) + 1,
+            tab=tab,
+            frame=frame,
+            was=self._now.get(frame),
+            now=value,
+            base=self.revision(frame),
+            revision=revision,
+            of=of,
+        )
 
     def _write(self, change: Change, *, table: bool = True) -> Change:
         line = json.dumps({**_to_line(change), "at": self._today()}) + "\n"
@@ -309,7 +319,7 @@ class LabelBook:
             return
         self.trouble, self._looked = None, self._stamp()
 
-    def _text(self, values: dict[int | None, Value]) -> str:
+    def _text(self, values: dict[int | None, LabelValue]) -> str:
         return table_of({k: v for k, v in values.items() if k is not None and v is not None})  # type: ignore[misc]
 
     def _stamp(self) -> tuple[int, int] | None:
@@ -385,7 +395,7 @@ def _to_line(change: Change) -> dict[str, Any]:
     return said | ({} if change.of is None else {"of": change.of})
 
 
-def _to_json(value: Value) -> Any:
+def _to_json(value: LabelValue) -> Any:
     if isinstance(value, ScaleSaid):
         spacing = None if value.spacing is None else [value.spacing.x_mm, value.spacing.y_mm]
         return {"spacing_mm": spacing, "how": value.how}
@@ -408,7 +418,7 @@ def _of_line(said: dict[str, Any], number: int) -> Change:
     return replace(change, of=int(said["of"])) if "of" in said else change
 
 
-def _of_json(value: Any, *, scale: bool) -> Value:
+def _of_json(value: Any, *, scale: bool) -> LabelValue:
     if value is None:
         return None
     if scale:

@@ -29,7 +29,7 @@ class PictureWay(Generic[Wish]):
     passed_by: int = 0
     """Number of pictures that a newer one replaced before they were sent."""
     on_way: set[int] = field(default_factory=set)
-    """Serial numbers of the pictures that were sent and not yet drawn."""
+    """Serial numbers of the pictures that were sent and not yet drawn, no unit."""
     waiting: Wish | None = None
     """The newest picture that was asked for and is not yet sent. None if there is none."""
     _ready: asyncio.Event = field(default_factory=asyncio.Event)

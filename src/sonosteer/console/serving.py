@@ -28,7 +28,7 @@ from sonosteer.console.jobs import Jobs
 from sonosteer.console.label_book import LabelBook
 from sonosteer.console.palette import palette_css
 from sonosteer.console.picture_way import PictureWay, pack
-from sonosteer.console.words import MAX_WORD_BYTES, Drawn, Ping, Seek, parse_word
+from sonosteer.console.words import MAX_WORD_BYTES, Drawn, Ping, SeekFrame, parse_word
 from sonosteer.core.errors import InputError
 from sonosteer.core.protocols import Source
 from sonosteer.recording.output_folder import claimed_folder
@@ -118,7 +118,7 @@ class _Tab:
 
     def __init__(self, name: str, web: WebSocket) -> None:
         self.name = name
-        self.way: PictureWay[Seek] = PictureWay()
+        self.way: PictureWay[SeekFrame] = PictureWay()
         self._web = web
         self._queue: deque[Told] = deque()
         self._more = asyncio.Event()
@@ -218,7 +218,7 @@ class _Page:
                 tab.way.drawn(word.serial)
             case Ping():
                 tab.tell({"t": "pong", "at": word.at})
-            case Seek():
+            case SeekFrame():
                 if 0 <= word.index < (self._frames.info.frames or 0):
                     tab.way.want(word)
                 else:

@@ -33,7 +33,7 @@ class Ping:
 
 
 @dataclass(frozen=True, slots=True)
-class Seek:
+class SeekFrame:
     """Asks for a frame."""
 
     index: int
@@ -174,14 +174,14 @@ class SettleOutside:
     """True: they are taken in. False: those of the console are written again."""
 
 
-Word: TypeAlias = (
-    Drawn | Ping | Seek | PlaceLabel | Undo | Redo | LayRuler | TypeScale | StartTrack | ForgetTrack | Cancel
+TabWord: TypeAlias = (
+    Drawn | Ping | SeekFrame | PlaceLabel | Undo | Redo | LayRuler | TypeScale | StartTrack | ForgetTrack | Cancel
     | LookAtScreen | Export | SettleOutside
 )  # fmt: skip
-WORDS: dict[str, type[Any]] = {
+TAB_WORDS: dict[str, type[Any]] = {
     "drawn": Drawn,
     "ping": Ping,
-    "seek": Seek,
+    "seek": SeekFrame,
     "label": PlaceLabel,
     "undo": Undo,
     "redo": Redo,
@@ -196,7 +196,7 @@ WORDS: dict[str, type[Any]] = {
 }
 
 
-def parse_word(text: str) -> Word:
+def parse_word(text: str) -> TabWord:
     """Read a message. Raises InputError that says what is wrong with it."""
     if len(text) > MAX_WORD_BYTES:
         raise InputError(f"a message of {len(text)} characters is too long")
@@ -207,9 +207,9 @@ def parse_word(text: str) -> Word:
     if not isinstance(said, dict) or not isinstance(said.get("t"), str):
         raise InputError("a message without a word `t`")
     name = said.pop("t")
-    kind = WORDS.get(name)
+    kind = TAB_WORDS.get(name)
     if kind is None:
-        raise InputError(f"there is no word {name!r}; there are: {', '.join(WORDS)}")
+        raise InputError(f"there is no word {name!r}; there are: {', '.join(TAB_WORDS)}")
     hints = get_type_hints(kind)
     unknown = next((key for key in said if key not in hints), None)
     if unknown is not None:
@@ -218,7 +218,7 @@ def parse_word(text: str) -> Word:
     missing = [f.name for f in dataclasses.fields(kind) if f.name not in values and f.default is dataclasses.MISSING]
     if missing:
         raise InputError(f"{name}: {missing[0]} is missing")
-    word: Word = kind(**values)
+    word: TabWord = kind(**values)
     return word
 
 

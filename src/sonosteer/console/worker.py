@@ -20,11 +20,11 @@ from sonosteer.core.errors import SonosteerError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Estimate, Frame, Hint
 
-EVERY_S = 0.1  # chosen: news as often as an eye follows
+NEWS_EVERY_S = 0.1  # chosen: news as often as an eye follows
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class ClipPlace:
     """How to open the clip."""
 
     where: str
@@ -39,8 +39,8 @@ class Clip:
 class TrackWork:
     """Track a clip from a frame on."""
 
-    clip: Clip
-    """The clip."""
+    clip: ClipPlace
+    """Where it is, and its scale."""
     method: str
     """Name of the tracking method."""
     hint: Hint
@@ -57,16 +57,16 @@ class TrackWork:
 class ScreenWork:
     """Look at the scanner's screen."""
 
-    clip: Clip
-    """The clip."""
+    clip: ClipPlace
+    """Where it is, and its scale."""
 
 
 @dataclass(frozen=True, slots=True)
 class OverlayWork:
     """Draw a track over its clip."""
 
-    clip: Clip
-    """The clip."""
+    clip: ClipPlace
+    """Where it is, and its scale."""
     out: Path
     """The video to write."""
     track: Mapping[int, Estimate] = field(repr=False)
@@ -79,8 +79,8 @@ class OverlayWork:
 class DataSetWork:
     """Write the labelled frames as a data set."""
 
-    clip: Clip
-    """The clip."""
+    clip: ClipPlace
+    """Where it is, and its scale."""
     out: Path
     """The folder to write. It must not exist."""
     marks: Path
@@ -117,7 +117,7 @@ class _Line:
     def news(self, *said: Any, at_once: bool = False) -> bool:
         """Say something, if there was nothing for a while. Returns whether it was said."""
         now_s = time.monotonic()
-        if not at_once and now_s - self.said_s < EVERY_S:
+        if not at_once and now_s - self.said_s < NEWS_EVERY_S:
             return False
         self.said_s = now_s
         self.pipe.send((self.job, *said))
@@ -234,7 +234,9 @@ def _overlay(line: _Line, work: OverlayWork) -> str:
 
     def mark(index: int) -> Truth | None:
         tip = work.marks.get(index)
-        return None if tip is None else Truth(index, None, tip, None, True, None, None)
+        if tip is None:
+            return None
+        return Truth(index, None, tip_px=tip, angle_rad=None, visible=True, depth_mm=None, velocity_mm_s=None)
 
     video = OverlayVideo(work.out, source.info, mark, frozenset())
     try:
@@ -276,7 +278,7 @@ def _data_set(line: _Line, work: DataSetWork) -> str:
     return str(work.out)
 
 
-def _open(clip: Clip) -> Any:
+def _open(clip: ClipPlace) -> Any:
     from sonosteer.sources.opening import open_source
 
     return open_source(clip.where, spacing=clip.spacing, seed=clip.seed)
