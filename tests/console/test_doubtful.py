@@ -21,6 +21,12 @@ def test_a_sure_track_leaves_nothing_to_look_at():
     assert doubtful_frames([track(*map(tip, range(60)))], (), 500) == []
 
 
+def test_a_method_that_says_no_confidence_is_not_doubted_for_that():
+    assert doubtful_frames([track(*(tip(i, confidence=None) for i in range(60)))], (), 500) == []
+    coasting = track(*(tip(i, confidence=None, state=Track.COASTING) for i in range(10)))
+    assert [f.why for f in doubtful_frames([coasting], (), 500)] == ["coasting"]
+
+
 def test_a_stretch_gives_its_worst_frame():
     doubt = [tip(i, confidence=0.5 if i != 14 else 0.2) for i in range(10, 20)]
     [found] = doubtful_frames([track(*map(tip, range(10)), *doubt, *map(tip, range(20, 40)))], (), 500)

@@ -452,6 +452,8 @@ def _needs(method: str) -> str | None:
     """What a method needs to be told, in words. None: nothing."""
     if method.partition("+")[0] in ("kfv", "pfv"):
         return "a scale, a hint and the speed of the needle"
+    if method in ("csrt", "kcf", "mil", "lk"):
+        return "a click on the tip"
     return {"auto": None, "vla": None, "axial": "a scale"}.get(method, "a scale, and a side, an angle or a click")
 
 

@@ -57,8 +57,9 @@ def _doubt(estimate: Estimate) -> tuple[float, str] | None:
     if isinstance(estimate, Lost):
         return -1.0, "lost"
     if estimate.state is Track.COASTING:
-        return estimate.confidence, "coasting"
-    return (estimate.confidence, f"confidence {estimate.confidence:.2f}") if estimate.confidence < LITTLE else None
+        return estimate.confidence or 0.0, "coasting"
+    sure = estimate.confidence
+    return (sure, f"confidence {sure:.2f}") if sure is not None and sure < LITTLE else None
 
 
 def _doubts(track: Mapping[int, Estimate]) -> Iterator[tuple[int, float, str]]:

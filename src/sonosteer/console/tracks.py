@@ -63,7 +63,7 @@ def _row(e: Estimate) -> list[Any]:
         *(e.frame_index, e.state.value, round(e.tip_px[0], 3), round(e.tip_px[1], 3), round(e.angle_rad, 5)),
         [[round(x, 1), round(y, 1)] for x, y in shaft],
         *_deviations(e),
-        round(e.confidence, 3),
+        None if e.confidence is None else round(e.confidence, 3),
     ]
 
 

@@ -229,7 +229,7 @@ def _overlay(line: _Line, work: OverlayWork) -> str:
     from sonosteer.core.types import Lost, Truth
     from sonosteer.viz.overlay import OverlayVideo
 
-    source = _open(work.clip)
+    source = _open(work.clip, keep_identity=False)  # a video is passed on
     total = source.info.frames or 0
 
     def mark(index: int) -> Truth | None:
@@ -278,7 +278,7 @@ def _data_set(line: _Line, work: DataSetWork) -> str:
     return str(work.out)
 
 
-def _open(clip: ClipPlace) -> Any:
+def _open(clip: ClipPlace, *, keep_identity: bool = True) -> Any:
     from sonosteer.sources.opening import open_source
 
-    return open_source(clip.where, spacing=clip.spacing, seed=clip.seed)
+    return open_source(clip.where, spacing=clip.spacing, seed=clip.seed, keep_identity=keep_identity)

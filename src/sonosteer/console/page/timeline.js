@@ -124,7 +124,7 @@ export class Timeline {
       pen.beginPath();
       let before = -2;
       for (const row of track.rows.values()) {
-        if (row.state === "lost") continue;
+        if (row.confidence == null) continue;
         const at = [x(row.frame + 0.5), y + 4 + (CURVE_PX - 8) * (1 - row.confidence)];
         if (row.frame === before + 1) pen.lineTo(...at); else pen.moveTo(...at);
         before = row.frame;

@@ -152,7 +152,7 @@ export class ClipRoom {
 
   words() {
     const frame = this.player.wanted, row = this.state.rowOf(frame), tip = this.state.labelOf(frame);
-    const track = row ? `${row.state}${row.state === "lost" ? "" : `, confidence ${row.confidence.toFixed(2)}`}` : "not tracked";
+    const track = row ? `${row.state}${row.confidence == null ? "" : `, confidence ${row.confidence.toFixed(2)}`}` : "not tracked";
     const own = tip === undefined ? "no label" : tip === "hidden" ? "labelled: not visible" : `labelled at ${tip.map((v) => v.toFixed(1)).join(", ")}`;
     return `frame ${frame} of ${(this.state.clip?.frames ?? 1) - 1}, ${(frame / this.player.rate).toFixed(2)} seconds, ${track}, ${own}`;
   }
@@ -414,7 +414,7 @@ export class ClipRoom {
     const track = state.primaryTrack();
     const line = (...words) => el("span", {}, ...words);
     this.left.replaceChildren(line("frame ", b(String(frame)), ` / ${last}`), line(b(at.toFixed(3)), " s"));
-    if (track) this.left.append(line(row ? b(row.state.toUpperCase(), row.state) : b("not tracked"), row && row.state !== "lost" ? ` ${row.confidence.toFixed(2)}` : ""));
+    if (track) this.left.append(line(row ? b(row.state.toUpperCase(), row.state) : b("not tracked"), row?.confidence == null ? "" : ` ${row.confidence.toFixed(2)}`));
     say(this.playButton.firstChild, player.playing ? "Pause" : "Play");
     say(this.countWords, `${labelled} label${labelled === 1 ? "" : "s"} · ${state.doubtful.length} to look at`);
     say(this.frameWords, `${player.wanted} / ${last} · ${(player.wanted / player.rate).toFixed(2)} s`);
