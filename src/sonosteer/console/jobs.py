@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Literal, TypeAlias
 
-from sonosteer.console.worker import Work, run_worker
+from sonosteer.console.worker import Work, put_into, run_worker
 
 #: what comes of a piece of work. "rows" are estimates of a track, "progress" is how far it is
 News: TypeAlias = Literal["waits", "begun", "progress", "rows", "done", "failed", "left off"]
@@ -57,7 +57,7 @@ class Jobs:
         """End a piece of work, or take it from the queue. Returns whether there is one."""
         if self._doing is not None and self._doing.number == number:
             if self._pipe is not None:
-                self._pipe.send(("leave off", number))
+                put_into(self._pipe, ("leave off", number))
             return True
         for job in self._waiting:
             if job.number == number:
@@ -82,7 +82,7 @@ class Jobs:
         assert self._pipe is not None
         self._doing.heard(self._doing, "begun", ())
         try:
-            self._pipe.send((self._doing.number, self._doing.work))
+            put_into(self._pipe, (self._doing.number, self._doing.work))
         except OSError:  # it has just died, and the listener will say so
             return
 

@@ -7,6 +7,7 @@ the pipe does, so it never outlives its console.
 from __future__ import annotations
 
 import contextlib
+import pickle
 import signal
 import time
 from collections import deque
@@ -120,7 +121,7 @@ class _Line:
         if not at_once and now_s - self.said_s < NEWS_EVERY_S:
             return False
         self.said_s = now_s
-        self.pipe.send((self.job, *said))
+        put_into(self.pipe, (self.job, *said))
         return True
 
     def progress(self, stage: str, done: int, total: int) -> None:
@@ -128,6 +129,11 @@ class _Line:
         self.news("progress", stage, done, total)
         if self.left_off():
             raise _LeftOffError
+
+
+def put_into(pipe: Connection, message: tuple[Any, ...]) -> None:
+    """Hand a message to the other process, which takes it out by `recv`."""
+    pipe.send_bytes(pickle.dumps(message))
 
 
 def run_worker(pipe: Connection) -> None:
