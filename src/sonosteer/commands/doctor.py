@@ -17,6 +17,7 @@ from sonosteer.core.notice import NOT_A_DEVICE
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 #: what an extra is for -> (its packages, the extra)
 EXTRAS = {
+    "The console (sonosteer open)": (("starlette", "uvicorn", "websockets"), "console"),
     "Gymnasium environments": (("gymnasium",), "env"),
     "Segmented images as obstacles": (("SimpleITK",), "metaimage"),
     "DICOM ultrasound": (("pydicom", "python-gdcm", "pillow"), "dicom"),
