@@ -25,9 +25,9 @@ from sonosteer.imaging.detector_planes import CELL_PX, NEAR_PX, fill_planes
 
 SIDE = 160
 #: all changes of place, none of look
-MOVED_ONLY = DetectorAugmentation(
-    changed=0.0, blur=0.0, noise=0.0, uneven=0.0, streaked=0.0, despeckled=0.0, coarse=0.0, packed=0.0
-)
+MOVED_ONLY = DetectorAugmentation(changed=0.0, blur=0.0, noise=0.0)
+#: the default, and all wear at once
+WORN = DetectorAugmentation(floor=1.0, uneven=0.3, streaked=1.0, despeckled=1.0, coarse=1.0, packed=1.0)
 
 
 def empty(n):
@@ -88,7 +88,7 @@ def px(cells):
 
 
 @pytest.mark.parametrize(
-    ("augmentation", "exact_px"), [(DetectorAugmentation(), 1.2), (MOVED_ONLY, 0.2), (PLAIN_LOOK, 0.2)]
+    ("augmentation", "exact_px"), [(DetectorAugmentation(), 0.9), (WORN, 1.5), (MOVED_ONLY, 0.2), (PLAIN_LOOK, 0.2)]
 )
 def test_the_dot_of_the_picture_is_where_the_tip_shall_be_found(dots, augmentation, exact_px):
     batch = DetectorSampler(dots, SIDE, 3, augmentation).batch(0, 96)

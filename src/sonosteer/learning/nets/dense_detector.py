@@ -29,7 +29,6 @@ from sonosteer.imaging.detector_planes import PLANES, STEP_PX
 
 ANSWERS = 8
 NEAR_CELLS = 2.0  # chosen: answers about the tip are asked within this of it, cells
-MOMENTUM = 0.02  # chosen: norms average over some 50 batches, as looks near a tip differ from whole pictures
 PRIOR = -4.0  # chosen: logit before training: a cell in fifty holds a tip or a shaft
 
 
@@ -52,18 +51,16 @@ class DetectorConfig:
 
 
 def _block(inner: int, outer: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inner, outer, 3, stride, 1, bias=False), _norm(outer), nn.ReLU(inplace=True))
-
-
-def _norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, momentum=MOMENTUM)
+    return nn.Sequential(
+        nn.Conv2d(inner, outer, 3, stride, 1, bias=False), nn.BatchNorm2d(outer), nn.ReLU(inplace=True)
+    )
 
 
 class _Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = _block(channels, channels)
-        self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1, bias=False), _norm(channels))
+        self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.second(self.first(x)))

@@ -81,10 +81,7 @@ class DetectorRecipe:
     """How long and how fast is learnt."""
 
 
-#: chosen: in the last third norms are as at run time, where whole pictures and looks near a tip share them
-COSINE = Schedule(
-    steps=19000, batch=16, lr=2e-3, shape="cosine", warmup=200, settled=0.3, average=0.999, look_every=1000
-)
+COSINE = Schedule(steps=19000, batch=16, lr=2e-3, shape="cosine", warmup=200, average=0.999, look_every=1000)
 DETECTOR_RECIPES = {
     "cpu": DetectorRecipe(DetectorStills(300), COSINE),
     "paper": DetectorRecipe(
@@ -93,7 +90,7 @@ DETECTOR_RECIPES = {
     ),
 }
 QUICK_RECIPE = DetectorRecipe(
-    DetectorStills(1, 1, begin_px=64, begun=0.5), dataclasses.replace(QUICK_SCHEDULE, lr=2e-3, settled=0.5)
+    DetectorStills(1, 1, begin_px=64, begun=0.5), dataclasses.replace(QUICK_SCHEDULE, lr=2e-3)
 )
 
 
