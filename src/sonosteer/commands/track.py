@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,14 +11,11 @@ import typer
 
 from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand, complete
-from sonosteer.commands.parsing import AsJson, Frames, Seed, SpacingText
-from sonosteer.core.errors import InputError
+from sonosteer.commands.parsing import AsJson, Executor, Frames, Seed, SpacingText
+from sonosteer.core.errors import with_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sonosteer.core.protocols import Source, Tracker
-    from sonosteer.core.types import Truth
+    from sonosteer.episodes.clip_request import ClipRequest
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -25,6 +24,7 @@ Sources = Annotated[
     typer.Argument(
         metavar="SOURCE",
         help="Video, picture, folder of PNG/JPEG, .mha/.nrrd sequence, DICOM cine, or sim:SETUP. "
+        "Several, or a quoted pattern as 'clips/*.mp4': one folder each. "
         "With --stills: folders of pictures and picture files.",
     ),
 ]
@@ -87,7 +87,13 @@ def track_command(
         typer.Option("--enters", metavar="left|right|top", help="Side of the image the needle comes from."),
     ] = None,
     start: Annotated[
-        str | None, typer.Option("--start", metavar="X,Y", help="Tip in the first frame, in pixels (a click).")
+        str | None,
+        typer.Option(
+            "--start",
+            metavar="X,Y[,W,H]",
+            help="Tip in the first frame, in pixels (a click), which csrt, kcf, mil and lk need. "
+            "W,H: the box that they follow.",
+        ),
     ] = None,
     velocity_mm_s: VelocityText = None,
     frames: Frames = None,
@@ -96,9 +102,32 @@ def track_command(
     truth: Annotated[
         Path | None,
         typer.Option(
-            "--truth", metavar="CSV", help="truth.csv or your own marks to compare with (sim: brings its own)."
+            "--truth",
+            metavar="CSV",
+            help="truth.csv or your own marks to compare with (sim: brings its own). "
+            "Of several clips: a folder with NAME.csv.",
         ),
     ] = None,
+    poses: Annotated[
+        str | None,
+        typer.Option(
+            "--poses",
+            metavar="CHAIN",
+            help="Transforms from the picture to the world, of a tracked sequence: "
+            "ImageToProbe=calibration.txt,ProbeToTracker. tips.csv then has the tip in world mm, too.",
+        ),
+    ] = None,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Writes tips.parquet beside tips.csv.")] = False,
+    markups: Annotated[
+        bool, typer.Option("--markups", help="Writes the tip's way for 3D Slicer, too: tips.mrk.json.")
+    ] = False,
+    keep_identity: Annotated[
+        bool,
+        typer.Option(
+            "--keep-identity",
+            help="Leaves a patient's name in the results where DICOM says it is: burned into pictures, in paths.",
+        ),
+    ] = False,
     seed: Seed = 0,
     config: Annotated[
         Path | None,
@@ -108,74 +137,98 @@ def track_command(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Sets one setting of the tracking method. Can be repeated."),
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            metavar="N",
+            min=1,
+            help="Of several clips, how many at once. Default: one a core.",
+        ),
+    ] = None,
+    executor: Executor = "process",
     as_json: AsJson = False,
 ) -> None:
-    """Track the needle's tip through a clip.
+    """Track the needle's tip through a clip, or through many.
 
     Writes tips.csv (a row for every frame), overlay.mp4, report.html and summary.json. Without mm per pixel positions
     are in pixels. A picture that cannot be read is lost and said on stderr, and the rest goes on.
 
     With --stills, as in sonosteer track pictures --stills --out results, each picture is tracked on its own. tips.csv
     then has a last column with its name, and the overlay is a folder of pictures.
-    """
-    from sonosteer.episodes.clip_tracking import ClipJob, are_stills, check_clip, check_method, track_into_folder
-    from sonosteer.episodes.cropping import in_crop
-    from sonosteer.recording.output_folder import claimed_folder
-    from sonosteer.sources.opening import open_source, open_stills
-    from sonosteer.sources.velocity import WithVelocity
 
-    velocity = parsing.parse_velocity(velocity_mm_s)
-    spacing = parsing.parse_spacing(spacing_mm)
+    Several sources, as in sonosteer track 'clips/*.mp4' --out results, get a folder each, and summary.csv and
+    index.html are beside them. One that fails does not stop the rest. The same command goes on where it was stopped.
+    """
+    from sonosteer.core.config import load_toml
+    from sonosteer.episodes.clip_lists import is_pattern, named_sources, with_stills_together
+    from sonosteer.episodes.clip_request import ClipRequest, make_checked
+
     first, stop = parsing.parse_frames(frames)
-    hint = parsing.parse_hint(angle_deg, enters, start)
-    part = parsing.parse_crop(crop)
-    if len(source) > 1 and not stills:
-        raise InputError(f"{len(source)} sources: give one clip, or --stills to track each picture on its own")
-    tracker = _tracker(method, settings, config)
-    in_crop(tracker, part).start(hint)  # a hint that is not enough is refused before anything is written
-    clip = open_stills(source, spacing=spacing) if stills else open_source(source[0], spacing=spacing, seed=seed)
-    terminal.tell_notes(clip.info)
-    stills = are_stills(clip.info, stills)
-    check_clip(clip.info, first, crop=part, stills=stills)
-    check_method(clip.info, tracker, method)
-    job = ClipJob(
-        source=clip,
-        feed=clip if velocity is None else WithVelocity(clip, velocity),
-        tracker=tracker,
-        hint=hint,
+    sources = named_sources(source)
+    request = ClipRequest(
+        sources=tuple(sources),
         out=out,
-        truth_of=_truth_of(clip, truth),
-        name=Path(source[0]).name if len(source) == 1 else clip.info.name,
         method=method,
-        seed=seed,
-        options={**parsing.as_typed(context), "source": source[0] if len(source) == 1 else source},
+        settings=parsing.nested(parsing.parse_settings(settings), load_toml(config) if config else {}),
+        hint=parsing.parse_hint(angle_deg, enters, start),
+        spacing=parsing.parse_spacing(spacing_mm),
+        velocity=parsing.parse_velocity(velocity_mm_s),
         start=first,
         stop=stop,
-        crop=part,
+        crop=parsing.parse_crop(crop),
         stills=stills,
+        truth=truth,
+        poses=poses,
+        parquet=parquet,
+        markups=markups,
+        keep_identity=keep_identity,
+        seed=seed,
+        options={**parsing.as_typed(context, "jobs", "executor"), "source": source[0] if len(source) == 1 else source},
     )
-    with claimed_folder(out), terminal.shown_progress("tracking", quiet=as_json) as progress:
+    make_checked(request)  # a hint that is not enough is refused before anything is written
+    groups: list[tuple[str, ...]] = with_stills_together(sources) if stills else [(each,) for each in sources]
+    if len(groups) > 1 or any(map(is_pattern, source)):
+        _track_many(request, groups, executor, jobs, as_json=as_json)
+    else:
+        _track_one(request, as_json=as_json)
+
+
+def _track_one(request: ClipRequest, *, as_json: bool) -> None:
+    from sonosteer.episodes.clip_request import job_of
+    from sonosteer.episodes.clip_tracking import track_into_folder
+    from sonosteer.recording.output_folder import claimed_folder
+
+    job = job_of(request)
+    terminal.tell_notes(job.source.info)
+    with claimed_folder(job.out), terminal.shown_progress("tracking", quiet=as_json) as progress:
         summary = track_into_folder(job, progress)
     terminal.tell_bad(summary)
-    terminal.tell_tracked(out, summary, as_json=as_json, stills=stills)
+    terminal.tell_tracked(job.out, summary, as_json=as_json, stills=job.stills)
 
 
-def _tracker(method: str, settings: list[str] | None, config: Path | None) -> Tracker[Any]:
-    """The method with its settings: defaults, then --config, then --set."""
-    from sonosteer.core.config import load_toml
-    from sonosteer.trackers.table import make_tracker
+def _track_many(
+    request: ClipRequest, groups: list[tuple[str, ...]], executor: str, jobs: int | None, *, as_json: bool
+) -> None:
+    """Track clips into a folder each. A clip that fails is one line and one row, and the rest goes on."""
+    from sonosteer.episodes.many_clips import exit_code_of, requests_of, track_many
+    from sonosteer.recording.output_folder import claimed_folder
 
-    return make_tracker(method, **parsing.nested(parsing.parse_settings(settings), load_toml(config) if config else {}))
+    asked = requests_of(request, groups)
+    kept = f"the clips done so far are in {request.out}: run it again to go on"
+    with (
+        terminal.interruptible(kept),
+        claimed_folder(request.out),
+        terminal.shown_progress("tracking", quiet=as_json) as progress,
+    ):
+        rows = track_many(asked, request.out, executor=executor, jobs=jobs, progress=progress, failed=_tell_failed)
+    if as_json:
+        terminal.print_json({"clips": rows})
+    else:
+        terminal.tell_many(request.out, rows)
+    if exit_code_of(rows):
+        raise typer.Exit(exit_code_of(rows))
 
 
-def _truth_of(clip: Source, truth: Path | None) -> Callable[[int], Truth | None]:
-    """The truth of a frame: of the simulation, or of the table that was named."""
-    from sonosteer.recording.truths import read_truth
-
-    known = {t.frame_index: t for t in read_truth(truth)} if truth else {}
-    if clip.info.kind == "simulated":
-        from sonosteer.sources.simulated import SimulatedSource  # brings the simulator, which other clips do without
-
-        if isinstance(clip, SimulatedSource):
-            return clip.truth
-    return known.get
+def _tell_failed(row: Mapping[str, Any]) -> None:
+    print(f"sonosteer: {' '.join(with_options(row['why']).split())}; the rest goes on", file=sys.stderr)

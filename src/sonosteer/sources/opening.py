@@ -17,6 +17,7 @@ from sonosteer.core.protocols import Source
 from sonosteer.core.registry import LazyTable
 from sonosteer.sources.endings import ENDINGS
 from sonosteer.sources.plugged_in import PluggedInSource, WithSpacing
+from sonosteer.sources.poses import parse_poses
 
 SOURCES = LazyTable(
     "kind of source",
@@ -69,13 +70,23 @@ def _is_dicom_folder(path: Path) -> bool:
     return bool(dicom_files_in(path))
 
 
-def open_source(where: str | Path, *, spacing: Spacing | None = None, seed: int = 0) -> Source:
+def open_source(
+    where: str | Path,
+    *,
+    spacing: Spacing | None = None,
+    seed: int = 0,
+    poses: str | None = None,
+    keep_identity: bool = True,
+) -> Source:
     """Open a clip: a file, a folder of pictures, `sim:SETUP`, or a source of your own.
 
-    spacing: mm per px, overrides what the file says. seed: of `sim:SETUP`, and of plug-ins that take one. Raises
-    InputError if nothing can open it.
+    spacing: mm per px, overrides what the file says. seed: of `sim:SETUP`, and of plug-ins that take one. poses: the
+    chain of transforms from Image to the world, such as "ImageToProbe=calibration.txt,ProbeToTracker", of tracked
+    sequences. keep_identity: False blackens what a DICOM file says to be burned in (`sources/identity`), for pictures
+    that are passed on. Raises InputError if nothing can open it.
     """
     text = str(where)
+    chain = None if poses is None else parse_poses(poses)
     if text.startswith("sim:"):
         simulated: Callable[..., Source] = SOURCES.load("simulated")
         return simulated(text[4:], seed=seed)
@@ -91,6 +102,12 @@ def open_source(where: str | Path, *, spacing: Spacing | None = None, seed: int 
             raise
         return _open_plugged_in(plugin, path, spacing=spacing, seed=seed)
     opener: Callable[..., Source] = SOURCES.load(kind)
+    if chain is not None and kind != "metaimage":
+        raise InputError(f"{path} has no poses: `poses` is for sequences of PLUS and 3D Slicer (.mha, .nrrd)")
+    if kind == "metaimage":
+        return opener(path, spacing=spacing, poses=chain)
+    if kind == "dicom":
+        return opener(path, spacing=spacing, keep_identity=keep_identity)
     return opener(path, spacing=spacing)
 
 
