@@ -89,7 +89,7 @@ class DetectorAugmentation:
     packed: float = 0.0
     """Fraction of samples that went through JPEG, 0 to 1."""
     quality: tuple[int, int] = (15, 80)
-    """Quality of the JPEG, 0 to 100."""
+    """Quality of the JPEG, no unit, 1 to 100."""
 
 
 #: whole pictures as they are, for looking at a network
@@ -317,7 +317,7 @@ class _Wear:
     small_px: int
     """Side that the picture had once, px."""
     quality: int
-    """Quality of the JPEG that it went through, 0 to 100. 0: none."""
+    """Quality of the JPEG that it went through, no unit, 1 to 100. 0: none."""
 
     def before_noise(self, seen: U8) -> U8:
         """What was done in the scanner."""

@@ -48,6 +48,11 @@ class TrainOptions:
         if wrong:
             raise InputError(f"--set {wrong[0]}: give schedule.NAME, augmentation.NAME, model.NAME or stills.NAME")
 
+    def draw_nothing(self) -> None:
+        """Raise InputError if settings of stills are given: for stages that draw none."""
+        if "stills" in self.settings:
+            raise InputError("--set stills: only the stage detector draws stills")
+
 
 def changed(base: Settings, settings: Mapping[str, Any], what: str) -> Settings:
     """A dataclass with some fields set anew. Raises InputError for a field that `what` does not have."""
