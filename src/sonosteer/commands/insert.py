@@ -22,6 +22,22 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
+Paused = Annotated[bool, typer.Option("--paused", help="Begins paused: nothing moves until c and Enter. With --live.")]
+Calibration = Annotated[
+    str | None,
+    typer.Option(
+        "--calibration-sd-mm",
+        metavar="SD[,SD]",
+        help="Error of the image's calibration along x and y, mm. The gate adds it to every tip's.",
+    ),
+]
+Forbid = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--forbid", metavar="circle:X,Y,R", help="Keep the needle out, mm of the first frame. Can be repeated."
+    ),
+]
+
 
 @app.command(cls=PageCommand, epilog="Example: sonosteer insert --policy vla --mode ipm --seed 3 --out insertion")
 def insert_command(
@@ -58,26 +74,12 @@ def insert_command(
         ),
     ] = "in-plane-convex/test",
     live: Annotated[bool, typer.Option("--live", help="On a real clock, each branch in its thread.")] = False,
-    paused: Annotated[
-        bool, typer.Option("--paused", help="Begins paused: nothing moves until c and Enter. With --live.")
-    ] = False,
-    calibration: Annotated[
-        str | None,
-        typer.Option(
-            "--calibration-sd-mm",
-            metavar="SD[,SD]",
-            help="Error of the image's calibration along x and y, mm. The gate adds it to every tip's.",
-        ),
-    ] = None,
+    paused: Paused = False,
+    calibration: Calibration = None,
     synchronous: Annotated[
         bool, typer.Option("--synchronous", help="Tracker and policy wait for one another (ablation).")
     ] = False,
-    forbid: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--forbid", metavar="circle:X,Y,R", help="Keep the needle out, mm of the first frame. Can be repeated."
-        ),
-    ] = None,
+    forbid: Forbid = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Sets one setting of the policy. Can be repeated."),
