@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from importlib import metadata
 from typing import Any
@@ -82,6 +83,7 @@ def _gpus() -> list[str]:
 
 def _onnx_providers() -> list[str]:
     """What ONNX Runtime can compute on."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # nothing leaves the machine
     import onnxruntime
 
     return list(onnxruntime.get_available_providers())

@@ -61,6 +61,63 @@ Stills = Annotated[
         help="Tracks each picture on its own. Sizes may differ. A picture file alone is always a still.",
     ),
 ]
+TruthFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--truth",
+        metavar="CSV",
+        help="truth.csv or your own marks to compare with (sim: brings its own). "
+        "Of several clips: a folder with NAME.csv.",
+    ),
+]
+PosesText = Annotated[
+    str | None,
+    typer.Option(
+        "--poses",
+        metavar="CHAIN",
+        help="Transforms from the picture to the world, of a tracked sequence: "
+        "ImageToProbe=calibration.txt,ProbeToTracker. tips.csv then has the tip in world mm, too.",
+    ),
+]
+AlsoParquet = Annotated[bool, typer.Option("--parquet", help="Writes tips.parquet beside tips.csv.")]
+AlsoMarkups = Annotated[bool, typer.Option("--markups", help="Writes the tip's way for 3D Slicer, too: tips.mrk.json.")]
+KeepIdentity = Annotated[
+    bool,
+    typer.Option(
+        "--keep-identity",
+        help="Leaves a patient's name in the results where DICOM says it is: burned into pictures, in paths.",
+    ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="TOML", help="File with settings of the method, named as in --set."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Sets one setting of the tracking method. Can be repeated."),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        min=1,
+        help="Of several clips, how many at once. Default: one a core.",
+    ),
+]
+CalibrationToml = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration",
+        metavar="TOML",
+        help="calibration.toml of calibrate image, for a sequence with poses of its probe: gives the scale, and "
+        "the place of each picture in the world.",
+    ),
+]
+ProbeName = Annotated[
+    str | None,
+    typer.Option("--probe", metavar="NAME", help="With --calibration: the transform to use, such as ProbeToTracker."),
+]
 
 
 @app.command(cls=PageCommand, epilog="Example: sonosteer track clip.mp4 --out results")
@@ -99,53 +156,17 @@ def track_command(
     frames: Frames = None,
     crop: CropText = None,
     stills: Stills = False,
-    truth: Annotated[
-        Path | None,
-        typer.Option(
-            "--truth",
-            metavar="CSV",
-            help="truth.csv or your own marks to compare with (sim: brings its own). "
-            "Of several clips: a folder with NAME.csv.",
-        ),
-    ] = None,
-    poses: Annotated[
-        str | None,
-        typer.Option(
-            "--poses",
-            metavar="CHAIN",
-            help="Transforms from the picture to the world, of a tracked sequence: "
-            "ImageToProbe=calibration.txt,ProbeToTracker. tips.csv then has the tip in world mm, too.",
-        ),
-    ] = None,
-    parquet: Annotated[bool, typer.Option("--parquet", help="Writes tips.parquet beside tips.csv.")] = False,
-    markups: Annotated[
-        bool, typer.Option("--markups", help="Writes the tip's way for 3D Slicer, too: tips.mrk.json.")
-    ] = False,
-    keep_identity: Annotated[
-        bool,
-        typer.Option(
-            "--keep-identity",
-            help="Leaves a patient's name in the results where DICOM says it is: burned into pictures, in paths.",
-        ),
-    ] = False,
+    truth: TruthFile = None,
+    calibration: CalibrationToml = None,
+    probe: ProbeName = None,
+    poses: PosesText = None,
+    parquet: AlsoParquet = False,
+    markups: AlsoMarkups = False,
+    keep_identity: KeepIdentity = False,
     seed: Seed = 0,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="TOML", help="File with settings of the method, named as in --set."),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Sets one setting of the tracking method. Can be repeated."),
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            metavar="N",
-            min=1,
-            help="Of several clips, how many at once. Default: one a core.",
-        ),
-    ] = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
+    jobs: Jobs = None,
     executor: Executor = "process",
     as_json: AsJson = False,
 ) -> None:
@@ -180,6 +201,8 @@ def track_command(
         stills=stills,
         truth=truth,
         poses=poses,
+        calibration=calibration,
+        probe=probe,
         parquet=parquet,
         markups=markups,
         keep_identity=keep_identity,
