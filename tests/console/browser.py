@@ -27,6 +27,8 @@ def chromium() -> str:
     """The browser, or a skip that says how to get it."""
     pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
     found = os.environ.get("SONOSTEER_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None and os.environ.get("CI"):
+        pytest.fail("continuous integration installs chromium (.ci/run), and it is not there")
     if found is None:
         pytest.skip("no browser: apt-get install chromium, or set SONOSTEER_CHROMIUM")
     return found
