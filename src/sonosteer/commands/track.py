@@ -66,6 +66,49 @@ Jobs = Annotated[
     int | None,
     typer.Option("--jobs", metavar="N", min=1, help="Of several clips, how many at once. Default: one a core."),
 ]
+TruthTable = Annotated[
+    Path | None,
+    typer.Option(
+        "--truth",
+        metavar="CSV",
+        help="truth.csv or your own marks to compare with (sim: brings its own). "
+        "Of several clips: a folder with NAME.csv.",
+    ),
+]
+PosesText = Annotated[
+    str | None,
+    typer.Option(
+        "--poses",
+        metavar="CHAIN",
+        help="Transforms from the picture to the world, of a tracked sequence: "
+        "ImageToProbe=calibration.txt,ProbeToTracker. tips.csv then has the tip in world mm, too.",
+    ),
+]
+KeepIdentity = Annotated[
+    bool,
+    typer.Option(
+        "--keep-identity",
+        help="Leaves a patient's name in the results where DICOM says it is: burned into pictures, in paths.",
+    ),
+]
+StartText = Annotated[
+    str | None,
+    typer.Option(
+        "--start",
+        metavar="X,Y[,W,H]",
+        help="Tip in the first frame, in pixels (a click), which csrt, kcf, mil and lk need. "
+        "W,H: the box that they follow.",
+    ),
+]
+EntersText = Annotated[
+    str | None,
+    typer.Option("--enters", metavar="left|right|top", help="Side of the image the needle comes from."),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="TOML", help="File with settings of the method, named as in --set."),
+]
+Markups = Annotated[bool, typer.Option("--markups", help="Writes the tip's way for 3D Slicer, too: tips.mrk.json.")]
 
 
 @app.command(cls=PageCommand, epilog="Example: sonosteer track clip.mp4 --out results")
@@ -87,57 +130,19 @@ def track_command(
     ] = "auto",
     spacing_mm: SpacingText = None,
     angle_deg: AngleText = None,
-    enters: Annotated[
-        str | None,
-        typer.Option("--enters", metavar="left|right|top", help="Side of the image the needle comes from."),
-    ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--start",
-            metavar="X,Y[,W,H]",
-            help="Tip in the first frame, in pixels (a click), which csrt, kcf, mil and lk need. "
-            "W,H: the box that they follow.",
-        ),
-    ] = None,
+    enters: EntersText = None,
+    start: StartText = None,
     velocity_mm_s: VelocityText = None,
     frames: Frames = None,
     crop: CropText = None,
     stills: Stills = False,
-    truth: Annotated[
-        Path | None,
-        typer.Option(
-            "--truth",
-            metavar="CSV",
-            help="truth.csv or your own marks to compare with (sim: brings its own). "
-            "Of several clips: a folder with NAME.csv.",
-        ),
-    ] = None,
-    poses: Annotated[
-        str | None,
-        typer.Option(
-            "--poses",
-            metavar="CHAIN",
-            help="Transforms from the picture to the world, of a tracked sequence: "
-            "ImageToProbe=calibration.txt,ProbeToTracker. tips.csv then has the tip in world mm, too.",
-        ),
-    ] = None,
+    truth: TruthTable = None,
+    poses: PosesText = None,
     parquet: Annotated[bool, typer.Option("--parquet", help="Writes tips.parquet beside tips.csv.")] = False,
-    markups: Annotated[
-        bool, typer.Option("--markups", help="Writes the tip's way for 3D Slicer, too: tips.mrk.json.")
-    ] = False,
-    keep_identity: Annotated[
-        bool,
-        typer.Option(
-            "--keep-identity",
-            help="Leaves a patient's name in the results where DICOM says it is: burned into pictures, in paths.",
-        ),
-    ] = False,
+    markups: Markups = False,
+    keep_identity: KeepIdentity = False,
     seed: Seed = 0,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="TOML", help="File with settings of the method, named as in --set."),
-    ] = None,
+    config: ConfigFile = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Sets one setting of the tracking method. Can be repeated."),
