@@ -61,12 +61,7 @@ Stills = Annotated[
         help="Tracks each picture on its own. Sizes may differ. A picture file alone is always a still.",
     ),
 ]
-
-Jobs = Annotated[
-    int | None,
-    typer.Option("--jobs", metavar="N", min=1, help="Of several clips, how many at once. Default: one a core."),
-]
-TruthTable = Annotated[
+TruthFile = Annotated[
     Path | None,
     typer.Option(
         "--truth",
@@ -84,6 +79,8 @@ PosesText = Annotated[
         "ImageToProbe=calibration.txt,ProbeToTracker. tips.csv then has the tip in world mm, too.",
     ),
 ]
+AlsoParquet = Annotated[bool, typer.Option("--parquet", help="Writes tips.parquet beside tips.csv.")]
+AlsoMarkups = Annotated[bool, typer.Option("--markups", help="Writes the tip's way for 3D Slicer, too: tips.mrk.json.")]
 KeepIdentity = Annotated[
     bool,
     typer.Option(
@@ -91,24 +88,36 @@ KeepIdentity = Annotated[
         help="Leaves a patient's name in the results where DICOM says it is: burned into pictures, in paths.",
     ),
 ]
-StartText = Annotated[
-    str | None,
-    typer.Option(
-        "--start",
-        metavar="X,Y[,W,H]",
-        help="Tip in the first frame, in pixels (a click), which csrt, kcf, mil and lk need. "
-        "W,H: the box that they follow.",
-    ),
-]
-EntersText = Annotated[
-    str | None,
-    typer.Option("--enters", metavar="left|right|top", help="Side of the image the needle comes from."),
-]
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", metavar="TOML", help="File with settings of the method, named as in --set."),
 ]
-Markups = Annotated[bool, typer.Option("--markups", help="Writes the tip's way for 3D Slicer, too: tips.mrk.json.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Sets one setting of the tracking method. Can be repeated."),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        min=1,
+        help="Of several clips, how many at once. Default: one a core.",
+    ),
+]
+CalibrationToml = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration",
+        metavar="TOML",
+        help="calibration.toml of calibrate image, for a sequence with poses of its probe: gives the scale, and "
+        "the place of each picture in the world.",
+    ),
+]
+ProbeName = Annotated[
+    str | None,
+    typer.Option("--probe", metavar="NAME", help="With --calibration: the transform to use, such as ProbeToTracker."),
+]
 
 
 @app.command(cls=PageCommand, epilog="Example: sonosteer track clip.mp4 --out results")
@@ -130,23 +139,33 @@ def track_command(
     ] = "auto",
     spacing_mm: SpacingText = None,
     angle_deg: AngleText = None,
-    enters: EntersText = None,
-    start: StartText = None,
+    enters: Annotated[
+        str | None,
+        typer.Option("--enters", metavar="left|right|top", help="Side of the image the needle comes from."),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--start",
+            metavar="X,Y[,W,H]",
+            help="Tip in the first frame, in pixels (a click), which csrt, kcf, mil and lk need. "
+            "W,H: the box that they follow.",
+        ),
+    ] = None,
     velocity_mm_s: VelocityText = None,
     frames: Frames = None,
     crop: CropText = None,
     stills: Stills = False,
-    truth: TruthTable = None,
+    truth: TruthFile = None,
+    calibration: CalibrationToml = None,
+    probe: ProbeName = None,
     poses: PosesText = None,
-    parquet: Annotated[bool, typer.Option("--parquet", help="Writes tips.parquet beside tips.csv.")] = False,
-    markups: Markups = False,
+    parquet: AlsoParquet = False,
+    markups: AlsoMarkups = False,
     keep_identity: KeepIdentity = False,
     seed: Seed = 0,
     config: ConfigFile = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Sets one setting of the tracking method. Can be repeated."),
-    ] = None,
+    settings: Settings = None,
     jobs: Jobs = None,
     executor: Executor = "process",
     as_json: AsJson = False,
@@ -182,6 +201,8 @@ def track_command(
         stills=stills,
         truth=truth,
         poses=poses,
+        calibration=calibration,
+        probe=probe,
         parquet=parquet,
         markups=markups,
         keep_identity=keep_identity,
