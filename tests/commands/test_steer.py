@@ -30,6 +30,7 @@ def test_a_run_gives_the_promised_numbers_and_files(capsys, tmp_path):
         got["final_deflection_mm"], abs=1e-4
     )
     assert (tmp_path / "insertion.svg").read_text().startswith('<svg xmlns="http')
+    assert "off the target at the end" in (tmp_path / "report.html").read_text()
     assert got["refused"] == {}
     assert 39.9 < got["depth_mm"] < 40.05
     assert_replayed_equal(capsys, tmp_path, got["digest"])

@@ -371,7 +371,7 @@ def _numbers(done: SteeringResult, episode: SteeringEpisode, budget_deg: float) 
 
 
 def _write_results(out: Path, done: SteeringResult, result: dict[str, Any], episode: SteeringEpisode) -> None:
-    """Write insertion.csv, summary.json and insertion.svg."""
+    """Write insertion.csv, summary.json, insertion.svg and report.html."""
     import numpy as np
 
     from sonosteer.core.config import save_json
@@ -379,6 +379,7 @@ def _write_results(out: Path, done: SteeringResult, result: dict[str, Any], epis
     from sonosteer.recording.tables import LineWriter
     from sonosteer.viz.plots import standalone
     from sonosteer.viz.steering_plots import plot_insertion
+    from sonosteer.viz.steering_report import write_steering_report
 
     with LineWriter(out / "insertion.csv") as table:
         table.line(",".join(SteeringRow._fields))
@@ -393,3 +394,4 @@ def _write_results(out: Path, done: SteeringResult, result: dict[str, Any], epis
     config = episode.config
     figure = plot_insertion(done.path(), seen, ordered, config.target_mm, config.depth_mm, title)
     (out / "insertion.svg").write_text(standalone(figure))
+    write_steering_report(out / "report.html", title, result, figure)
