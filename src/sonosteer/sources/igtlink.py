@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sonosteer.core.clock import RealClock
+from sonosteer.core.clock import RealClock, ShiftedClock
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Matrix, Spacing, rigid
 from sonosteer.core.live import StreamCounts
@@ -59,7 +59,7 @@ class OpenIGTLinkSource:
             self._turn = _turn_of(address, first, orientation)
             self._last_s = -np.inf
             self._origin_s = first.acquired_s
-            self.clock = _Shifted(self._run_clock, self._origin_s)
+            self.clock = ShiftedClock(self._run_clock, self._origin_s)
             self._parts = first.image.pixels.shape[2:]
             self._full_scale = _full_scale(first.image.pixels)
             if spacing is None and first.image.spacing_mm is not None:
@@ -233,19 +233,6 @@ def turned_to_stored(turn: Turn, width_mm: float, height_mm: float) -> Matrix:
     T = rigid(M, shift)
     swapped = np.eye(4)[[1, 0, 2, 3]] if turn.swap else np.eye(4)
     return swapped @ T  # type: ignore[no-any-return]
-
-
-class _Shifted:
-    """A clock whose zero is at another time of the one beneath."""
-
-    def __init__(self, clock: RealClock, origin_s: float) -> None:
-        self._clock, self._origin_s = clock, origin_s
-
-    def now_s(self) -> float:
-        return self._clock.now_s() - self._origin_s
-
-    def sleep_until(self, time_s: float) -> None:
-        self._clock.sleep_until(time_s + self._origin_s)
 
 
 def _turn_of(address: IgtlAddress, first: Arrived, given: str | None) -> Turn:

@@ -1,4 +1,6 @@
-"""Open whatever the user names: by its ending, by what is inside, `sim:SETUP`, or a source of the user's own.
+"""Open whatever the user names: by its ending, by what is inside, `sim:SETUP`, live, or a source of the user's own.
+
+Live are `igtl://HOST:PORT[/DEVICE]` (OpenIGTLink) and `video:` with a device or a stream.
 
 A source of one's own is named `package.module:Class[:WHAT]`. If an installed package declares NAME in the entry points
 "sonosteer.sources", it is `NAME:WHAT`. It is made as `Class(WHAT)`, and given `spacing` and `seed` if its constructor
@@ -26,6 +28,8 @@ SOURCES = LazyTable(
         "metaimage": "sonosteer.sources.metaimage:MetaImageSequence",
         "dicom": "sonosteer.sources.dicom:DicomCine",
         "simulated": "sonosteer.sources.simulated:SimulatedSource",
+        "igtlink": "sonosteer.sources.igtlink:OpenIGTLinkSource",
+        "live-video": "sonosteer.sources.live_video:LiveVideo",
     },
     group="sonosteer.sources",
 )
@@ -69,13 +73,28 @@ def _is_dicom_folder(path: Path) -> bool:
     return bool(dicom_files_in(path))
 
 
-def open_source(where: str | Path, *, spacing: Spacing | None = None, seed: int = 0) -> Source:
-    """Open a clip: a file, a folder of pictures, `sim:SETUP`, or a source of your own.
+def is_live_address(where: str | Path) -> bool:
+    """True for what `open_source` opens as a live source, by its first letters."""
+    return str(where).startswith(("igtl:", "video:"))
 
-    spacing: mm per px, overrides what the file says. seed: of `sim:SETUP`, and of plug-ins that take one. Raises
-    InputError if nothing can open it.
+
+def open_source(
+    where: str | Path, *, spacing: Spacing | None = None, seed: int = 0, orientation: str | None = None
+) -> Source:
+    """Open a clip: a file, a folder of pictures, `sim:SETUP`, a live source, or a source of your own.
+
+    spacing: mm per px, overrides what the file says. seed: of `sim:SETUP`, and of plug-ins that take one. orientation:
+    of OpenIGTLink, where x and y of the pictures point, as in MF. Raises InputError if nothing can open it.
     """
     text = str(where)
+    if text.startswith("igtl:"):
+        from_scanner: Callable[..., Source] = SOURCES.load("igtlink")
+        return from_scanner(text, spacing=spacing, orientation=orientation)
+    if orientation is not None:
+        raise InputError(f"{where}: `orientation` is for igtl:// only, other sources say it or have none")
+    if text.startswith("video:"):
+        live: Callable[..., Source] = SOURCES.load("live-video")
+        return live(text.removeprefix("video:"), spacing=spacing)
     if text.startswith("sim:"):
         simulated: Callable[..., Source] = SOURCES.load("simulated")
         return simulated(text[4:], seed=seed)

@@ -65,6 +65,7 @@ def render(story: Story) -> str:
     body = [
         f"<h1>{html.escape(story.title)}</h1>",
         f"<p>{html.escape(_verdict(story))}</p>",
+        *([f"<p>{html.escape(RUNNING)}</p>"] if story.summary.get("running") else []),
         *([f"<p>{html.escape(SCALE_UNKNOWN)}</p>"] if _unscaled(story) else []),
         '<p class="soft">Research software, not a medical device: not for clinical decisions.</p>',
         _numbers(story),
@@ -73,6 +74,8 @@ def render(story: Story) -> str:
         body.append(
             f'<h2 class="film">Overlay</h2><video controls muted loop src="{html.escape(story.video)}"></video>'
         )
+    if "received" in story.summary:
+        body.append(_stream(story.summary))
     body += _of_stills(story) if story.stills else _over_time(story)
     settings = html.escape(json.dumps(story.summary, indent=2, default=str))
     body.append(
@@ -147,10 +150,17 @@ SCALE_UNKNOWN = (
     "The scale of the pictures is unknown, so positions are in pixels. For millimetres, too, track again with "
     "--spacing-mm X[,Y], the millimetres per pixel."
 )
+RUNNING = (
+    "This run goes on, or it was killed. Figures are made at its end. tips.csv and overlay.mp4 beside this page hold "
+    "everything up to now."
+)
 PATH_CAPTION = "Green: tracking, amber: coasting, red shade: lost, wide blue: truth where there is one."
 ERROR_CAPTION = "Positive along: the needle is inserted farther than estimated. Red shade: lost."
 SELF_CAPTION = "Direction in degrees from image +x downwards; standard deviations as written to tips.csv."
-TIME_CAPTION = "read: decoding; track: the tracker alone; hand over: writing tips.csv and queueing for the overlay."
+TIME_CAPTION = (
+    "read: decoding; track: the tracker alone; hand over: writing tips.csv and queueing for the overlay; age (live): "
+    "from acquisition to the estimate."
+)
 
 
 def _verdict(story: Story) -> str:
@@ -163,7 +173,7 @@ def _verdict(story: Story) -> str:
         text += f", mostly because: {why}"
     if counts.get("bad"):
         text += f". {counts['bad']} of the lost ones could not be read at all"
-    if counts["dropped"]:
+    if counts["dropped"]:  # of a live stream, its own account tells
         text += f". {counts['dropped']} frames were dropped: {', '.join(counts['dropped_because'])}"
     numbers = story.error_numbers or {}
     unit = _unit(numbers)
@@ -194,6 +204,26 @@ def _numbers(story: Story) -> str:
         cells.append((f"{timing['median_ms']:.2f} ms", "to track a frame, median"))
         cells.append((f"{timing['p99_ms']:.2f} ms", "99 % of the frames below"))
     return '<div class="numbers">' + "".join(f"<div><b>{a}</b><span>{b}</span></div>" for a, b in cells) + "</div>"
+
+
+def _stream(summary: Mapping[str, Any]) -> str:
+    """What became of everything that a live source sent."""
+    bad = summary["bad"]
+    rows = [
+        ("received", summary["received"]),
+        ("seen by the tracker", summary["seen"]),
+        ("overwritten by a newer one", summary["overwritten"]),
+        *((f"bad: {reason}", n) for reason, n in bad.items()),
+        *((f"not a picture: {what}", n) for what, n in summary["other"].items()),
+        *((f"fault: {what}", n) for what, n in summary["faults"].items()),
+        ("connections", summary["connections"]),
+    ]
+    if summary["lost_before"]:
+        rows.append(("lost before they came here", summary["lost_before"]))
+    cells = "".join(f"<tr><th>{html.escape(str(name))}</th><td>{count}</td></tr>" for name, count in rows)
+    age = summary["timing"].get("age")
+    told = "" if not age else f" Age when tracked: median {age['median_ms']:.0f} ms, 95 % {age['p95_ms']:.0f} ms."
+    return f'<h2>Stream</h2><p class="soft">received = seen + overwritten + bad.{told}</p><table>{cells}</table>'
 
 
 def _error_table(numbers: Mapping[str, Any]) -> str:
