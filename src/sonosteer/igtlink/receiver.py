@@ -194,6 +194,6 @@ def said_of(error: Exception) -> str:
         return "no machine of that name"
     if isinstance(error, TimeoutError):
         return str(error) if error.errno is None and str(error) not in ("", "timed out") else "no answer"
-    if isinstance(error, EndOfStream | WireError):
+    if getattr(error, "errno", None) is None and str(error):
         return str(error)
     return str(getattr(error, "strerror", None) or type(error).__name__).lower()
