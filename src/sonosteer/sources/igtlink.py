@@ -57,6 +57,8 @@ class OpenIGTLinkSource:
         try:
             first = self._first(address, open_s)
             self._turn = _turn_of(address, first, orientation)
+            self.metadata = dict(first.metadata)
+            self.said_orientation = _said_orientation(first)
             self._last_s = -np.inf
             self._origin_s = first.acquired_s
             self.clock = ShiftedClock(self._run_clock, self._origin_s)
@@ -215,6 +217,11 @@ class OpenIGTLinkSource:
         now_s = self._run_clock.now_s()
         return {n: None if p.T is None else now_s - p.acquired_s for n, p in self._intake.poses().items()}
 
+    @property
+    def header_versions(self) -> list[int]:
+        """Versions of the headers that came, no unit. A sender of version 1 says nothing beside its pictures."""
+        return sorted(self._intake.versions)
+
     def to_wall_s(self, time_s: float) -> float:
         """Time of day of a moment on `clock`, s since 1970."""
         return self._wall.to_wall_s(time_s + self._origin_s)
@@ -237,9 +244,8 @@ def turned_to_stored(turn: Turn, width_mm: float, height_mm: float) -> Matrix:
 
 def _turn_of(address: IgtlAddress, first: Arrived, given: str | None) -> Turn:
     """How pictures are turned to MF. Raises InputError if neither sender nor user says how they lie."""
-    said = next((v for k, v in first.metadata.items() if k.lower() in ORIENTATION_NAMES), None)
-    text = given or address.orientation or said
-    if text is None or text.upper() in UNKNOWN:
+    text = given or address.orientation or _said_orientation(first)
+    if text is None:
         raise InputError(
             f"{address.where}/{first.device} does not say how its pictures lie: give `orientation` MF if x points to "
             "the marked side of the probe and y away from it, UF if x points to the other side, as PLUS calls it"
@@ -248,6 +254,12 @@ def _turn_of(address: IgtlAddress, first: Arrived, given: str | None) -> Turn:
     if turn is None or text.upper()[2:] not in ("", "A", "D"):
         raise InputError(f"{address.where}: orientation {text!r} is not known; MF, UF, MN, UN, FM and such are")
     return turn
+
+
+def _said_orientation(first: Arrived) -> str | None:
+    """Where x and y point, as the sender says it. None where it does not."""
+    said = next((v for k, v in first.metadata.items() if k.lower() in ORIENTATION_NAMES), "")
+    return None if said.upper() in UNKNOWN else said
 
 
 def _full_scale(pixels: Any) -> float:
