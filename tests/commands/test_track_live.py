@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import av
 import numpy as np
@@ -15,12 +16,19 @@ import pytest
 from command_line import one_line, run
 from igtl_peers import WAIT_S, Sender, build, cpp_sender, free_port, image_message, stay, until
 
-from sonosteer.core.types import Hint
 from sonosteer.igtlink.message_stream import EndOfStream, MessageStream
 from sonosteer.igtlink.wire import image_content, make_message, transform_content
 from sonosteer.recording.tips import read_tips
 from sonosteer.sim.scenes import make_scene
 from sonosteer.sim.world import World
+
+METHOD = ("--method", "brightest:Brightest")  # of this folder: it needs no compiler and no hint
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    monkeypatch.chdir(HERE)
 
 
 class Scanner:
@@ -46,16 +54,11 @@ class Scanner:
             time.sleep(1.0 / self.rate_hz)
 
 
-@pytest.fixture(scope="module")
-def scanner_pictures():
-    return Scanner()
-
-
 def test_a_live_run_ends_by_frames_and_its_account_is_exact(capsys, tmp_path):
     scanner = Scanner()
     with Sender([scanner, stay(scanner.done)]) as peer:
         where = f"{peer.where}/Image"
-        words = ["track", where, "--orientation", "MF", "--method", "kf+f", "--angle-deg", "35:45"]
+        words = ["track", where, "--orientation", "MF", *METHOD]
         code, stdout, stderr = run(capsys, *words, "--frames", ":8", "--out", tmp_path / "o", "--json")
         scanner.done.set()
     assert code == 0, stderr
@@ -79,7 +82,7 @@ def test_a_live_run_ends_by_frames_and_its_account_is_exact(capsys, tmp_path):
 def test_a_live_run_of_the_cpp_sender_accounts_for_all_that_it_sent(capsys, tmp_path):
     program, port = build("igtl_sender", tmp_path), free_port()
     with cpp_sender(program, port, 60, 90) as peer:
-        words = ["track", f"igtl://127.0.0.1:{port}/Image_Reference", "--orientation", "MF", "--method", "df"]
+        words = ["track", f"igtl://127.0.0.1:{port}/Image_Reference", "--orientation", "MF", *METHOD]
         code, stdout, stderr = run(capsys, *words, "--seconds", "6", "--out", tmp_path / "o", "--json")
         said = peer.stdout.readline()
     assert code == 0, stderr
@@ -96,7 +99,7 @@ def test_ctrl_c_ends_a_live_run_and_everything_is_written(tmp_path):
     with Sender([scanner, stay(scanner.done)]) as peer:
         out = tmp_path / "o"
         words = [sys.executable, "-m", "sonosteer", "track", f"{peer.where}/Image", "--orientation", "MF"]
-        words += ["--method", "df", "--out", str(out)]
+        words += [*METHOD, "--out", str(out)]
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             until(lambda: (out / "tips.csv").exists() and (out / "tips.csv").read_text().count("\n") > 3)
             process.send_signal(signal.SIGINT)
@@ -117,7 +120,7 @@ def test_a_killed_live_run_can_be_read(tmp_path):
     with Sender([scanner, stay(scanner.done)]) as peer:
         out = tmp_path / "o"
         words = [sys.executable, "-m", "sonosteer", "track", f"{peer.where}/Image", "--orientation", "MF"]
-        words += ["--method", "df", "--out", str(out), "--json"]
+        words += [*METHOD, "--out", str(out), "--json"]
         with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
             until(lambda: (out / "report.html").exists() and (out / "tips.csv").read_text().count("\n") > 40)
             os.kill(process.pid, signal.SIGKILL)
@@ -158,7 +161,7 @@ def test_what_is_tracked_live_is_published_and_the_publisher_is_in_the_summary(c
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
     with Sender([scanner, stay(scanner.done)]) as peer:
-        words = ["track", f"{peer.where}/Image", "--orientation", "MF", "--method", "kf+f", "--angle-deg", "35:45"]
+        words = ["track", f"{peer.where}/Image", "--orientation", "MF", *METHOD]
         words += ["--publish", f"igtl://:{port}?bind=127.0.0.1", "--target", "100,50", "--frames", ":12"]
         code, stdout, stderr = run(capsys, *words, "--out", tmp_path / "o", "--json")
         scanner.done.set()
@@ -171,7 +174,7 @@ def test_what_is_tracked_live_is_published_and_the_publisher_is_in_the_summary(c
 
 def test_a_recorded_clip_can_be_published_too(capsys, clip, tmp_path):
     port = free_port()
-    words = ["track", clip / "clip.mp4", "--method", "df", "--frames", ":3", "--publish", f"igtl://:{port}"]
+    words = ["track", clip / "clip.mp4", *METHOD, "--frames", ":3", "--publish", f"igtl://:{port}"]
     code, stdout, _ = run(capsys, *words, "--out", tmp_path / "o", "--json")
     assert code == 0
     assert json.loads(stdout)["published"]["frames"] == 3
@@ -186,7 +189,7 @@ def test_a_stream_that_changes_its_size_ends_in_one_line_and_keeps_what_was_done
         further.set()
 
     with Sender([image_message(0), once_tracked, image_message(1, size=(40, 64)), stay(further)]) as peer:
-        words = ["track", f"{peer.where}/Image", "--orientation", "MF", "--method", "df", "--spacing-mm", "0.2"]
+        words = ["track", f"{peer.where}/Image", "--orientation", "MF", *METHOD, "--spacing-mm", "0.2"]
         code, _, stderr = run(capsys, *words, "--out", out, "--json")
     assert code == 2
     assert "frame 1 is 64x40 px, those before it 64x48" in stderr
@@ -210,7 +213,7 @@ def test_a_stream_that_changes_its_size_ends_in_one_line_and_keeps_what_was_done
     ],
 )
 def test_a_mistake_is_one_line(capsys, tmp_path, words, said):
-    code, _, stderr = run(capsys, "track", *words, "--method", "df", "--out", tmp_path / "o")
+    code, _, stderr = run(capsys, "track", *words, *METHOD, "--out", tmp_path / "o")
     assert code == 2
     assert said in stderr
     assert one_line(stderr)
@@ -266,7 +269,7 @@ def test_python_tracks_a_live_source_for_so_many_seconds_or_frames():
 
     scanner = Scanner(forever=True, count=5)
     with Sender([scanner, stay(scanner.done)]) as peer:
-        result = track(f"{peer.where}/Image?orientation=MF", "df", frames=slice(0, 4), hint=Hint())
+        result = track(f"{peer.where}/Image?orientation=MF", "brightest:Brightest", frames=slice(0, 4))
         scanner.done.set()
     assert len(result) == 4
     assert result.counts["frames"] == 4
@@ -274,7 +277,7 @@ def test_python_tracks_a_live_source_for_so_many_seconds_or_frames():
 
 def test_rows_have_no_time_before_the_first(tmp_path, capsys):
     with Sender([*(image_message(i) for i in range(2)), stay(threading.Event())]) as peer:
-        words = ["track", f"{peer.where}/Image", "--orientation", "MF", "--method", "df", "--frames", ":1"]
+        words = ["track", f"{peer.where}/Image", "--orientation", "MF", *METHOD, "--frames", ":1"]
         code, _, _ = run(capsys, *words, "--out", tmp_path / "o", "--json")
     assert code == 0
     rows = list(csv.DictReader((tmp_path / "o" / "tips.csv").read_text().splitlines()))

@@ -76,7 +76,7 @@ class Sender:
     def __init__(self, *scripts):
         self.port = free_port()
         self._server = socket.create_server(("127.0.0.1", self.port))
-        self._server.settimeout(WAIT_S)
+        self._server.settimeout(10 * WAIT_S)  # a command may compile first
         self._scripts = scripts
         self.heard = []
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -112,9 +112,8 @@ def test_a_scanner_that_is_frozen_is_said():
     with pytest.raises(InputError, match=r"what came: 1 STATUS Scanner\. Is the scanner frozen\?"):
         with opened(make_message("STATUS", "Scanner", status_content()), open_s=0.5):
             pass
-    with pytest.raises(InputError, match="connected, but nothing came"):
-        with opened(open_s=0.3):
-            pass
+    with pytest.raises(InputError, match="connected, but nothing came"), opened(open_s=0.3):
+        pass
 
 
 def test_nobody_who_connects_is_said():
@@ -126,9 +125,8 @@ def test_a_sender_without_check_sums_is_told_how_to_be_taken():
     bad = [bytearray(image_message(i)) for i in range(3)]
     for each in bad:
         each[50:58] = bytes(8)
-    with pytest.raises(InputError, match=r"wrong check sum.*add \?crc=no"):
-        with opened(*map(bytes, bad), open_s=0.5):
-            pass
+    with pytest.raises(InputError, match=r"wrong check sum.*add \?crc=no"), opened(*map(bytes, bad), open_s=0.5):
+        pass
     with opened(*map(bytes, bad), path="?crc=no") as source:
         until(lambda: source.counts().received == 3)
         assert "check sums are not compared" in source.info.notes[-1]
@@ -147,11 +145,13 @@ def test_an_orientation_that_nobody_says_is_asked_for_and_never_guessed():
         with opened(image_message(0), image_message(1), orientation=None):
             pass
     unknown = {"UltrasoundImageOrientation": "XX"}
-    with pytest.raises(InputError, match="does not say how"):
-        with opened(
+    with (
+        pytest.raises(InputError, match="does not say how"),
+        opened(
             image_message(0, number=1, metadata=unknown), image_message(1, number=2), path="/Image", orientation=None
-        ):
-            pass
+        ),
+    ):
+        pass
     with pytest.raises(InputError, match="orientation 'QQ' is not known"):
         with opened(image_message(0), image_message(1), orientation="QQ"):
             pass

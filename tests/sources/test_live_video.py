@@ -40,7 +40,21 @@ def camera(words, rate=25):
     if program is None:
         pytest.skip("no camera: ffmpeg is needed (apt-get install ffmpeg)")
     size = "x".join(map(str, SIZE))
-    begin = [program, "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "gray", "-s", size, "-r", str(rate), "-i", "-"]
+    begin = [
+        program,
+        "-loglevel",
+        "error",
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "gray",
+        "-s",
+        size,
+        "-r",
+        str(rate),
+        "-i",
+        "-",
+    ]
     over = threading.Event()
     with subprocess.Popen([*begin, *words], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
 

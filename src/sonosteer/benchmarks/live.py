@@ -14,6 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,9 +74,9 @@ def bench_live(*, seed: int, progress: CountProgress) -> dict[str, Any]:
         "cases": cases,
         "notes": (
             f"640x480 grey at {RATE_HZ:g} Hz over TCP on this machine, check sums compared by us and not by pyigtl. "
-            f"transport: {ROUNDS} rounds of {ROUND_S:g} s of each reader in turn. slow consumer: {SLOW_RATE_HZ:g} Hz into "
-            f"one that is busy for {1e3 * BUSY_S:g} ms a frame. video: from drawing to array, with ffmpeg's own pipe and "
-            f"coding. Load of the machine at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores."
+            f"transport: {ROUNDS} rounds of {ROUND_S:g} s of each reader in turn. slow consumer: {SLOW_RATE_HZ:g} Hz "
+            f"into one that is busy for {1e3 * BUSY_S:g} ms a frame. video: from drawing to array, with ffmpeg's own "
+            f"pipe and coding. Load of the machine at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores."
         ),
     }
 
@@ -176,8 +177,7 @@ def _read_waiting(port: int, seconds: float) -> tuple[list[float], float]:
 def _memory_mb() -> float:
     """Memory that the process has now, MB. 0 where the system does not tell."""
     try:
-        with open("/proc/self/statm") as f:
-            return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
     except OSError:
         return 0.0
 

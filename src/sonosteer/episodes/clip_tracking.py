@@ -16,9 +16,9 @@ from sonosteer.core.clock import RealClock
 from sonosteer.core.config import to_dict
 from sonosteer.core.errors import InputError, InterruptedRunError, SonosteerError
 from sonosteer.core.geometry import Spacing
+from sonosteer.core.live import LiveSource, is_live
 from sonosteer.core.notice import NOT_A_DEVICE
 from sonosteer.core.progress import StageProgress
-from sonosteer.core.live import LiveSource, is_live
 from sonosteer.core.protocols import Source, SourceInfo, Tracker, Watcher
 from sonosteer.core.types import Estimate, Frame, Hint, Truth
 from sonosteer.episodes.cropping import Crop, in_crop

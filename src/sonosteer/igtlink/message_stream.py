@@ -89,7 +89,7 @@ class MessageStream:
             header = parse_header(head, self.max_body)
         except WireError as e:
             return self._damaged(str(e), head[1:])
-        body = memoryview(np.empty(header.size, np.uint8))  # not zeroed. A picture is a view of it.
+        body = np.empty(header.size, np.uint8).data  # not zeroed. A picture is a view of it.
         missing = self._fill(body)
         if missing:
             return self._cut_off(body[: header.size - missing])

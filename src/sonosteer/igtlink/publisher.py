@@ -31,6 +31,7 @@ from sonosteer.igtlink.wire import (
     HEADER,
     NamedPoint,
     WireError,
+    crc64,
     image_content,
     make_message,
     parse_header,
@@ -82,6 +83,7 @@ class Publisher:
         to_wall_s: Callable[[float], float] | None = None,
         target: Point | None = None,
     ) -> None:
+        crc64(b"")  # a missing library is said before anything begins
         self._address, self._clock, self._to_wall_s, self._target = address, clock, to_wall_s, target
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -193,7 +195,10 @@ class Publisher:
         return link
 
     def _serve(self, link: _Link) -> None:
-        reason = link.serve(self._over)
+        try:
+            reason = link.serve(self._over)
+        except Exception as e:  # noqa: BLE001  a client's thread ends, the run goes on and says why
+            reason = f"broke with {type(e).__name__}: {e}"
         with self._lock:
             self._links.discard(link)
             counts = link.newest.counts

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 from sonosteer.core.clock import Clock
-from sonosteer.core.errors import InputError
+from sonosteer.core.errors import BrokenError, InputError
 from sonosteer.core.wall_clock import WallClock
 from sonosteer.igtlink.address import IgtlAddress
 from sonosteer.igtlink.intake import Intake
@@ -83,6 +83,12 @@ class Receiver:
     # -- the thread ---------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._keep_connected()
+        except Exception as e:  # noqa: BLE001  raised again where pictures are taken
+            self._intake.pictures.fail(BrokenError(f"reading {self._address.where} broke: {type(e).__name__}: {e}"))
+
+    def _keep_connected(self) -> None:
         wait_s = MIN_WAIT_S
         while not self._over.is_set():
             before = self._intake.good

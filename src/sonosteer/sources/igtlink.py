@@ -18,6 +18,7 @@ from sonosteer.core.wall_clock import WallClock
 from sonosteer.igtlink.address import IgtlAddress, parse_address
 from sonosteer.igtlink.intake import Arrived, Intake
 from sonosteer.igtlink.receiver import Receiver
+from sonosteer.igtlink.wire import crc64
 from sonosteer.sources.live_frames import live_frames
 from sonosteer.sources.metaimage import ORIENTATIONS
 from sonosteer.sources.turning import Turn
@@ -49,6 +50,7 @@ class OpenIGTLinkSource:
         open_s: float = OPEN_S,
     ) -> None:
         address = parse_address(where)
+        crc64(b"")  # a missing library is said before anything begins
         self._given, self._spacing = spacing, spacing
         self._run_clock = RealClock()
         self._wall = WallClock(self._run_clock)
@@ -147,7 +149,9 @@ class OpenIGTLinkSource:
             before = "{}x{}".format(*self.info.size_px)
             self._changed(arrived, f"is {size[0]}x{size[1]} px, those before it {before}")
         if image.pixels.shape[2:] != self._parts:
-            self._changed(arrived, "is in colour, those before it are not" if pixels.ndim == 3 else "is no longer in colour")
+            self._changed(
+                arrived, "is in colour, those before it are not" if pixels.ndim == 3 else "is no longer in colour"
+            )
         if self._given is None:
             self._check_scale(arrived)
         if pixels.ndim == 3:
@@ -266,4 +270,3 @@ def _full_scale(pixels: Any) -> float:
     """White: 255, or for 16 bit the smallest of 255, 511, ... 65535 that holds the first picture."""
     top = int(pixels.max()) if pixels.dtype.itemsize == 2 else 255
     return float((1 << max(8, top.bit_length())) - 1)
-

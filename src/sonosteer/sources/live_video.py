@@ -23,7 +23,7 @@ import av
 import numpy as np
 
 from sonosteer.core.clock import RealClock, ShiftedClock
-from sonosteer.core.errors import InputError
+from sonosteer.core.errors import BrokenError, InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.live import StreamCounts
 from sonosteer.core.newest import Newest
@@ -168,6 +168,12 @@ class LiveVideo:
     # -- the thread ---------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._keep_connected()
+        except Exception as e:  # noqa: BLE001  raised again where pictures are taken
+            self._pictures.fail(BrokenError(f"reading video:{self._where} broke: {type(e).__name__}: {e}"))
+
+    def _keep_connected(self) -> None:
         wait_s = MIN_WAIT_S
         while not self._over.is_set():
             before = self._serial
