@@ -1,6 +1,7 @@
 """Pictures over OpenIGTLink as a source: peers of others, wrong input, and what changes on the way."""
 
 import contextlib
+import itertools
 import threading
 
 import numpy as np
@@ -82,20 +83,24 @@ def test_pictures_of_the_cpp_sender_come_as_they_were_sent_and_are_accounted_for
     assert numbers == sorted(set(numbers))
     assert [f.index for f in seen] == numbers, "the sender's first picture is number 0"
     times = [f.time_s for f in seen]
-    assert all(a < b for a, b in zip(times, times[1:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(times))
     assert times[0] >= 0.0
 
 
 def test_a_device_that_is_not_there_is_one_line_that_names_those_that_are():
-    with pytest.raises(InputError, match="no picture of device 'B' came; there are: A"):
-        with opened(image_message(0, "A"), image_message(1, "A"), path="/B", open_s=0.5):
-            pass
+    with (
+        pytest.raises(InputError, match="no picture of device 'B' came; there are: A"),
+        opened(image_message(0, "A"), image_message(1, "A"), path="/B", open_s=0.5),
+    ):
+        pass
 
 
 def test_two_devices_must_be_chosen_from():
-    with pytest.raises(InputError, match=r"several devices, A, B: name one, as in igtl://127\.0\.0\.1:\d+/A"):
-        with opened(image_message(0, "A"), image_message(1, "B")):
-            pass
+    with (
+        pytest.raises(InputError, match=r"several devices, A, B: name one, as in igtl://127\.0\.0\.1:\d+/A"),
+        opened(image_message(0, "A"), image_message(1, "B")),
+    ):
+        pass
 
 
 def test_a_port_where_nobody_listens_is_one_line():
@@ -109,9 +114,11 @@ def test_a_name_that_is_no_machine_is_one_line():
 
 
 def test_a_scanner_that_is_frozen_is_said():
-    with pytest.raises(InputError, match=r"what came: 1 STATUS Scanner\. Is the scanner frozen\?"):
-        with opened(make_message("STATUS", "Scanner", status_content()), open_s=0.5):
-            pass
+    with (
+        pytest.raises(InputError, match=r"what came: 1 STATUS Scanner\. Is the scanner frozen\?"),
+        opened(make_message("STATUS", "Scanner", status_content()), open_s=0.5),
+    ):
+        pass
     with pytest.raises(InputError, match="connected, but nothing came"), opened(open_s=0.3):
         pass
 
@@ -135,15 +142,19 @@ def test_a_sender_without_check_sums_is_told_how_to_be_taken():
 def test_pixels_of_another_type_are_said():
     content = bytearray(image_content(picture(0), None, np.eye(4)))
     content[3] = 10
-    with pytest.raises(InputError, match="float32 values"):
-        with opened(make_message("IMAGE", "Image", bytes(content)), path="/Image", open_s=0.5):
-            pass
+    with (
+        pytest.raises(InputError, match="float32 values"),
+        opened(make_message("IMAGE", "Image", bytes(content)), path="/Image", open_s=0.5),
+    ):
+        pass
 
 
 def test_an_orientation_that_nobody_says_is_asked_for_and_never_guessed():
-    with pytest.raises(InputError, match="does not say how its pictures lie: give `orientation`"):
-        with opened(image_message(0), image_message(1), orientation=None):
-            pass
+    with (
+        pytest.raises(InputError, match="does not say how its pictures lie: give `orientation`"),
+        opened(image_message(0), image_message(1), orientation=None),
+    ):
+        pass
     unknown = {"UltrasoundImageOrientation": "XX"}
     with (
         pytest.raises(InputError, match="does not say how"),
@@ -152,9 +163,11 @@ def test_an_orientation_that_nobody_says_is_asked_for_and_never_guessed():
         ),
     ):
         pass
-    with pytest.raises(InputError, match="orientation 'QQ' is not known"):
-        with opened(image_message(0), image_message(1), orientation="QQ"):
-            pass
+    with (
+        pytest.raises(InputError, match="orientation 'QQ' is not known"),
+        opened(image_message(0), image_message(1), orientation="QQ"),
+    ):
+        pass
 
 
 def test_an_orientation_that_the_sender_says_is_followed_and_the_users_word_counts_more():

@@ -1,6 +1,7 @@
 """Live video: ffmpeg is the camera. Numbers are drawn into the pixels, so that order and counts can be told."""
 
 import contextlib
+import itertools
 import shutil
 import socket
 import subprocess
@@ -105,7 +106,7 @@ def test_pictures_come_in_order_and_every_one_is_accounted_for(kind):
     assert list(numbers) == sorted(set(numbers))
     steps = np.diff(numbers) - np.diff(indices)
     assert (steps >= 0).all(), "what came between two pictures has a number of its own"
-    assert all(a < b for a, b in zip(times, times[1:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(times))
     counts = source.counts()
     assert counts.seen == 12
     assert counts.waiting == 0

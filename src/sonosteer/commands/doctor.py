@@ -94,9 +94,8 @@ def _rows_of(seen: dict[str, Any]) -> list[tuple[str, str]]:
     """What was seen of a live source, in words."""
     igtl = "header_versions" in seen
     spacing, rate, age = seen["spacing_mm"], seen["rate_hz"], seen["age_median_ms"]
-    scale = (
-        "unknown: give --spacing-mm, or track in pixels" if spacing is None else f"{spacing[0]:.5g} x {spacing[1]:.5g}"
-    )
+    unknown = "unknown: give --spacing-mm, or track in pixels"
+    scale = unknown if spacing is None else f"{spacing[0]:.5g} x {spacing[1]:.5g}"
     rows = [
         ("source", seen["source"]),
         ("pictures", f"{seen['size_px'][0]}x{seen['size_px'][1]} px, {seen['pixels'] or 'none came while looking'}"),
@@ -120,9 +119,8 @@ def _rows_of(seen: dict[str, Any]) -> list[tuple[str, str]]:
     else:
         rows.append(("coded as", f"{seen['codec']}, held back in here {1e3 * (seen['decoder_holds_s'] or 0.0):.0f} ms"))
     bad = sum(seen["bad"].values())
-    rows.append(
-        ("received", f"{seen['received']} = {seen['seen']} seen + {seen['overwritten']} overwritten + {bad} bad")
-    )
+    parts = f"{seen['seen']} seen + {seen['overwritten']} overwritten + {bad} bad"
+    rows.append(("received", f"{seen['received']} = {parts}"))
     rows += [(f"bad: {why}", str(n)) for why, n in seen["bad"].items()]
     rows += [(f"fault: {what}", str(n)) for what, n in seen["faults"].items()]
     rows += [("also came", f"{n} {what}") for what, n in seen["other"].items()]

@@ -320,9 +320,9 @@ def track(
     px only. velocity_mm_s: measured insertion speed, or a CSV file of it, for the methods that need one. frames:
     slice(first, end). crop: (x, y, width, height) of the part of each picture to track in, px; results are in px of the
     whole picture. stills: each picture is tracked on its own, and sizes may differ; source is then a folder, a picture
-    file, a list of them, or images. settings: of the method. rate_hz: of arrays. seed: of "sim:SETUP". seconds: how long
-    to track a live source, "igtl://..." or "video:...", if not until `frames` or Ctrl-C end it; its frames are counted
-    as they are seen. progress: called with the number of frames done.
+    file, a list of them, or images. settings: of the method. rate_hz: of arrays. seed: of "sim:SETUP". seconds: how
+    long to track a live source, "igtl://..." or "video:...", if not until `frames` or Ctrl-C end it; its frames are
+    counted as they are seen. progress: called with the number of frames done.
 
     A picture that cannot be read is Lost, with the reason, and counted as `bad`. Raises InputError for what cannot be
     tracked. A source or a tracker that breaks off raises, too; the error's `kept` is the TrackResult up to there.

@@ -54,10 +54,8 @@ def track_frames(
                 break
             decoded_s = clock.now_s()
             if isinstance(read, Frame):
-                frame, (state, estimate, bad) = (
-                    read,
-                    step_tracker(tracker, tracker.start(hint) if stills else state, read),
-                )
+                frame, before = read, tracker.start(hint) if stills else state
+                state, estimate, bad = step_tracker(tracker, before, read)
             else:
                 frame, estimate, bad = _black(read, source.info.size_px), _unread(read), True
             tracked_s = clock.now_s()

@@ -82,8 +82,8 @@ def parse_video_address(text: str) -> VideoAddress:
     if Path(text).exists():
         raise InputError(f"video:{text} is a file: give it without video:, it is no live source")
     raise InputError(
-        f"video:{text} is no device and no stream: give video:/dev/video0, video:udp://HOST:PORT, video:tcp://HOST:PORT, "
-        "video:rtsp://..., video:avfoundation:0 or video:dshow:video=NAME"
+        f"video:{text} is no device and no stream: give video:/dev/video0, video:udp://HOST:PORT, "
+        "video:tcp://HOST:PORT, video:rtsp://..., video:avfoundation:0 or video:dshow:video=NAME"
     )
 
 
