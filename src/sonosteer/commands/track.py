@@ -91,34 +91,50 @@ TargetPx = Annotated[
     str | None,
     typer.Option("--target", metavar="X,Y", help="A place in the picture in pixels, to publish beside the tip."),
 ]
+OutFolder = Annotated[
+    Path,
+    typer.Option("--out", metavar="DIR", help="Folder for tips.csv, overlay, report.html, summary.json."),
+]
+Method = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help="Tracking method: {methods}.",
+        autocompletion=complete("methods"),
+    ),
+]
+Enters = Annotated[
+    str | None,
+    typer.Option("--enters", metavar="left|right|top", help="Side of the image the needle comes from."),
+]
+StartText = Annotated[
+    str | None, typer.Option("--start", metavar="X,Y", help="Tip in the first frame, in pixels (a click).")
+]
+TruthTable = Annotated[
+    Path | None,
+    typer.Option("--truth", metavar="CSV", help="truth.csv or your own marks to compare with (sim: brings its own)."),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="TOML", help="File with settings of the method, named as in --set."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Sets one setting of the tracking method. Can be repeated."),
+]
 
 
 @app.command(cls=PageCommand, epilog="Example: sonosteer track clip.mp4 --out results")
 def track_command(
     context: typer.Context,
     source: Sources,
-    out: Annotated[
-        Path,
-        typer.Option("--out", metavar="DIR", help="Folder for tips.csv, overlay, report.html, summary.json."),
-    ],
-    method: Annotated[
-        str,
-        typer.Option(
-            "--method",
-            metavar="NAME",
-            help="Tracking method: {methods}.",
-            autocompletion=complete("methods"),
-        ),
-    ] = "auto",
+    out: OutFolder,
+    method: Method = "auto",
     spacing_mm: SpacingText = None,
     angle_deg: AngleText = None,
-    enters: Annotated[
-        str | None,
-        typer.Option("--enters", metavar="left|right|top", help="Side of the image the needle comes from."),
-    ] = None,
-    start: Annotated[
-        str | None, typer.Option("--start", metavar="X,Y", help="Tip in the first frame, in pixels (a click).")
-    ] = None,
+    enters: Enters = None,
+    start: StartText = None,
     velocity_mm_s: VelocityText = None,
     frames: Frames = None,
     crop: CropText = None,
@@ -127,21 +143,10 @@ def track_command(
     orientation: Orientation = None,
     publish: Publish = None,
     target: TargetPx = None,
-    truth: Annotated[
-        Path | None,
-        typer.Option(
-            "--truth", metavar="CSV", help="truth.csv or your own marks to compare with (sim: brings its own)."
-        ),
-    ] = None,
+    truth: TruthTable = None,
     seed: Seed = 0,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="TOML", help="File with settings of the method, named as in --set."),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Sets one setting of the tracking method. Can be repeated."),
-    ] = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
     """Track the needle's tip through a clip or a live stream.

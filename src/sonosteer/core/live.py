@@ -28,7 +28,7 @@ class StreamCounts:
     other: Mapping[str, int] = field(default_factory=dict)
     """Number of messages that are no picture of this device, by kind and device."""
     faults: Mapping[str, int] = field(default_factory=dict)
-    """How often something else was wrong, by what: connections that broke, clocks that stepped."""
+    """Number of times that something else was wrong, by what: connections that broke, clocks that stepped."""
     connections: int = 1
     """How many times a connection was made."""
     lost_before: int = 0

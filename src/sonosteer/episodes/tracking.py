@@ -339,17 +339,15 @@ def track(
     check_method(clip.info, tracker, name)
     shown = in_crop(tracker, part, clip.info.names)
     feed = clip if velocity_mm_s is None or is_live(clip) else WithVelocity(clip, _velocity(velocity_mm_s))
-    seen = _Seen()
-    total = clip.info.frames
+    seen, total = _Seen(), clip.info.frames
     ledger = FrameLedger(None if total is None else min(total if end is None else end, total) - first)
     shown.prepare()
     broke: SonosteerError | None = None
     told = progress or (lambda done: None)
     try:
         if is_live(clip):
-            live: Any = clip
             track_live(
-                live,
+                clip,  # type: ignore[arg-type]
                 shown,
                 known,
                 ledger,
@@ -376,7 +374,7 @@ def track(
     except SonosteerError as e:
         broke = e
     finally:
-        if clip is not source:
+        if is_live(clip) and clip is not source:
             clip.close()
     estimates = tuple(seen.estimates)
     result = TrackResult(

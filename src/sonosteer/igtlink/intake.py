@@ -141,7 +141,17 @@ class Intake:
         with self._lock:
             serial = self.good
             self.good += 1
-            self.pictures.put(Arrived(serial, image, header.device, metadata, stamp_s, arrived_s, acquired.time_s))
+            self.pictures.put(
+                Arrived(
+                    serial,
+                    image,
+                    header.device,
+                    metadata=metadata,
+                    stamp_s=stamp_s,
+                    arrived_s=arrived_s,
+                    acquired_s=acquired.time_s,
+                )
+            )
 
     def _acquired(self, stamp_s: float | None, arrived_s: float) -> Acquired:
         """When a picture was acquired on the run's clock."""

@@ -27,7 +27,6 @@ SILENT_S = 3.0  # chosen: PLUS says something four times a second. A cable that 
 LOOK_S = 0.25  # chosen: how often a thread that waits looks whether it is to end
 MIN_WAIT_S, MAX_WAIT_S = 0.05, 2.0  # chosen: between two attempts, doubled each time
 CHECK_S = 0.1  # chosen: how often the time of day is compared with the run's clock
-BUFFER = 1 << 20  # chosen: three frames of 640 x 480, while another program has the processor
 
 
 class Receiver:
@@ -121,7 +120,6 @@ class Receiver:
             with sock:
                 with contextlib.suppress(OSError):  # what is not known here is not needed
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
                 sock.settimeout(LOOK_S)
                 self._intake.connected()
                 self._trouble, self._refused = None, False

@@ -63,7 +63,7 @@ class Image:
     """One picture of an IMAGE message."""
 
     pixels: NDArray[Any]
-    """(rows, columns) or (rows, columns, components), uint8 or uint16, a view of the body."""
+    """Values of pixels (rows, columns) or (rows, columns, components), uint8 or uint16, a view of the body."""
     spacing_mm: tuple[float, float] | None
     """Along x and y, mm per pixel. None where the sender says 1 x 1 x 1, which is its word for unknown."""
     T_space_image: Matrix
