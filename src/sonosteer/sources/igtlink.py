@@ -143,7 +143,7 @@ class OpenIGTLinkSource:
 
     def _frame(self, arrived: Arrived) -> Frame:
         image = arrived.image
-        pixels: Any = self._turn.of(image.pixels)  # type: ignore[arg-type]
+        pixels: Any = self._turn.of(image.pixels)
         size = (int(pixels.shape[1]), int(pixels.shape[0]))
         if size != self.info.size_px:
             before = "{}x{}".format(*self.info.size_px)
@@ -243,7 +243,7 @@ def turned_to_stored(turn: Turn, width_mm: float, height_mm: float) -> Matrix:
     shift = (shown_mm[0] if turn.mirror_x else 0.0, shown_mm[1] if turn.mirror_y else 0.0, 0.0)
     T = rigid(M, shift)
     swapped = np.eye(4)[[1, 0, 2, 3]] if turn.swap else np.eye(4)
-    return swapped @ T  # type: ignore[no-any-return]
+    return swapped @ T
 
 
 def _turn_of(address: IgtlAddress, first: Arrived, given: str | None) -> Turn:
