@@ -213,7 +213,7 @@ def _stream(summary: Mapping[str, Any]) -> str:
         ("received", summary["received"]),
         ("seen by the tracker", summary["seen"]),
         ("overwritten by a newer one", summary["overwritten"]),
-        *((f"bad: {reason}", n) for reason, n in bad.items()),
+        *([(f"bad: {reason}", n) for reason, n in bad.items()] or [("bad", 0)]),
         *((f"not a picture: {what}", n) for what, n in summary["other"].items()),
         *((f"fault: {what}", n) for what, n in summary["faults"].items()),
         ("connections", summary["connections"]),
