@@ -50,11 +50,11 @@ from .core.types import Task as Task
 from .core.types import TipEstimate as TipEstimate
 from .core.types import Track as Track
 from .core.types import Truth as Truth
-from .episodes.tracking import Comparison as Comparison
+from .episodes.comparing import Comparison as Comparison
+from .episodes.comparing import compare as compare
 from .episodes.tracking import Evaluation as Evaluation
 from .episodes.tracking import SimulatedClip as SimulatedClip
 from .episodes.tracking import TrackResult as TrackResult
-from .episodes.tracking import compare as compare
 from .episodes.tracking import draw as draw
 from .episodes.tracking import evaluate as evaluate
 from .episodes.tracking import simulate as simulate

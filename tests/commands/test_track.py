@@ -59,6 +59,10 @@ def test_the_words_are_saved_as_they_were_typed(clip, tracked):
         "publish": None,
         "target": None,
         "truth": None,
+        "poses": None,
+        "parquet": False,
+        "markups": False,
+        "keep_identity": False,
         "seed": 0,
         "config": None,
         "settings": [],
@@ -347,3 +351,39 @@ def test_what_was_left_out_or_turned_is_said_and_kept(capsys, tmp_path):
     summary = json.loads((tmp_path / "o" / "summary.json").read_text())
     assert summary["counts"]["frames"] == 3
     assert len(summary["source"]["notes"]) == 1
+
+
+def test_further_files_are_written_when_they_are_asked_for(tmp_path, capsys):
+    pytest.importorskip("pyarrow")
+    code, _, err = run(capsys, "track", SHORT, "--frames", "0:12", "--parquet", "--markups", "--out", tmp_path)
+    assert code == 0, err
+    rows = read_tips(tmp_path / "tips.csv")
+    assert read_tips(tmp_path / "tips.parquet") == rows
+    found = [r for r in rows if r.tip_mm is not None]
+    assert found
+    markup = json.loads((tmp_path / "tips.mrk.json").read_text())["markups"][0]
+    assert (markup["type"], markup["coordinateSystem"]) == ("Curve", "LPS")
+    assert [p["position"] for p in markup["controlPoints"]] == [[*r.tip_mm, 0.0] for r in found]
+    assert [p["label"] for p in markup["controlPoints"]] == [f"frame {r.frame}" for r in found]
+
+
+def test_parquet_without_pyarrow_and_markups_without_a_scale_are_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    code, _, err = run(capsys, "track", SHORT, "--parquet", "--out", tmp_path / "a")
+    assert (code, one_line(err)) == (2, True)
+    assert "sonosteer[parquet]" in err
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(3):
+        cv2.imwrite(str(folder / f"{i}.png"), np.full((64, 64), 30, np.uint8))
+    code, _, err = run(capsys, "track", folder, "--markups", "--out", tmp_path / "b")
+    assert (code, one_line(err)) == (2, True)
+    assert "--spacing-mm" in err
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_chain_of_poses_for_a_clip_without_any_is_one_line(tmp_path, capsys):
+    code, _, err = run(capsys, "track", SHORT, "--poses", "ProbeToTracker", "--out", tmp_path / "a")
+    assert (code, one_line(err)) == (2, True)
+    assert "begin with ImageTo" in err

@@ -1,5 +1,7 @@
 """Every registered tracker keeps the laws of `sonosteer.testing`, on one small clip."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,12 +9,24 @@ from sonosteer.core.errors import InputError
 from sonosteer.core.plugins import plug_in
 from sonosteer.core.types import Frame, Hint, Lost, TipEstimate
 from sonosteer.testing import check_tracker, simulated_clip
-from sonosteer.trackers.table import TRACKERS, make_tracker, needs_scale
+from sonosteer.testing.trackers import HINT, first_tip_px
+from sonosteer.trackers.table import TRACKERS, make_tracker, needs_click, needs_scale
 
 
 @pytest.mark.parametrize("name", TRACKERS)
 def test_a_tracker_keeps_the_laws(name):
-    check_tracker(name, clip=simulated_clip("axial" if name == "axial" else "in-plane"))
+    hint = dataclasses.replace(HINT, start_px=first_tip_px()) if needs_click(make_tracker(name)) else HINT
+    check_tracker(name, clip=simulated_clip("axial" if name == "axial" else "in-plane"), hint=hint)
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+def test_a_tracker_that_needs_a_click_says_so(name):
+    tracker = make_tracker(name)
+    if needs_click(tracker):
+        with pytest.raises(InputError, match=f"method {name} needs a click: give `start`"):
+            tracker.start(HINT)
+    else:
+        tracker.start(HINT)
 
 
 @pytest.mark.parametrize("name", TRACKERS)

@@ -68,9 +68,10 @@ def test_going_straight_for_the_target_succeeds():
         for _ in range(200):
             go = np.array([0.5, 0, 0, 0, 0, 0], np.float32)
             _, _, ended, late, info = env.step(go)
-            if info["cost_mm"] > nearest:
+            assert info["refused"] is None
+            if info["cost_mm"] > nearest + 0.2:  # it starts from rest, and the tip trembles
                 break
-            nearest = info["cost_mm"]
+            nearest = min(nearest, info["cost_mm"])
         _, reward, ended, late, info = env.step(np.array([0, 0, 0, 0, 0, 1], np.float32))
         assert ended
         assert not late
@@ -101,6 +102,33 @@ def test_spinning_the_needle_keeps_it_straighter():
             *_, ended, _, info = env.step(np.array([spin, 1.0], np.float32))
         ends[spin] = info["cost_mm"]
     assert ends[1.0] < 0.5 * ends[0.0]
+
+
+def test_what_is_ordered_goes_through_the_gate():
+    """It grows from rest, is slowed down before the end of the travel, and a fault of the rig holds everything."""
+    env = gymnasium.make(NAMES[1], image_px=64, scene={"end_mm": 80.0, "turns": 0})
+    env.reset(seed=1)
+    orders, world = [], env.unwrapped.world
+    take = world.order
+    world.order = lambda command: (orders.append(command), take(command))
+    for _ in range(3):
+        *_, info = env.step(np.array([0.0, 1.0], np.float32))
+    assert info["refused"] is None
+    assert [order.insertion_speed_mm_s for order in orders] == [10.0, 10.0, 10.0]
+    assert orders[-1].expires_at_s <= world.time_s + 0.1
+    world.rig.fault = "stalled"
+    *_, info = env.step(np.array([0.0, 1.0], np.float32))
+    assert info["refused"] == "robot fault"
+    assert orders[-1].stop
+
+
+def test_an_axis_at_the_end_of_its_travel_holds_nothing_up():
+    env = gymnasium.make(NAMES[0], image_px=64, max_s=20.0)
+    env.reset(seed=4)
+    for _ in range(150):
+        *_, info = env.step(np.array([0.0, 0.0, 0.0, 0.0, 1.0, 0.0], np.float32))  # 25 mm of the 10 that it has
+        assert info["refused"] is None
+    assert 9.0 < env.unwrapped.world.rig.probe_mm[2] <= 10.0
 
 
 def test_environments_run_side_by_side():

@@ -10,12 +10,14 @@ from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.types import RollCommand, TipEstimate, Track
 from sonosteer.episodes.steering import (
     DEVICE,
+    PACE,
     SteeringConfig,
     SteeringRow,
     build_steering_episode,
     path_errors,
     run_steering_episode,
 )
+from sonosteer.safety.cleared import genuine
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +52,9 @@ def test_from_images_alone_the_needle_arrives():
     assert e.final_mm < 0.9
     assert e.mean_mm < 0.5
     assert done.rotation_rad <= 3 * math.pi + 1e-9
-    assert done.ledger.frames == len(done.rows)
+    assert done.ledger.frames == done.ledger.outcomes["used"] == len(done.rows)
+    assert done.refused.keys() <= {"insertion speed while the tip is lost"}
+    assert 119.9 < done.path()[-1, 0] < 120.03  # no further than its encoder can tell
     depth = done.column("depth_mm")
     assert (np.diff(depth) < -0.01).any()  # it was drawn back
     assert (np.diff(done.path()[:, 0]) > 0).all()
@@ -71,6 +75,46 @@ def test_breathing_with_its_signal_is_taken_out():
     breathing = {"breathing_mm": 1.5}
     known = go(settings={"breathing": True}, **breathing)
     assert path_errors(known.path(), 120.0).final_mm < 1.0
+
+
+def test_what_a_controller_wants_reaches_the_rig_through_the_gate_alone():
+    """Every order is cleared, lasts a tenth of a second, and turns no faster than the gate allows."""
+    episode = short_episode()
+    world, robot, sent = episode.world, episode.robot, []
+    cleared_by = robot.send
+    robot.send = lambda cleared: (sent.append(cleared), cleared_by(cleared))
+    heard = []
+    take = world.order
+    world.order = lambda command: (heard.append(command), take(command))
+    done = run_steering_episode(episode, SimulatedClock())
+    assert done.ended == "target depth reached"
+    moving = [command for command in heard if not command.stop]
+    assert moving == [cleared.command for cleared in sent if not cleared.command.stop]
+    assert all(genuine(cleared) for cleared in sent)
+    rolls = np.array([command.roll_rad for command in moving])
+    assert np.abs(np.diff(rolls)).max() <= 6.0 * PACE.period_s + 1e-9
+
+
+def test_the_gate_lets_a_steered_needle_go_no_further_than_its_target():
+    """A hand that does not stop is stopped."""
+    episode = short_episode()
+    deeper = dataclasses.replace(episode.hand, depth_mm=80.0)
+    assert episode.gate.limits.depth_mm == (0.0, 60.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(episode), "hand", property(lambda self: deeper))
+        done = run_steering_episode(episode, SimulatedClock())
+    assert done.refused["depth"] > 0
+    assert 58.0 < done.path()[-1, 0] <= 60.5
+
+
+def test_a_robot_that_is_gone_ends_the_run_and_says_so():
+    episode = short_episode()
+    episode.robot.break_("disconnects")
+    done = run_steering_episode(episode, SimulatedClock())
+    assert done.run.broke is not None
+    assert "connection lost" in done.run.broke
+    assert done.held_because["robot"] > 0
+    assert done.path()[-1, 0] < 2.1
 
 
 class Still:
@@ -134,7 +178,7 @@ def test_without_a_tip_the_hand_waits_and_gives_up():
     done = run_steering_episode(short_episode(tracker=Blind()), SimulatedClock())
     assert done.ended == "stop: the tip is lost"
     assert done.rotation_rad == 0.0
-    assert done.path()[-1, 0] < 15
+    assert done.path()[-1, 0] < 2.1  # where it began: nothing is pushed unseen
 
 
 def test_the_base_lags_by_the_backlash():

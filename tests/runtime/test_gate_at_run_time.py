@@ -232,6 +232,70 @@ def test_a_probe_whose_encoder_is_stuck_stops_everything():
     assert path.x_mm.max() <= 2.0 / 0.9 + 10 * 0.15
 
 
+ANGLE_LIES = {
+    "stuck": lambda angle, began: began,
+    "jumps back": lambda angle, began: angle - 0.3,
+    "jumps on": lambda angle, began: angle + 0.3,
+    "jumps a little": lambda angle, began: angle + 0.009,
+    "counts half": lambda angle, began: began + 0.5 * (angle - began),
+    "counts half as much again": lambda angle, began: began + 1.5 * (angle - began),
+    "goes the other way": lambda angle, began: 2.0 * began - angle,
+}
+
+
+@pytest.mark.parametrize("lie", ANGLE_LIES)
+@pytest.mark.parametrize("depth", [40.0, 120.0])
+def test_an_encoder_of_the_angle_that_lies_does_not_take_the_needle_along(lie, depth):
+    """The axis is as fast as it likes. What cannot be a reading stops everything."""
+
+    def say(k, seen):
+        return act(seen, 2.0, min(max(seen.robot_state.insertion_angle_rad + 0.08, 0.2), 1.3))
+
+    began = []
+
+    def spoil(r):
+        if r.time_s < 0.4:
+            return r
+        began.append(r.insertion_angle_rad)
+        return replace(r, insertion_angle_rad=ANGLE_LIES[lie](r.insertion_angle_rad, began[0]))
+
+    fake = Fake(say, needle=Needle(depth_mm=depth, turn_rad_s=1e3))
+    fake.robot.spoil = spoil
+    path = Path(fake, longest_s=2.0)
+    swept_mm = path.depth_mm[10:] * np.abs(path.angle_rad[10:] - path.angle_rad[:-10])
+    assert swept_mm.max() <= 25.0 * 0.1 + 0.25 + EPS
+    reasons = [v.reason for v in verdicts(fake) if isinstance(v, Refused)]
+    stopped = any("stopped (encoders): the encoder of insertion angle went" in reason for reason in reasons)
+    assert stopped == (lie != "jumps a little"), reasons[-1:]
+
+
+@pytest.mark.parametrize("lie", [lambda rad: rad + 2.0, lambda rad: rad - 2.0, lambda rad: 0.0, lambda rad: 2.0 * rad])
+def test_an_encoder_of_the_roll_that_lies_stops_everything_and_rolls_nothing_too_fast(lie):
+    fake = Fake(lambda k, seen: act(seen, 0.0, roll_rad=50.0))
+    fake.robot.spoil = lambda r: r if r.time_s < 0.4 else replace(r, roll_rad=lie(r.roll_rad))
+    path = Path(fake, longest_s=2.0)
+    assert any("the encoder of base rotation" in v.reason for v in verdicts(fake) if isinstance(v, Refused))
+    assert np.abs(path.roll_rad[10:] - path.roll_rad[:-10]).max() <= 6.0 * 0.11 + EPS
+
+
+def test_a_speed_does_not_grow_on_orders_that_nobody_hears():
+    fake = Fake(fast)
+    deaf = lambda now: 0.4 < now < 0.52  # noqa: E731
+    send = fake.robot.send
+
+    def heard(cleared):
+        send(cleared)
+        if deaf(fake.needle.time_s):
+            fake.needle.order = None
+
+    fake.robot.send = heard
+    path = Path(fake, longest_s=1.0)
+    speeds = [t.order.command.insertion_speed_mm_s for t in fake.robot.sent if deaf(t.time_s)]
+    assert len(speeds) > 8
+    assert speeds[-1] <= 200.0 * (0.05 + 0.01) + EPS
+    assert path.depth_mm.max() > 30.0
+
+
 def test_a_needle_that_truly_sticks_is_held_too_and_goes_on_once_the_operator_releases():
     fake = Fake()
     fake.needle.stuck = True
@@ -352,6 +416,7 @@ def test_the_set_point_of_the_roll_does_not_run_away_from_a_stuck_axis():
     fake = Fake(lambda k, seen: act(seen, 0.0, roll_rad=50.0), needle=Needle(rolls=False))
     fake.run(Pace(longest_s=2.0, patience_s=9.0))
     assert max(t.order.command.roll_rad for t in fake.robot.sent) == pytest.approx(0.6)
+    assert any("the encoder of base rotation" in v.reason for v in verdicts(fake) if isinstance(v, Refused))
 
 
 def test_nothing_but_what_the_gate_made_comes_to_the_robot():

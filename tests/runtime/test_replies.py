@@ -60,10 +60,24 @@ def test_an_estimate_passes_if_a_recording_can_give_it_back(said):
 )
 def test_an_action_passes_if_a_recording_can_give_it_back(said):
     if fits(said) and not said.frame_index > 3 and not said.capture_time_s > 0.125:
-        assert check_action(said, OBSERVATION) is said
+        passed = check_action(said, OBSERVATION)
+        assert encode(passed) == encode(said)
+        assert type(passed.command.stop) is bool
     else:
         with pytest.raises(BrokenError):
             check_action(said, OBSERVATION)
+
+
+@pytest.mark.parametrize("stop", [np.False_, np.True_])
+def test_a_stranger_s_numbers_may_be_numpy_s_and_go_on_as_python_s(stop):
+    """A comparison of numpy's numbers is numpy's truth value, which the gate would refuse."""
+    command = dataclasses.replace(COMMAND, stop=stop, insertion_speed_mm_s=np.float32(2.0), roll_rad=np.float64(0.5))
+    passed = check_action(dataclasses.replace(ACTION, frame_index=np.int64(3), command=command), OBSERVATION)
+    assert passed.command.stop is bool(stop)
+    assert type(passed.frame_index) is int
+    assert (passed.command.insertion_speed_mm_s, passed.command.roll_rad) == (2.0, 0.5)
+    plain = dataclasses.replace(ACTION, command=dataclasses.replace(COMMAND, stop=bool(stop)))
+    assert check_action(plain, OBSERVATION) is plain
 
 
 @pytest.mark.parametrize("said", [None, "push", 3, OBSERVATION, ACTION])

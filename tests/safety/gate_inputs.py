@@ -48,6 +48,9 @@ LIMITS = Limits(
     unseen_mm_s=2.0,
     unseen_mm=4.0,
     encoder_mm=2.0,
+    encoder_rad=0.0625,
+    encoder_roll_rad=0.25,
+    stuck_s=0.25,
     speed_error_fraction=0.125,
     astray_mm=8.0,
 )

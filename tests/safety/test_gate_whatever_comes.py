@@ -13,7 +13,7 @@ from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Action, Command, Lost, RobotState, TipEstimate, Track
 from sonosteer.safety.gate import Cleared, Gate, GateInput, Refused
 from sonosteer.safety.limits import Limits
-from sonosteer.safety.orders import NO_DRIFTS, contradiction, drifted, taken_back
+from sonosteer.safety.orders import NO_DRIFTS, contradiction, drifted, taken_back, turned_to
 from sonosteer.safety.orders import given as with_order
 from sonosteer.safety.regions import Circle, Polygon
 
@@ -227,7 +227,7 @@ def as_near_as_may_be(region, shape, rng):
     both = shape * math.sqrt(along * across)
     P = np.array([[along, both], [both, across]])
     estimate = TipEstimate(0, now, (0.0, 0.0), angle, P, 0.9, Track.TRACKING, (0.0, 0.0))
-    robot_state = RobotState(now, 40.0, 0.0, 0.6, 0.0, (0.0, 0.0, 0.0))
+    robot_state = RobotState(now, 40.0, speed, 0.6, 0.0, (0.0, 0.0, 0.0))
     action = push(0, now, speed)
     towards = rng.uniform(0, 2 * math.pi)
     far, near = 80.0, 0.0
@@ -322,7 +322,7 @@ def test_a_robot_that_obeys_within_the_stated_time_never_contradicts_the_orders(
     before = RobotState(0.0, depth, 0.0, 0.6, 0.0, (0.0, 0.0, 0.0))
     for k, speed in enumerate(speeds):
         now_s = 0.1 * k
-        command = Command(expires_at_s=None, insertion_speed_mm_s=speed)
+        command = Command(expires_at_s=None, insertion_speed_mm_s=speed, insertion_angle_rad=0.6)
         orders = with_order(taken_back(orders, now_s, -9.0), command, now_s, now_s + 0.1)
         for step in range(10):
             then_s = now_s + 0.01 * (step + 0.5) - late_s
@@ -331,4 +331,34 @@ def test_a_robot_that_obeys_within_the_stated_time_never_contradicts_the_orders(
             new = replace(before, time_s=now_s + 0.01 * (step + 1), depth_mm=depth)
             drifts = drifted(drifts, orders, limits, before, new)
             before = new
-    assert contradiction(drifts, limits) is None
+    assert contradiction(drifts, (), limits) is None
+
+
+TURNS_RAD = st.lists(st.floats(-0.01, 0.01), min_size=1, max_size=12)
+
+
+@settings(deadline=None)
+@given(TURNS_RAD, st.floats(0.0, 0.05), st.floats(0.06, 5.0), st.floats(0.0, 0.001), st.randoms(use_true_random=False))
+def test_an_axis_that_turns_where_it_is_told_never_contradicts_the_orders(ways, late_s, rate_rad_s, noise_rad, chance):
+    """It hears each order as late as it may, turns fast or slowly, is given up between two, and its encoder is noisy."""
+    limits = replace(LIMITS, standstill_s=0.05, ahead_s=0.0)
+    orders, turns, angle, goal, now_s = (), (), 0.6, 0.6, 0.0
+    before = RobotState(0.0, 40.0, 0.0, angle, 0.0, (0.0, 0.0, 0.0))
+    for way in ways:
+        goal += way
+        held = chance.random() < 0.3
+        if not held:
+            command = Command(expires_at_s=None, insertion_angle_rad=goal)
+            orders = with_order(taken_back(orders, now_s, -9.0), command, now_s, now_s + 0.1)
+        for step in range(10):
+            then_s = now_s + 0.01 * (step + 0.5) - late_s
+            acting = next((o for o in orders if o.since_s <= then_s < o.until_s), None)
+            if acting is not None:
+                left = acting.command.insertion_angle_rad - angle
+                angle += min(max(left, -0.01 * rate_rad_s), 0.01 * rate_rad_s)
+            said = angle + chance.uniform(-2 * noise_rad, 2 * noise_rad)
+            new = replace(before, time_s=now_s + 0.01 * (step + 1), insertion_angle_rad=said)
+            turns = turned_to(turns, orders, limits, before, new)
+            before = new
+            assert contradiction(NO_DRIFTS, turns, limits) is None
+        now_s += 0.1

@@ -78,7 +78,7 @@ POSITIVE = {
     *("forward_mm_s", "backward_mm_s", "acceleration_mm_s2", "angle_step_rad", "roll_rad_s", "probe_mm_s2"),
     *("action_age_s", "action_life_s", "order_s", "estimate_age_s", "robot_state_age_s", "tip_sd_mm"),
     *("jump_mm", "jump_hold_s", "heartbeat_s", "silent_s", "time_step_s"),
-    *("growth_s", "sideways_mm_s", "encoder_mm", "astray_mm"),
+    *("growth_s", "sideways_mm_s", "encoder_mm", "encoder_rad", "encoder_roll_rad", "stuck_s", "astray_mm"),
 }
 MAY_BE_0 = {"still_rad", "standstill_s", "ahead_s", "coasting_mm_s", "lost_back_mm_s", "recall_s"}
 MAY_BE_0 |= {"speed_error_fraction", "unseen_mm_s", "unseen_mm"}

@@ -46,8 +46,8 @@ def test_a_sequence_of_metaimage_or_nrrd_is_read(tmp_path, ending, compress, dty
 def test_a_tracked_sequence_carries_the_pose_of_each_frame(tmp_path):
     keys = {}
     for i in range(3):
-        keys[f"Seq_Frame{i:04d}_ProbeToTrackerTransform"] = f"1 0 0 {i} 0 1 0 0 0 0 1 0 0 0 0 1"
-        keys[f"Seq_Frame{i:04d}_ProbeToTrackerTransformStatus"] = "OK" if i < 2 else "INVALID"
+        keys[f"Seq_Frame{i:04d}_ImageToTrackerTransform"] = f"1 0 0 {i} 0 1 0 0 0 0 1 0 0 0 0 1"
+        keys[f"Seq_Frame{i:04d}_ImageToTrackerTransformStatus"] = "OK" if i < 2 else "INVALID"
     got = list(open_source(write_meta(tmp_path / "a.mha", pictures(3), **keys)).frames())
     assert got[1].T_world_image is not None
     assert got[1].T_world_image[0, 3] == 1

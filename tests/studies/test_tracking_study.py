@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from quick_runs import assert_quick
 
+from sonosteer.core.types import Frame
 from sonosteer.sim.scenes import make_scene
 from sonosteer.sim.world import World
 from sonosteer.studies.tracking import run as tracking
-from sonosteer.studies.tracking.general_trackers import start_general
+from sonosteer.studies.tracking.general_trackers import GeneralRun
 from sonosteer.studies.tracking.trials import (
     HARD,
     PAPER_METHODS,
@@ -140,7 +141,7 @@ def test_general_trackers_follow_a_patch_that_moves(name):
     big = cv2.GaussianBlur(rng.integers(0, 255, (300, 300)).astype(np.uint8), (0, 0), 2.0)
     big = cv2.normalize(big, None, 0, 255, cv2.NORM_MINMAX)  # at low contrast KCF loses it on some processors (IPP)
     frames = [np.ascontiguousarray(big[20 + i : 220 + i, 20 + 2 * i : 220 + 2 * i]) for i in range(8)]
-    step = start_general(name, frames[0], (100.0, 90.0))
-    for image in frames[1:]:
-        tip = step(image)
-    assert tip == pytest.approx((100 - 14, 90 - 7), abs=4)
+    run = GeneralRun(name, (100.0, 90.0))
+    for i, image in enumerate(frames):
+        said = run.step(Frame(image, i, i / 20))
+    assert said.tip_px == pytest.approx((100 - 14, 90 - 7), abs=4)

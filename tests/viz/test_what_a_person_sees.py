@@ -112,7 +112,8 @@ def test_the_report_is_one_page_that_needs_nothing_else(kw):
     assert outside == []
     assert "://" not in text
     assert "nan" not in page.text.lower().split()
-    assert "<script" not in text
+    assert text.count("<script") == 1
+    assert page.refers.count("overlay.mp4") == 1
     assert "not a medical device" in text
     assert "&lt;clip&gt;" in text
     assert len(text) < 2_000_000
@@ -120,11 +121,11 @@ def test_the_report_is_one_page_that_needs_nothing_else(kw):
 
 def test_the_report_has_its_figures():
     text = render(story())
-    assert text.count("<svg") == 4
+    assert text.count("<svg") == 5  # four figures and the timeline
     assert text.count('src="data:image/jpeg') == 12
     for heading in ("Tip", "Error", "Latency", "Contact sheet", "Settings and versions"):
         assert f">{heading}</h2>" in text
-    assert "27 of 30 frames have a tip" in text
+    assert "Of 30 frames 27 are tracking, 0 coasting (predicted, not seen) and 3 lost" in text
     assert "mostly because: no needle &lt;found&gt;" in text
 
 
@@ -155,7 +156,7 @@ def test_a_report_without_a_scale_speaks_of_pixels_and_says_how_to_have_millimet
     assert "(mm)" not in text
     for label in ("x (px)", "error (px)", "tip error (px)", "sd along (px)", "1.00 px", "confidence"):
         assert label in text, label
-    assert text.count("<svg") == 4
+    assert text.count("<svg") == 5
     page = Page()
     page.feed(text)
     assert "nan" not in page.text.lower().split()
@@ -220,3 +221,107 @@ def test_caption_and_scale_bar_do_not_lie_over_each_other(monkeypatch, size, los
     (x_0, y_0, x_1, y_1), (u_0, v_0, u_1, v_1) = boxes
     assert x_1 <= u_0 or u_1 <= x_0 or y_1 <= v_0 or v_1 <= y_0
     assert all(b[0] >= 0 and b[1] >= 0 and b[2] <= size[0] for b in boxes)
+
+
+def texts_of(monkeypatch):
+    """Boxes of all words that are drawn from now on, px: (left, top, right, bottom)."""
+    from sonosteer.viz import overlay
+
+    boxes, write = [], overlay.cv2.putText
+
+    def noted(canvas, text, at, font, scale, colour, thickness, line):
+        (width, height), base = overlay.cv2.getTextSize(text, font, scale, thickness)
+        boxes.append((at[0], at[1] - height, at[0] + width, at[1] + base))
+        return write(canvas, text, at, font, scale, colour, thickness, line)
+
+    monkeypatch.setattr(overlay.cv2, "putText", noted)
+    return boxes
+
+
+@pytest.mark.parametrize("taken", ["left", "right", "bottom", "left and bottom"])
+def test_our_words_stay_clear_of_the_scanners(monkeypatch, taken):
+    """Its words fill some corners with letters. Ours go where there are none."""
+    import cv2
+
+    pixels = np.full((480, 640), 12, np.uint8)
+    theirs = np.zeros_like(pixels)
+    for y in range(14, 480, 14):
+        if "left" in taken:
+            cv2.putText(theirs, "Gen THI 12 MHz", (4, y), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 220, 1)
+        if "right" in taken:
+            cv2.putText(theirs, "MI 0.9 TIs 0.4", (520, y), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 220, 1)
+    if "bottom" in taken:
+        for x in range(0, 640, 90):
+            cv2.putText(theirs, "D 4.0 cm FR 21", (x, 472), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 220, 1)
+    pixels = np.maximum(pixels, theirs)
+    boxes = texts_of(monkeypatch)
+    draw_overlay(Frame(pixels, 0, 0.0, Spacing(0.1, 0.1)), estimate())
+    assert len(boxes) == 2
+    for left, top, right, bottom in boxes:
+        assert not theirs[max(top, 0) : bottom, max(left, 0) : right].any(), (taken, boxes)
+
+
+def test_a_clip_keeps_its_words_in_one_place(tmp_path):
+    """A letter that comes and goes must not make the caption jump."""
+    from sonosteer.core.protocols import SourceInfo
+    from sonosteer.viz.overlay import OverlayVideo
+
+    info = SourceInfo("c", "video", (320, 240), 3, 20.0, None)
+    overlay = OverlayVideo(tmp_path / "o.mp4", info, {}.get, frozenset({0, 1, 2}))
+    noisy = np.full((240, 320), 40, np.uint8)
+    noisy[200:, ::2] = 250
+    for i, pixels in enumerate((np.full((240, 320), 40, np.uint8), noisy, noisy)):
+        overlay.saw(Frame(pixels, i, i / 20), Lost(i, i / 20, "x"))
+    overlay.close()
+    lost = [near(picture[:60], STATE_COLOURS[Track.LOST], 80) for _, picture in overlay.sheet]
+    assert lost == [0, 0, 0]
+
+
+def test_coasting_is_a_number_of_its_own():
+    tips = [replace(t, state="coasting") if t.frame > 20 and t.tip_px else t for t in story().tips]
+    counts = {**story().summary["counts"], "tracking": 18, "coasting": 9}
+    text = render(replace(story(), tips=tips, summary={**story().summary, "counts": counts}))
+    page = Page()
+    page.feed(text)
+    for said in ("60 %", "30 %", "10 %"):
+        assert f"<b>{said}</b>" in text
+    assert "90 %" not in page.text
+    assert 'class="coasting"' in text
+
+
+def test_pictures_come_before_latency():
+    text = render(story())
+    order = [text.index(f">{h}</h2>") for h in ("Overlay", "Contact sheet", "Tip", "Error", "Latency")]
+    assert order == sorted(order)
+
+
+@pytest.mark.parametrize("kw", [{"tracked": False}, {"tracked": False, "with_truth": False}])
+def test_where_nothing_was_found_there_is_advice_and_no_empty_plot(kw):
+    text = render(replace(story(**kw), advice=["Try --enters left."]))
+    assert "Try --enters left." in text
+    assert ">Tip</h2>" not in text
+    assert ">Error</h2>" not in text
+    assert ">Angle and confidence</h2>" not in text
+    assert text.count("<svg") == 2  # timeline and latency
+    assert "What to try" not in render(story())
+
+
+def test_a_tracker_without_confidence_gets_no_line_of_it():
+    none = {"confidence": None, "sd_along_mm": None, "sd_across_mm": None}
+    text = render(replace(story(), tips=[replace(t, **none) for t in story().tips]))
+    assert 'class="confidence"' not in text
+    assert ">Angle and confidence</h2>" not in text
+
+
+def test_the_page_runs_its_own_script_only():
+    """The rule in the head names the hash of the script, so nothing else can run."""
+    import base64
+    import hashlib
+    import re
+
+    text = render(story())
+    script = re.search(r"<script>(.*?)</script>", text, re.S)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text
+    assert "default-src 'none'" in text
+    assert " onclick=" not in text

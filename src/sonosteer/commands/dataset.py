@@ -165,11 +165,20 @@ def import_command(
         Path | None,
         typer.Option(
             "--labels",
-            metavar="CSV",
-            help="Pictures: image,tip_x_px,tip_y_px[,visible,video,split,time_s]. Clip: "
-            "frame,tip_x_px,tip_y_px[,visible]. An empty tip: there is none. Default: labels.csv in SOURCE.",
+            metavar="FILE",
+            help="CSV. Pictures: image,tip_x_px,tip_y_px[,visible,video,split,time_s]. Clip: "
+            "frame,tip_x_px,tip_y_px[,visible]. An empty tip: there is none. Or marks of COCO, CVAT, Label Studio, "
+            "DeepLabCut or 3D Slicer. Default: labels.csv in SOURCE.",
         ),
     ] = None,
+    point: Annotated[
+        str | None,
+        typer.Option("--point", metavar="NAME", help="Name of the point that is the tip, where FILE has several."),
+    ] = None,
+    keep_identity: Annotated[
+        bool,
+        typer.Option("--keep-identity", help="Leaves what DICOM says to be burned into the pictures, and paths."),
+    ] = False,
     spacing_mm: SpacingText = None,
     rate_hz: Annotated[
         float, typer.Option("--rate-hz", metavar="HZ", help="Frames a second of pictures without times.")
@@ -186,6 +195,8 @@ def import_command(
     words = ["sonosteer", "dataset", "import", str(source), "--out", str(out), "--rate-hz", f"{rate_hz:g}"]
     words += ["--labels", str(labels)] if labels else []
     words += ["--spacing-mm", spacing_mm] if spacing_mm else []
+    words += ["--point", point] if point else []
+    words += ["--keep-identity"] if keep_identity else []
     spacing = parsing.parse_spacing(spacing_mm)
     with (
         terminal.interruptible("nothing was imported"),
@@ -200,6 +211,8 @@ def import_command(
             seed=seed,
             command=shlex.join([*words, "--seed", str(seed)]),
             progress=progress,
+            point=point,
+            keep_identity=keep_identity,
         )
     _tell_videos(result, as_json=as_json)
 
@@ -257,6 +270,8 @@ def _tell_videos(result: dict[str, Any], *, as_json: bool) -> None:
     if result.get("left_out"):
         n = result["left_out"]
         print(f"{n} {'frame has' if n == 1 else 'frames have'} no row in the table: left out")
+    for note in result.get("notes", ()):
+        print(f"note: {note}")
     _tell_incomplete(result["incomplete"])
     for path in result["sheets"].values():
         print(f"  {path}")

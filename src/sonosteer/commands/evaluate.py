@@ -14,30 +14,54 @@ from sonosteer.commands.parsing import AsJson, SpacingText
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.command(cls=PageCommand, epilog="Example: sonosteer evaluate results/tips.csv truth.csv --json")
+@app.command(cls=PageCommand, epilog="Example: sonosteer evaluate results/tips.csv marks.csv --out evaluated")
 def evaluate_command(
-    tips: Annotated[Path, typer.Argument(metavar="TIPS", help="tips.csv of a tracker.")],
+    tips: Annotated[Path, typer.Argument(metavar="TIPS", help="tips.csv of a tracker, or the folder it is in.")],
     truth: Annotated[
         Path,
-        typer.Argument(metavar="TRUTH", help="truth.csv of a simulation, or your own marks in the same columns."),
+        typer.Argument(
+            metavar="TRUTH",
+            help="truth.csv of a simulation, or marks of your own with the columns frame,tip_x_px,tip_y_px. "
+            "visible and uncertainty_px are understood.",
+        ),
     ],
     spacing_mm: SpacingText = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder for report.html and evaluation.json. Default: none."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the errors of a track against truth.
+    """Measure the errors of a track against truth, tracking and coasting apart.
 
-    Matched by frame. A frame without an estimate counts against the tracker.
+    Matched by frame. A frame without an estimate counts against the tracker. An error within uncertainty_px of a mark
+    counts as found. Marks of another clip are refused.
     """
-    from sonosteer.metrics.tip_error import summarise, tip_errors
-    from sonosteer.recording.tips import read_tips
-    from sonosteer.recording.truths import read_truth
+    from sonosteer.episodes.evaluation import evaluate_files, write_evaluation
+    from sonosteer.recording.output_folder import claimed_folder
 
-    numbers = summarise(tip_errors(read_tips(tips), read_truth(truth), parsing.parse_spacing(spacing_mm)))
+    evaluation = evaluate_files(tips, truth, spacing=parsing.parse_spacing(spacing_mm))
+    if out is not None:
+        with claimed_folder(out):
+            write_evaluation(evaluation, out, f"{tips} against {truth.name}")
+    numbers = evaluation.numbers
     if as_json:
         terminal.print_json(numbers)
         return
-    rows = [(key, _written(value)) for key, value in numbers.items() if value is not None]
+    rows = [(key, _written(value)) for key, value in numbers.items() if value is not None and not _nested(value)]
     terminal.print_table(f"{tips} against {truth}", ("measure", "value"), rows)
+    for state in ("tracking", "coasting"):
+        figures = numbers["by_state"][state]
+        unit = "mm" if figures["mean_mm"] is not None else "px"
+        if figures["frames"] and figures[f"mean_{unit}"] is not None:
+            off, p95 = figures[f"mean_{unit}"], figures[f"p95_{unit}"]
+            print(f"{state}: {figures['frames']} frames, {off:.2f} {unit} mean, {p95:.2f} {unit} at 95 %")
+    if out is not None:
+        terminal.print_files(out, ("report.html", "evaluation.json"))
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, dict)
 
 
 def _written(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +18,6 @@ from sonosteer.core.progress import StageProgress
 if TYPE_CHECKING:
     from sonosteer.episodes.insertion import Episode, EpisodeResult
     from sonosteer.recording.run_log import RunLog
-    from sonosteer.runtime.button import Button
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -143,23 +141,11 @@ def _carry_out(
             frames += 1
             progress("frames", frames, 0)
 
-        done = run_episode(episode, recorder=log, watch=count, button=_button(live))
+        done = run_episode(episode, recorder=log, watch=count, button=terminal.operators_button(live=live))
         if log is not None:
             log.write("/ledger", done.run.time_s, done.run.ledger.counts())
             log.close(done.run.ended)
     return done, log
-
-
-def _button(live: bool) -> Button | None:
-    """The terminal's keys, where a live run has a terminal."""
-    from sonosteer.runtime.button import Button, listen
-
-    if not live or not sys.stdin.isatty():
-        return None
-    print("stop: s and Enter; release the stop: r; pause: p; continue: c", file=sys.stderr)
-    button = Button()
-    listen(button, sys.stdin)
-    return button
 
 
 def _configuration(typed: Mapping[str, Any], episode: Episode) -> dict[str, Any]:
@@ -175,6 +161,7 @@ def _configuration(typed: Mapping[str, Any], episode: Episode) -> dict[str, Any]
         "hint": episode.hint,
         "limits": config.limits,
         "regions": regions,
+        "shows_depth": episode.gate.shows_depth,
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 import warnings
 from importlib import import_module
@@ -16,12 +15,12 @@ from typer.core import TyperGroup
 
 from sonosteer import __version__
 from sonosteer.commands.ending import INTERRUPTED, ends_in_order
-from sonosteer.core.errors import SonosteerError
+from sonosteer.core.errors import SonosteerError, with_options
 from sonosteer.recording.tables import FULL, writing_failed
 
 #: The commands in the order of help. Each is a module of this package with a typer app called `app`.
 PAGES = (
-    *("demo", "simulate", "track", "evaluate", "bench", "study", "train"),
+    *("demo", "simulate", "track", "compare", "evaluate", "needlebench", "bench", "study", "train"),
     *("insert", "replay", "doctor", "dataset", "steer", "calibrate"),
 )
 
@@ -93,11 +92,6 @@ def main(arguments: list[str] | None = None) -> None:
             _fail(with_options(str(failure)), failure.exit_code)
         _fail(f"broke with {type(e).__name__}: {e} (SONOSTEER_TRACEBACK=1 shows where)", 1)
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def with_options(message: str) -> str:
-    """A message with its parameters, which stand in backticks, spelled as options: `spacing_mm` -> --spacing-mm."""
-    return re.sub(r"`([a-z][a-z0-9_]*)`", lambda found: "--" + found[1].replace("_", "-"), message)
 
 
 def _fail(message: str, code: int) -> None:

@@ -138,10 +138,12 @@ def parse_hint(angle_deg: str | None, enters: str | None, start: str | None) -> 
 
     if enters not in (None, "left", "right", "top"):
         raise InputError(f"--enters {enters!r}: left, right and top are possible")
+    clicked = _start(start)
     return Hint(
         angle_rad=_angle_range(angle_deg, enters),
         enters=enters,  # type: ignore[arg-type]
-        start_px=_start(start),
+        start_px=None if clicked is None else clicked[0],
+        box_px=None if clicked is None else clicked[1],
     )
 
 
@@ -162,16 +164,22 @@ def _angle_range(text: str | None, enters: str | None) -> tuple[float, float] | 
     return math.radians(low), math.radians(high)
 
 
-def _start(text: str | None) -> Point | None:
+def _start(text: str | None) -> tuple[Point, tuple[int, int] | None] | None:
+    """Read "X,Y" or "X,Y,W,H": the tip, and the size of the box around it that a general tracker follows."""
     if text is None:
         return None
     try:
-        x, y = (float(v) for v in text.split(",")[:2])
+        x, y, *size = (float(v) for v in text.split(","))
     except ValueError:
         x = y = math.nan
-    if not (math.isfinite(x) and math.isfinite(y)):
-        raise InputError(f"--start {text!r}: give the tip in the first frame as X,Y in pixels")
-    return x, y
+        size = []
+    if not (math.isfinite(x) and math.isfinite(y)) or len(size) not in (0, 2):
+        raise InputError(f"--start {text!r}: give the tip in the first frame as X,Y in pixels, or X,Y,W,H with a box")
+    if not size:
+        return (x, y), None
+    if not all(math.isfinite(v) and v == int(v) and v >= 8 for v in size):  # chosen: KCF refuses smaller ones
+        raise InputError(f"--start {text!r}: the box must be 8 pixels wide and high or more, in whole pixels")
+    return (x, y), (int(size[0]), int(size[1]))
 
 
 def parse_velocity(text: str | None) -> float | Path | None:

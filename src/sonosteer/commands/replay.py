@@ -1,7 +1,8 @@
-"""`sonosteer replay`: decides everything of a recorded insertion again."""
+"""`sonosteer replay`: decides everything of a recorded insertion again, steered or robotic."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,9 +11,11 @@ import typer
 from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand
 from sonosteer.commands.parsing import AsJson
+from sonosteer.commands.steering_aim import read_config
 from sonosteer.core.errors import BrokenError, InputError
 
 if TYPE_CHECKING:
+    from sonosteer.core.protocols import Policy, Tracker
     from sonosteer.recording.run_reader import RunReader
     from sonosteer.runtime.replay import ExpectedDigest, Replay
 
@@ -104,27 +107,57 @@ def _replayed(recorded: RunReader, path: Path, expected: ExpectedDigest | None) 
 def _rebuilt(recorded: RunReader, path: Path) -> Replay:
     """Tracker, policy and gate as the recorded configuration has them, ready to decide."""
     from sonosteer.core.config import from_dict
-    from sonosteer.policies.table import make_policy
     from sonosteer.runtime.replay import Replay
     from sonosteer.safety.gate import Gate
     from sonosteer.safety.limits import Limits
     from sonosteer.safety.regions import Circle
-    from sonosteer.trackers.table import make_tracker
 
     said = recorded.configuration
     try:
-        command, task, hint = said["command"], said["task"], said["hint"]
+        task, hint = said["task"], said["hint"]
         limits = {k: tuple(v) if isinstance(v, list) else v for k, v in said["limits"].items() if k != "_type"}
         regions = tuple(Circle(r["name"], tuple(r["center_mm"]), r["radius_mm"]) for r in said["regions"])
-        policy, method = command["policy"], command["method"]
+        shows_depth = said.get("shows_depth", True)
+        if not isinstance(shows_depth, bool):
+            raise TypeError(f"shows_depth is {shows_depth!r}")
+        tracker, decider = _steering_deciders(said) if "steered" in said else _inserting_deciders(said)
     except (KeyError, TypeError, AttributeError) as e:
-        raise InputError(f"{path} does not say what decided ({e}): it is no recording of sonosteer insert") from None
-    tracker = make_tracker(method, **parsing.parse_settings(command["tracker_settings"]))
-    decider = make_policy(policy, **parsing.parse_settings(command["settings"]))
+        raise InputError(
+            f"{path} does not say what decided ({e}): it is no recording of sonosteer insert or steer run"
+        ) from None
     tracker.prepare()
     decider.prepare()
-    gate = Gate(from_dict(Limits, limits, "recorded limits"), regions, task.spacing)
+    gate = Gate(from_dict(Limits, limits, "recorded limits"), regions, task.spacing, shows_depth=shows_depth)
     return Replay(tracker, decider, gate, task, hint)
+
+
+def _inserting_deciders(said: Mapping[str, Any]) -> tuple[Tracker[Any], Policy[Any]]:
+    """Tracker and policy of `sonosteer insert`."""
+    from sonosteer.policies.table import make_policy
+    from sonosteer.trackers.table import make_tracker
+
+    command = said["command"]
+    policy, method = command["policy"], command["method"]
+    tracker = make_tracker(method, **parsing.parse_settings(command["tracker_settings"]))
+    return tracker, make_policy(policy, **parsing.parse_settings(command["settings"]))
+
+
+def _steering_deciders(said: Mapping[str, Any]) -> tuple[Tracker[Any], Policy[Any]]:
+    """Tracker and policy of `sonosteer steer run`: its controller, and the hand that pushed."""
+    from sonosteer.core.config import from_dict
+    from sonosteer.episodes.steering import build_steerer, build_steering_tracker
+    from sonosteer.policies.steered import Hand, Steered
+
+    config, steered = read_config(said["command"]), said["steered"]
+    hand = from_dict(Hand, {k: v for k, v in steered["hand"].items() if k != "_type"}, "recorded hand")
+    policy = Steered(
+        steerer=build_steerer(config),
+        hand=hand,
+        target_mm=config.target_mm,
+        image_follows=steered["image_follows"],
+        breathing_hz=steered["breathing_hz"],
+    )
+    return build_steering_tracker(config), policy
 
 
 def _tell(path: Path, result: dict[str, Any]) -> None:

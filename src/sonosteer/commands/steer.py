@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,13 +14,13 @@ import typer
 from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand, complete
 from sonosteer.commands.parsing import AsJson, Seed
-from sonosteer.core.errors import InputError, InterruptedRunError
+from sonosteer.commands.steering_aim import Aim, no_such_setting, read_aim, read_config
+from sonosteer.core.errors import InputError
+from sonosteer.core.progress import StageProgress
 
 if TYPE_CHECKING:
-    from sonosteer.core.geometry import Point
     from sonosteer.episodes.steering import SteeringConfig, SteeringEpisode, SteeringResult
-    from sonosteer.steering.budget import Limited
-    from sonosteer.steering.obstacles import Cuboid, Mask, Sphere
+    from sonosteer.recording.run_log import RunLog
 
 app = typer.Typer(
     help="Steering a flexible bevel-tip needle.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
@@ -51,105 +52,6 @@ ControllerSettings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Sets one setting of the steering controller. Can be repeated."),
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Aim:
-    """Where the needle shall go, and within what limits: what `plan` and `run` share."""
-
-    tissue: str
-    """Name of the tissue, as in the table of presets."""
-    depth_mm: float
-    """Inserted length at the target, mm. 5 to 190 mm."""
-    target_mm: Point
-    """Target off the insertion axis, y and z in mm."""
-    obstacles: tuple[Sphere | Cuboid | Mask, ...]
-    """What the needle must go round."""
-    budget_deg: float
-    """All rotation of the base that is allowed, deg."""
-    settings: dict[str, Any]
-    """Settings of the controller by name."""
-    seed: int
-    """Seed of everything random."""
-
-    def config(
-        self, controller: str, recipe: str, *, points: bool, breathing_mm: float, breath_known: bool
-    ) -> SteeringConfig:
-        """Return what is to be steered, and where."""
-        from sonosteer.episodes.steering import SteeringConfig
-        from sonosteer.steering.budget import RollLimits
-        from sonosteer.steering.obstacles import combine_obstacles
-
-        return SteeringConfig(
-            controller=controller,
-            tissue=self.tissue,
-            recipe=recipe,
-            seed=self.seed,
-            depth_mm=self.depth_mm,
-            target_mm=self.target_mm,
-            obstacles=combine_obstacles(self.obstacles, self.depth_mm),
-            limits=RollLimits(math.radians(self.budget_deg)),
-            controller_settings=self.settings,
-            tracker=None if points else "axial",
-            breath_known=breath_known,
-            scene_fields={"breathing_mm": breathing_mm},
-        )
-
-    def steerer(self, controller: str) -> Limited:
-        """Build the controller within its limits. Raises InputError for a setting that it does not have."""
-        from sonosteer.steering.budget import RollLimits
-        from sonosteer.steering.obstacles import combine_obstacles
-        from sonosteer.steering.table import make_steerer
-
-        try:
-            return make_steerer(
-                controller,
-                tissue=self.tissue,
-                depth_mm=self.depth_mm,
-                target_mm=self.target_mm,
-                obstacles=combine_obstacles(self.obstacles, self.depth_mm),
-                limits=RollLimits(math.radians(self.budget_deg)),
-                seed=self.seed,
-                **self.settings,
-            )
-        except TypeError as e:
-            raise _no_such_setting(e, controller) from None
-
-
-def _no_such_setting(error: TypeError, controller: str) -> InputError:
-    """Return the error of a controller that lacks a setting."""
-    return InputError(f"--set: {str(error).rpartition(') ')[2]} (controller {controller})")
-
-
-def _aim(
-    *,
-    tissue: str,
-    depth_mm: float,
-    target: str | None,
-    obstacle: list[str] | None,
-    budget_deg: float,
-    settings: list[str] | None,
-    seed: int,
-) -> Aim:
-    """What was typed, read and checked."""
-    from sonosteer.steering.obstacles import parse_obstacle
-    from sonosteer.steering.transient import TRANSIENT_PRESETS
-
-    if not (math.isfinite(budget_deg) and budget_deg >= 0):
-        raise InputError(f"--budget-deg {budget_deg}: give all the rotation that is allowed, in degrees")
-    if tissue not in TRANSIENT_PRESETS:
-        raise InputError(f"--tissue: there is no tissue {tissue!r}; there are: {', '.join(TRANSIENT_PRESETS)}")
-    if not 5.0 <= depth_mm <= 190.0:
-        raise InputError(f"--depth-mm {depth_mm:g}: 5 to 190 mm can be inserted (a needle of 200 mm)")
-    return Aim(
-        tissue=tissue,
-        depth_mm=depth_mm,
-        target_mm=parsing.parse_target(target),
-        obstacles=tuple(parse_obstacle(o) for o in obstacle or ()),
-        budget_deg=budget_deg,
-        settings=parsing.parse_settings(settings),
-        seed=seed,
-    )
 
 
 # -- predict, fit --------------------------------------------------------------------------------------------
@@ -245,7 +147,7 @@ def plan_command(
     from sonosteer.core.config import save_json
     from sonosteer.recording.output_folder import claimed_folder
 
-    aim = _aim(
+    aim = read_aim(
         tissue=tissue,
         depth_mm=depth_mm,
         target=target,
@@ -314,6 +216,7 @@ def _draw_reach(path: Path, planner: Any, line: Any, aim: Aim) -> None:
 
 @app.command("run", cls=PageCommand, epilog="Example: sonosteer steer run --tissue porcine --seed 1 --out run --json")
 def run_command(
+    context: typer.Context,
     tissue: Tissue = "porcine",
     bevel_force: Annotated[
         str | None,
@@ -341,62 +244,50 @@ def run_command(
     points: Annotated[bool, typer.Option("--points", help="Tip's place with 0.15 mm of noise, no images.")] = False,
     breathing_mm: Annotated[float, typer.Option("--breathing-mm", metavar="MM", help="Motion of the tissue.")] = 0.0,
     breath_signal: Annotated[bool, typer.Option("--breath-signal", help="A respiratory signal is measured.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="On a real clock, each branch in its thread.")] = False,
     settings: ControllerSettings = None,
     seed: Seed = 0,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder for insertion.csv, a figure and summary.json.")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder for the recording, insertion.csv, a figure, summary.json."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Steer one simulated insertion from axial images: a hand pushes, the probe follows the tip, the base is rolled."""
+    """Steer one simulated insertion from axial images: a hand pushes, the probe follows the tip, the base is rolled.
+
+    Everything that is ordered passes the gate (SAFETY.md). By default time is simulated, so that a seed gives the same
+    run on every machine. With --live it takes the time it takes, and the operator has keys. Simulation only: nothing
+    here drives a real robot.
+    """
     from sonosteer.recording.output_folder import claimed_folder
 
-    if breathing_mm > 0 and not breath_signal:
-        raise InputError(
-            "steer run: with breathing the tip moves along with the tissue, and images alone cannot tell it from a "
-            "deflection; give the respiratory signal (--breath-signal), or hold the breath (--breathing-mm 0)"
-        )
-    pull = _bevel_force(bevel_force, recipe)
-    aim = _aim(
-        tissue=tissue,
-        depth_mm=depth_mm,
-        target=target,
-        obstacle=obstacle,
-        budget_deg=budget_deg,
-        settings=settings,
-        seed=seed,
-    )
-    if breathing_mm > 0 and controller == "moves":
-        aim = dataclasses.replace(aim, settings={**aim.settings, "breathing": True})
-    with claimed_folder(out), terminal.shown_progress("steering", quiet=as_json) as progress:
-        config = aim.config(controller, pull, points=points, breathing_mm=breathing_mm, breath_known=breath_signal)
-        episode = _build(config)
-        result, done = _carry_out(episode, aim)
+    typed = parsing.as_typed(context, "out")
+    config = read_config(typed)
+    episode = _build(config)
+    quiet = as_json or live  # nothing disturbs a live run
+    with claimed_folder(out), terminal.shown_progress("steering", quiet=quiet) as progress:
+        done, log = _carry_out(episode, typed, out, progress)
+        result = _numbers(done, episode, budget_deg) | ({} if log is None else {"digest": log.digest})
         if out is not None:
             progress("writing the report", 0, 0)
-            _write_results(out, done, result, aim)
-        if done.ended == "interrupted":
-            kept = f"; what was done is in {out}" if out else ""
-            raise InterruptedRunError(f"interrupted at {result['depth_mm']:.1f} mm{kept}")
+            _write_results(out, done, result, episode)
     if as_json:
         terminal.print_json(result)
-        return
-    print(f"{done.ended}: {aim.tissue}, {pull}, seed {aim.seed}, controller {controller}")
+    else:
+        print(f"{done.ended}: {config.tissue}, {config.recipe}, seed {seed}, controller {controller}")
+        _tell_numbers(result)
+        if out is not None:
+            terminal.print_files(out, (parsing.RECORDING, "insertion.csv", "insertion.svg", "summary.json"))
+            print(f"digest of the recording: {result['digest'] or 'none, since it is not whole'}")
+        terminal.print_notice()
+    terminal.raise_what_ended(done.run, None if log is None else log.error, out)
+
+
+def _tell_numbers(result: Mapping[str, Any]) -> None:
     shown = ("final_deflection_mm", "mean_deflection_mm", "max_deflection_mm", "total_rotation_deg", "depth_mm")
-    terminal.print_numbers({k: result[k] for k in shown})
-
-
-def _bevel_force(bevel_force: str | None, recipe: str | None) -> str:
-    """How strongly the bevel pulls. --recipe is the old name of the option."""
-    from sonosteer.sim.steering_scenes import RECIPES
-
-    if bevel_force is not None and recipe is not None:
-        raise InputError("--recipe is the old name of --bevel-force: give one of the two")
-    asked = bevel_force or recipe or "middle"
-    if asked not in RECIPES:
-        option = "--recipe" if bevel_force is None else "--bevel-force"
-        raise InputError(f"{option}: there is no recipe {asked!r}; there are: {', '.join(RECIPES)}")
-    return asked
+    terminal.print_lines({k: result[k] for k in shown})
+    for rule, count in result["refused"].items():
+        print(f"refused by the gate: {count} x {rule}")
 
 
 def _build(config: SteeringConfig) -> SteeringEpisode:
@@ -406,50 +297,77 @@ def _build(config: SteeringConfig) -> SteeringEpisode:
     try:
         episode = build_steering_episode(config)
     except TypeError as e:
-        raise _no_such_setting(e, config.controller) from None
+        raise no_such_setting(e, config.controller) from None
     episode.steerer.prepare()
     if episode.tracker is not None:
         episode.tracker.prepare()
     return episode
 
 
-def _carry_out(episode: SteeringEpisode, aim: Aim) -> tuple[dict[str, Any], SteeringResult]:
-    """Insert. Returns the numbers and what happened."""
+def _carry_out(
+    episode: SteeringEpisode, typed: Mapping[str, Any], out: Path | None, progress: StageProgress
+) -> tuple[SteeringResult, RunLog | None]:
+    """Insert and record. Returns the result and the closed recorder, None where nothing is recorded."""
     from sonosteer.core.clock import RealClock
-    from sonosteer.episodes.steering import path_errors, run_steering_episode
+    from sonosteer.episodes.steering import run_steering_episode
+    from sonosteer.recording.run_log import RunLog
+
+    live = episode.config.live
+    frames = 0
+    with ExitStack() as opened:
+        log = None
+        if out is not None:
+            said = {"command": typed, **episode.configuration()}
+            log = opened.enter_context(RunLog(out / parsing.RECORDING, said, live=live))
+
+        def count(*_: object) -> None:
+            nonlocal frames
+            frames += 1
+            progress("frames", frames, 0)
+
+        button = terminal.operators_button(live=live)
+        done = run_steering_episode(episode, RealClock(), recorder=log, watch=count, button=button)
+        if log is not None:
+            log.write("/ledger", done.run.time_s, done.ledger.counts())
+            log.close(done.ended)
+    return done, log
+
+
+def _numbers(done: SteeringResult, episode: SteeringEpisode, budget_deg: float) -> dict[str, Any]:
+    """Return what `steer run --json` prints."""
+    from sonosteer.episodes.steering import path_errors
     from sonosteer.metrics.latency import percentiles_ms
     from sonosteer.recording.summary import versions
 
     config = episode.config
-    done = run_steering_episode(episode, RealClock())
     path = done.path()
-    error = path_errors(path, config.depth_mm, config.target_mm)
+    error = path_errors(path, config.depth_mm, config.target_mm) if len(path) else None
     result = {
-        "final_deflection_mm": error.final_mm,
-        "mean_deflection_mm": error.mean_mm,
-        "max_deflection_mm": error.max_mm,
+        "final_deflection_mm": None if error is None else error.final_mm,
+        "mean_deflection_mm": None if error is None else error.mean_mm,
+        "max_deflection_mm": None if error is None else error.max_mm,
         "total_rotation_deg": math.degrees(done.rotation_rad),
-        "depth_mm": float(path[-1, 0]),
+        "depth_mm": float(path[-1, 0]) if len(path) else None,
         "ended": done.ended,
         "warned": done.warned,
+        "refused": dict(done.refused),
         "tissue": config.tissue,
         "recipe": config.recipe,
         "controller": config.controller,
         "seed": config.seed,
-        "budget_deg": aim.budget_deg,
+        "budget_deg": budget_deg,
         "sight": "points" if config.tracker is None else "images",
-        "timing_ms": {stage: percentiles_ms(times) for stage, times in done.ledger.times_ms.items() if times},
+        "timing_ms": {stage: percentiles_ms(times) for stage, times in done.timing_ms(live=config.live).items()},
         "frames": len(done.rows),
         "versions": versions(),
     }
-    if aim.obstacles:
+    if config.obstacles.present and len(path):
         planner: Any = episode.steerer
-        clearance = config.obstacles.clearance_mm(path).min()
-        result["clearance_mm"] = float(clearance) - planner.controller.needle_mm
-    return result, done
+        result["clearance_mm"] = float(config.obstacles.clearance_mm(path).min()) - planner.controller.needle_mm
+    return result
 
 
-def _write_results(out: Path, done: SteeringResult, result: dict[str, Any], aim: Aim) -> None:
+def _write_results(out: Path, done: SteeringResult, result: dict[str, Any], episode: SteeringEpisode) -> None:
     """Write insertion.csv, summary.json and insertion.svg."""
     import numpy as np
 
@@ -464,8 +382,11 @@ def _write_results(out: Path, done: SteeringResult, result: dict[str, Any], aim:
         for row in done.rows:
             table.line(",".join("" if v is None else f"{v:.5f}" for v in row))
     save_json(result, out / "summary.json")
+    if not done.rows:
+        return
     seen = np.stack([done.column(n) for n in ("depth_mm", "seen_y_mm", "seen_z_mm")], 1)
     title = f"{result['tissue']}, {result['recipe']}, seed {result['seed']}: {result['ended']}"
     ordered = (done.column("depth_mm"), done.column("ordered_rad"))
-    figure = plot_insertion(done.path(), seen, ordered, aim.target_mm, aim.depth_mm, title)
+    config = episode.config
+    figure = plot_insertion(done.path(), seen, ordered, config.target_mm, config.depth_mm, title)
     (out / "insertion.svg").write_text(standalone(figure))

@@ -16,6 +16,7 @@ from sonosteer.core.progress import StageProgress
 
 if TYPE_CHECKING:
     from sonosteer.core.protocols import SourceInfo
+    from sonosteer.runtime.button import Button
     from sonosteer.runtime.insertion import Run
 
 QUICK_RUN = "A quick run: too few trials to conclude from."
@@ -109,6 +110,18 @@ def raise_what_ended(run: Run, failed: SonosteerError | None, out: Path | None) 
         raise BrokenError(f"the run broke off after {run.time_s:.1f} s: {run.broke}{kept}")
 
 
+def operators_button(*, live: bool) -> Button | None:
+    """Let the terminal's keys press a button, where a live run has a terminal. Returns None where it has not."""
+    from sonosteer.runtime.button import Button, listen
+
+    if not live or not sys.stdin.isatty():
+        return None
+    print("stop: s and Enter; release the stop: r; pause: p; continue: c", file=sys.stderr)
+    button = Button()
+    listen(button, sys.stdin)
+    return button
+
+
 # -- results -------------------------------------------------------------------------------------------------
 
 
@@ -126,10 +139,15 @@ def print_notice() -> None:
 
 def print_numbers(result: Mapping[str, Any]) -> None:
     """Print a line for every number that is known, and the notice."""
+    print_lines(result)
+    print_notice()
+
+
+def print_lines(result: Mapping[str, Any]) -> None:
+    """Print a line for every number that is known."""
     for key, value in result.items():
         if value is not None:
             print(f"{key:22} {value:.6g}")
-    print_notice()
 
 
 def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
@@ -175,6 +193,10 @@ def tell_tracked(out: Path, summary: Mapping[str, Any], *, as_json: bool, stills
     )
     if "received" in summary:
         _tell_stream(summary)
+    from sonosteer.episodes.advice import what_to_try
+
+    for advice in what_to_try(summary):
+        print(f"  {advice}")
     unscaled = summary["source"]["spacing"] is None
     if unscaled:
         print(f"scale {summary['scale']}")
@@ -204,3 +226,12 @@ def _tell_stream(summary: Mapping[str, Any]) -> None:
     warning = summary["lag"].get("warning")
     if warning:
         print(f"lag: {warning}")
+
+
+def tell_many(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Say how many clips were tracked and where the results are."""
+    done = [row for row in rows if row["outcome"] == "done"]
+    states = ", ".join(f"{sum(row[s] or 0 for row in done)} {s}" for s in ("tracking", "coasting", "lost"))
+    print(f"{len(done)} of {len(rows)} clips tracked: {states} frames")
+    print_files(out, ("index.html", "summary.csv"))
+    print_notice()

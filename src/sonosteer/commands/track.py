@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,16 +11,11 @@ import typer
 
 from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand, complete
-from sonosteer.commands.parsing import AsJson, Frames, Seed, SpacingText
-from sonosteer.core.errors import InputError, InterruptedRunError
+from sonosteer.commands.parsing import AsJson, Executor, Frames, Seed, SpacingText
+from sonosteer.core.errors import InterruptedRunError, with_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from sonosteer.core.geometry import Point
-    from sonosteer.core.protocols import Source, Tracker
-    from sonosteer.core.types import Truth
-    from sonosteer.igtlink.publisher import Publisher
+    from sonosteer.episodes.clip_request import ClipRequest
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -29,6 +25,7 @@ Sources = Annotated[
         metavar="SOURCE",
         help="Video, picture, folder of PNG/JPEG, .mha/.nrrd sequence, DICOM cine, or sim:SETUP. "
         "Live: igtl://HOST:PORT[/DEVICE], igtl://:PORT to wait for a sender, video:/dev/video0, video:udp://HOST:PORT. "
+        "Several, or a quoted pattern as 'clips/*.mp4': one folder each. "
         "With --stills: folders of pictures and picture files.",
     ),
 ]
@@ -109,11 +106,39 @@ Enters = Annotated[
     typer.Option("--enters", metavar="left|right|top", help="Side of the image the needle comes from."),
 ]
 StartText = Annotated[
-    str | None, typer.Option("--start", metavar="X,Y", help="Tip in the first frame, in pixels (a click).")
+    str | None,
+    typer.Option(
+        "--start",
+        metavar="X,Y[,W,H]",
+        help="Tip in the first frame, in pixels (a click), which csrt, kcf, mil and lk need. "
+        "W,H: the box that they follow.",
+    ),
 ]
 TruthTable = Annotated[
     Path | None,
-    typer.Option("--truth", metavar="CSV", help="truth.csv or your own marks to compare with (sim: brings its own)."),
+    typer.Option(
+        "--truth",
+        metavar="CSV",
+        help="truth.csv or your own marks to compare with (sim: brings its own). "
+        "Of several clips: a folder with NAME.csv.",
+    ),
+]
+Poses = Annotated[
+    str | None,
+    typer.Option(
+        "--poses",
+        metavar="CHAIN",
+        help="Transforms from the picture to the world, of a tracked sequence: "
+        "ImageToProbe=calibration.txt,ProbeToTracker. tips.csv then has the tip in world mm, too.",
+    ),
+]
+Markups = Annotated[bool, typer.Option("--markups", help="Writes the tip's way for 3D Slicer, too: tips.mrk.json.")]
+KeepIdentity = Annotated[
+    bool,
+    typer.Option(
+        "--keep-identity",
+        help="Leaves a patient's name in the results where DICOM says it is: burned into pictures, in paths.",
+    ),
 ]
 ConfigFile = Annotated[
     Path | None,
@@ -122,6 +147,15 @@ ConfigFile = Annotated[
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Sets one setting of the tracking method. Can be repeated."),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        min=1,
+        help="Of several clips, how many at once. Default: one a core.",
+    ),
 ]
 
 
@@ -144,12 +178,18 @@ def track_command(
     publish: Publish = None,
     target: TargetPx = None,
     truth: TruthTable = None,
+    poses: Poses = None,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Writes tips.parquet beside tips.csv.")] = False,
+    markups: Markups = False,
+    keep_identity: KeepIdentity = False,
     seed: Seed = 0,
     config: ConfigFile = None,
     settings: Settings = None,
+    jobs: Jobs = None,
+    executor: Executor = "process",
     as_json: AsJson = False,
 ) -> None:
-    """Track the needle's tip through a clip or a live stream.
+    """Track the needle's tip through a clip, through many, or through a live stream.
 
     Writes tips.csv (a row for every frame), overlay.mp4, report.html and summary.json. Without mm per pixel positions
     are in pixels. A picture that cannot be read is lost and said on stderr, and the rest goes on.
@@ -157,127 +197,91 @@ def track_command(
     With --stills, as in sonosteer track pictures --stills --out results, each picture is tracked on its own. tips.csv
     then has a last column with its name, and the overlay is a folder of pictures.
 
+    Several sources, as in sonosteer track 'clips/*.mp4' --out results, get a folder each, and summary.csv and
+    index.html are beside them. One that fails does not stop the rest. The same command goes on where it was stopped.
+
     A live source, as in sonosteer track igtl://scanner:18944 --orientation UF --out results, is tracked until Ctrl-C,
     --seconds or --frames end it. The newest picture is tracked, and summary.json accounts for all others.
     """
-    from sonosteer.episodes.clip_tracking import ClipJob, are_stills, check_clip, check_method, track_into_folder
-    from sonosteer.episodes.cropping import in_crop
-    from sonosteer.recording.output_folder import claimed_folder
-    from sonosteer.sources.opening import is_live_address, open_source, open_stills
-    from sonosteer.sources.velocity import WithVelocity
-
-    velocity = parsing.parse_velocity(velocity_mm_s)
-    spacing = parsing.parse_spacing(spacing_mm)
-    first, stop = parsing.parse_frames(frames)
-    hint = parsing.parse_hint(angle_deg, enters, start)
-    part = parsing.parse_crop(crop)
-    if len(source) > 1 and not stills:
-        raise InputError(f"{len(source)} sources: give one clip, or --stills to track each picture on its own")
-    live = is_live_address(source[0])
-    parsing.parse_seconds(seconds)
-    place = parsing.parse_place(target, "--target")
-    _check_words(live, source[0], stills=stills, seconds=seconds, velocity=velocity, target=place, publish=publish)
-    tracker = _tracker(method, settings, config)
-    in_crop(tracker, part).start(hint)  # a hint that is not enough is refused before anything is written
-    if live:
-        tracker.prepare()  # before pictures come
-    clip = (
-        open_stills(source, spacing=spacing)
-        if stills
-        else open_source(source[0], spacing=spacing, seed=seed, orientation=orientation)
-    )
-    try:
-        terminal.tell_notes(clip.info)
-        stills = are_stills(clip.info, stills)
-        check_clip(clip.info, first, crop=part, stills=stills)
-        check_method(clip.info, tracker, method)
-        with _publishing(publish, clip, place) as publisher:
-            job = ClipJob(
-                source=clip,
-                feed=clip if velocity is None or live else WithVelocity(clip, velocity),
-                tracker=tracker,
-                hint=hint,
-                out=out,
-                truth_of=_truth_of(clip, truth),
-                name=Path(source[0]).name if len(source) == 1 and not live else clip.info.name,
-                method=method,
-                seed=seed,
-                options={**parsing.as_typed(context), "source": source[0] if len(source) == 1 else source},
-                start=first,
-                stop=stop,
-                crop=part,
-                stills=stills,
-                seconds=seconds,
-                velocity_mm_s=velocity if isinstance(velocity, float) and live else None,
-                publisher=publisher,
-            )
-            with claimed_folder(out), terminal.shown_progress("tracking", quiet=as_json) as progress:
-                summary = track_into_folder(job, progress)
-    finally:
-        clip.close()
-    terminal.tell_bad(summary)
-    terminal.tell_tracked(out, summary, as_json=as_json, stills=stills)
-    if summary["counts"]["interrupted"]:
-        raise InterruptedRunError(f"interrupted; the {summary['counts']['frames']} frames tracked are in {out}")
-
-
-def _check_words(
-    live: bool,
-    source: str,
-    *,
-    stills: bool,
-    seconds: float | None,
-    velocity: float | Path | None,
-    target: Point | None,
-    publish: str | None,
-) -> None:
-    """Raise InputError for words that belong to live sources only, or to recorded ones only."""
-    if live and stills:
-        raise InputError(f"{source}: --stills is for pictures, not for a live source")
-    if live and isinstance(velocity, Path):
-        raise InputError("--velocity-mm-s: a live source takes one speed in mm/s, tables are for recorded clips")
-    if seconds is not None and not live:
-        raise InputError("--seconds is for live sources; --frames A:B takes a part of a clip")
-    if target is not None and publish is None:
-        raise InputError("--target is published: give --publish igtl://:PORT, too")
-
-
-@contextmanager
-def _publishing(address: str | None, clip: Source, target: Point | None) -> Iterator[Publisher | None]:
-    """What publishes the frames of a clip or a stream, None if nobody asked for it."""
-    if address is None:
-        yield None
-        return
-    from sonosteer.core.clock import RealClock
-    from sonosteer.igtlink.address import parse_address
-    from sonosteer.igtlink.publisher import Publisher, check_publishable
-
-    where = parse_address(address)
-    check_publishable(where)
-    clock = getattr(clip, "clock", None) or RealClock()
-    publisher = Publisher(where, clock, to_wall_s=getattr(clip, "to_wall_s", None), target=target)
-    try:
-        yield publisher
-    finally:
-        publisher.close()
-
-
-def _tracker(method: str, settings: list[str] | None, config: Path | None) -> Tracker[Any]:
-    """The method with its settings: defaults, then --config, then --set."""
     from sonosteer.core.config import load_toml
-    from sonosteer.trackers.table import make_tracker
+    from sonosteer.episodes.clip_lists import is_pattern, named_sources, with_stills_together
+    from sonosteer.episodes.clip_request import ClipRequest, check_none_live, make_checked
 
-    return make_tracker(method, **parsing.nested(parsing.parse_settings(settings), load_toml(config) if config else {}))
+    first, stop = parsing.parse_frames(frames)
+    sources = named_sources(source)
+    request = ClipRequest(
+        sources=tuple(sources),
+        out=out,
+        method=method,
+        settings=parsing.nested(parsing.parse_settings(settings), load_toml(config) if config else {}),
+        hint=parsing.parse_hint(angle_deg, enters, start),
+        spacing=parsing.parse_spacing(spacing_mm),
+        velocity=parsing.parse_velocity(velocity_mm_s),
+        start=first,
+        stop=stop,
+        crop=parsing.parse_crop(crop),
+        stills=stills,
+        truth=truth,
+        poses=poses,
+        parquet=parquet,
+        markups=markups,
+        keep_identity=keep_identity,
+        seed=seed,
+        seconds=seconds,
+        orientation=orientation,
+        publish=publish,
+        target=parsing.parse_place(target, "--target"),
+        options={**parsing.as_typed(context, "jobs", "executor"), "source": source[0] if len(source) == 1 else source},
+    )
+    make_checked(request)  # a hint that is not enough is refused before anything is written
+    groups: list[tuple[str, ...]] = with_stills_together(sources) if stills else [(each,) for each in sources]
+    if len(groups) > 1 or any(map(is_pattern, source)):
+        check_none_live(sources, publish)
+        _track_many(request, groups, executor, jobs, as_json=as_json)
+    else:
+        _track_one(request, as_json=as_json)
 
 
-def _truth_of(clip: Source, truth: Path | None) -> Callable[[int], Truth | None]:
-    """The truth of a frame: of the simulation, or of the table that was named."""
-    from sonosteer.recording.truths import read_truth
+def _track_one(request: ClipRequest, *, as_json: bool) -> None:
+    from sonosteer.episodes.clip_request import job_of
+    from sonosteer.episodes.clip_tracking import track_into_folder
+    from sonosteer.recording.output_folder import claimed_folder
 
-    known = {t.frame_index: t for t in read_truth(truth)} if truth else {}
-    if clip.info.kind == "simulated":
-        from sonosteer.sources.simulated import SimulatedSource  # brings the simulator, which other clips do without
+    job = job_of(request)
+    try:
+        terminal.tell_notes(job.source.info)
+        with claimed_folder(job.out), terminal.shown_progress("tracking", quiet=as_json) as progress:
+            summary = track_into_folder(job, progress)
+    finally:
+        job.close()
+    terminal.tell_bad(summary)
+    terminal.tell_tracked(job.out, summary, as_json=as_json, stills=job.stills)
+    if summary["counts"]["interrupted"]:
+        raise InterruptedRunError(f"interrupted; the {summary['counts']['frames']} frames tracked are in {job.out}")
 
-        if isinstance(clip, SimulatedSource):
-            return clip.truth
-    return known.get
+
+def _track_many(
+    request: ClipRequest, groups: list[tuple[str, ...]], executor: str, jobs: int | None, *, as_json: bool
+) -> None:
+    """Track clips into a folder each. A clip that fails is one line and one row, and the rest goes on."""
+    from sonosteer.episodes.many_clips import exit_code_of, requests_of, track_many
+    from sonosteer.recording.output_folder import claimed_folder
+
+    asked = requests_of(request, groups)
+    kept = f"the clips done so far are in {request.out}: run it again to go on"
+    with (
+        terminal.interruptible(kept),
+        claimed_folder(request.out),
+        terminal.shown_progress("tracking", quiet=as_json) as progress,
+    ):
+        rows = track_many(asked, request.out, executor=executor, jobs=jobs, progress=progress, failed=_tell_failed)
+    if as_json:
+        terminal.print_json({"clips": rows})
+    else:
+        terminal.tell_many(request.out, rows)
+    if exit_code_of(rows):
+        raise typer.Exit(exit_code_of(rows))
+
+
+def _tell_failed(row: Mapping[str, Any]) -> None:
+    print(f"sonosteer: {' '.join(with_options(row['why']).split())}; the rest goes on", file=sys.stderr)

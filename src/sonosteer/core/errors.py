@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class SonosteerError(Exception):
     """Root of all of them. The message is one line: what was wrong, with which value, and what to do."""
@@ -48,3 +50,8 @@ class BrokenError(SonosteerError):
 
 class RobotError(BrokenError):
     """A robot refused an order, or is gone."""
+
+
+def with_options(message: str) -> str:
+    """A message with its parameters, which stand in backticks, spelled as options: `spacing_mm` -> --spacing-mm."""
+    return re.sub(r"`([a-z][a-z0-9_]*)`", lambda found: "--" + found[1].replace("_", "-"), message)

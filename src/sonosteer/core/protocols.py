@@ -32,6 +32,8 @@ class SourceInfo:
     """Geometry of the transducer, None where unknown."""
     names: tuple[str, ...] = ()
     """Name of each picture among stills. Empty for a clip."""
+    world: str | None = None
+    """Frame of reference that the frames' poses lead to, such as Tracker. None without poses."""
     notes: tuple[str, ...] = ()
     """What was left out or turned while reading, a line each. Empty where frames are as they are stored."""
 

@@ -88,8 +88,8 @@ class TipEstimate:
     """Direction from entry to tip, rad from image +x towards +y (down). Of mm, or of px where the scale is unknown."""
     covariance_mm2: NDArray[np.float64] | None
     """Covariance of the tip, mm^2: (2, 2), axes along and across the needle. None where the scale is unknown."""
-    confidence: float
-    """How surely this is the tip, 0 to 1."""
+    confidence: float | None
+    """How surely this is the tip, 0 to 1. None from trackers that do not say."""
     state: Track
     """Whether the tip was seen or only predicted."""
     entry_px: Point
@@ -166,6 +166,8 @@ class Hint:
     """Side of the image at which the needle enters."""
     start_px: Point | None = None
     """Place of the tip in the first frame, px: (column, row)."""
+    box_px: tuple[int, int] | None = None
+    """Size of the box around it that a general tracker follows, px: (width, height)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,12 +208,12 @@ class Task:
 
     target_px: Point
     """Place of the target, px: (column, row)."""
-    technique: Technique
-    """The probe stands still (IPS of Zhang et al. 2026) or moves with the needle (IPM)."""
+    technique: Literal["in-plane-static", "in-plane-moving", "across"]
+    """The probe stands still (IPS of Zhang et al. 2026), moves along (IPM), or images across the needle (steering)."""
     angle_rad: float
     """Planned insertion angle, rad below the horizontal."""
     enters: Literal["left", "right"]
-    """Side of the image at which the needle enters."""
+    """Side of the image at which the needle enters. Without meaning where the image stands across the needle."""
     spacing: Spacing
     """Millimetres per pixel."""
 

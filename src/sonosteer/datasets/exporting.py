@@ -3,8 +3,10 @@
 ```
 png    SPLIT/NAME/frame_000000.png, times.csv, sequence.json (a folder that sonosteer track opens); labels.csv of all
 mp4    SPLIT/NAME/clip.mp4, truth.csv
-coco   SPLIT/images/NAME_000000.png, SPLIT/annotations.json: detection, one category, "needle tip"
+coco   SPLIT/images/NAME_000000.png, SPLIT/annotations.json: boxes and key points, one category, "needle tip"
 ```
+
+What png and coco write, `dataset import` reads: the same pixels and the same tips come back.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from sonosteer.core.protocols import SourceInfo
 from sonosteer.datasets.importing import MORE, NEEDED
 from sonosteer.datasets.videos import BOX_MM, DataSet, Video
 from sonosteer.recording.clips import ClipWriter, PngWriter, VideoWriter
+from sonosteer.recording.marks import NO_NEEDLE
 from sonosteer.recording.output_folder import begin_new, check_free, claimed_folder, finish_new
 from sonosteer.recording.tables import TableWriter, writing_failed
 from sonosteer.recording.truths import TRUTH_CSV_COLUMNS as TRUTH
@@ -149,7 +152,9 @@ def _coco(out: Path, videos: Sequence[Video], count: _Count) -> None:
             "licenses": [],
             "images": images,
             "annotations": marks,
-            "categories": [{"id": 1, "name": "needle tip", "supercategory": "needle"}],
+            "categories": [
+                {"id": 1, "name": "needle tip", "supercategory": "needle", "keypoints": ["tip"], "skeleton": []}
+            ],
         }
         (folder / COCO_ANNOTATIONS).write_text(json.dumps(whole) + "\n")
 
@@ -163,12 +168,13 @@ def _coco_video(
         file = f"{COCO_IMAGES}/{name}_{i:06d}.png"
         (folder / file).write_bytes(cv2.imencode(".png", np.ascontiguousarray(frame))[1].tobytes())
         image = {"id": len(images) + 1, "file_name": file, "width": columns, "height": rows}
-        images.append({**image, "video": name, "frame": i, "time_s": label.time_s})
+        said = {"video": name, "split": video.entry.split, "frame": i, "time_s": label.time_s}
+        images.append({**image, **said, **({NO_NEEDLE: True} if label.tip_px is None else {})})
         box = coco_box(label.tip_px, video, (columns, rows))
         if label.tip_px is not None and box is not None:
             mark = {"id": len(marks) + 1, "image_id": image["id"], "category_id": 1, "bbox": box, "iscrowd": 0}
-            said = {"visible": label.visible, "tip_x_px": label.tip_px[0], "tip_y_px": label.tip_px[1]}
-            marks.append({**mark, "area": round(box[2] * box[3], 3), "segmentation": [], "attributes": said})
+            place = {"keypoints": [*label.tip_px, 2 if label.visible else 1], "num_keypoints": 1}
+            marks.append({**mark, **place, "area": round(box[2] * box[3], 3), "segmentation": []})
         count.one()
 
 

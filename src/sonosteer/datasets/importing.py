@@ -4,6 +4,7 @@
   column `video` the pictures of each sub-folder are a video.
 * a clip (video file, MetaImage, DICOM cine) and a CSV file `frame,tip_x_px,tip_y_px`, optionally `visible`, and the
   other columns of truth.csv, which are left alone.
+* either of them and marks of COCO, CVAT, Label Studio, DeepLabCut or 3D Slicer (`recording/marks`).
 
 `uncertainty_px` may be there, too. It is left alone.
 
@@ -30,6 +31,7 @@ from sonosteer.core.config import load_json
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.progress import StageProgress
+from sonosteer.core.protocols import Source
 from sonosteer.datasets.videos import (
     BOX_MM,
     FRAMES_FILE,
@@ -40,14 +42,17 @@ from sonosteer.datasets.videos import (
     LabelWriter,
     write_index,
 )
+from sonosteer.recording.marks import ReadMark, is_foreign, marks_format, read_foreign_marks, with_frames
 from sonosteer.recording.output_folder import begin_new, check_free, claimed_folder, finish_new
 from sonosteer.recording.summary import versions
 from sonosteer.recording.tables import number, optional, read_table, writing_failed
-from sonosteer.recording.truths import MARK_COLUMNS, TRUTH_CSV_COLUMNS, UNCERTAINTY_COLUMN
+from sonosteer.recording.truths import MARK_COLUMNS, TRUTH_CSV_COLUMNS, UNCERTAINTY_COLUMN, read_truth
 from sonosteer.sim.scenes import Split
+from sonosteer.sources.identity import identity_words, without_identity
 from sonosteer.sources.images import ImageFolder, PictureFiles
 from sonosteer.sources.opening import kind_of, open_source
 from sonosteer.sources.picture_file import pages_of
+from sonosteer.sources.poses import place_in
 
 NEEDED = ("image", "tip_x_px", "tip_y_px")
 MORE = ("visible", "video", "split", "time_s")
@@ -75,6 +80,13 @@ class Mark:
     """Split that the table asks for. Empty: it asks for none."""
     time_s: float | None = None
     """Time of the picture, s. None: the table gives none."""
+    where: str = ""
+    """Where it stands in a file of another program. Empty: in its line of a CSV file."""
+
+    @property
+    def place(self) -> str:
+        """Where it stands, for messages."""
+        return self.where or f"line {self.line}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +107,10 @@ class Draft:
     """Yields time in s and (rows, columns) grey levels of each mark."""
     split: str = ""
     """Split that it goes to. Empty: not yet decided."""
+    identity: tuple[str, ...] = ()
+    """Words of a patient's identity, lower case, that the set may not hold."""
+    notes: tuple[str, ...] = ()
+    """What the source said while it was opened, a line each."""
 
 
 def import_frames(
@@ -107,8 +123,13 @@ def import_frames(
     seed: int,
     command: str,
     progress: StageProgress,
+    point: str | None = None,
+    keep_identity: bool = False,
 ) -> dict[str, Any]:
     """Write a data set from `source` (folder or clip) and `labels` (default: labels.csv in the folder).
+
+    labels: CSV, or a file of COCO, CVAT, Label Studio, DeepLabCut or 3D Slicer. point: name of the point that is the
+    tip, where it has several. keep_identity: leaves in the pictures what a DICOM file says to be burned in.
 
     InputError, and nothing written, for whatever is wrong with them.
     """
@@ -123,20 +144,21 @@ def import_frames(
             raise InputError(f"{source}: name the CSV file with its tips by `labels`")
         labels = source / "labels.csv"
     if kind == "images" and source.is_dir():
-        drafts, left_out = _pictures(source, labels, spacing, rate_hz, progress)
+        drafts, left_out = _pictures(source, labels, spacing, rate_hz, progress, point)
     else:
-        drafts, left_out = _clip(source, labels, spacing)
+        drafts, left_out = _clip(source, labels, spacing, point, keep_identity=keep_identity)
     drafts = _with_splits(drafts, seed)
     about = {
         "name": out.resolve().name,
         "seed": seed,
         "box_mm": BOX_MM,
-        "command": command,
+        "command": without_identity(command, [w for d in drafts for w in d.identity]),
         "left_out": left_out,
         "versions": versions(),
     }
     _write(out, about, drafts, progress)
-    return {**describe(out), "left_out": left_out}
+    notes = list(dict.fromkeys(note for d in drafts for note in d.notes))
+    return {**describe(out), "left_out": left_out, "notes": notes}
 
 
 # -- reading what the user has -------------------------------------------------------------------------------
@@ -192,7 +214,7 @@ def _inside(path: Path, mark: Mark, size_px: tuple[int, int], what: str) -> None
     x, y = mark.tip_px
     if not (-0.5 <= x <= size_px[0] - 0.5 and -0.5 <= y <= size_px[1] - 0.5):
         raise InputError(
-            f"{path}, line {mark.line}: the tip {x:g},{y:g} lies outside {what}, which is {size_px[0]}x{size_px[1]}"
+            f"{path}, {mark.place}: the tip {x:g},{y:g} lies outside {what}, which is {size_px[0]}x{size_px[1]}"
         )
 
 
@@ -214,24 +236,20 @@ def _said_beside(picture: Path) -> Spacing | None:
 
 
 def _pictures(
-    root: Path, table: Path, spacing: Spacing | None, rate_hz: float, progress: StageProgress
+    root: Path, table: Path, spacing: Spacing | None, rate_hz: float, progress: StageProgress, point: str | None
 ) -> tuple[list[Draft], int]:
     """Videos of a folder of pictures, and how many pictures have no row."""
-    seen: dict[Path, int] = {}
+    seen: dict[Path, Mark] = {}
     groups: dict[str, list[Mark]] = {}
-    rows = _rows(table, NEEDED, (*MORE, UNCERTAINTY_COLUMN))
-    for line, row in enumerate(rows, start=2):
-        mark = _mark(table, line, row)
-        name = (row["image"] or "").strip()
-        picture = root / name
-        if not name:
-            raise InputError(f"{table}, line {line}: image is empty")
+    rows = _picture_marks(table, point)
+    for mark, names in rows:
+        picture = next((root / n for n in names if (root / n).is_file()), root / names[0])
         if not picture.is_file():
-            raise InputError(f"{table}, line {line}: there is no picture {picture}")
+            raise InputError(f"{table}, {mark.place}: there is no picture {picture}")
         if picture.resolve() in seen:
-            raise InputError(f"{table}, line {line}: {name} stands in line {seen[picture.resolve()]}, too")
-        seen[picture.resolve()] = line
-        video = mark.video or Path(name).parent.as_posix()
+            raise InputError(f"{table}, {mark.place}: {picture.name} stands in {seen[picture.resolve()].place}, too")
+        seen[picture.resolve()] = mark
+        video = mark.video or picture.relative_to(root).parent.as_posix()
         groups.setdefault(root.resolve().name if video == "." else video, []).append(
             replace(mark, picture=picture, frame=0, video=video)
         )
@@ -255,6 +273,55 @@ def _pictures(
     return drafts, _unlabelled(root, groups)
 
 
+def _picture_marks(table: Path, point: str | None) -> list[tuple[Mark, tuple[str, ...]]]:
+    """Marks of pictures, and the paths that the picture of each may have."""
+    if is_foreign(table):
+        if marks_format(table) == "markups":
+            raise InputError(f"{table} has positions in mm, which belong to a clip and not to pictures")
+        marks = read_foreign_marks(table, point)
+        nameless = next((m for m in marks if not m.image), None)
+        if nameless is not None:
+            raise InputError(f"{table}, {nameless.where}: it marks frames of a clip: name the clip, not a folder")
+        return [(_foreign(m), m.images) for m in marks]
+    out: list[tuple[Mark, tuple[str, ...]]] = []
+    for line, row in enumerate(_rows(table, NEEDED, (*MORE, UNCERTAINTY_COLUMN)), start=2):
+        name = (row["image"] or "").strip()
+        if not name:
+            raise InputError(f"{table}, line {line}: image is empty")
+        out.append((_mark(table, line, row), (name,)))
+    return out
+
+
+def _foreign(mark: ReadMark, frame: int = 0) -> Mark:
+    """A mark of another program."""
+    if mark.split not in ("", *get_args(Split)):
+        raise InputError(f"{mark.where}: split is {mark.split!r}; there are: {', '.join(get_args(Split))}")
+    return Mark(
+        line=0,
+        tip_px=mark.tip_px,
+        visible=mark.visible,
+        frame=frame,
+        video=mark.video,
+        split=mark.split,
+        time_s=mark.time_s,
+        where=mark.where,
+    )
+
+
+def _clip_marks(table: Path, source: Source, point: str | None) -> list[Mark]:
+    """Marks of frames of a clip."""
+    if not is_foreign(table):
+        rows = _rows(table, MARK_COLUMNS, CLIP_MORE)
+        return [_mark(table, line, row) for line, row in enumerate(rows, start=2)]
+    if marks_format(table) == "markups":
+        truths = read_truth(table, place=place_in(source))
+        return [
+            Mark(line=0, tip_px=t.tip_px, visible=t.visible, frame=t.frame_index, where=f"frame {t.frame_index}")
+            for t in truths
+        ]
+    return [_foreign(m, frame) for frame, m in with_frames(table, read_foreign_marks(table, point))]
+
+
 def _unlabelled(root: Path, groups: dict[str, list[Mark]]) -> int:
     """Pictures that lie beside labelled ones and have no row."""
     labelled = {m.picture.resolve() for marks in groups.values() for m in marks if m.picture}
@@ -273,7 +340,7 @@ def _ordered(table: Path, name: str, marks: list[Mark]) -> list[Mark]:
     ordered = sorted(marks, key=lambda m: m.time_s or 0.0)
     for a, b in itertools.pairwise(ordered):
         if a.time_s == b.time_s:
-            raise InputError(f"{table}, line {b.line}: {a.time_s:g} s is the time of line {a.line}, too")
+            raise InputError(f"{table}, {b.place}: {a.time_s:g} s is the time of {a.place}, too")
     return ordered
 
 
@@ -291,13 +358,11 @@ def _checked(table: Path, name: str, marks: Sequence[Mark], spacing: Spacing | N
         still = ImageFolder(mark.picture)
         first = first or still
         if still.info.frames != 1:
-            raise InputError(
-                f"{table}, line {mark.line}: {mark.picture} holds {still.info.frames} pictures; name a clip"
-            )
+            raise InputError(f"{table}, {mark.place}: {mark.picture} holds {still.info.frames} pictures; name a clip")
         size = still.info.size_px
         if size != first.info.size_px:
             raise InputError(
-                f"{table}, line {mark.line}: {mark.picture.name} is {size[0]}x{size[1]}, others of video {name} are "
+                f"{table}, {mark.place}: {mark.picture.name} is {size[0]}x{size[1]}, others of video {name} are "
                 f"{first.info.size_px[0]}x{first.info.size_px[1]}; pictures of a video must have one size"
             )
         _inside(table, mark, size, mark.picture.name)
@@ -317,19 +382,20 @@ def _reader(rate_hz: float) -> Callable[[Sequence[Mark]], Iterator[tuple[float, 
     return read
 
 
-def _clip(path: Path, table: Path, spacing: Spacing | None) -> tuple[list[Draft], int]:
+def _clip(
+    path: Path, table: Path, spacing: Spacing | None, point: str | None, *, keep_identity: bool
+) -> tuple[list[Draft], int]:
     """The labelled frames of a clip as one video, and how many frames have no row."""
-    source = open_source(path, spacing=spacing)
+    source = open_source(path, spacing=spacing, keep_identity=keep_identity)
     count = source.info.frames
-    seen: dict[int, int] = {}
+    seen: dict[int, Mark] = {}
     marks: list[Mark] = []
-    for line, row in enumerate(_rows(table, MARK_COLUMNS, CLIP_MORE), start=2):
-        mark = _mark(table, line, row)
+    for mark in _clip_marks(table, source, point):
         if mark.frame < 0 or (count is not None and mark.frame >= count):
-            raise InputError(f"{table}, line {line}: there is no frame {mark.frame} in {path}, which has {count}")
+            raise InputError(f"{table}, {mark.place}: there is no frame {mark.frame} in {path}, which has {count}")
         if mark.frame in seen:
-            raise InputError(f"{table}, line {line}: frame {mark.frame} stands in line {seen[mark.frame]}, too")
-        seen[mark.frame] = line
+            raise InputError(f"{table}, {mark.place}: frame {mark.frame} stands in {seen[mark.frame].place}, too")
+        seen[mark.frame] = mark
         _inside(table, mark, source.info.size_px, str(path))
         marks.append(mark)
     marks.sort(key=lambda m: m.frame)
@@ -341,9 +407,11 @@ def _clip(path: Path, table: Path, spacing: Spacing | None) -> tuple[list[Draft]
                 yield frame.time_s, frame.grey()
 
     scale = _needed(source.info.spacing, path)
-    name = _safe(path.name.split(".")[0], [])
-    draft = Draft(name=name, marks=marks, size_px=source.info.size_px, spacing=scale, source=str(path), read=read)
-    return [draft], (count or len(marks)) - len(marks)
+    words = () if keep_identity else identity_words(source)
+    told = without_identity(str(path), words)
+    name = _safe(path.name.split(".")[0] if without_identity(path.name, words) == path.name else "clip", [])
+    draft = Draft(name=name, marks=marks, size_px=source.info.size_px, spacing=scale, source=told, read=read)
+    return [replace(draft, identity=words, notes=source.info.notes)], (count or len(marks)) - len(marks)
 
 
 def _safe(name: str, drafts: Sequence[Draft]) -> str:

@@ -98,7 +98,7 @@ def _estimate(row: dict[str, str], index: int, t: float) -> Estimate:
     state = Track(row["state"])
     if state is Track.LOST:
         return Lost(index, t, row["lost"])
-    x, y, angle, confidence = (number(row, c) for c in (*_ESTIMATE[:3], _ESTIMATE[6]))
+    x, y, angle = (number(row, c) for c in _ESTIMATE[:3])
     covariance = None
     if any(row[c] for c in _ESTIMATE[3:6]):  # empty where the scale was unknown
         along, both, across = (number(row, c) for c in _ESTIMATE[3:6])
@@ -111,7 +111,7 @@ def _estimate(row: dict[str, str], index: int, t: float) -> Estimate:
         tip_px=(x, y),
         angle_rad=angle,
         covariance_mm2=covariance,
-        confidence=confidence,
+        confidence=optional(row, _ESTIMATE[6]),
         state=state,
         entry_px=(number(row, "entry_x_px"), number(row, "entry_y_px")),
         visibility=optional(row, "visibility"),

@@ -7,7 +7,7 @@ report are written again and again, so that a run that is killed can be read.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,23 @@ from sonosteer.core.notice import NOT_A_DEVICE
 from sonosteer.core.progress import StageProgress
 from sonosteer.core.protocols import Source, SourceInfo, Tracker, Watcher
 from sonosteer.core.types import Estimate, Frame, Hint, Truth
+from sonosteer.episodes.advice import what_to_try
 from sonosteer.episodes.cropping import Crop, in_crop
 from sonosteer.igtlink.publisher import Publisher
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.metrics.tip_error import summarise, tip_errors
 from sonosteer.recording.frame_ledger import FrameLedger
+from sonosteer.recording.markups import ENDING, MarkupPoint, write_markups
 from sonosteer.recording.summary import versions, write_summary
-from sonosteer.recording.tips import TipRow, TipsWriter, read_tips
+from sonosteer.recording.tables_parquet import check_parquet
+from sonosteer.recording.tips import TipRow, TipsWriter, read_tips, write_tips_parquet
 from sonosteer.runtime.live_tracking import track_live
 from sonosteer.runtime.tracking import Background, track_frames
+from sonosteer.sources.identity import without_identity
 from sonosteer.trackers.table import needs_scale
 from sonosteer.viz.overlay import OverlayPictures, OverlayVideo
-from sonosteer.viz.report import Sheet, Story, write_report
+from sonosteer.viz.page import Sheet, write_picture
+from sonosteer.viz.report import Story, write_report
 
 EVERY_S = 5.0  # chosen: what a killed live run loses of its summary
 RECENT = 4096  # chosen: frames whose times a summary that is written on the way looks at
@@ -80,6 +85,23 @@ class ClipJob:
     """Measured insertion speed in all frames of a live source, mm/s. None where nobody measured it."""
     publisher: Publisher | None = None
     """Where what is known of each frame is published. None: nowhere."""
+    parquet: bool = False
+    """Whether tips.parquet is written, too."""
+    markups: bool = False
+    """Whether the tip's way is written for 3D Slicer, too, as tips.mrk.json."""
+    identity: tuple[str, ...] = ()
+    """Words of a patient's identity, lower case, that no result may hold."""
+    asked: Mapping[str, Any] | None = None
+    """What was asked for, saved once it is done, so that it is not done again. None: it always is."""
+    picture: bool = False
+    """Whether a small picture of the clip is kept for a list of clips."""
+
+    def close(self) -> None:
+        """Let the clients of the publisher go, and end a live source. May be called twice."""
+        if self.publisher is not None:
+            self.publisher.close()
+        if is_live(self.source):
+            self.source.close()
 
     @property
     def expected_frames(self) -> int | None:
@@ -146,7 +168,7 @@ def track_into_folder(job: ClipJob, progress: StageProgress) -> dict[str, Any]:
     live = is_live(job.source)
     broke: SonosteerError | None = None
     began_s = time.perf_counter()
-    with TipsWriter(job.out / "tips.csv", info.spacing, info.names) as tips:
+    with TipsWriter(job.out / "tips.csv", info.spacing, info.names, world=info.world is not None) as tips:
         try:
             with Background(overlay, complete=not live) as background:
                 watchers: list[Watcher] = [_Rows(tips), *([job.publisher] if job.publisher else []), background]
@@ -178,7 +200,8 @@ def track_into_folder(job: ClipJob, progress: StageProgress) -> dict[str, Any]:
     except SonosteerError as e:
         broke = broke or e
     try:
-        summary = _write_results(job, ledger, overlay.sheet, time.perf_counter() - began_s)
+        done = broke is None and not ledger.interrupted
+        summary = _write_results(job, ledger, overlay.sheet, elapsed_s=time.perf_counter() - began_s, done=done)
     except SonosteerError as e:
         raise broke or e from None
     if broke is not None:
@@ -246,10 +269,10 @@ class _Rows:
         self._writer = writer
 
     def saw(self, frame: Frame, estimate: Estimate) -> None:
-        self._writer.add(estimate)
+        self._writer.add(estimate, frame.T_world_image)
 
 
-def _write_results(job: ClipJob, ledger: FrameLedger, sheet: Sheet, elapsed_s: float) -> dict[str, Any]:
+def _write_results(job: ClipJob, ledger: FrameLedger, sheet: Sheet, *, elapsed_s: float, done: bool) -> dict[str, Any]:
     """Write summary.json and report.html from what there is."""
     info = job.source.info
     rows = read_tips(job.out / "tips.csv")
@@ -259,7 +282,13 @@ def _write_results(job: ClipJob, ledger: FrameLedger, sheet: Sheet, elapsed_s: f
     summary = _summary(job, ledger, ledger.times_ms, elapsed_s)
     if errors is not None:
         summary["error"] = summarise(errors)
+    summary = without_identity(summary, job.identity)
     write_summary(job.out / "summary.json", summary)
+    if job.parquet:
+        write_tips_parquet(job.out / "tips.parquet", job.out / "tips.csv")
+    if job.markups and any(row.tip_mm is not None for row in rows):
+        world = info.world is not None
+        write_markups(job.out / f"tips{ENDING}", tip_points(rows, world=world), axes="RAS" if world else "LPS")
     story = replace(
         _story(job, summary, rows, ledger.times_ms, sheet),
         errors=errors,
@@ -267,6 +296,11 @@ def _write_results(job: ClipJob, ledger: FrameLedger, sheet: Sheet, elapsed_s: f
         truth=_true_path(known, rows, info.spacing),
     )
     write_report(job.out / "report.html", story)
+    if job.picture and sheet:
+        write_picture(job.out / "picture.jpg", sheet[len(sheet) // 2][1])
+    if done and job.asked is not None:  # last: with it the clip is done
+        summary["asked"] = to_dict(job.asked)
+        write_summary(job.out / "summary.json", summary)
     return summary
 
 
@@ -298,7 +332,7 @@ def _summary(
         summary |= _stream_of(job.source, ledger)  # type: ignore[arg-type]
         replaced = {"a newer picture was there": summary["dropped"]} if summary["dropped"] else {}
         summary["counts"] |= {"dropped": summary["dropped"], "dropped_because": replaced}
-    return summary
+    return without_identity(summary, job.identity)  # type: ignore[no-any-return]
 
 
 def _stream_of(source: LiveSource, ledger: FrameLedger) -> dict[str, Any]:
@@ -316,14 +350,38 @@ def _story(
     sheet: Sheet,
 ) -> Story:
     return Story(
-        title=f"Needle tip in {job.name} by {job.method}",
+        title=f"Needle tip in {without_identity(job.name, job.identity)} by {job.method}",
         summary=summary,
         tips=rows,
         times_ms=times_ms,
         sheet=sheet,
         video=None if job.stills else "overlay.mp4",
         stills=job.stills,
+        advice=what_to_try(summary),
     )
+
+
+def tip_points(rows: Sequence[TipRow], *, world: bool) -> Iterator[MarkupPoint]:
+    """Yield a control point for each tip: in world mm, RAS, or in mm of the picture, LPS."""
+    for row in rows:
+        place = row.tip_world_mm if world else None if row.tip_mm is None else (*row.tip_mm, 0.0)
+        if place is not None:
+            sure = "" if row.confidence is None else f", confidence {row.confidence:g}"
+            yield MarkupPoint(
+                frame=row.frame,
+                position_mm=place,
+                axes="RAS" if world else "LPS",
+                note=f"{row.state}{sure}",
+                sure=row.state == "tracking",
+            )
+
+
+def check_exports(info: SourceInfo, *, parquet: bool, markups: bool) -> None:
+    """Raise InputError for further files that cannot be written: pyarrow is missing, or the scale is unknown."""
+    if parquet:
+        check_parquet()
+    if markups and info.spacing is None:
+        raise InputError(f"{info.name}: markups are in mm, and the scale is unknown: give `spacing_mm`")
 
 
 def scale_note(spacing: Spacing | None, option: str = "--spacing-mm X[,Y]") -> str:

@@ -4,6 +4,10 @@
 be kept on its axis. An action moves the rig for one frame. The observation is the next frame with what the encoders
 say. The truth is in `info` and never in the observation. Same seed, same episode. Simulation only: nothing here drives
 a robot.
+
+An action goes through the gate, as everything that moves a rig does. Whoever acts is the policy, and there is no
+tracker. So the gate is told the true tip, with the deviation of a good tracker. Its limits are those of the actions and
+of the rig. An axis is slowed down before the end of its travel, so that the gate seldom refuses.
 """
 
 from __future__ import annotations
@@ -17,9 +21,24 @@ from numpy.typing import NDArray
 
 from sonosteer.core.arrays import F32
 from sonosteer.core.errors import InputError, MissingExtraError
-from sonosteer.core.types import Command, Frame, Vector
+from sonosteer.core.types import (
+    Action,
+    Command,
+    Estimate,
+    Frame,
+    Observation,
+    RobotState,
+    Task,
+    TipEstimate,
+    Track,
+    Vector,
+)
 from sonosteer.episodes.tasks import INSERTION_ROBOT, insertion_task
 from sonosteer.metrics.success import HIT_MM
+from sonosteer.robots.simulated import SimulatedRobot
+from sonosteer.runtime.branches import ControlBranch
+from sonosteer.safety.gate import Gate, Refused
+from sonosteer.safety.limits import Limits
 from sonosteer.sim.rig import RigLimits
 from sonosteer.sim.scenes import Scene, make_scene
 from sonosteer.sim.truth import NeedleTruth
@@ -36,10 +55,16 @@ EnvObservation = dict[str, Any]
 INSERTION_MM_S, ANGLE_DEG_S, PROBE_MM_S = 30.0, 10.0, (20.0, 5.0, 5.0)
 #: chosen: full scale of the actions of steering: rad/s of the base, mm/s of the needle
 ROLL_RAD_S, STEERED_MM_S = 2 * math.pi, 10.0
+FASTEST_PROBE_MM_S = 25.0  # chosen: as the gate's default. A probe that follows the tip of 10 mm/s needs less
 STOP_AT = 0.5  # chosen: a larger stop ends the episode
 HIT_REWARD = 10.0  # chosen: reward of a stop at the target, and its loss elsewhere
 ON_AXIS_MM = 1.0  # chosen: steering succeeds within this distance of the axis
-COMMAND_LIFETIME_S = 0.5  # chosen: much longer than a frame
+COMMAND_LIFETIME_S = 0.35  # chosen: much longer than a frame, and less than the 0.5 s that the gate allows
+TIP_SD_MM = 0.5  # chosen: as a good tracker says of itself
+END_SD = 6.0  # chosen: so many deviations of its encoder before the end of its travel an axis stands
+END_PER_S = 3.0  # chosen: an axis closes at this rate what is left of its travel. The gate would refuse 4
+FOLLOW_PER_S = 4.0  # chosen: the probe of an axial scene closes its gap to the tip at this rate
+LEAD_RAD = 0.1  # chosen: the ordered angle is no further from the encoder's. The gate refuses 0.15
 
 
 class _RigEnv(gymnasium.Env[EnvObservation, F32]):
@@ -48,6 +73,10 @@ class _RigEnv(gymnasium.Env[EnvObservation, F32]):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012
     setup = ""
     names: tuple[str, ...] = ()  # of the action's axes
+    shows_depth = True  # whether images show how deep the needle is
+    _robot: SimulatedRobot
+    _control: ControlBranch
+    _read: RobotState
 
     def __init__(
         self,
@@ -77,6 +106,7 @@ class _RigEnv(gymnasium.Env[EnvObservation, F32]):
         self._world: World | None = None
         self._frame: Frame | None = None
         self._truth: NeedleTruth | None = None
+        self._seen: Observation | None = None
         make_scene(f"{self.setup}/{split}", 0, **self._fields)  # a wrong field is said here, not in the first reset
         self.action_space = spaces.Box(-1.0, 1.0, (len(self.names),), np.float32)
         self.observation_space = spaces.Dict(
@@ -110,7 +140,28 @@ class _RigEnv(gymnasium.Env[EnvObservation, F32]):
         self._episodes += 1
         self._world.restart()
         self._begin(self._world)
+        self._robot = SimulatedRobot(self._world)
+        rate_hz = self._world.scene.rate_hz
+        gate = Gate(self._gate_limits(1.0 / rate_hz), (), self._world.spacing, shows_depth=self.shows_depth)
+        self._control = ControlBranch.open(gate, self._robot, self._task(), -1.0 / rate_hz)
         return self._observe(), self._info()
+
+    def _gate_limits(self, frame_s: float) -> Limits:
+        """Return the gate's limits: those of the actions and of the rig. A control period is a frame."""
+        rig = self.limits
+        fastest_mm_s = min(INSERTION_MM_S, rig.insertion_mm_s)
+        return Limits(
+            forward_mm_s=fastest_mm_s,
+            backward_mm_s=fastest_mm_s,
+            acceleration_mm_s2=min(200.0, rig.insertion_mm_s2),
+            growth_s=frame_s,
+            depth_mm=rig.depth_mm,
+            angle_rad=rig.angle_rad,
+            roll_rad_s=ROLL_RAD_S,
+            probe_mm_s=(FASTEST_PROBE_MM_S, FASTEST_PROBE_MM_S, PROBE_MM_S[2]),
+            probe_mm=rig.probe_mm,
+            standstill_s=max(0.05, rig.latency_s),
+        )
 
     def _shrunk(self, seed: int) -> Scene:
         """Return the scene of a seed with an image of image_px and the same field of view."""
@@ -127,7 +178,9 @@ class _RigEnv(gymnasium.Env[EnvObservation, F32]):
         world = self.world
         order = self._order(np.clip(a, -1.0, 1.0))
         before = self._cost_mm()
-        world.order(order)
+        assert self._seen is not None
+        self._control.propose(Action(self._seen.frame_index, self._seen.capture_time_s, order), world.time_s)
+        self._control.tick(world.time_s, self._seen)
         world.advance(1.0 / world.scene.rate_hz)
         observation = self._observe()
         ended, bonus = self._judge(order)
@@ -148,19 +201,62 @@ class _RigEnv(gymnasium.Env[EnvObservation, F32]):
         """Return the image, (height, width, 1) uint8, and the ten numbers of the state."""
         world = self.world
         self._frame, self._truth = world.look()
-        r = world.read()
+        self._control.frame_came(self._frame, world.time_s)
+        r = self._read = self._robot.read()
+        self._seen = Observation(self._frame.index, world.time_s, self._true_estimate(), r, self._goal()[:2])
         state = (r.depth_mm, r.insertion_speed_mm_s, r.insertion_angle_rad, r.roll_rad, *r.probe_mm, *self._goal())
         return {"image": self._frame.grey()[..., None].copy(), "state": np.array(state, np.float32)}
+
+    def _true_estimate(self) -> Estimate:
+        """Return the true tip as a tracker would say it, or the entry while no needle is in the tissue."""
+        world, frame, truth = self.world, self._frame, self._truth
+        assert frame is not None
+        assert truth is not None
+        tip_mm = world.scene.entry_mm
+        if world.scene.needle and world.plant.state.inserted_mm > 0:
+            x, y, z = world.plant.place()[0][0].tolist()
+            tip_mm = (x, y, z)
+        tip_px = world.to_px(tip_mm, world.rig.probe_mm)
+        return TipEstimate(
+            frame_index=frame.index,
+            time_s=frame.time_s,
+            tip_px=tip_px,
+            angle_rad=truth.angle_rad,
+            covariance_mm2=TIP_SD_MM**2 * np.eye(2),
+            confidence=1.0,
+            state=Track.TRACKING,
+            entry_px=world.to_px(world.scene.entry_mm, world.rig.probe_mm),
+        )
+
+    def _slowed(self, speed_mm_s: float, *, at_mm: float, travel_mm: tuple[float, float], most_mm_s: float) -> float:
+        """Return the speed of an axis, less where the end of its travel is near."""
+        margin_mm = END_SD * self.limits.encoder_mm
+        low, high = END_PER_S * (travel_mm[0] + margin_mm - at_mm), END_PER_S * (travel_mm[1] - margin_mm - at_mm)
+        return min(max(speed_mm_s, -most_mm_s, min(low, 0.0)), most_mm_s, max(high, 0.0))
+
+    def _insertion_mm_s(self, speed_mm_s: float) -> float:
+        """Return the insertion speed, within the rig's and less where its travel ends."""
+        most = min(INSERTION_MM_S, self.limits.insertion_mm_s)
+        return self._slowed(speed_mm_s, at_mm=self._read.depth_mm, travel_mm=self.limits.depth_mm, most_mm_s=most)
+
+    def _probe_mm_s(self, wanted_mm_s: Vector) -> Vector:
+        """Return the speed of the probe, within the rig's and less where its travel ends."""
+        most = (FASTEST_PROBE_MM_S, FASTEST_PROBE_MM_S, PROBE_MM_S[2])
+        x, y, z = (
+            self._slowed(v, at_mm=at, travel_mm=(-travel, travel), most_mm_s=min(fastest, self.limits.probe_mm_s))
+            for v, at, travel, fastest in zip(wanted_mm_s, self._read.probe_mm, self.limits.probe_mm, most, strict=True)
+        )
+        return x, y, z
 
     def _command(
         self, *, speed_mm_s: float, angle_rad: float, roll_rad: float, probe_mm_s: Vector, stop: bool = False
     ) -> Command:
         return Command(
             expires_at_s=self.world.time_s + COMMAND_LIFETIME_S,
-            insertion_speed_mm_s=speed_mm_s,
+            insertion_speed_mm_s=self._insertion_mm_s(speed_mm_s),
             insertion_angle_rad=angle_rad,
             roll_rad=roll_rad,
-            probe_velocity_mm_s=probe_mm_s,
+            probe_velocity_mm_s=self._probe_mm_s(probe_mm_s),
             stop=stop,
         )
 
@@ -179,10 +275,15 @@ class _RigEnv(gymnasium.Env[EnvObservation, F32]):
             "visibility_db": t.visibility_db,
             "axial_n": t.axial_n,
             "fault": self.world.rig.fault,
+            "refused": self._control.last.rule if isinstance(self._control.last, Refused) else None,
             "cost_mm": self._cost_mm(),
             "success": False,
             "hand_mm_s": 0.0,
         }
+
+    @abstractmethod
+    def _task(self) -> Task:
+        """Return what is to be done in this episode."""
 
     @abstractmethod
     def _begin(self, world: World) -> None:
@@ -228,7 +329,8 @@ class InsertionEnv(_RigEnv):
     def _order(self, a: NDArray[np.float64]) -> Command:
         step = math.radians(ANGLE_DEG_S) / self.world.scene.rate_hz
         low, high = self.limits.angle_rad
-        self._angle = min(max(self._angle + float(a[1]) * step, low), high)
+        at = self._read.insertion_angle_rad  # the ordered angle does not run away from one that is held
+        self._angle = min(max(self._angle + float(a[1]) * step, low, at - LEAD_RAD), high, at + LEAD_RAD)
         x, y, z = PROBE_MM_S
         probe = (x * float(a[2]), y * float(a[3]), z * float(a[4]))
         roll = math.radians(self.world.scene.roll_deg)
@@ -239,6 +341,9 @@ class InsertionEnv(_RigEnv):
             probe_mm_s=probe,
             stop=bool(a[5] > STOP_AT),
         )
+
+    def _task(self) -> Task:
+        return self.task
 
     def _goal(self) -> tuple[float, float, float]:
         x, y = self._target_px()
@@ -274,6 +379,7 @@ class SteeringEnv(_RigEnv):
 
     setup = "axial"
     names = ("roll", "insertion")
+    shows_depth = False
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012
 
     def __init__(self, render_mode: str | None = None, *, hand: bool = False, **options: Any) -> None:
@@ -291,13 +397,17 @@ class SteeringEnv(_RigEnv):
         if self._hand:
             k = min(round(world.time_s * 100), len(script.insertion_speed_mm_s) - 1)
             speed = float(script.insertion_speed_mm_s[k])
-        behind = world.rig.depth_mm - world.rig.probe_mm[1]
+        behind = self._read.depth_mm - self._read.probe_mm[1]
         return self._command(
             speed_mm_s=speed,
             angle_rad=world.scene.angle_rad,
             roll_rad=self._base,
-            probe_mm_s=(0.0, speed + 4.0 * behind, 0.0),
+            probe_mm_s=(0.0, speed + FOLLOW_PER_S * behind, 0.0),
         )
+
+    def _task(self) -> Task:
+        world = self.world
+        return Task(self._goal()[:2], "across", world.scene.angle_rad, "left", world.spacing)
 
     def _goal(self) -> tuple[float, float, float]:
         x, y = self.world.to_px(self.world.scene.entry_mm, self.world.rig.probe_mm)

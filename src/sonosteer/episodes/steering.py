@@ -2,27 +2,49 @@
 
 A steering episode is a scene of an axial world, a tracker, a controller and a rig, put together once. A hand pushes the
 needle, the probe follows the tip, the tracker looks, and the controller rolls the base (Carriere et al. 2019, Section
-6). Decisions rest on images and on the encoders of depth and roll. Studies of the controller alone use the tip's true
-position with noise instead of images. The truth is kept for the judge.
+6). It runs in the loop of every insertion: the controller and the hand are a policy (`policies/steered`), and what they
+want goes through the gate to the rig. Decisions rest on images and on the encoders of depth and roll. Studies of the
+controller alone use a position sensor with noise instead of images. The truth is kept for the judge.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sonosteer.core.arrays import F64
-from sonosteer.core.clock import Clock
+from sonosteer.core.clock import Clock, RealClock, SimulatedClock
 from sonosteer.core.geometry import Point
-from sonosteer.core.protocols import Steerer, Tracker
-from sonosteer.core.types import Command, Estimate, Frame, Hint, RollCommand, TipEstimate, TipMeasurement, Track
-from sonosteer.needle.tissue import respiratory_signal
+from sonosteer.core.protocols import Policy, Steerer, Tracker
+from sonosteer.core.types import (
+    Action,
+    Capture,
+    Estimate,
+    Frame,
+    Hint,
+    Observation,
+    RollCommand,
+    Task,
+    TipMeasurement,
+)
+from sonosteer.episodes.position_sensor import COUNT_MM, MIDDLE_PX, PositionSensor, sensor_reading
+from sonosteer.policies.steered import REACHED, Hand, Steered, SteeredState
 from sonosteer.recording.frame_ledger import FrameLedger
+from sonosteer.robots.simulated import SimulatedRobot
+from sonosteer.robots.simulated_rig import SimulatedRig
+from sonosteer.runtime.branches import ControlBranch, NoRecorder, PolicyBranch, Recorder, TrackingBranch, with_fields
+from sonosteer.runtime.button import Button
+from sonosteer.runtime.insertion import Pace, Run, insert
+from sonosteer.runtime.live import insert_live
+from sonosteer.safety.gate import Gate
+from sonosteer.safety.limits import Limits
 from sonosteer.sim.rig import RigLimits
+from sonosteer.sim.script import SCRIPT_STEP_S
 from sonosteer.sim.steering_scenes import steering_scene
 from sonosteer.sim.world import World
 from sonosteer.steering.budget import RollLimits
@@ -31,17 +53,25 @@ from sonosteer.steering.table import make_steerer
 from sonosteer.steering.transient import Transient
 from sonosteer.trackers.table import make_tracker
 
-HAND_PERIOD_S = 0.01  # chosen: as the scripts of the scenes
 #: chosen: a hand-held device that rolls the base. Commands come 50 ms late, and the backlash is one degree
 DEVICE = RigLimits(latency_s=0.05, roll_backlash_rad=0.0175, roll_rad_s=6.5)
-WAITS_S = 0.7  # chosen: without a tip for so long the hand waits, and the probe looks for the tip along the needle
-SWEEP_MM, SWEEP_S = 1.5, 2.0  # chosen: length and period of that sweep
-BLIND_MM = 2.0  # chosen: after a sweep the needle is pushed on so far, without a turn, before the hand waits again
-LOST_STOPS_MM, LOST_STOPS_S = 15.0, 30.0  # chosen: pushed so far, or so long without a tip, it is given up
-MAX_INSERTION_S = 300.0  # chosen: longer than any script of a scene
-AT_DEPTH_MM = 1e-6  # chosen: rounding of the inserted length
-PROBE_GAIN_PER_S = 4.0  # chosen: the probe closes its gap to the tip at this rate
-PUSH_LIFETIME_S = 0.5  # chosen: much longer than the hand's period
+#: chosen: a control period a picture, since a controller decides no more often. Tracker and controller take less than a
+#: millisecond each. A hand may wait 30 s for a tip. No script of a scene takes as long as 300 s
+PACE = Pace(
+    track_s=1e-3,
+    decide_s=1e-3,
+    together_s=1e-3,
+    asynchronous=False,
+    period_s=0.05,
+    patience_s=40.0,
+    settle_s=0.2,
+    longest_s=300.0,
+)
+LIVE_PACE = replace(PACE, period_s=0.025)  # chosen: a picture that comes between two periods waits less
+PAST_TARGET_MM = 0.5  # chosen: the gate lets the needle go no further beyond the target's depth
+FOLLOWS_MM = 10.0  # chosen: the probe follows the tip to the target's depth, and needs room to stop
+SCRIPT_TAIL_S = 0.2  # chosen: rest at the end of a scene's script, beside that of its last pictures
+DECIDING_STAGES = ("image", "track", "steer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +110,13 @@ class SteeringConfig:
     """Whether a respiratory signal is measured."""
     scene_fields: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the scene that differ from its recipe."""
+    live: bool = False
+    """True for a run on a real clock, False for one on the simulated clock."""
 
 
 @dataclass
 class SteeringEpisode:
-    """Everything of one steered insertion before it begins. Steerer and tracker can be exchanged for your own."""
+    """Everything of one steered insertion before it begins. Steerer, tracker, robot can be exchanged for your own."""
 
     config: SteeringConfig
     """What it was built from."""
@@ -92,8 +124,87 @@ class SteeringEpisode:
     """The simulated scene with its rig."""
     steerer: Steerer[Any]
     """Who decides on the roll of the base."""
-    tracker: Tracker[Any] | None
-    """Who looks for the tip. None: the true tip with noise."""
+    tracker: Tracker[Any]
+    """Who looks for the tip: in images, or as a position sensor."""
+    robot: Any
+    """What carries out cleared commands."""
+
+    @property
+    def images(self) -> bool:
+        """Whether the tip is looked for in images. Otherwise a position sensor measures it."""
+        return not isinstance(self.tracker, PositionSensor)
+
+    @property
+    def axis_px(self) -> Point:
+        """Where the insertion axis goes through the picture, px: (column, row)."""
+        scene = self.world.scene
+        start = (0.0, scene.start_mm, 0.0)
+        return self.world.to_px(scene.entry_mm, start) if self.images else MIDDLE_PX
+
+    @property
+    def task(self) -> Task:
+        """What is to be done."""
+        (x, y), (ty, tz) = self.axis_px, self.config.target_mm
+        mm = self.world.spacing if self.images else COUNT_MM
+        target_px = (x + ty / mm.x_mm, y + tz / mm.y_mm)
+        return Task(target_px, "across", self.world.scene.angle_rad, "left", mm)
+
+    @property
+    def hint(self) -> Hint:
+        """What the tracker is told of the first picture: where the insertion axis is."""
+        return Hint(start_px=self.axis_px)
+
+    @property
+    def hand(self) -> Hand:
+        """The hand that pushes by the scene's script."""
+        world, scene = self.world, self.world.scene
+        speeds = world.script.insertion_speed_mm_s
+        rest_s = scene.end_rest_frames / scene.rate_hz + SCRIPT_TAIL_S
+        return Hand(
+            speeds_mm_s=tuple(speeds[: max(len(speeds) - round(rest_s / SCRIPT_STEP_S), 0)].tolist()),
+            step_s=SCRIPT_STEP_S,
+            even_mm_s=scene.speed_mm_s,
+            depth_mm=scene.end_mm,
+            frame_s=1.0 / scene.rate_hz,
+        )
+
+    @property
+    def policy(self) -> Steered:
+        """The controller and the hand, as one policy."""
+        return Steered(
+            steerer=self.steerer,
+            hand=self.hand,
+            target_mm=self.config.target_mm,
+            image_follows=self.images,
+            breathing_hz=self.world.scene.breathing_hz if self.config.breath_known else None,
+        )
+
+    @property
+    def gate(self) -> Gate:
+        """The safety gate. The target's depth is its limit. Pictures stand across the needle."""
+        return Gate(steering_limits(self.world.scene.end_mm), (), self.task.spacing, shows_depth=False)
+
+    def configuration(self) -> dict[str, Any]:
+        """All that a replay needs beside the words of the command, to build tracker, policy and gate again."""
+        policy, gate = self.policy, self.gate
+        steered = {"hand": policy.hand, "image_follows": policy.image_follows, "breathing_hz": policy.breathing_hz}
+        return {
+            "task": self.task,
+            "hint": self.hint,
+            "limits": gate.limits,
+            "regions": [],
+            "shows_depth": gate.shows_depth,
+            "steered": steered,
+        }
+
+
+def steering_limits(depth_mm: float) -> Limits:
+    """Return the gate's limits for an insertion to this depth, mm."""
+    return Limits(
+        depth_mm=(0.0, depth_mm + PAST_TARGET_MM),
+        probe_mm=(1.0, depth_mm + FOLLOWS_MM, 1.0),
+        growth_s=PACE.period_s,
+    )
 
 
 class SteeringRow(NamedTuple):
@@ -130,15 +241,32 @@ class SteeringResult:
     """What came of a steered insertion."""
 
     rows: list[SteeringRow] = field(default_factory=list)
-    """What happened, one row per frame."""
+    """What happened, one row per frame that was decided on."""
     ended: str = "running"
     """Why it ended."""
     warned: bool = False
     """Whether the needle was stopped before the target, by the controller or for want of a tip."""
     rotation_rad: float = 0.0
     """Total ordered rotation of the base, rad."""
-    ledger: FrameLedger = field(default_factory=FrameLedger)
-    """Frames by outcome, and the time of each stage."""
+    run: Run = field(default_factory=Run)
+    """What the loop says: decisions, frames by outcome, and why it ended."""
+    refused: Counter[str] = field(default_factory=Counter)
+    """Number of actions that the gate refused, by rule."""
+    held_because: Counter[str] = field(default_factory=Counter)
+    """Number of control periods at hold, by rule."""
+
+    @property
+    def ledger(self) -> FrameLedger:
+        """Frames by outcome, and the time of each stage."""
+        return self.run.ledger
+
+    def timing_ms(self, *, live: bool = False) -> dict[str, list[float]]:
+        """Return how long each stage took for each frame, ms. live: also from a frame's capture to each stage's end.
+
+        On a simulated clock those are settings, not times.
+        """
+        times_ms = self.ledger.times_ms
+        return {stage: times for stage, times in times_ms.items() if times and (live or stage in DECIDING_STAGES)}
 
     def column(self, name: str) -> F64:
         """Return one quantity over the frames, (n,). NaN stands where there is none."""
@@ -187,8 +315,21 @@ def build_steering_episode(config: SteeringConfig) -> SteeringEpisode:
     scene = steering_scene(
         config.tissue, config.recipe, config.seed, split=config.split, depth_mm=config.depth_mm, **config.scene_fields
     )
-    tracker = None if config.tracker is None else make_tracker(config.tracker, **config.tracker_settings)
-    return SteeringEpisode(config=config, world=World(scene, DEVICE), steerer=build_steerer(config), tracker=tracker)
+    world = World(scene, DEVICE)
+    return SteeringEpisode(
+        config=config,
+        world=world,
+        steerer=build_steerer(config),
+        tracker=build_steering_tracker(config),
+        robot=SimulatedRobot(world),
+    )
+
+
+def build_steering_tracker(config: SteeringConfig) -> Tracker[Any]:
+    """Build the tracker of a configuration, or the position sensor in its place. Raises InputError as above."""
+    if config.tracker is None:
+        return PositionSensor(max(config.noise_mm, 1e-3))
+    return make_tracker(config.tracker, **config.tracker_settings)
 
 
 def build_steerer(config: SteeringConfig) -> Steerer[Any]:
@@ -210,189 +351,192 @@ def run_steering_episode(
     episode: SteeringEpisode,
     clock: Clock,
     *,
-    watch: Callable[[Frame, Estimate, SteeringResult], None] | None = None,
+    recorder: Recorder | None = None,
+    watch: Callable[[Frame, Observation | None], None] | None = None,
+    button: Button | None = None,
 ) -> SteeringResult:
-    """Push the needle by the hand's script to the end of the scene, steered. The world begins anew.
+    """Push the needle by the hand's script to the target's depth, steered. The world begins anew.
 
-    clock: measures the time of each stage. watch: told of every image. Ctrl-C ends the run, and the result holds what
-    was done.
+    clock: measures the time of each stage. watch: told of every frame, with the newest observation. button: of a live
+    run. Ctrl-C ends the run, and the result holds what was done.
     """
-    world, steerer = episode.world, episode.steerer
-    steerer.prepare()
-    if episode.tracker is not None:
-        episode.tracker.prepare()
+    config, world, task = episode.config, episode.world, episode.task
+    tracker = with_fields(episode.tracker, waits=False) if config.live else episode.tracker
+    tracker.prepare()
+    episode.steerer.prepare()
     world.restart()
-    result, hand = SteeringResult(), _Hand(world)
-    sensor = _TipSensor(episode, clock, result.ledger)
-    roll_rad = world.rig.roll_rad
-    state = steerer.start(roll_rad)
-    try:
-        while True:
-            measurement, frame, estimate = sensor.measure()
-            before_s = clock.now_s()
-            state, turn = steerer.step(state, measurement)
-            result.ledger.timed("steer", (clock.now_s() - before_s))
-            result.rotation_rad += abs(turn.roll_rad - roll_rad)
-            roll_rad = turn.roll_rad
-            result.rows.append(_row(world, measurement, turn))
-            if watch is not None and frame is not None and estimate is not None:
-                watch(frame, estimate, result)
-            hand.notice(seen=measurement.tip_mm is not None)
-            stopped = hand.stopped_by(turn)
-            if hand.arrived or stopped is not None or world.time_s > MAX_INSERTION_S:
-                late = f"not there after {MAX_INSERTION_S:g} s"
-                result.ended = "target depth reached" if hand.arrived else stopped or late
-                result.warned = stopped is not None and not hand.arrived
-                break
-            hand.push_until_next_frame(roll_rad)
-    except KeyboardInterrupt:
-        result.ended, result.ledger.interrupted = "interrupted", True
-    result.ledger.close()
-    return result
+    rig = _SteeringRig(episode, clock)
+    policy = _Noting(episode.policy, clock)
+    timed = _Timed(tracker, clock)
+    tracking_branch = TrackingBranch.open(timed, task, episode.hint)
+    policy_branch = PolicyBranch.open(policy, task)
+    run_clock = RealClock() if config.live else SimulatedClock()  # time begins when all is ready
+    control_branch = ControlBranch.open(
+        episode.gate, episode.robot, task, run_clock.now_s(), recorder=recorder or NoRecorder()
+    )
+
+    def look(now_s: float, capture: Capture | None, seen: Observation | None) -> str | None:
+        if watch is not None and capture is not None:
+            watch(capture.frame, seen)
+        return None
+
+    branches = (rig, tracking_branch, policy_branch, control_branch)
+    if isinstance(run_clock, SimulatedClock):
+        run = insert(*branches, run_clock, PACE, watch=look)
+    else:
+        run = insert_live(*branches, run_clock, LIVE_PACE, watch=look, button=button)
+    for stage, times_s in (
+        ("image", rig.times_s),
+        ("track", timed.times_s),
+        ("steer", policy.times_s),
+    ):
+        for each_s in times_s:
+            run.ledger.timed(stage, each_s)
+    return _result(run, control_branch, rig, policy.noted)
 
 
-class _Hand:
-    """Pushes by the script of the scene. Without a tip it waits, and the probe looks for the tip."""
-
-    def __init__(self, world: World) -> None:
-        self.world, self.script_at = world, 0
-        self.unseen_s, self.seen_mm = 0.0, world.rig.depth_mm
-        self.frame_steps = round(1.0 / world.scene.rate_hz / HAND_PERIOD_S)
-
-    @property
-    def blind_mm(self) -> float:
-        """Insertion since the tip was last seen, mm."""
-        return self.world.rig.depth_mm - self.seen_mm
-
-    @property
-    def arrived(self) -> bool:
-        """Whether the needle is at the target's depth."""
-        return self.world.rig.depth_mm >= self.world.scene.end_mm - AT_DEPTH_MM
-
-    def notice(self, *, seen: bool) -> None:
-        """Take in whether the tip is seen in this frame."""
-        self.unseen_s = 0.0 if seen else self.unseen_s + self.frame_steps * HAND_PERIOD_S
-        self.seen_mm = self.world.rig.depth_mm if seen else self.seen_mm
-
-    def stopped_by(self, turn: RollCommand) -> str | None:
-        """Return why the hand stops before the target, None if it goes on."""
-        if turn.stop:
-            return turn.why
-        lost = self.unseen_s > LOST_STOPS_S or self.blind_mm > LOST_STOPS_MM
-        return "stop: the tip is lost" if lost else None
-
-    def push_until_next_frame(self, roll_rad: float) -> None:
-        """Push for one frame, or wait and let the probe sweep along the needle."""
-        looking_s = self.unseen_s - WAITS_S
-        waiting = looking_s > 0 and looking_s // SWEEP_S >= self.blind_mm // BLIND_MM
-        for _ in range(self.frame_steps):
-            self._push(roll_rad, looking_s % SWEEP_S if waiting else None)
-            self.script_at += not waiting
-
-    def _push(self, roll_rad: float, looking_s: float | None) -> None:
-        """Push for one period. Beyond the end of its script the hand pushes on evenly.
-
-        looking_s: how long the probe has swept for the tip. None if the hand pushes.
-        """
-        world, scene, rig = self.world, self.world.scene, self.world.rig
-        speed, aim = self._script_speed_mm_s(), rig.depth_mm
-        if looking_s is not None:
-            speed, aim = 0.0, aim - SWEEP_MM * (0.5 - 0.5 * math.cos(2 * math.pi * looking_s / SWEEP_S))
-        follow = speed + PROBE_GAIN_PER_S * (aim - rig.probe_mm[1])
-        command = Command(
-            expires_at_s=world.time_s + PUSH_LIFETIME_S,
-            insertion_speed_mm_s=speed,
-            insertion_angle_rad=scene.angle_rad,
-            roll_rad=roll_rad,
-            probe_velocity_mm_s=(0.0, follow, 0.0),
-        )
-        world.order(command)
-        world.advance(HAND_PERIOD_S)
-
-    def _script_speed_mm_s(self) -> float:
-        """Return the speed of the script, mm/s, and no more than what is left to the target."""
-        world, scene = self.world, self.world.scene
-        speeds = world.script.insertion_speed_mm_s
-        at_end = self.script_at >= len(speeds) - round(scene.end_rest_frames / scene.rate_hz / HAND_PERIOD_S) - 20
-        speed = scene.speed_mm_s if at_end else float(speeds[self.script_at])
-        return min(speed, max(scene.end_mm - world.rig.depth_mm, 0.0) / HAND_PERIOD_S)
+def _result(
+    run: Run, control_branch: ControlBranch, rig: _SteeringRig, noted: list[tuple[int, SteeredState]]
+) -> SteeringResult:
+    """Put together what was decided and what really was."""
+    rows, rotation_rad, roll_rad = [], 0.0, None
+    ended = run.ended
+    for index, state in noted:
+        if state.measurement is None or state.turn is None:
+            continue
+        at_rad = state.measurement.roll_rad if roll_rad is None else roll_rad
+        rotation_rad += abs(state.turn.roll_rad - at_rad)
+        roll_rad = state.turn.roll_rad
+        rows.append(_row(rig.noted[index], state.measurement, state.turn))
+    if run.stopped and not run.interrupted and noted:
+        ended = noted[-1][1].ended or run.ended
+    return SteeringResult(
+        rows=rows,
+        ended=ended,
+        warned=run.stopped and ended != REACHED,
+        rotation_rad=rotation_rad,
+        run=run,
+        refused=control_branch.refused,
+        held_because=control_branch.held_because,
+    )
 
 
-def _row(world: World, seen: TipMeasurement, turn: RollCommand) -> SteeringRow:
-    """Return what happened in this frame, the truth beside what was measured."""
+class _TruePose(NamedTuple):
+    """What really was when a frame was acquired. The tip is relative to the tissue."""
+
+    time_s: float
+    depth_mm: float
+    y_mm: float
+    z_mm: float
+    base_rad: float
+    tip_rad: float
+
+
+class _SteeringRig(SimulatedRig):
+    """The camera, or the position sensor, and the time of the world. It keeps what really was at every frame."""
+
+    def __init__(self, episode: SteeringEpisode, clock: Clock) -> None:
+        super().__init__(episode.world, episode.robot.lock)
+        self.images, self.noise_mm, self.clock = episode.images, episode.config.noise_mm, clock
+        self.noted: dict[int, _TruePose] = {}
+        self.times_s: list[float] = []
+        self._rng = np.random.default_rng([episode.world.scene.seed, 11])
+        self._index = 0
+
+    def look(self) -> Frame:
+        """Take a picture, or a reading, now."""
+        before_s = self.clock.now_s()
+        frame = super().look() if self.images else self._reading()
+        if self.images:
+            self.times_s.append(self.clock.now_s() - before_s)
+        self.noted[frame.index] = _true_pose(self.world)
+        return frame
+
+    def _reading(self) -> Frame:
+        """Measure the true tip with noise."""
+        _, y, z = self.world.plant.state.tip_mm
+        n = self._rng.normal(0.0, self.noise_mm, 2).tolist()
+        frame = sensor_reading(self._index, self.world.time_s, (y + n[0], z + n[1]))
+        self._index += 1
+        return frame
+
+
+class _Timed(Tracker[Any]):
+    """A tracker whose steps are timed."""
+
+    def __init__(self, tracker: Tracker[Any], clock: Clock) -> None:
+        self.tracker, self.clock = tracker, clock
+        self.times_s: list[float] = []
+
+    def prepare(self) -> None:
+        """Let it prepare."""
+        self.tracker.prepare()
+
+    def start(self, hint: Hint) -> Any:
+        """Return its state before the first frame."""
+        return self.tracker.start(hint)
+
+    def step(self, state: Any, frame: Frame) -> tuple[Any, Estimate]:
+        """Let it look, and note how long that took."""
+        before_s = self.clock.now_s()
+        said: tuple[Any, Estimate] = self.tracker.step(state, frame)
+        self.times_s.append(self.clock.now_s() - before_s)
+        return said
+
+
+class _Noting(Policy[SteeredState]):
+    """A policy whose steps are timed, and whose state after each frame is kept."""
+
+    def __init__(self, policy: Steered, clock: Clock) -> None:
+        self.policy, self.clock = policy, clock
+        self.times_s: list[float] = []
+        self.noted: list[tuple[int, SteeredState]] = []
+
+    def prepare(self) -> None:
+        """Let it prepare."""
+        self.policy.prepare()
+
+    def start(self, task: Task) -> SteeredState:
+        """Return its state before the first observation."""
+        return self.policy.start(task)
+
+    def step(self, state: SteeredState, observation: Observation) -> tuple[SteeredState, Action]:
+        """Let it decide, and note what it did."""
+        before_s = self.clock.now_s()
+        after, action = self.policy.step(state, observation)
+        self.times_s.append(self.clock.now_s() - before_s)
+        self.noted.append((observation.frame_index, after))
+        return after, action
+
+
+def _true_pose(world: World) -> _TruePose:
     state = world.plant.state
     tissue = world.plant.flexible.mechanics.breathing(world.time_s) if world.plant.flexible else np.zeros(2)
     _, y, z = state.tip_mm
-    seen_y, seen_z = (None, None) if seen.tip_mm is None else seen.tip_mm
-    return SteeringRow(
+    return _TruePose(
         time_s=world.time_s,
         depth_mm=state.inserted_mm,
         y_mm=y - float(tissue[0]),
         z_mm=z - float(tissue[1]),
+        base_rad=world.rig.base_rad,
+        tip_rad=state.roll_rad,
+    )
+
+
+def _row(true: _TruePose, seen: TipMeasurement, turn: RollCommand) -> SteeringRow:
+    """Return what happened in this frame, the truth beside what was measured."""
+    seen_y, seen_z = (None, None) if seen.tip_mm is None else seen.tip_mm
+    return SteeringRow(
+        time_s=true.time_s,
+        depth_mm=true.depth_mm,
+        y_mm=true.y_mm,
+        z_mm=true.z_mm,
         seen_y_mm=seen_y,
         seen_z_mm=seen_z,
         sd_mm=seen.sd_mm,
         ordered_rad=turn.roll_rad,
-        base_rad=world.rig.base_rad,
-        tip_rad=state.roll_rad,
+        base_rad=true.base_rad,
+        tip_rad=true.tip_rad,
         miss_mm=turn.miss_mm,
         miss_sd_mm=turn.miss_sd_mm,
     )
-
-
-class _TipSensor:
-    """Measures the tip: by images and a tracker, or as the true tip with noise. Encoders measure depth and roll."""
-
-    def __init__(self, episode: SteeringEpisode, clock: Clock, ledger: FrameLedger) -> None:
-        self.world, self.tracker, self.config = episode.world, episode.tracker, episode.config
-        self.clock, self.ledger = clock, ledger
-        self.rng = np.random.default_rng([self.world.scene.seed, 11])
-        if self.tracker is not None:
-            self.axis_px = self.world.to_px(self.world.scene.entry_mm, self.world.rig.probe_mm)
-            self.state = self.tracker.start(Hint(start_px=self.axis_px))
-
-    def measure(self) -> tuple[TipMeasurement, Frame | None, Estimate | None]:
-        """Return the measurement of this frame, with its image and the tracker's estimate if there is a tracker."""
-        world = self.world
-        tip, sd_mm, frame, estimate = self._true_tip() if self.tracker is None else self._tracked_tip(self.tracker)
-        robot_state = world.read()
-        breath = respiratory_signal(world.scene.breathing_hz, world.time_s) if self.config.breath_known else 0.0
-        depth = robot_state.depth_mm
-        if self.tracker is not None:  # the image lies where the probe is
-            depth = min(depth, robot_state.probe_mm[1])
-        measurement = TipMeasurement(
-            time_s=world.time_s,
-            depth_mm=max(depth, 0.0),
-            roll_rad=robot_state.roll_rad,
-            tip_mm=tip,
-            sd_mm=sd_mm,
-            breath=breath,
-        )
-        return measurement, frame, estimate
-
-    def _true_tip(self) -> tuple[Point | None, float, Frame | None, Estimate | None]:
-        """Return the true tip (y, z) with noise and its standard deviation, mm."""
-        _, y, z = self.world.plant.state.tip_mm
-        noise_mm = self.config.noise_mm
-        n = self.rng.normal(0.0, noise_mm, 2).tolist()
-        return (y + n[0], z + n[1]), max(noise_mm, 1e-3), None, None
-
-    def _tracked_tip(self, tracker: Tracker[Any]) -> tuple[Point | None, float, Frame | None, Estimate | None]:
-        """Return the tracked tip (y, z) and its standard deviation, mm, with image and estimate."""
-        before_s = self.clock.now_s()
-        frame, _ = self.world.look()
-        drawn_s = self.clock.now_s()
-        self.state, estimate = tracker.step(self.state, frame)
-        tracked_s = self.clock.now_s()
-        self.ledger.timed("image", drawn_s - before_s)
-        self.ledger.timed("track", tracked_s - drawn_s)
-        self.ledger.tracked(estimate)
-        if not isinstance(estimate, TipEstimate) or estimate.state is not Track.TRACKING:
-            return None, 1.0, frame, estimate
-        along_mm, across_mm = estimate.sd_along_mm, estimate.sd_across_mm
-        if along_mm is None or across_mm is None:  # said in pixels only: its place in mm is not known
-            return None, 1.0, frame, estimate
-        spacing = self.world.spacing
-        x, y = self.axis_px
-        tip = ((estimate.tip_px[0] - x) * spacing.x_mm, (estimate.tip_px[1] - y) * spacing.y_mm)
-        return tip, max(along_mm, across_mm), frame, estimate

@@ -1,4 +1,4 @@
-"""Tracking from Python: track a clip, simulate one, measure the errors, compare methods, draw a frame."""
+"""Tracking from Python: track a clip, simulate one, measure the errors, draw a frame."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from sonosteer.core.protocols import Source, SourceInfo, Tracker
 from sonosteer.core.types import Estimate, Frame, Hint, Side, TipEstimate, Track, Truth
 from sonosteer.episodes.clip_tracking import are_stills, check_clip, check_method, scale_note, without_workspaces
 from sonosteer.episodes.cropping import Crop, in_crop
+from sonosteer.episodes.evaluation import clip_behind
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.metrics.tip_error import TipErrors, summarise, tip_errors
 from sonosteer.recording.clips import open_clip
@@ -33,7 +34,7 @@ from sonosteer.recording.frame_ledger import FrameLedger
 from sonosteer.recording.output_folder import claimed_folder
 from sonosteer.recording.summary import versions, write_summary
 from sonosteer.recording.tips import NAME_COLUMN, PIXEL_COLUMNS, TipRow, TipsWriter, read_tips
-from sonosteer.recording.truths import TruthWriter, read_truth
+from sonosteer.recording.truths import TruthWriter, check_truth, read_truth
 from sonosteer.runtime.live_tracking import track_live
 from sonosteer.runtime.tracking import track_frames
 from sonosteer.sim.scenes import Scene
@@ -146,7 +147,7 @@ class TrackResult:
             )
             for r in self.rows()
         ]
-        return _data_frame(table, (*columns, *numbers, *further))
+        return data_frame(table, (*columns, *numbers, *further))
 
     def save(self, folder: str | Path) -> Path:
         """Write tips.csv and summary.json into a folder, which is made. Return it."""
@@ -163,7 +164,7 @@ class TrackResult:
 
     def _repr_html_(self) -> str:
         rows = [("clip", self.source.name), ("method", self.method), ("frames", _count_states(self.states))]
-        return _html_table(("", ""), rows)
+        return html_table(("", ""), rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,47 +200,6 @@ class Evaluation:
             return f"<Evaluation: {tracked}>"
         unit = "px" if self.mean_mm is None else "mm"
         return f"<Evaluation: {n[f'mean_{unit}']:.2f} {unit} mean, {n[f'p95_{unit}']:.2f} {unit} at 95 %, {tracked}>"
-
-
-ERRORS_MM = ("mean_mm", "median_mm", "p95_mm")
-ERRORS_PX = ("mean_px", "median_px", "p95_px")
-#: of a comparison's row; None where it is not known
-COMPARED = ("method", "frames", "tracked", *ERRORS_MM, *ERRORS_PX, "coverage_95", "track_ms", "broke")
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """Several methods on the same clip."""
-
-    results: Mapping[str, TrackResult]
-    """What each method said, by its name. A method that broke has the frames before."""
-    rows: tuple[Mapping[str, Any], ...]
-    """A row for each method: frames, tracked ones, errors in mm and px, median time in ms, why it broke, if it did."""
-
-    def to_dict(self) -> list[dict[str, Any]]:
-        """The rows as JSON can say them."""
-        return [dict(row) for row in self.rows]
-
-    def to_pandas(self) -> Any:
-        """A DataFrame with a row for each method. Raises MissingExtraError without pandas."""
-        return _data_frame([tuple(row[k] for k in COMPARED) for row in self.rows], COMPARED)
-
-    def _shown(self) -> tuple[str, ...]:
-        """The columns to print: errors in mm, or in px where no method has them in mm."""
-        scaled = any(row["mean_mm"] is not None for row in self.rows)
-        left_out = ERRORS_PX if scaled or all(row["mean_px"] is None for row in self.rows) else ERRORS_MM
-        return tuple(name for name in COMPARED if name not in left_out)
-
-    def __repr__(self) -> str:
-        names = self._shown()[:-1]
-        shown = [names, *(tuple(_short(row[k]) for k in names) for row in self.rows)]
-        widths = [max(len(r[i]) for r in shown) for i in range(len(shown[0]))]
-        lines = ["  ".join(v.ljust(w) for v, w in zip(r, widths, strict=True)).rstrip() for r in shown]
-        return "\n".join([*lines, *(f"{r['method']} broke: {r['broke']}" for r in self.rows if r["broke"])])
-
-    def _repr_html_(self) -> str:
-        names = self._shown()
-        return _html_table(names, [tuple(_short(row[k]) for k in names) for row in self.rows])
 
 
 class SimulatedClip(FramesInMemory):
@@ -330,7 +290,7 @@ def track(
     """
     known = _hint(hint, angle_deg, enters, start)
     part = None if crop is None else _crop(crop)
-    tracker, name = _tracker(method, settings or {})
+    tracker, name = tracker_of(method, settings or {})
     in_crop(tracker, part).start(known)  # a hint that is not enough is refused before anything is read
     clip = _open(source, spacing_mm, rate_hz=rate_hz, seed=seed, stills=stills)
     stills = are_stills(clip.info, stills)
@@ -428,59 +388,24 @@ def evaluate(
     tips: a result, or the path of a tips.csv or of the folder it is in. truth: a simulated clip, truths, or the path of
     a truth.csv; it may be left out for the result of a simulated clip. spacing_mm: mm per pixel, if it is not the one
     of the track. A frame without an estimate counts against the tracker. Raises InputError if there is nothing to
-    compare.
+    compare, and for marks of another clip.
     """
+    frames: int | None
     if isinstance(tips, TrackResult):
         rows, known, spacing = tips.rows(), tips.truths, tips.source.spacing
+        frames, size_px = tips.source.frames, None if tips.names else tips.source.size_px
     else:
-        path = Path(tips)
-        rows, known, spacing = read_tips(path / "tips.csv" if path.is_dir() else path), (), None
+        path = Path(tips) / "tips.csv" if Path(tips).is_dir() else Path(tips)
+        rows, known, spacing = read_tips(path), (), None
+        frames, size_px = clip_behind(path)
     if truth is not None:
-        known = tuple(_truths(truth))
+        known = tuple(truths_in(truth))
+        where = Path(truth) if isinstance(truth, str | Path) else Path("`truth`")
+        check_truth(where, known, frames=frames, size_px=size_px)
     if not known:
         raise InputError("`truth` is missing: the clip does not know where the needle was")
     errors = tip_errors(rows, known, _spacing(spacing_mm) or spacing)
     return Evaluation(errors, summarise(errors))
-
-
-def compare(
-    source: Clip,
-    methods: Sequence[Method] | Mapping[str, Method] = ("auto",),
-    truth: SimulatedClip | Iterable[Truth] | str | Path | None = None,
-    **options: Any,
-) -> Comparison:
-    """Track the same clip by several methods.
-
-    methods: names, classes or trackers of your own, or a mapping from the names to show to them. truth: as `evaluate`
-    takes it; left out for a simulated clip. options: as `track` takes them, the same for all methods.
-    A method that breaks has its reason in its row, and the others go on. Raises InputError for a method that there is
-    not, and if no method can be run at all.
-    """
-    named = dict(methods) if isinstance(methods, Mapping) else {_name_of(m): m for m in methods}
-    if not named:
-        raise InputError("`methods` is empty: name at least one")
-    settings = options.get("settings") or {}
-    for each in named.values():
-        _tracker(each, settings)  # a name that there is not is said before anything is tracked
-    clip = _read_again(source, options)
-    truths = None if truth is None else tuple(_truths(truth))
-    results: dict[str, TrackResult] = {}
-    rows: list[Mapping[str, Any]] = []
-    refused: list[SonosteerError] = []
-    for name, each in named.items():
-        broke = None
-        try:
-            results[name] = track(clip, each, **options)
-        except SonosteerError as e:
-            broke = str(e)
-            if isinstance(e.kept, TrackResult):
-                results[name] = e.kept
-            else:
-                refused.append(e)
-        rows.append(_compared(name, results.get(name), truths, broke))
-    if len(refused) == len(named):
-        raise refused[0]
-    return Comparison(results, tuple(rows))
 
 
 def draw(frame: Frame, estimate: Estimate, truth: Truth | None = None) -> U8:
@@ -591,22 +516,11 @@ def _open(source: Clip, spacing_mm: SpacingMm | None, *, rate_hz: float, seed: i
     return known if spacing is None else WithSpacing(known, spacing)
 
 
-def _read_again(source: Clip, options: Mapping[str, Any]) -> Clip:
-    """A clip that can be read once for each method."""
-    if isinstance(source, str) and source.startswith("sim:"):
-        drawn = SimulatedSource(source[4:], seed=options.get("seed", 0))
-        frames = list(drawn.frames())
-        return SimulatedClip(drawn.info, frames, [drawn.truth(f.index) for f in frames], drawn.scene)
-    if isinstance(source, str | Path | np.ndarray) or callable(getattr(source, "frames", None)):
-        return source
-    return list(source) if isinstance(source, Iterable) else source
-
-
-def _tracker(method: Method, settings: Mapping[str, Any]) -> tuple[Tracker[Any], str]:
-    """(the tracker, its name)."""
+def tracker_of(method: Method, settings: Mapping[str, Any]) -> tuple[Tracker[Any], str]:
+    """The tracker behind a method, and its name. Raises InputError for a name or a setting that there is not."""
     if isinstance(method, str):
         return make_tracker(method, **settings), method
-    name = _name_of(method)
+    name = name_of(method)
     made = construct(method, settings, f"method {name}") if isinstance(method, type) else method
     if settings and made is method:
         raise InputError(f"`settings` cannot be given for {name}, which is made already: give its class instead")
@@ -614,7 +528,8 @@ def _tracker(method: Method, settings: Mapping[str, Any]) -> tuple[Tracker[Any],
     return (made if ours else plug_in_tracker(made, f"method {name}")), name
 
 
-def _name_of(method: Method) -> str:
+def name_of(method: Method) -> str:
+    """Name of a method to show."""
     if isinstance(method, str):
         return method
     if isinstance(method, PluggedIn):
@@ -646,7 +561,8 @@ def _truths_of(clip: Source, estimates: Sequence[Estimate]) -> tuple[Truth, ...]
     return tuple(out)
 
 
-def _truths(truth: SimulatedClip | Iterable[Truth] | str | Path) -> Iterable[Truth]:
+def truths_in(truth: SimulatedClip | Iterable[Truth] | str | Path) -> Iterable[Truth]:
+    """What was given as truth: the rows of a table, the truths of a simulated clip, or truths."""
     if isinstance(truth, str | Path):
         return read_truth(Path(truth))
     return truth.truths if isinstance(truth, SimulatedClip) else truth
@@ -655,32 +571,14 @@ def _truths(truth: SimulatedClip | Iterable[Truth] | str | Path) -> Iterable[Tru
 # -- what is told -------------------------------------------------------------------------------------------------
 
 
-def _compared(
-    name: str, result: TrackResult | None, truths: tuple[Truth, ...] | None, broke: str | None
-) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(COMPARED) | {"method": name, "broke": broke, "frames": 0, "tracked": 0}
-    if result is None or not result.estimates:
-        return row
-    row["frames"] = len(result)
-    row["tracked"] = sum(isinstance(e, TipEstimate) for e in result)
-    row["track_ms"] = percentiles_ms(result.times_ms["track"])["median_ms"]
-    known = result.truths if truths is None else truths
-    if any(t.tip_px is not None for t in known):
-        numbers = evaluate(result, known).numbers
-        row |= {k: numbers[k] for k in (*ERRORS_MM, *ERRORS_PX, "coverage_95")}
-    return row
-
-
 def _count_states(states: Sequence[Track]) -> str:
     each = ", ".join(f"{states.count(state)} {state.value}" for state in Track)
     return f"{len(states)} frames, {each}"
 
 
-def _short(value: Any) -> str:
-    return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A small table for a notebook."""
 
-
-def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     def line(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
 
@@ -688,7 +586,8 @@ def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"<table>{top}{''.join(line(r, 'td') for r in rows)}</table>"
 
 
-def _data_frame(rows: Sequence[tuple[Any, ...]], columns: Sequence[str]) -> Any:
+def data_frame(rows: Sequence[tuple[Any, ...]], columns: Sequence[str]) -> Any:
+    """A DataFrame. Raises MissingExtraError without pandas."""
     try:
         import pandas as pd
     except ImportError:

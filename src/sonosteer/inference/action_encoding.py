@@ -91,12 +91,15 @@ def encode_inputs(task: Task, observation: Observation, seen: TipEstimate) -> F3
     sd_along_mm, sd_across_mm = seen.sd_along_mm, seen.sd_across_mm
     if sd_along_mm is None or sd_across_mm is None:
         raise InputError("the policy reads the tip's standard deviation in mm, but the scale is unknown")
+    visibility = seen.confidence if seen.visibility is None else seen.visibility
+    if visibility is None:
+        raise InputError("the policy reads the tip's visibility, but the tracker says none")
     values = (
         robot_state.depth_mm,
         robot_state.insertion_speed_mm_s,
         math.degrees(robot_state.insertion_angle_rad),
         sign * robot_state.probe_mm[0],
-        seen.confidence if seen.visibility is None else seen.visibility,
+        visibility,
         max(sd_along_mm, sd_across_mm),
         *box,
         ahead,

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -193,6 +193,29 @@ def summarise(e: TipErrors) -> dict[str, Any]:
             out[f"{name}_frames"] = int(mask.sum())
             out[f"{name}_mean_{unit}"] = None if chosen is None or len(chosen) == 0 else float(chosen.mean())
     return out | {"missing": e.missing, "false_alarms": e.false_alarms}
+
+
+def summarise_by_state(e: TipErrors, tips: Sequence[TipRow]) -> dict[str, dict[str, Any]]:
+    """The figures of `summarise` for the frames that are tracking and for those that are coasting.
+
+    Figures of lost frames are only how many there are with a true tip.
+    """
+    state = {row.frame: row.state for row in tips}
+    said = np.array([state[int(f)] for f in e.frame], dtype=object)
+    left_out = ("frames", "tracked", "lost", "missing", "false_alarms")
+    out: dict[str, dict[str, Any]] = {}
+    for name in ("tracking", "coasting"):
+        part = _masked(e, said == name)
+        figures = {k: v for k, v in summarise(part).items() if k not in left_out}
+        out[name] = {"frames": len(part.frame), **figures}
+    return {**out, "lost": {"frames": e.lost}}
+
+
+def _masked(e: TipErrors, mask: NDArray[np.bool_]) -> TipErrors:
+    """Some of the frames, and nothing of those without an error."""
+    kept: dict[str, Any] = {f.name: getattr(e, f.name) for f in fields(e)}
+    kept = {k: v[mask] if isinstance(v, np.ndarray) else v for k, v in kept.items()}
+    return TipErrors(**{**kept, "lost": 0, "missing": 0, "false_alarms": 0})
 
 
 def _fraction(held: F64) -> float | None:

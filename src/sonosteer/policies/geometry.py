@@ -70,6 +70,8 @@ def target_offset(observation: Observation, task: Task) -> TargetOffset | None:
     if isinstance(estimate, Lost) or estimate.state is Track.LOST or not known(observation):
         return None
     visibility = estimate.confidence if estimate.visibility is None else estimate.visibility
+    if visibility is None:
+        return None
     mm = task.spacing
     x, y = mm.to_mm((observation.target_px[0] - estimate.tip_px[0], observation.target_px[1] - estimate.tip_px[1]))
     across = side(task) * x
@@ -89,7 +91,8 @@ def target_offset(observation: Observation, task: Task) -> TargetOffset | None:
 def known(observation: Observation) -> bool:
     """True if every number is finite, in mm, and the robot reports no fault. A lost tip is known, too.
 
-    A tip without a covariance in mm, as of a picture without a scale, is not known.
+    A tip without a covariance in mm, as of a picture without a scale, is not known. Nor is one whose tracker says no
+    confidence.
     """
     o, e = observation, observation.estimate
     if not (finite((o.capture_time_s, *o.target_px)) and usable_robot_state(o.robot_state)):
@@ -98,7 +101,9 @@ def known(observation: Observation) -> bool:
         return True
     seen = () if e.visibility is None else (e.visibility,)
     P = e.covariance_mm2
-    return P is not None and finite((*e.tip_px, e.angle_rad, e.confidence, *seen)) and bool(np.isfinite(P).all())
+    if P is None or e.confidence is None:
+        return False
+    return finite((*e.tip_px, e.angle_rad, e.confidence, *seen)) and bool(np.isfinite(P).all())
 
 
 def usable_robot_state(robot_state: RobotState) -> bool:

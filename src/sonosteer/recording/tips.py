@@ -1,7 +1,7 @@
 """Reads and writes tips.csv: what a tracker said, one row for every frame of the source.
 
-A track without a scale has empty columns in mm, and two columns in px behind the others. A track of stills has a last
-column `name`.
+A track without a scale has empty columns in mm, and two columns in px behind the others. One of a source with poses has
+the tip in world mm, too. A track of stills has a last column `name`. tips.parquet has the same rows and columns.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sonosteer.core.geometry import Point, Spacing
-from sonosteer.core.types import Estimate, Lost
+from sonosteer.core.errors import InputError
+from sonosteer.core.geometry import Matrix, Point, Spacing, transform_point
+from sonosteer.core.types import Estimate, Lost, Vector
 from sonosteer.recording.tables import TableWriter, number, optional, quoted, read_table, whole
+from sonosteer.recording.tables_parquet import read_parquet, write_parquet
 
 TIPS_CSV_COLUMNS = (
     "frame",
@@ -31,6 +33,8 @@ TIPS_CSV_COLUMNS = (
 )
 #: columns behind them where the scale is unknown
 PIXEL_COLUMNS = ("sd_along_px", "sd_across_px")
+#: columns behind them where the source has poses
+WORLD_COLUMNS = ("tip_x_world_mm", "tip_y_world_mm", "tip_z_world_mm")
 #: last column of a track of stills
 NAME_COLUMN = "name"
 
@@ -63,6 +67,8 @@ class TipRow:
     """Standard deviation of the tip across the needle, px. None where nobody said it."""
     name: str | None = None
     """Name of the picture among stills. None in a clip."""
+    tip_world_mm: Vector | None = None
+    """Place of the tip in the world, mm: (x, y, z). None without a pose."""
 
     @classmethod
     def lost(cls, frame: int, time_s: float, name: str | None = None) -> TipRow:
@@ -81,8 +87,17 @@ class TipRow:
         )
 
     @classmethod
-    def of(cls, estimate: Estimate, spacing: Spacing | None, name: str | None = None) -> TipRow:
-        """Return the row of an estimate, not rounded. spacing: None if the scale is unknown, then in px only."""
+    def of(
+        cls,
+        estimate: Estimate,
+        spacing: Spacing | None,
+        name: str | None = None,
+        T_world_image: Matrix | None = None,
+    ) -> TipRow:
+        """Return the row of an estimate, not rounded. spacing: None if the scale is unknown, then in px only.
+
+        T_world_image: 4x4, image mm to world mm. None without a pose.
+        """
         if isinstance(estimate, Lost):
             return cls.lost(estimate.frame_index, estimate.time_s, name)
         return cls(
@@ -98,23 +113,31 @@ class TipRow:
             sd_along_px=estimate.sd_along_px,
             sd_across_px=estimate.sd_across_px,
             name=name,
+            tip_world_mm=None
+            if spacing is None or T_world_image is None
+            else transform_point(T_world_image, (*spacing.to_mm(estimate.tip_px), 0.0)),
         )
 
 
 class TipsWriter(TableWriter):
     """Writes estimates as rows of tips.csv. Positions in mm are pixels times the spacing.
 
-    spacing: None if the scale is unknown. names: of stills, by frame. Empty for a clip.
+    spacing: None if the scale is unknown. names: of stills, by frame. Empty for a clip. world: whether the source has
+    poses.
     """
 
-    def __init__(self, path: Path, spacing: Spacing | None, names: Sequence[str] = ()) -> None:
-        further = (*(PIXEL_COLUMNS if spacing is None else ()), *((NAME_COLUMN,) if names else ()))
+    def __init__(self, path: Path, spacing: Spacing | None, names: Sequence[str] = (), *, world: bool = False) -> None:
+        further = (
+            *(PIXEL_COLUMNS if spacing is None else ()),
+            *(WORLD_COLUMNS if world else ()),
+            *((NAME_COLUMN,) if names else ()),
+        )
         super().__init__(path, (*TIPS_CSV_COLUMNS, *further))
-        self._spacing, self._names = spacing, names
+        self._spacing, self._names, self._world = spacing, names, world
 
-    def add(self, estimate: Estimate) -> None:
-        """Append one estimate."""
-        row = TipRow.of(estimate, self._spacing)
+    def add(self, estimate: Estimate, T_world_image: Matrix | None = None) -> None:
+        """Append one estimate. T_world_image: pose of its frame, image mm to world mm. None without one."""
+        row = TipRow.of(estimate, self._spacing, T_world_image=T_world_image)
         x, y = row.tip_px or (None, None)
         x_mm, y_mm = row.tip_mm or (None, None)
         values = [
@@ -132,6 +155,8 @@ class TipsWriter(TableWriter):
         ]
         if self._spacing is None:
             values += [_rounded(row.sd_along_px, 3), _rounded(row.sd_across_px, 3)]
+        if self._world:
+            values += [_rounded(v, 4) for v in row.tip_world_mm or (None, None, None)]
         if self._names:
             values.append(quoted(self._names[row.frame]))
         self.write(values)
@@ -142,8 +167,50 @@ def _rounded(value: float | None, digits: int) -> str:
 
 
 def read_tips(path: Path) -> list[TipRow]:
-    """Read tips.csv, a row for each frame. Raises InputError with the line that is wrong and why."""
+    """Read tips.csv or tips.parquet, a row for each frame. Raises InputError with the line that is wrong and why."""
+    if path.suffix.lower() == ".parquet":
+        return _of_parquet(path)
     return read_table(path, TIPS_CSV_COLUMNS, _parse, unique="frame")
+
+
+def write_tips_parquet(path: Path, tips: Path) -> None:
+    """Write the rows of a tips.csv as tips.parquet: the same numbers. Further columns stand where they hold any."""
+    rows = read_tips(tips)
+    names: list[str] = [*TIPS_CSV_COLUMNS]
+    further = (*PIXEL_COLUMNS, *WORLD_COLUMNS, NAME_COLUMN)
+    names += [c for c in further if any(_cell(row, c) is not None for row in rows)]
+    write_parquet(path, {name: [_cell(row, name) for row in rows] for name in names})
+
+
+def _cell(row: TipRow, column: str) -> str | float | None:
+    """What a column holds of a row."""
+    pairs = {"tip_x_px": (row.tip_px, 0), "tip_y_px": (row.tip_px, 1), "tip_x_mm": (row.tip_mm, 0)}
+    pairs |= {"tip_y_mm": (row.tip_mm, 1)}
+    if column in pairs:
+        point, axis = pairs[column]
+        return None if point is None else point[axis]
+    if column in WORLD_COLUMNS:
+        return None if row.tip_world_mm is None else row.tip_world_mm[WORLD_COLUMNS.index(column)]
+    value: str | float | None = getattr(row, column)
+    return value
+
+
+def _of_parquet(path: Path) -> list[TipRow]:
+    rows = read_parquet(path)
+    missing = [c for c in TIPS_CSV_COLUMNS if rows and c not in rows[0]]
+    if missing:
+        raise InputError(f"{path} lacks the column {missing[0]!r}; it needs {','.join(TIPS_CSV_COLUMNS)}")
+    out, seen = [], set()
+    for n, row in enumerate(rows, 1):
+        try:
+            parsed = _parse({k: "" if v is None else v if isinstance(v, str) else repr(v) for k, v in row.items()})
+        except (ValueError, TypeError, KeyError) as e:
+            raise InputError(f"{path}, row {n}: {e}") from None
+        if parsed.frame in seen:
+            raise InputError(f"{path}, row {n}: frame {parsed.frame} stands twice")
+        seen.add(parsed.frame)
+        out.append(parsed)
+    return out
 
 
 def _parse(row: dict[str, str]) -> TipRow:
@@ -154,6 +221,7 @@ def _parse(row: dict[str, str]) -> TipRow:
     if state == "lost":
         return TipRow.lost(whole(row, "frame"), number(row, "time_s"), name)
     mm = (optional(row, "tip_x_mm"), optional(row, "tip_y_mm"))
+    x, y, z = (optional(row, column) for column in WORLD_COLUMNS)
     return TipRow(
         frame=whole(row, "frame"),
         time_s=number(row, "time_s"),
@@ -167,4 +235,5 @@ def _parse(row: dict[str, str]) -> TipRow:
         sd_along_px=optional(row, "sd_along_px"),
         sd_across_px=optional(row, "sd_across_px"),
         name=name,
+        tip_world_mm=None if x is None or y is None or z is None else (x, y, z),
     )

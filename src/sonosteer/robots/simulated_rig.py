@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from sonosteer.core.types import Capture
+from sonosteer.core.types import Capture, Frame
 from sonosteer.sim.truth import NeedleTruth
 from sonosteer.sim.world import World
 
@@ -27,9 +27,13 @@ class SimulatedRig:
         self._due_s = max(self._due_s + period, world.time_s - period)
         with self.lock:
             robot_state = world.read()
-        frame, truth = world.look()
+        return Capture(self.look(), robot_state, now_s)
+
+    def look(self) -> Frame:
+        """Take a picture now."""
+        frame, truth = self.world.look()
         self.truths.append(truth)
-        return Capture(frame, robot_state, now_s)
+        return frame
 
     def advance(self, dt_s: float) -> None:
         """Let the world's time pass."""

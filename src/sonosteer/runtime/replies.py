@@ -38,14 +38,28 @@ def check_action(said: Any, observation: Observation) -> Action:
     """Return what a policy said. Raises BrokenError unless it is an action, no younger than its observation."""
     if not isinstance(said, Action):
         raise BrokenError(f"it says {_short(said)}, which is no action")
-    _check_fields(said)
+    action = _checked_action(said)
     index, time_s = observation.frame_index, observation.capture_time_s
-    if said.frame_index > index or said.capture_time_s > time_s:
+    if action.frame_index > index or action.capture_time_s > time_s:
         raise BrokenError(
-            f"it was told of frame {index} of {time_s} s, and dates its action {said.frame_index}, "
-            f"{said.capture_time_s} s"
+            f"it was told of frame {index} of {time_s} s, and dates its action {action.frame_index}, "
+            f"{action.capture_time_s} s"
         )
-    return said
+    return action
+
+
+def _checked_action(said: Action) -> Action:
+    """Return the action with Python's own numbers. A stranger's may be numpy's, such as a stop that is np.False_.
+
+    The gate takes only Python's truth values, and a recording gives nothing else back.
+    """
+    if _check_of(Action)(said):
+        return said
+    try:
+        plain: Action = decode(Action, encode(said))
+    except (TypeError, ValueError) as e:
+        raise BrokenError(f"{_short(said)}: {e}") from None
+    return plain
 
 
 def _check_fields(said: Any) -> None:
@@ -54,7 +68,7 @@ def _check_fields(said: Any) -> None:
     What is plainly of its type passes at once. Anything else, such as numpy's numbers, is judged by the recording.
     """
     kind: Any = type(said)
-    if kind in (Action, TipEstimate, Lost) and _check_of(kind)(said):
+    if kind in (TipEstimate, Lost) and _check_of(kind)(said):
         return
     try:
         decode(kind, encode(said))

@@ -10,8 +10,8 @@ import math
 
 from sonosteer.core.types import Command, RobotState, TipEstimate, Track, Vector
 from sonosteer.safety.limits import Limits
+from sonosteer.safety.orders import speeds_mm_s
 
-_STILL: Vector = (0.0, 0.0, 0.0)
 SHORTEST_MM = 1.0  # chosen: a needle is turned as if so much of it were inserted, even if nothing is
 
 
@@ -22,6 +22,7 @@ def bounded(
     robot_state: RobotState,
     tip: TipEstimate | None,
     before: Command | None,
+    measured_mm_s: tuple[float, ...],
     kept_rad: float | None,
     inserted_mm: float,
     elapsed_s: float,
@@ -29,13 +30,13 @@ def bounded(
 ) -> tuple[Command, tuple[str, ...]]:
     """Return the command that may be given, and in what it is less than the wanted one, and why.
 
-    wanted: a command whose numbers are all within limits. before: what is being carried out. kept_rad: where the needle
-    was last told to point. inserted_mm: largest length that can be in the tissue. elapsed_s: since the last tick.
-    until_s: when the new command expires.
+    wanted: a command whose numbers are all within limits. before: what is being carried out. measured_mm_s: how fast
+    the encoders say that needle and probe move. kept_rad: where the needle was last told to point. inserted_mm: largest
+    length that can be in the tissue. elapsed_s: since the last tick. until_s: when the new command expires.
     """
     notes: list[str] = []
     elapsed_s = min(elapsed_s, limits.growth_s)
-    was = 0.0 if before is None else before.insertion_speed_mm_s
+    was, *probe_was = _heeded(limits, before, measured_mm_s)
     speed = _speed(limits, wanted.insertion_speed_mm_s, tip, was, elapsed_s, notes)
     asked, at = float(wanted.insertion_angle_rad), float(robot_state.insertion_angle_rad)
     stays = stay(kept_rad, at, limits.still_rad)
@@ -54,10 +55,10 @@ def bounded(
         _note(notes, "base rotation", wanted.roll_rad, roll, "rad", "the tip is lost")
     else:
         was_rad = robot_state.roll_rad if set_point is None else set_point
-        turned = _turned(was_rad, wanted.roll_rad, limits.roll_rad_s * elapsed_s)
-        roll = _within(turned, at=robot_state.roll_rad, most=limits.roll_rad_s * limits.order_s)
+        near = _within(wanted.roll_rad, at=robot_state.roll_rad, most=limits.roll_rad_s * limits.order_s)
+        roll = _turned(was_rad, near, limits.roll_rad_s * elapsed_s)
         _note(notes, "base rotation", wanted.roll_rad, roll, "rad", "rate")
-    probe = _probe(wanted.probe_velocity_mm_s, before, limits.probe_mm_s2 * elapsed_s, notes)
+    probe = _probe(wanted.probe_velocity_mm_s, probe_was, limits.probe_mm_s2 * elapsed_s, notes)
     command = Command(
         expires_at_s=until_s,
         insertion_speed_mm_s=speed,
@@ -72,6 +73,21 @@ def grown(before: float, wanted: float, largest: float) -> float:
     """Return `wanted`, its size no more than `largest` above that of `before`. A change of direction starts at rest."""
     way = math.copysign(1.0, wanted)
     return way * min(abs(wanted), max(way * before, 0.0) + largest)
+
+
+def _heeded(limits: Limits, before: Command | None, measured_mm_s: tuple[float, ...]) -> list[float]:
+    """Return how fast needle and probe may be taken to move: as was ordered, but little faster than encoders say.
+
+    So a speed does not grow on orders that nobody hears. What is measured may lag by `Limits.standstill_s`.
+    """
+    if before is None:
+        return [0.0] * len(measured_mm_s)
+    needle, probe = limits.acceleration_mm_s2 * limits.standstill_s, limits.probe_mm_s2 * limits.standstill_s
+    lags = (needle, probe, probe, probe)
+    return [
+        grown(measured, ordered, lag)
+        for measured, ordered, lag in zip(measured_mm_s, speeds_mm_s(before), lags, strict=True)
+    ]
 
 
 def _speed(
@@ -90,11 +106,12 @@ def _angle(
 ) -> float:
     """Return where the needle may be turned to. set_point: where it is told to point now. at: what its encoder says.
 
-    No point of the needle moves sideways too fast, and the set-point does not run away from an axis that is stuck.
+    The set-point does not run away from an axis that is stuck. The rate comes last: an encoder that jumps must not take
+    the set-point along, for no point of the needle moves sideways too fast.
     """
     rate_rad_s = limits.sideways_mm_s / max(inserted_mm, SHORTEST_MM)
-    turned = _turned(set_point, wanted, rate_rad_s * elapsed_s)
-    return _within(turned, at=at, most=rate_rad_s * limits.order_s + limits.still_rad)
+    near = _within(wanted, at=at, most=rate_rad_s * limits.order_s)
+    return _turned(set_point, near, rate_rad_s * elapsed_s)
 
 
 def _within(value: float, *, at: float, most: float) -> float:
@@ -105,8 +122,7 @@ def _turned(at: float, wanted: float, largest: float) -> float:
     return at + min(max(wanted - at, -largest), largest)
 
 
-def _probe(wanted: Vector, before: Command | None, largest: float, notes: list[str]) -> Vector:
-    was = _STILL if before is None else before.probe_velocity_mm_s
+def _probe(wanted: Vector, was: list[float], largest: float, notes: list[str]) -> Vector:
     x, y, z = (grown(old, new, largest) for old, new in zip(was, wanted, strict=True))
     for axis, asked, got in zip("xyz", wanted, (x, y, z), strict=True):
         _note(notes, f"probe speed {axis}", asked, got, "mm/s", "acceleration")

@@ -20,7 +20,7 @@ from sonosteer.safety.cleared import Cleared, make_cleared
 from sonosteer.safety.gate_input import GateInput, Refused, no, tip_of, usable
 from sonosteer.safety.limits import Limits
 from sonosteer.safety.memory import EXACT, Memory, note, ordered
-from sonosteer.safety.orders import NO_DRIFTS, contradiction
+from sonosteer.safety.orders import NO_DRIFTS, contradiction, measured_mm_s
 from sonosteer.safety.regions import Covariance, Region
 from sonosteer.safety.rules import Answers, Reach
 from sonosteer.safety.stop import Stop, check_release, latch
@@ -56,6 +56,8 @@ class Gate:
     """Scale in which regions and task were drawn, mm per pixel. None where any scale will do."""
     calibration_mm2: Covariance = EXACT
     """Error of the image's calibration: xx, xy and yy of its covariance, mm^2. It adds to every tip's."""
+    shows_depth: bool = True
+    """False where pictures stand across the needle. They do not show how deep it is, so that encoders alone say it."""
 
     def start(self, now_s: float) -> GateState:
         """Return the state at rest, with nothing known. The first tick is due within `Limits.heartbeat_s`."""
@@ -88,7 +90,7 @@ class Gate:
         check_release(state.stop, by, now_s, state.time_s)
         memory = state.memory
         if state.stop.kind == "encoders":  # they are believed from here on
-            memory = replace(memory, drifts=NO_DRIFTS, anchor=None)
+            memory = replace(memory, drifts=NO_DRIFTS, turns=(), anchor=None)
         return replace(state, time_s=now_s, command=None, memory=memory, stop=None)
 
     def _tick(self, state: GateState, gate_input: GateInput, ended: bool) -> GateState:
@@ -110,8 +112,15 @@ class Gate:
         """Return the state with what this tick adds to memory. Encoders that contradict the orders stop it."""
         if now.time_s != gate_input.now_s:
             return now
-        memory = note(before.memory, self.limits, gate_input, before.time_s, self.calibration_mm2)
-        wrong = contradiction(memory.drifts, self.limits)
+        memory = note(
+            before.memory,
+            self.limits,
+            gate_input,
+            before.time_s,
+            self.calibration_mm2,
+            shows_depth=self.shows_depth,
+        )
+        wrong = contradiction(memory.drifts, memory.turns, self.limits)
         stop = now.stop if wrong is None else latch(now.stop, Stop("encoders", wrong, now.time_s))
         return replace(now, memory=memory, stop=stop)
 
@@ -173,6 +182,7 @@ class Gate:
             robot_state=gate_input.robot_state,
             tip=tip_of(gate_input.estimate),
             before=None if carried_out is None or carried_out.expired(now_s) else carried_out,
+            measured_mm_s=measured_mm_s(now.memory.robot_states, self.limits.standstill_s),
             kept_rad=now.memory.angle_rad,
             inserted_mm=reach.depths_mm()[1],
             elapsed_s=now_s - before.time_s,

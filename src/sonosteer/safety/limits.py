@@ -33,6 +33,9 @@ _POSITIVE = (
     "growth_s",
     "sideways_mm_s",
     "encoder_mm",
+    "encoder_rad",
+    "encoder_roll_rad",
+    "stuck_s",
     "astray_mm",
 )
 _NOT_NEGATIVE = (
@@ -104,6 +107,12 @@ class Limits:
     """Longest way by hand along the travelled path while the tip is lost, to and fro, mm."""
     encoder_mm: float = 2.0
     """How far an encoder may differ from what was ordered, mm."""
+    encoder_rad: float = 0.01
+    """How far the encoder of the insertion angle may differ from what was ordered, rad."""
+    encoder_roll_rad: float = 0.1
+    """How far the encoder of the base's roll may differ from what was ordered, rad."""
+    stuck_s: float = 0.3
+    """Longest time in which an axis that is told to turn turns by less than its encoder may differ, s."""
     speed_error_fraction: float = 0.1
     """How far a robot's speed may differ from the ordered one, as a fraction of it, no unit."""
     astray_mm: float = 8.0

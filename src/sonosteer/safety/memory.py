@@ -22,7 +22,18 @@ from sonosteer.safety.gate_input import (
     with_calibration,
 )
 from sonosteer.safety.limits import Limits
-from sonosteer.safety.orders import INSERTION, NO_DRIFTS, Drifts, Orders, drifted, given, taken_back, way_mm
+from sonosteer.safety.orders import (
+    INSERTION,
+    NO_DRIFTS,
+    Drifts,
+    Orders,
+    Turns,
+    drifted,
+    given,
+    taken_back,
+    turned_to,
+    way_mm,
+)
 from sonosteer.safety.regions import Covariance
 
 
@@ -85,7 +96,9 @@ class Memory:
     orders: Orders = ()
     """What the robot was told, as far back as it matters."""
     drifts: Drifts = NO_DRIFTS
-    """By how much each encoder differs from the orders."""
+    """By how much the encoders of needle and probe differ from the orders."""
+    turns: Turns = ()
+    """Where the axes that turn can be. Empty before the first reading."""
     anchor: SeenTip | None = None
     """The well seen tip from which pictures count how far the needle went. None before the first."""
     angle_rad: float | None = None
@@ -100,11 +113,17 @@ EXACT: Covariance = (0.0, 0.0, 0.0)  # of a calibration without an error
 
 
 def note(
-    memory: Memory, limits: Limits, gate_input: GateInput, since_s: float, calibration_mm2: Covariance = EXACT
+    memory: Memory,
+    limits: Limits,
+    gate_input: GateInput,
+    since_s: float,
+    calibration_mm2: Covariance = EXACT,
+    *,
+    shows_depth: bool = True,
 ) -> Memory:
     """Return the memory after this tick. What cannot be used is not remembered: a rule refuses it.
 
-    since_s: time of the tick before.
+    since_s: time of the tick before. shows_depth: pictures show how deep the needle is.
     """
     memory = _read(memory, limits, gate_input, since_s)
     estimate = gate_input.estimate
@@ -119,7 +138,7 @@ def note(
     recent = tuple(each for each in memory.seen if each.time_s >= seen.time_s - limits.recall_s)
     jump = _jump(memory.seen[-1], seen, limits, gate_input.now_s) if memory.seen else None
     good = seen.tracked and largest_sd_mm(seen.covariance_mm2) <= limits.tip_sd_mm
-    again = good and (memory.anchor is None or jump is not None)
+    again = shows_depth and good and (memory.anchor is None or jump is not None)
     return replace(
         memory,
         seen=(*recent, seen),
@@ -159,17 +178,19 @@ def _read(memory: Memory, limits: Limits, gate_input: GateInput, since_s: float)
     orders = taken_back(memory.orders, now_s, oldest_s - limits.standstill_s - limits.ahead_s)
     up_mm, down_mm = way_mm(orders, INSERTION, since_s)
     robot_states = _with(before, gate_input.robot_state, now_s - limits.estimate_age_s)
-    drifts, deepest_mm = memory.drifts, memory.deepest_mm
+    drifts, turns, deepest_mm = memory.drifts, memory.turns, memory.deepest_mm
     if robot_states is not before:
         new = robot_states[-1]
         deepest_mm = max(deepest_mm, new.depth_mm)
         if before:
             drifts = drifted(drifts, orders, limits, before[-1], new)
+        turns = turned_to(turns, orders, limits, before[-1] if before else new, new)
     return replace(
         memory,
         robot_states=robot_states,
         orders=orders,
         drifts=drifts,
+        turns=turns,
         deepest_mm=deepest_mm,
         unseen_mm=memory.unseen_mm + up_mm + down_mm,
     )

@@ -22,6 +22,7 @@ from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Frame, Pixels
 from sonosteer.sources.endings import ENDINGS
 from sonosteer.sources.guarded import GuardedReader
+from sonosteer.sources.identity import MAY_BE_BURNED_IN, Region, blackened, regions_of, words_of
 from sonosteer.sources.limits import check_limit
 
 CENTIMETRES = 3  # PhysicalUnitsXDirection, DICOM PS3.3 C.8.5.5.1.15
@@ -48,11 +49,11 @@ class DicomCine:
     ActualFrameDuration, else 1/20 s apart. A field whose values are no times is passed over. MONOCHROME1 and a falling
     rescale slope are inverted. Values with a sign begin at the lowest, which is black. YBR and palette colour become
     RGB. Window centre and width are not applied: white is 2**BitsStored - 1. Files of a folder are in the order of
-    their InstanceNumber, else of their names.
+    their InstanceNumber, else of their names. keep_identity: False blackens what the file says to be burned in.
     Raises InputError if there are no pixels or they cannot be decoded.
     """
 
-    def __init__(self, path: Path, *, spacing: Spacing | None = None) -> None:
+    def __init__(self, path: Path, *, spacing: Spacing | None = None, keep_identity: bool = True) -> None:
         if not _installed():
             raise MissingExtraError("reading DICOM files", "pydicom", "dicom")
         self._path = path
@@ -74,6 +75,9 @@ class DicomCine:
         self._times_s, rate = _file_times([h for _, h in heads]) if self._frames else _times(head, count)
         said, notes = _scale(head)
         self._full_scale = float((1 << _bits(first, head)) - 1)
+        self._kept, burned = (None, ()) if keep_identity else _kept_regions(path, [h for _, h in heads], size)
+        #: words of the patient's identity, lower case, to keep them out of results
+        self.identity_words = words_of([text for _, h in heads for text in h["identity"]])
         self._palette = head["PhotometricInterpretation"].strip() == "PALETTE COLOR"
         self.info = SourceInfo(
             name=str(path),
@@ -82,7 +86,7 @@ class DicomCine:
             frames=count,
             rate_hz=rate,
             spacing=spacing or said,
-            notes=() if spacing else notes,
+            notes=(*(() if spacing else notes), *burned),
         )
 
     @staticmethod
@@ -111,6 +115,8 @@ class DicomCine:
             raise InputError(
                 f"{file}: frame {index} is {size[0]}x{size[1]}, and not {self.info.size_px[0]}x{self.info.size_px[1]}"
             )
+        if self._kept is not None:
+            pixels = blackened(pixels, self._kept)
         full_scale = float(np.iinfo(pixels.dtype).max) if self._palette else self._full_scale
         return Frame(pixels, index, self._times_s[index], self.info.spacing, full_scale=full_scale)
 
@@ -141,6 +147,25 @@ def _is_dicom(path: Path) -> bool:
         return False
     with path.open("rb") as f:
         return f.read(132)[128:] == b"DICM"
+
+
+def _kept_regions(
+    path: Path, heads: Sequence[Head], size_px: tuple[int, int]
+) -> tuple[tuple[Region, ...] | None, tuple[str, ...]]:
+    """(parts of the pictures that are kept or None for all, a line about what may be burned in).
+
+    Raises InputError if names are burned in and nothing says where.
+    """
+    said = {head["BurnedInAnnotation"].strip().upper() for head in heads}
+    if "YES" in said:
+        regions = regions_of(heads[0]["regions"], size_px)
+        if not regions:
+            raise InputError(
+                f"{path} says that names are burned into its pictures, and not where: nothing is passed on; "
+                "`keep_identity` passes them on as they are"
+            )
+        return regions, ("names are burned into its pictures: all but the ultrasound regions is blackened",)
+    return None, () if said == {"NO"} else (MAY_BE_BURNED_IN,)
 
 
 def _size(path: Path, head: Head) -> tuple[int, int]:

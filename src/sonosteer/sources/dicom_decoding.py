@@ -59,6 +59,20 @@ TEXTS = (
     "AcquisitionDateTime",
     "ContentDate",
     "ContentTime",
+    "BurnedInAnnotation",
+)
+#: what tells a patient, only to see whether a path holds it
+IDENTITY = (
+    "PatientName",
+    "PatientID",
+    "OtherPatientIDs",
+    "OtherPatientNames",
+    "PatientBirthName",
+    "PatientBirthDate",
+    "AccessionNumber",
+    "StudyID",
+    "ReferringPhysicianName",
+    "OperatorsName",
 )
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 MAX_REGIONS = 1000  # chosen: scanners write one to ten
@@ -72,6 +86,7 @@ def head(path: str) -> NDArray[np.uint8]:
     answer: dict[str, Any] = {name: _number(said, name) for name in NUMBERS}
     answer |= {name: str(_value(said, name) or "")[:200] for name in TEXTS}
     answer |= {name: _numbers(said, name) for name in (*SPACINGS, "FrameTimeVector")}
+    answer["identity"] = [text for name in IDENTITY if (text := _identity(said, name))]
     answer["syntax"] = file.syntax.name
     answer["pixels"] = file.pixels is not None
     answer["increments_by"] = _increments_by(said)
@@ -115,6 +130,15 @@ def _value(said: Any, name: str) -> Any:
         return said.get(name)
     except Exception:  # noqa: BLE001  pydicom raises all kinds at damaged fields
         return None
+
+
+def _identity(said: Any, name: str) -> str:
+    """A field as text, "" if it cannot be read."""
+    value = _value(said, name)
+    try:
+        return "" if value is None else str(value)[:200]
+    except Exception:  # noqa: BLE001  pydicom raises all kinds at damaged fields
+        return ""
 
 
 def _number(said: Any, name: str) -> float | None:

@@ -77,6 +77,7 @@ class OpenIGTLinkSource:
                 frames=None,
                 rate_hz=None,
                 spacing=self._spacing,
+                world="the sender's space" if first.image.placed else None,
                 notes=self._notes(address, first),
             )
         except BaseException:

@@ -7,7 +7,6 @@ that grows with the clip, and SimpleITK hangs or dies on damaged headers.
 from __future__ import annotations
 
 import math
-import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,7 +21,8 @@ from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Frame, Pixels
 from sonosteer.sources.limits import check_limit, limit_of
 from sonosteer.sources.picture_axes import PictureAxes, find_axes
-from sonosteer.sources.sequence_header import TRANSFORMS, SequenceHeader, axis_times_s, read_header, shown
+from sonosteer.sources.poses import PoseChain, chain_matrix, chain_of, checked_matrix, image_in_mm, pixel_size
+from sonosteer.sources.sequence_header import SequenceHeader, axis_times_s, read_header, shown
 from sonosteer.sources.stored_values import StoredValues
 from sonosteer.sources.turning import AS_IS, Turn
 
@@ -49,15 +49,16 @@ class MetaImageSequence:
     """A .mha, .mhd, .nrrd or .nhdr file with one image or a sequence of them.
 
     Time is the axis of kind list or time, else the last one. Times come from `Seq_FrameNNNN_Timestamp` or NRRD's
-    `axis N index values`, relative to the first, else 1/20 s apart. A frame without a time among others lies between
-    its neighbours. Frames whose image status is not OK are left out and counted. A spacing of exactly 1 along x and y
-    is what PLUS writes when it does not know the scale, which is then unknown. An `UltrasoundImageOrientation` other
-    than MF is turned to it. Values of more than 8 bit: white is the smallest of 255, 511, 1023 ... 65535 that holds the
-    first frame. Transparent parts of RGBA are black.
+    `axis N index values`, relative to the first, else 1/20 s apart. A frame without a time among others lies
+    between its neighbours. Frames whose image status is not OK are left out and counted. A spacing of exactly 1
+    along x and y is what PLUS writes when it does not know the scale. It is then that of the poses, else unknown.
+    An `UltrasoundImageOrientation` other than MF is turned to it. Values of more than 8 bit: white is the smallest
+    of 255, 511, 1023 ... 65535 that holds the first frame. Transparent parts of RGBA are black. poses: the chain of
+    transforms from Image to the world (`sources/poses`). Without one, the only `ImageTo...` of the file is taken.
     Raises InputError if the file cannot be read.
     """
 
-    def __init__(self, path: Path, *, spacing: Spacing | None = None) -> None:
+    def __init__(self, path: Path, *, spacing: Spacing | None = None, poses: PoseChain | None = None) -> None:
         self._path = path
         header = self._header = read_header(path)
         try:
@@ -81,6 +82,8 @@ class MetaImageSequence:
         self._stored, left_out = _usable(path, header, axes.frames)
         self._times_s = _times_s(path, header, axes.frames)
         self._full_scale: float | None = None
+        names = {n.removesuffix("Transform") for said in header.frames.poses.values() for n in said}
+        self._chain, unused = chain_of([n for n in names if not n.endswith("Status")], poses, path)
         self._sorted: NDArray[Any] | None = None
         self.info = SourceInfo(
             name=str(path),
@@ -88,8 +91,9 @@ class MetaImageSequence:
             size_px=self._turn.size_px(*axes.size_px),
             frames=len(self._stored),
             rate_hz=None,
-            spacing=spacing or _spacing(header, axes, swapped=self._turn.swap),
-            notes=left_out,
+            spacing=spacing or _spacing(header, axes, swapped=self._turn.swap) or self._scale_of_poses(),
+            world=None if self._chain is None else self._chain[-1].end,
+            notes=(*left_out, *unused),
         )
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
@@ -171,14 +175,29 @@ class MetaImageSequence:
 
     def _pose(self, stored: int) -> Matrix | None:
         """Image to world of a frame, None where the file does not say or says that it is invalid."""
+        if self._chain is None:
+            return None
+        total = self._chain_matrix(stored)
+        return None if total is None else image_in_mm(total, self.info.spacing, f"{self._path}, frame {stored}")
+
+    def _chain_matrix(self, stored: int) -> Matrix | None:
+        """The chain of a frame as one matrix, as the file says it. None if a step is missing or invalid."""
+        assert self._chain is not None
         said = self._header.frames.poses.get(stored, {})
-        for pattern in TRANSFORMS:
-            for key in sorted(said):
-                if re.fullmatch(pattern, key) and said.get(key + "Status", "OK").upper() == "OK":
-                    values = said[key].split(maxsplit=16)
-                    if len(values) == 16:
-                        return _matrix(values, f"{self._path}: {key} of frame {stored}")
-        return None
+        matrices: dict[str, Matrix] = {}
+        for step in self._chain:
+            key = f"{step.name}Transform"
+            values = said.get(key, "").split(maxsplit=16)
+            if step.matrix is None and len(values) == 16 and said.get(key + "Status", "OK").upper() == "OK":
+                what = f"{self._path}: {key} of frame {stored}"
+                matrices[step.name] = checked_matrix(_matrix(values, what), what)
+        return chain_matrix(self._chain, matrices)
+
+    def _scale_of_poses(self) -> Spacing | None:
+        """Scale that the poses say, where their Image is in pixels. None if nothing says it."""
+        totals = (self._chain_matrix(stored) for stored in self._stored) if self._chain is not None else ()
+        first = next((total for total in totals if total is not None), None)
+        return None if first is None else pixel_size(first)
 
     def close(self) -> None:
         """Release the sorted frames. Every reading opens the file for itself."""

@@ -19,7 +19,10 @@ from sonosteer.core.protocols import Source
 from sonosteer.core.registry import LazyTable
 from sonosteer.sources.endings import ENDINGS
 from sonosteer.sources.plugged_in import PluggedInSource, WithSpacing
+from sonosteer.sources.poses import parse_poses
 
+#: how addresses of live sources begin
+LIVE = ("igtl:", "video:")
 SOURCES = LazyTable(
     "kind of source",
     {
@@ -75,26 +78,34 @@ def _is_dicom_folder(path: Path) -> bool:
 
 def is_live_address(where: str | Path) -> bool:
     """True for what `open_source` opens as a live source, by its first letters."""
-    return str(where).startswith(("igtl:", "video:"))
+    return str(where).startswith(LIVE)
 
 
 def open_source(
-    where: str | Path, *, spacing: Spacing | None = None, seed: int = 0, orientation: str | None = None
+    where: str | Path,
+    *,
+    spacing: Spacing | None = None,
+    seed: int = 0,
+    poses: str | None = None,
+    keep_identity: bool = True,
+    orientation: str | None = None,
 ) -> Source:
     """Open a clip: a file, a folder of pictures, `sim:SETUP`, a live source, or a source of your own.
 
-    spacing: mm per px, overrides what the file says. seed: of `sim:SETUP`, and of plug-ins that take one. orientation:
-    of OpenIGTLink, where x and y of the pictures point, as in MF. Raises InputError if nothing can open it.
+    spacing: mm per px, overrides what the file says. seed: of `sim:SETUP`, and of plug-ins that take one. poses: the
+    chain of transforms from Image to the world, such as "ImageToProbe=calibration.txt,ProbeToTracker", of tracked
+    sequences. keep_identity: False blackens what a DICOM file says to be burned in (`sources/identity`), for pictures
+    that are passed on. orientation: of OpenIGTLink, where x and y of the pictures point, as in MF. Raises InputError if
+    nothing can open it.
     """
     text = str(where)
-    if text.startswith("igtl:"):
-        from_scanner: Callable[..., Source] = SOURCES.load("igtlink")
-        return from_scanner(text, spacing=spacing, orientation=orientation)
-    if orientation is not None:
+    chain = None if poses is None else parse_poses(poses)
+    if orientation is not None and not text.startswith("igtl:"):
         raise InputError(f"{where}: `orientation` is for igtl:// only, other sources say it or have none")
-    if text.startswith("video:"):
-        live: Callable[..., Source] = SOURCES.load("live-video")
-        return live(text.removeprefix("video:"), spacing=spacing)
+    if is_live_address(text):
+        if chain is not None:
+            raise InputError(f"{where}: `poses` is for recorded sequences, a live picture brings its place with it")
+        return _open_live(text, spacing, orientation)
     if text.startswith("sim:"):
         simulated: Callable[..., Source] = SOURCES.load("simulated")
         return simulated(text[4:], seed=seed)
@@ -110,7 +121,21 @@ def open_source(
             raise
         return _open_plugged_in(plugin, path, spacing=spacing, seed=seed)
     opener: Callable[..., Source] = SOURCES.load(kind)
+    if chain is not None and kind != "metaimage":
+        raise InputError(f"{path} has no poses: `poses` is for sequences of PLUS and 3D Slicer (.mha, .nrrd)")
+    if kind == "metaimage":
+        return opener(path, spacing=spacing, poses=chain)
+    if kind == "dicom":
+        return opener(path, spacing=spacing, keep_identity=keep_identity)
     return opener(path, spacing=spacing)
+
+
+def _open_live(text: str, spacing: Spacing | None, orientation: str | None) -> Source:
+    if text.startswith("igtl:"):
+        from_scanner: Callable[..., Source] = SOURCES.load("igtlink")
+        return from_scanner(text, spacing=spacing, orientation=orientation)
+    from_card: Callable[..., Source] = SOURCES.load("live-video")
+    return from_card(text.removeprefix("video:"), spacing=spacing)
 
 
 def open_stills(where: Sequence[str | Path], *, spacing: Spacing | None = None) -> Source:

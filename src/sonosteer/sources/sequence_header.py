@@ -20,9 +20,8 @@ MAX_AXES = 16  # NRRD_DIM_MAX of the NRRD library
 #: of a frame: PLUS writes Seq_Frame0007_Timestamp, and wrote "sequence frame0007 image status" into NRRD once
 FRAME_FIELD = re.compile(r"seq(?:uence)?[_ ]frame(\d{1,9})[_ ]([\w ]+)", re.IGNORECASE)
 INDEX_FIELD = re.compile(r"axis \d{1,2} index (values|unit|type)")
-#: where a tracked image lies, best first. Any target will do.
-TRANSFORMS = (r"ImageTo\w+Transform", r"ProbeTo\w+Transform")
-POSE_FIELD = re.compile("|".join(f"{name}(Status)?" for name in TRANSFORMS))
+#: where a tracked thing lies, and whether that is valid
+POSE_FIELD = re.compile(r"\w+To\w+Transform(Status)?")
 
 META_TYPES = {
     "MET_CHAR": "i1",

@@ -27,13 +27,16 @@ from sonosteer.core.types import RollCommand, TipMeasurement
 from sonosteer.needle.torsion import roll_with_play
 from sonosteer.steering import moves
 from sonosteer.steering.obstacles import NO_OBSTACLES, Obstacles
-from sonosteer.steering.transient import Transient, correct_with_tip, predict_tip
+from sonosteer.steering.refusals import Agreement, Refused, agreement, with_refused
+from sonosteer.steering.transient import Transient, correct_with_tip, predict_tip, tip_at
 
 MEASUREMENT_GATE_SD = 5.0  # chosen: a measured tip farther off, in standard deviations, is left out
 #: chosen: the needle is stopped after PATIENCE plans in a row without a safe path, if contact is predicted within
 #: CONTACT_FAR_MM. It is stopped at once if contact is predicted within CONTACT_NEAR_MM
 PATIENCE, CONTACT_FAR_MM, CONTACT_NEAR_MM = 5, 25.0, 6.0
+WARN_REFUSED = 4  # chosen: so many refused sightings that were kept are said, over 1.5 mm at least
 WARN_MISS_MM, WARN_FROM = 1.0, 0.7  # chosen: a larger predicted miss is said from this fraction of the depth on
+SETTLES_MM = 5.0  # chosen: a model that started anew needs so much insertion before a turn rests on it
 MIN_ADVANCE_MM = 0.03  # chosen: insertion between two measurements that count. A resting needle repeats the same error
 MAX_RETRACTION_MM = 0.3  # chosen: a needle drawn back farther than this is not measured
 SPEED_FILTER_S = 0.3  # chosen: time constant of the estimated insertion speed
@@ -115,6 +118,12 @@ class PlannerState:
     """Predicted distance from the target, mm. None before the first prediction."""
     miss_sd_mm: float | None
     """Standard deviation of that prediction, mm. None before the first prediction."""
+    refused: tuple[Refused, ...] = ()
+    """Measurements in a row that the filter refused, some way apart, see `refusals`."""
+    restarts: int = 0
+    """Number of times that the filter started anew because refused measurements agreed."""
+    restarted_mm: float | None = None
+    """Inserted length at the last of these, mm. None if there was none."""
 
 
 @dataclass(frozen=True)
@@ -268,7 +277,8 @@ class MovePlanner:
         if not busy:
             s = dataclasses.replace(s, goal_rad=ordered_rad)
         if self.from_mm <= s.depth_mm < self.depth_mm - END_MM:
-            may_turn = self.budget_rad - used_rad > self.min_turn_rad and s.done < self.points
+            spare = self.budget_rad - used_rad > self.min_turn_rad and s.done < self.points
+            may_turn = spare and not self._in_doubt(s)
             due = s.planned_mm is None or s.depth_mm - s.planned_mm >= self.every_mm
             if not busy and may_turn:
                 s = self._begun(self._planned(s, measurement, used_rad) if due else s, measurement)
@@ -276,11 +286,22 @@ class MovePlanner:
                 s = self._foreseen(dataclasses.replace(s, planned_mm=s.depth_mm))
         return s, self._command(s)
 
+    @staticmethod
+    def _in_doubt(s: PlannerState) -> bool:
+        """Whether measurements contradict the model, or did so a moment ago. No turn is spent on such a model."""
+        fresh = s.restarted_mm is not None and s.depth_mm - s.restarted_mm < SETTLES_MM
+        return fresh or len(s.refused) >= WARN_REFUSED
+
     def _command(self, s: PlannerState) -> RollCommand:
         """Say where to roll, and stop or warn where the prediction asks for it."""
         why, stop = "steer", self._must_stop(s)
         if stop:
             why = "stop: no safe path"
+        elif len(s.refused) >= WARN_REFUSED:
+            over_mm = s.depth_mm - s.refused[0].depth_mm
+            why = f"warning: for {over_mm:.0f} mm the tip has not been where the needle's model says"
+        elif s.restarted_mm is not None and s.depth_mm - s.restarted_mm < SETTLES_MM:
+            why = f"warning: the needle's model started anew at {s.restarted_mm:.1f} mm"
         elif s.miss_mm is not None and s.miss_mm > WARN_MISS_MM and s.depth_mm > WARN_FROM * self.depth_mm:
             why = f"warning: the target will be missed by {s.miss_mm:.1f} mm"
         return RollCommand(s.goal_rad, why, stop, miss_mm=s.miss_mm, miss_sd_mm=s.miss_sd_mm)
@@ -297,23 +318,22 @@ class MovePlanner:
 
     def _filtered(self, s: PlannerState, seen: TipMeasurement) -> PlannerState:
         """Advance the filter to the new depth, and correct it if the measurement counts."""
-        x, P, depth = s.x.copy(), s.P.copy(), max(seen.depth_mm, s.depth_mm)
+        before, x, P, depth = s, s.x.copy(), s.P.copy(), max(seen.depth_mm, s.depth_mm)
         tip = roll_with_play(s.tip_rad, seen.roll_rad, moves.play_at(depth, self._task.friction))
         advanced = depth - s.depth_mm
         moved = advanced > 1e-6
         if moved:
             predict_tip(x, P, s.tip_rad, tip, advanced, self._task.model)
-        taken = self._counts(s, seen, depth) and self._corrected(x, P, tip, seen)
-        return dataclasses.replace(
+        s = dataclasses.replace(
             s,
             x=x,
             P=P,
             tip_rad=tip if moved else s.tip_rad,
             depth_mm=depth,
-            seen_mm=depth if taken else s.seen_mm,
             time_s=seen.time_s,
             speed_mm_s=self._speed_mm_s(s, seen, depth),
         )
+        return self._corrected(s, tip, seen) if self._counts(before, seen, depth) else s
 
     @staticmethod
     def _speed_mm_s(s: PlannerState, seen: TipMeasurement, depth_mm: float) -> float:
@@ -331,13 +351,38 @@ class MovePlanner:
         advanced = s.seen_mm is None or depth_mm - s.seen_mm > MIN_ADVANCE_MM
         return seen.tip_mm is not None and advanced and not depth_mm - seen.depth_mm > MAX_RETRACTION_MM
 
-    def _corrected(self, x: F64, P: F64, tip_rad: float, seen: TipMeasurement) -> bool:
-        """Correct the filter in place. False if the measured tip is an outlier."""
+    def _corrected(self, s: PlannerState, tip_rad: float, seen: TipMeasurement) -> PlannerState:
+        """Correct the filter with a measurement, or refuse it. Refused ones that agree start the filter anew."""
         assert seen.tip_mm is not None
         sd = max(seen.sd_mm, self.model.min_sd_mm)
         y, z = seen.tip_mm
-        taken: bool = correct_with_tip(x, P, tip_rad, self.model.jump_mm2, seen.breath, y, z, sd, MEASUREMENT_GATE_SD)
-        return taken
+        x, P, h = s.x.copy(), s.P.copy(), self.model.jump_mm2
+        if correct_with_tip(x, P, tip_rad, h, seen.breath, y, z, sd, MEASUREMENT_GATE_SD):
+            return dataclasses.replace(s, x=x, P=P, seen_mm=s.depth_mm, refused=())
+        at_y, at_z = tip_at(s.x, tip_rad, h, seen.breath)
+        this = Refused(depth_mm=s.depth_mm, y_mm=y - at_y, z_mm=z - at_z, sd_mm=sd)
+        refused = with_refused(s.refused, this)
+        agreed = agreement(refused)
+        if agreed is None:
+            return dataclasses.replace(s, refused=refused)
+        return self._restarted(s, agreed)
+
+    def _restarted(self, s: PlannerState, agreed: Agreement) -> PlannerState:
+        """Start the filter anew at the place and slope that refused measurements agree on. Curvature stays, unsure."""
+        x, P = s.x.copy(), s.P.copy()
+        _, prior = self.model.prior(self.breathing)
+        for i, place in enumerate((0, 2)):
+            x[place] += agreed.place_mm[i]
+            x[place + 1] += agreed.slope_rad[i]
+        keep = P[8:, 8:].copy()  # the breathing's amplitude is the tissue's, not the needle's
+        P[:, :] = np.diag(np.maximum(np.diag(prior), np.diag(P)))
+        P[8:, 8:] = keep
+        for place in (0, 2):
+            P[place, place] = agreed.place_sd_mm**2
+            P[place + 1, place + 1] = agreed.slope_sd_rad**2
+        return dataclasses.replace(
+            s, x=x, P=P, seen_mm=s.depth_mm, refused=(), restarts=s.restarts + 1, restarted_mm=s.depth_mm
+        )
 
     def _planned(self, s: PlannerState, seen: TipMeasurement, used_rad: float) -> PlannerState:
         """Search for a better plan, and keep the old one unless the new one is better by the margin."""

@@ -205,3 +205,10 @@ def correct_with_tip(
         P -= np.outer(gain, PH)
     x[4] = max(x[4], MIN_CURVATURE_PER_MM)
     return True
+
+
+def tip_at(x: F64, phi: float, h: float, signal: float) -> tuple[float, float]:
+    """Return the tip (y, z), mm, of a state x (10,) with the bevel at phi and the respiratory signal."""
+    C, S = math.cos(phi), math.sin(phi)
+    k1, k2 = x[4] + x[7], x[5]
+    return float(x[0] + h * (C * k1 - S * k2) + signal * x[8]), float(x[2] + h * (S * k1 + C * k2) + signal * x[9])

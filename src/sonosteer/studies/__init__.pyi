@@ -2,6 +2,7 @@ __all__ = [
     "STUDIES",
     "Journal",
     "run_insertion_study",
+    "run_needlebench",
     "run_steering_study",
     "run_tracking_study",
     "run_vla_tracking_study",
@@ -9,6 +10,7 @@ __all__ = [
 
 from .insertion.run import run_insertion_study as run_insertion_study
 from .journal import Journal as Journal
+from .needlebench.run import run_needlebench as run_needlebench
 from .steering.run import run_steering_study as run_steering_study
 from .table import STUDIES as STUDIES
 from .tracking.run import run_tracking_study as run_tracking_study

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from sonosteer.core.progress import StageProgress
-from sonosteer.viz.report import PAGE_STYLE
+from sonosteer.viz.page import PAGE_STYLE
 
 #: a row of a table: title of the column -> what stands there
 TableRow: TypeAlias = dict[str, Any]

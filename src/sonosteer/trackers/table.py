@@ -26,6 +26,10 @@ TRACKERS = LazyTable(
         "pfv": "sonosteer.trackers.mathiassen2017:PFv",
         "pfv+f": "sonosteer.trackers.mathiassen2017:PFvFeedback",
         "vla": "sonosteer.trackers.vla:VlaTipTracker",
+        "csrt": "sonosteer.trackers.opencv:Csrt",
+        "kcf": "sonosteer.trackers.opencv:Kcf",
+        "mil": "sonosteer.trackers.opencv:Mil",
+        "lk": "sonosteer.trackers.opencv:LucasKanade",
     },
     group="sonosteer.trackers",
 )
@@ -46,9 +50,33 @@ def make_tracker(method: str, **settings: Any) -> Tracker[Any]:
 
 def needs_scale(tracker: Any) -> bool:
     """True for a tracker that works in millimetres and refuses a frame without a scale: its `needs_scale` says so."""
+    return _says(tracker, "needs_scale", otherwise=False)
+
+
+def needs_click(tracker: Any) -> bool:
+    """True for a tracker that cannot find the needle by itself: its `needs_click` says so."""
+    return _says(tracker, "needs_click", otherwise=False)
+
+
+def says_confidence(tracker: Any) -> bool:
+    """False for a tracker that knows neither a confidence nor an uncertainty: its `says_confidence` says so."""
+    return _says(tracker, "says_confidence", otherwise=True)
+
+
+def has_open_state(tracker: Any) -> bool:
+    """False for a tracker whose states serve once, and cannot be stored: its `open_state` says so."""
+    return _says(tracker, "open_state", otherwise=True)
+
+
+def repeats_itself(tracker: Any) -> bool:
+    """False for a tracker that may say something else of the same clip the next time: its `repeats_itself` says so."""
+    return _says(tracker, "repeats_itself", otherwise=True)
+
+
+def _says(tracker: Any, what: str, *, otherwise: bool) -> bool:
     from sonosteer.core.plugins import PluggedIn
 
-    return bool(getattr(tracker.thing if isinstance(tracker, PluggedIn) else tracker, "needs_scale", False))
+    return bool(getattr(tracker.thing if isinstance(tracker, PluggedIn) else tracker, what, otherwise))
 
 
 def plug_in_tracker(tracker: Any, name: str) -> Tracker[Any]:

@@ -21,7 +21,10 @@ from sonosteer.core.geometry import Point
 from sonosteer.recording.tables import writing_failed
 
 #: Okabe-Ito, two of them lighter, for a dark ground: told apart by colour-blind readers too, and by shape
-MARKS = (("o", "#56b4e9"), ("s", "#e69f00"), ("^", "#e39ac2"), ("D", "#00d296"))
+MARKS = (
+    *(("o", "#56b4e9"), ("s", "#e69f00"), ("^", "#e39ac2"), ("D", "#00d296")),
+    *(("v", "#f0e442"), ("p", "#f0743a"), ("h", "#b7a6f2"), ("*", "#c8ccd4")),
+)
 STRIP_GROUND, INK, SOFT_INK = "#121418", "#f2f3f5", "#aab0ba"
 CELL_IN, GAP_IN, CAPTION_IN, LABEL_IN, HEAD_IN = 1.3, 0.07, 0.42, 1.5, 0.62  # inches
 STRIP_DPI = 110
@@ -35,19 +38,21 @@ class FilmStripCell:
 
     grey: U8
     """The cut, (n, n) grey levels 0 to 255."""
-    truth_px: Point
-    """True tip in the cut, x and y, px."""
+    truth_px: Point | None
+    """True tip in the cut, x and y, px. None: nobody knows it, or there is none."""
     tips_px: Mapping[str, Point | None]
     """Tracker -> its tip in the cut, x and y, px. None: it says nothing."""
     mm_per_px: float
-    """Size of a pixel of the cut, mm."""
+    """Size of a pixel of the cut, mm. Px of the image, where the scale is unknown."""
     caption: str
     """Text below the cut, such as the time."""
 
     def error_mm(self, tracker: str) -> float | None:
-        """Distance of a tracker's tip from the truth. None where it says nothing."""
+        """Distance of a tracker's tip from the truth. None where one of them is not known."""
         tip = self.tips_px[tracker]
-        return None if tip is None else float(np.hypot(*np.subtract(tip, self.truth_px)) * self.mm_per_px)
+        if tip is None or self.truth_px is None:
+            return None
+        return float(np.hypot(*np.subtract(tip, self.truth_px)) * self.mm_per_px)
 
 
 @dataclass(frozen=True)
@@ -96,10 +101,12 @@ def _head(figure: Figure, wide: float, high: float, title: str, trackers: Sequen
         mpl.lines.Line2D([], [], marker=shape, color=colour, label=name, **none)
         for name, (shape, colour) in zip(trackers, MARKS, strict=False)
     ]
+    letters = len(title) + sum(len(name) + 4 for name in trackers)
+    below = 0.075 * letters > wide - 0.6  # chosen: width of a letter, inches. The two would lie over each other
     figure.legend(
         handles=marks,
-        loc="center right",
-        bbox_to_anchor=(1 - GAP_IN / wide, 1 - 0.2 / high),
+        loc="center left" if below else "center right",
+        bbox_to_anchor=(0 if below else 1 - GAP_IN / wide, 1 - (0.45 if below else 0.2) / high),
         ncols=len(marks),
         frameon=False,
         labelcolor=INK,
@@ -114,7 +121,8 @@ def _draw(axis: Any, cell: FilmStripCell, trackers: Sequence[str]) -> None:
     axis.imshow(cell.grey, cmap="gray", vmin=0, vmax=255, interpolation="bilinear")
     axis.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5))
     axis.set_axis_off()
-    axis.plot(*cell.truth_px, "+", color="white", ms=11, mew=1.1)
+    if cell.truth_px is not None:
+        axis.plot(*cell.truth_px, "+", color="white", ms=11, mew=1.1)
     for i, (name, (shape, colour)) in enumerate(zip(trackers, MARKS, strict=False)):
         tip, error = cell.tips_px[name], cell.error_mm(name)
         if tip is not None:
@@ -123,7 +131,7 @@ def _draw(axis: Any, cell: FilmStripCell, trackers: Sequence[str]) -> None:
             outside = not (-0.5 <= tip[0] <= n - 0.5 and -0.5 <= tip[1] <= n - 0.5)
             face = colour if outside else "none"
             axis.plot(x, y, shape, ms=6.5, mec=colour, mfc=face, mew=1.4, clip_on=False)
-        said = "lost" if error is None else f"{error:.1f}"
+        said = f"{error:.1f}" if error is not None else "lost" if tip is None else "claim"
         place = ((i + 0.5) / len(trackers), -0.19)
         axis.text(*place, said, color=colour, ha="center", va="center", transform=axis.transAxes)
     axis.text(0.5, -0.07, cell.caption, color=SOFT_INK, ha="center", va="center", transform=axis.transAxes)

@@ -1,4 +1,4 @@
-"""One self-contained page about an insertion: outcome, speed and visibility over time, pictures, settings."""
+"""One self-contained page about an insertion: outcome, video, pictures, speed and visibility over time, settings."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sonosteer.recording.tables import writing_failed
-from sonosteer.viz.report import PAGE_STYLE, RgbPicture, figure, thumb
+from sonosteer.viz.page import RgbPicture, figure, folded, html_page, page_head, table, thumb, tiles, write_page
 
 SHADE_CAPTION = "Shaded: held by the gate. Visibility: the tracker's own word; the gate and the policy see no truth."
 SHEET = "Green: the tip as tracked; yellow: target and 5 mm around it; blue cross: the true tip."
@@ -19,31 +18,43 @@ def write_insertion_report(
     path: Path, title: str, summary: Mapping[str, Any], svg: str, sheet: Sequence[tuple[str, RgbPicture]]
 ) -> None:
     """Write the page. Raises InputError if the disk is full."""
-    rows = [(k, summary[k]) for k in ("success", "reason", "final_error_mm", "time_s", "tracking_hz", "action_hz")]
-    rows += [(f"frames {k}", v) for k, v in summary["counts"].items() if not isinstance(v, Mapping)]
+    video = '<h2 class="film">Overlay</h2><video controls muted loop preload="metadata" src="overlay.mp4"></video>'
+    shown = "".join(map(thumb, sheet))
+    body = [
+        *page_head(title, f"{_verdict(summary)} It is a simulated insertion."),
+        tiles(_cells(summary)),
+        video if sheet else "",
+        f'<h2>Pictures</h2><p class="soft">{SHEET}</p><div class="sheet">{shown}</div>' if sheet else "",
+        "<h2>Speed and visibility</h2>" + figure(svg, SHADE_CAPTION) if svg else "",
+        "<h2>Frames, refusals and latency</h2>" + table(("what", "how many"), _lines(summary)),
+        "<h2>Settings</h2>" + folded("summary.json", json.dumps(summary, indent=2)),
+    ]
+    write_page(path, html_page(title, body))
+
+
+def _verdict(summary: Mapping[str, Any]) -> str:
+    end = "The target was reached" if summary["success"] else "The target was not reached"
+    return f"{end}: {summary['reason']}."
+
+
+def _cells(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Large numbers. Those that nobody knows are left out."""
+    said = (
+        ("final_error_mm", ".1f", " mm", "from the target at the end"),
+        ("time_s", ".1f", " s", "time of the insertion"),
+        ("tracking_hz", ".1f", " Hz", "frames tracked a second"),
+        ("action_hz", ".1f", " Hz", "actions a second"),
+    )
+    known = [(summary[key], form, unit, what) for key, form, unit, what in said if summary[key] is not None]
+    return [(f"{value:{form}}{unit}", what, "") for value, form, unit, what in known]
+
+
+def _lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows: list[tuple[str, Any]] = [
+        (f"frames {k}", v) for k, v in summary["counts"].items() if not isinstance(v, Mapping)
+    ]
     rows += [(f"refused: {k}", v) for k, v in summary["refused"].items()]
     for stage, t in summary["timing"].items():
-        rows.append(
-            (f"capture to {stage}, ms", f"p50 {t['median_ms']:.1f}, p95 {t['p95_ms']:.1f}, p99 {t['p99_ms']:.1f}")
-        )
-    cells = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(str(v))}</td></tr>" for k, v in rows)
-    body = [
-        f"<h1>{html.escape(title)}</h1>",
-        '<p class="soft">A simulated insertion. Research software, not a medical device: '
-        "not for clinical decisions.</p>",
-        f"<table>{cells}</table>",
-        "<h2>Speed and visibility</h2>" + figure(svg, SHADE_CAPTION) if svg else "",
-        '<h2 class="film">Overlay</h2><video controls muted loop src="overlay.mp4"></video>' if sheet else "",
-        f'<h2>Pictures</h2><p class="soft">{SHEET}</p><div class="sheet">{"".join(map(thumb, sheet))}</div>',
-        f"<h2>Settings</h2><details><summary>summary.json</summary><pre>"
-        f"{html.escape(json.dumps(summary, indent=2))}</pre></details>",
-    ]
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{PAGE_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
-    )
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as e:
-        raise writing_failed(path, e, "the other results are kept") from None
+        taken = f"p50 {t['median_ms']:.1f}, p95 {t['p95_ms']:.1f}, p99 {t['p99_ms']:.1f}"
+        rows.append((f"capture to {stage}, ms", taken))
+    return [(html.escape(k), html.escape(str(v))) for k, v in rows]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from sonosteer.core.geometry import Point
 from sonosteer.core.protocols import SourceInfo
-from sonosteer.core.types import Estimate, Frame, TipEstimate, Track, Truth
+from sonosteer.core.types import Box, Estimate, Frame, TipEstimate, Track, Truth
 from sonosteer.recording.tables import writing_failed
 
 RGB = tuple[int, int, int]
@@ -31,11 +32,74 @@ MOST_KEPT = 24  # chosen: between 12 and 24 pictures are spread over a live run,
 KEPT_PX = 420  # chosen: width of the pictures that are kept of stills, as large as a report shows them
 
 
+class Corner(NamedTuple):
+    """A corner of the picture."""
+
+    right: bool
+    """Whether it is at the right, no unit."""
+    low: bool
+    """Whether it is at the bottom, no unit."""
+
+
+class WordsPlaces(NamedTuple):
+    """Where our words stand, so that they do not lie over those of the scanner."""
+
+    caption: Corner
+    """Corner of the line about the frame."""
+    bar: Corner
+    """Corner of the scale bar."""
+
+
+#: in the order in which they are taken where all are alike empty
+CORNERS = (Corner(False, True), Corner(True, True), Corner(False, False), Corner(True, False))
+#: chosen: a corner must be emptier by this fraction of its pixels to be taken before one that comes first
+CLEARLY = 0.01
+#: chosen: step from a pixel to the next that is the edge of a letter, grey levels. Speckle has smaller ones
+EDGE = 60
+
+
+def words_places(grey: NDArray[np.uint8]) -> WordsPlaces:
+    """The emptiest corners of a picture, (rows, columns): one for the caption, another one for the scale bar."""
+    rows, columns = grey.shape
+    high, unit = max(12, round(0.05 * rows)), max(rows, columns) / 512
+    wide = min(columns, round(300 * unit))
+    ink = {corner: _ink(grey, corner, wide, high) for corner in CORNERS}
+    caption = _emptiest(ink, CORNERS)
+    small = {corner: _ink(grey, corner, max(columns // 4, 12), high) for corner in CORNERS}
+    others = [c for c in (CORNERS[1], CORNERS[0], *CORNERS[2:]) if c != caption]
+    return WordsPlaces(caption, _emptiest(small, [*others, caption]))  # in the caption's own it stands beside it
+
+
+def _emptiest(ink: Mapping[Corner, float], order: Sequence[Corner]) -> Corner:
+    best = order[0]
+    for corner in order[1:]:
+        if ink[corner] < ink[best] - CLEARLY:
+            best = corner
+    return best
+
+
+def _ink(grey: NDArray[np.uint8], corner: Corner, wide: int, high: int) -> float:
+    """Fraction of the pixels in a corner that are edges, as letters have them, and a little for what is bright."""
+    part = grey[-high:] if corner.low else grey[:high]
+    part = (part[:, -wide:] if corner.right else part[:, :wide]).astype(np.int16)
+    edges = np.abs(np.diff(part, axis=1)) > EDGE
+    return float(edges.mean() if edges.size else 0.0) + 0.1 * float((part > 128).mean())
+
+
 def draw_overlay(
-    frame: Frame, estimate: Estimate, truth: Truth | None = None, trail: tuple[Point, ...] = ()
+    frame: Frame,
+    estimate: Estimate,
+    truth: Truth | None = None,
+    trail: tuple[Point, ...] = (),
+    places: WordsPlaces | None = None,
 ) -> NDArray[np.uint8]:
-    """(rows, columns, 3) RGB picture of a frame with what is believed of it. A lost frame gets no needle."""
-    canvas: NDArray[np.uint8] = cv2.cvtColor(frame.grey(), cv2.COLOR_GRAY2RGB)
+    """(rows, columns, 3) RGB picture of a frame with what is believed of it. A lost frame gets no needle.
+
+    places: where our words stand. None: in the emptiest corners of this picture.
+    """
+    grey = frame.grey()
+    places = places or words_places(grey)
+    canvas: NDArray[np.uint8] = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
     unit = max(canvas.shape[0], canvas.shape[1]) / 512
     colour = STATE_COLOURS[estimate.state]
     for i, point in enumerate(trail):
@@ -47,8 +111,8 @@ def draw_overlay(
         x, y = (round(v) for v in truth.tip_px)
         size = max(7, round(11 * unit))
         cv2.drawMarker(canvas, (x, y), TRUTH, cv2.MARKER_TILTED_CROSS, size, max(1, round(unit)), cv2.LINE_AA)
-    right, top = _caption(canvas, _words(frame, estimate), colour, unit)
-    _scale_bar(canvas, frame, unit, right, top)
+    taken = _caption(canvas, _words(frame, estimate), colour, unit, corner=places.caption)
+    _scale_bar(canvas, frame, unit, corner=places.bar, taken=taken)
     return canvas
 
 
@@ -62,6 +126,9 @@ def _needle(canvas: NDArray[np.uint8], frame: Frame, e: TipEstimate, colour: RGB
         start, end = _fixed((x[i], y[i])), _fixed((x[i + 1], y[i + 1]))
         cv2.line(canvas, start, end, colour, thickness=thickness, lineType=cv2.LINE_AA, shift=SHIFT)
     _ellipse(canvas, frame, e, colour, thickness)
+    if e.confidence is None and e.box_px is not None:  # a box is all that a general tracker knows
+        x0, y0, x1, y1 = e.box_px
+        cv2.rectangle(canvas, _fixed((x0, y0)), _fixed((x1, y1)), colour, thickness, cv2.LINE_AA, SHIFT)
     _dot(canvas, e.tip_px, max(1.5, 2.2 * unit), (255, 255, 255))
     _dot(canvas, e.tip_px, max(1.0, 1.4 * unit), colour)
 
@@ -93,8 +160,8 @@ def _words(frame: Frame, e: Estimate) -> str:
     return f"{start}LOST: {e.reason}"
 
 
-def _caption(canvas: NDArray[np.uint8], text: str, colour: RGB, unit: float) -> tuple[int, int]:
-    """Write the caption in the lower left. Returns the column and the row at which its box ends."""
+def _caption(canvas: NDArray[np.uint8], text: str, colour: RGB, unit: float, *, corner: Corner) -> Box:
+    """Write the caption in a corner. Returns the box around it, px: (left, top, right, bottom)."""
     scale = max(0.32, 0.42 * unit)
     thickness = max(1, round(unit))
     (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
@@ -102,37 +169,41 @@ def _caption(canvas: NDArray[np.uint8], text: str, colour: RGB, unit: float) -> 
         scale *= (canvas.shape[1] - 8) / width
         (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
     pad = max(3, round(4 * unit))
-    bottom = canvas.shape[0] - pad
-    right, top = width + 3 * pad, max(0, bottom - height - base - pad)
-    box = canvas[top : bottom + pad, :right]
+    rows, columns = canvas.shape[:2]
+    wide, high = min(columns, width + 3 * pad), min(rows, height + base + 2 * pad)
+    left = columns - wide if corner.right else 0
+    top = rows - high if corner.low else 0
+    box = canvas[top : top + high, left : left + wide]
     box[:] = (box * 0.35).astype(np.uint8)
-    at = (pad, bottom - base)
+    at = (min(left + pad, max(columns - width, 0)), top + high - pad - base)
     cv2.putText(canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA)
-    return right, top
+    return left, top, left + wide, top + high
 
 
-def _scale_bar(canvas: NDArray[np.uint8], frame: Frame, unit: float, right: int, top: int) -> None:
-    """Draw a bar of 10 mm in the lower right, above the caption if that is in the way.
+def _scale_bar(canvas: NDArray[np.uint8], frame: Frame, unit: float, *, corner: Corner, taken: Box) -> None:
+    """Draw a bar of 10 mm in a corner, above or below the caption if that is in the way.
 
-    right, top: the column and the row at which the caption ends. No bar where the scale is unknown, or the picture is
-    too small for it.
+    taken: the box of the caption, px. No bar where the scale is unknown, or the picture is too small for it.
     """
     if frame.spacing is None:
         return
     length = 10.0 / frame.spacing.x_mm
     if not 8 <= length <= 0.6 * canvas.shape[1]:
         return
+    rows, columns = canvas.shape[:2]
     pad = max(4, round(6 * unit))
-    y, x = canvas.shape[0] - pad, canvas.shape[1] - pad
-    left = round(x - length)
-    if left - pad < right:
-        y = top - pad
     scale, gap = max(0.3, 0.34 * unit), max(3, round(4 * unit))
     (width, height), _ = cv2.getTextSize("10 mm", cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
-    if y - gap - height < 0:
+    right = columns - pad if corner.right else min(columns - pad, round(max(length, width)) + pad)
+    left = round(right - length)
+    y = rows - pad if corner.low else pad + height + gap
+    beside = right + pad <= taken[0] or min(left, columns - width) - pad >= taken[2]
+    if not beside and y + pad > taken[1] and y - gap - height - pad < taken[3]:
+        y = round(taken[1]) - pad if corner.low else round(taken[3]) + pad + gap + height
+    if y - gap - height < 0 or y >= rows:
         return
-    cv2.line(canvas, (left, y), (x, y), (255, 255, 255), max(1, round(1.5 * unit)))
-    at = (min(left, max(0, canvas.shape[1] - width)), y - gap)
+    cv2.line(canvas, (left, y), (right, y), (255, 255, 255), max(1, round(1.5 * unit)))
+    at = (min(left, max(0, columns - width)), y - gap)
     cv2.putText(canvas, "10 mm", at, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
 
 
@@ -173,6 +244,7 @@ class OverlayVideo:
         self._video = VideoWriter(path, info, crf=20)
         self._truth_of = truth_of
         self._keep = keep
+        self._places: WordsPlaces | None = None
         self._trail: deque[Point] = deque(maxlen=40)
         self._done = 0
         self._every = 1
@@ -180,7 +252,9 @@ class OverlayVideo:
 
     def saw(self, frame: Frame, estimate: Estimate) -> None:
         """Draw and append one frame. Raises InputError if the disk is full."""
-        picture = draw_overlay(frame, estimate, self._truth_of(frame.index), tuple(self._trail))
+        self._places = self._places or words_places(frame.grey())  # one place for the whole clip
+        truth, trail = self._truth_of(frame.index), tuple(self._trail)
+        picture = draw_overlay(frame, estimate, truth, trail, places=self._places)
         if isinstance(estimate, TipEstimate):
             self._trail.append(estimate.tip_px)
         else:

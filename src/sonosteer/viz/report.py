@@ -1,29 +1,21 @@
-"""One self-contained HTML page about a run: verdict, figures, contact sheet, settings. No script."""
+"""One self-contained HTML page about a run: verdict, figures, video with its timeline, pictures, plots, settings."""
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import Any, TypeAlias
-
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.metrics.tip_error import TipErrors
-from sonosteer.recording.tables import writing_failed
 from sonosteer.recording.tips import TipRow
+from sonosteer.viz.page import Sheet, figure, folded, html_page, page_head, table, thumb, tiles, write_page
+from sonosteer.viz.timeline import SCRIPT, timeline
 
-RgbPicture: TypeAlias = NDArray[np.uint8]
-#: captions and RGB pictures, (rows, columns, 3) levels 0 to 255
-Sheet: TypeAlias = Sequence[tuple[str, RgbPicture]]
-PAGE_STYLE = (resources.files("sonosteer.viz") / "report.css").read_text()
+STATES = ("tracking", "coasting", "lost")
 
 
 @dataclass(frozen=True)
@@ -50,62 +42,72 @@ class Story:
     """True tips: time in s, x and y in mm, in px where the scale is unknown. Empty without a truth."""
     stills: bool = False
     """Whether the pictures have nothing to do with each other."""
+    advice: Sequence[str] = ()
+    """What to try where little or nothing was found, a sentence each. Empty where all is well."""
 
 
 def write_report(path: Path, story: Story) -> None:
     """Write the page. Raises InputError if the disk is full."""
-    try:
-        path.write_text(render(story), encoding="utf-8")
-    except OSError as e:
-        raise writing_failed(path, e, "the other results are kept") from None
+    write_page(path, render(story))
 
 
 def render(story: Story) -> str:
     """The page as text."""
     body = [
-        f"<h1>{html.escape(story.title)}</h1>",
-        f"<p>{html.escape(_verdict(story))}</p>",
-        *([f"<p>{html.escape(RUNNING)}</p>"] if story.summary.get("running") else []),
-        *([f"<p>{html.escape(SCALE_UNKNOWN)}</p>"] if _unscaled(story) else []),
-        '<p class="soft">Research software, not a medical device: not for clinical decisions.</p>',
+        *page_head(story.title, _verdict(story), _said_first(story)),
         _numbers(story),
+        _advice(story.advice),
+        *([_stream(story.summary)] if "received" in story.summary else []),
+        *(_of_stills(story) if story.stills else _over_time(story)),
+        "<h2>Settings and versions</h2>",
+        folded("summary.json", json.dumps(story.summary, indent=2, default=str)),
     ]
-    if story.video is not None and story.sheet:
-        body.append(
-            f'<h2 class="film">Overlay</h2><video controls muted loop src="{html.escape(story.video)}"></video>'
-        )
-    if "received" in story.summary:
-        body.append(_stream(story.summary))
-    body += _of_stills(story) if story.stills else _over_time(story)
-    settings = html.escape(json.dumps(story.summary, indent=2, default=str))
-    body.append(
-        f"<h2>Settings and versions</h2><details><summary>summary.json</summary><pre>{settings}</pre></details>"
-    )
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(story.title)}</title><style>{PAGE_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
-    )
+    return html_page(story.title, body, "" if story.stills else SCRIPT)
+
+
+def _said_first(story: Story) -> list[str]:
+    running = [RUNNING] if story.summary.get("running") else []
+    return [*running, *([SCALE_UNKNOWN] if _unscaled(story) else [])]
+
+
+def _advice(advice: Sequence[str]) -> str:
+    if not advice:
+        return ""
+    items = "".join(f"<li>{html.escape(each)}</li>" for each in advice)
+    return f'<div class="advice"><b>What to try</b><ul>{items}</ul></div>'
 
 
 def _over_time(story: Story) -> list[str]:
-    """Tip, error, angle, confidence and latency along a clip, and its contact sheet."""
+    """Video and timeline, pictures, then tip, error, angle, confidence and latency along a clip."""
     from sonosteer.viz import plots  # a page about stills does without matplotlib
 
     out = []
+    if story.video is not None and story.sheet:
+        video = f'<video controls muted loop preload="metadata" src="{html.escape(story.video)}"></video>'
+        out.append(f'<h2 class="film">Overlay</h2>{video}')
+    out.append(timeline(story.tips))
+    if story.sheet:
+        at = _sheet_frames(story)
+        shown = "".join(thumb(item, i) for item, i in zip(story.sheet, at, strict=True))
+        out.append(f'<h2>Contact sheet</h2><div class="sheet">{shown}</div>')
     found = any(r.tip_px is not None for r in story.tips)
     if found:
         out.append("<h2>Tip</h2>" + figure(plots.tip_path(story.tips, story.errors, story.truth), PATH_CAPTION))
     if story.errors is not None and len(story.errors.frame):
         out.append("<h2>Error</h2>" + figure(plots.error_over_time(story.tips, story.errors), ERROR_CAPTION))
         out.append(_error_table(story.error_numbers or {}))
-    if found:
+    if any(r.confidence is not None or r.sd_along_mm is not None or r.sd_along_px is not None for r in story.tips):
         out.append("<h2>Angle and confidence</h2>" + figure(plots.angle_and_confidence(story.tips), SELF_CAPTION))
     if any(len(v) for v in story.times_ms.values()):
-        out.append("<h2>Latency</h2>" + figure(plots.latency(story.times_ms), TIME_CAPTION))
-    if story.sheet:
-        out.append(f'<h2>Contact sheet</h2><div class="sheet">{"".join(map(thumb, story.sheet))}</div>')
+        taken = {stage: values for stage, values in story.times_ms.items() if len(values)}
+        out.append("<h2>Latency</h2>" + figure(plots.latency(taken), TIME_CAPTION))
     return out
+
+
+def _sheet_frames(story: Story) -> list[int]:
+    """Number of each picture of the contact sheet in the video. They are spread over it."""
+    n, pictures = len(story.tips), len(story.sheet)
+    return [round(i * (n - 1) / max(pictures - 1, 1)) if n else 0 for i in range(pictures)]
 
 
 def _of_stills(story: Story) -> list[str]:
@@ -116,15 +118,13 @@ def _of_stills(story: Story) -> list[str]:
     if story.errors is not None and len(story.errors.frame):
         out.append("<h2>Error</h2>" + _error_table(story.error_numbers or {}))
     head = ("picture", "state", "x (px)", "y (px)", "angle (deg)", "confidence")
-    lines = [f"<tr>{''.join(f'<th>{h}</th>' for h in head)}</tr>", *map(_still_line, story.tips)]
-    return [*out, f"<h2>Tips</h2><table>{''.join(lines)}</table>", _latency_table(story.times_ms)]
+    return [*out, "<h2>Tips</h2>" + table(head, map(_still_line, story.tips)), _latency_table(story.times_ms)]
 
 
-def _still_line(row: TipRow) -> str:
+def _still_line(row: TipRow) -> tuple[str, ...]:
     x, y = row.tip_px or (None, None)
     numbers = ("-" if v is None else f"{v:.{n}f}" for v, n in ((x, 1), (y, 1), (row.angle_deg, 1), (row.confidence, 2)))
-    cells = (html.escape(row.name or str(row.frame)), row.state, *numbers)
-    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    return html.escape(row.name or str(row.frame)), row.state, *numbers
 
 
 def _latency_table(times_ms: Mapping[str, Sequence[float]]) -> str:
@@ -133,11 +133,9 @@ def _latency_table(times_ms: Mapping[str, Sequence[float]]) -> str:
     if not taken:
         return ""
     head = ("stage", "median (ms)", "95 % (ms)", "99 % (ms)", "max (ms)")
-    lines = [f"<tr>{''.join(f'<th>{h}</th>' for h in head)}</tr>"]
-    for stage, ms in taken.items():
-        cells = [html.escape(stage), *(f"{ms[key]:.2f}" for key in ("median_ms", "p95_ms", "p99_ms", "max_ms"))]
-        lines.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    return f'<h2>Latency</h2><table>{"".join(lines)}</table><p class="soft">{html.escape(TIME_CAPTION)}</p>'
+    keys = ("median_ms", "p95_ms", "p99_ms", "max_ms")
+    lines = [(html.escape(stage), *(f"{ms[key]:.2f}" for key in keys)) for stage, ms in taken.items()]
+    return f'<h2>Latency</h2>{table(head, lines)}<p class="soft">{html.escape(TIME_CAPTION)}</p>'
 
 
 def _unscaled(story: Story) -> bool:
@@ -165,15 +163,14 @@ TIME_CAPTION = (
 
 def _verdict(story: Story) -> str:
     counts = story.summary["counts"]
-    n = counts["frames"]
-    found = counts["tracking"] + counts["coasting"]
-    text = f"{found} of {n} frames have a tip ({counts['coasting']} of them coasting), {counts['lost']} are lost"
+    text = f"Of {counts['frames']} frames {counts['tracking']} are tracking, {counts['coasting']} coasting"
+    text += f" (predicted, not seen) and {counts['lost']} lost"
     if counts["lost_because"]:
         why = max(counts["lost_because"], key=counts["lost_because"].get)
         text += f", mostly because: {why}"
     if counts.get("bad"):
         text += f". {counts['bad']} of the lost ones could not be read at all"
-    if counts["dropped"]:  # of a live stream, its own account tells
+    if counts["dropped"]:
         text += f". {counts['dropped']} frames were dropped: {', '.join(counts['dropped_because'])}"
     numbers = story.error_numbers or {}
     unit = _unit(numbers)
@@ -189,21 +186,22 @@ def _unit(numbers: Mapping[str, Any]) -> str | None:
 
 def _numbers(story: Story) -> str:
     counts, numbers = story.summary["counts"], story.error_numbers or {}
-    found = counts["tracking"] + counts["coasting"]
-    cells = [(f"{100 * found / max(1, counts['frames']):.0f} %", "frames with a tip")]
+    frames = max(1, counts["frames"])
+    said = {"tracking": "tracking: the tip is seen", "coasting": "coasting: only predicted", "lost": "lost"}
+    cells = [(f"{100 * counts[s] / frames:.0f} %", said[s], s) for s in STATES]
     unit = _unit(numbers)
     if unit is not None:
         cells += [
-            (f"{numbers[f'mean_{unit}']:.2f} {unit}", "mean tip error"),
-            (f"{numbers[f'p95_{unit}']:.2f} {unit}", "95 % below"),
+            (f"{numbers[f'mean_{unit}']:.2f} {unit}", "mean tip error", ""),
+            (f"{numbers[f'p95_{unit}']:.2f} {unit}", "95 % below", ""),
         ]
     if numbers.get("coverage_95") is not None:
-        cells.append((f"{100 * numbers['coverage_95']:.0f} %", "truth in the 95 % ellipse"))
+        cells.append((f"{100 * numbers['coverage_95']:.0f} %", "truth in the 95 % ellipse", ""))
     timing = story.summary.get("timing", {}).get("track", {})
     if timing:
-        cells.append((f"{timing['median_ms']:.2f} ms", "to track a frame, median"))
-        cells.append((f"{timing['p99_ms']:.2f} ms", "99 % of the frames below"))
-    return '<div class="numbers">' + "".join(f"<div><b>{a}</b><span>{b}</span></div>" for a, b in cells) + "</div>"
+        cells.append((f"{timing['median_ms']:.2f} ms", "to track a frame, median", ""))
+        cells.append((f"{timing['p99_ms']:.2f} ms", "99 % of the frames below", ""))
+    return tiles(cells)
 
 
 def _stream(summary: Mapping[str, Any]) -> str:
@@ -244,7 +242,7 @@ def _error_table(numbers: Mapping[str, Any]) -> str:
         "lost": "frames with a needle and no estimate",
     }
     rows = [f"<tr><th>{label}</th><td>{_say(numbers[key])}</td></tr>" for key, label in names.items() if key in numbers]
-    return f"<table>{''.join(rows)}</table>"
+    return f'<div class="scroll"><table>{"".join(rows)}</table></div>'
 
 
 def _say(value: Any) -> str:
@@ -253,20 +251,3 @@ def _say(value: Any) -> str:
     if isinstance(value, list):
         return " to ".join(_say(v) for v in value)
     return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def figure(svg: str, caption: str) -> str:
-    """A figure with its caption."""
-    return f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"
-
-
-def thumb(item: tuple[str, RgbPicture]) -> str:
-    """A small picture with its caption."""
-    caption, picture = item
-    k = min(1.0, 420 / picture.shape[1])
-    small = cv2.resize(picture, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
-    jpeg = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82])[1]
-    data = base64.b64encode(jpeg.tobytes()).decode()
-    text = html.escape(caption)
-    image = f'<img alt="overlay of {text}" src="data:image/jpeg;base64,{data}">'
-    return f"<figure>{image}<figcaption>{text}</figcaption></figure>"

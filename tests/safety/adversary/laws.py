@@ -108,10 +108,10 @@ def _limits(path: Path, lies: set[str], blind: bool) -> list[Measure]:
     if not (needle and blind):
         out.append(_held("too deep", float(path.depth_mm.max()) - high, READ_MM, needle))
         out.append(_held("too far out", low - float(path.depth_mm.min()), READ_MM, needle))
-    if not any(n.endswith("angle") for n in lies):
-        low, high = LIMITS.angle_rad
-        past = max(float(path.angle_rad.max()) - high, low - float(path.angle_rad.min()))
-        out.append(Measure("angle", past, 0.005, "rad"))
+    turned = any(n.endswith("angle") for n in lies)
+    low, high = LIMITS.angle_rad
+    past = max(float(path.angle_rad.max()) - high, low - float(path.angle_rad.min()))
+    out.append(Measure("angle" + LYING * turned, past, 0.005 + LIMITS.encoder_rad * turned, "rad"))
     probe = any("probe" in n for n in lies)
     if not (probe and blind):
         past = float(np.max(np.abs(path.probe_mm).max(0) - LIMITS.probe_mm))
@@ -127,10 +127,12 @@ def _held(name: str, past_mm: float, bound_mm: float, lied: bool) -> Measure:
 def _rates(path: Path, behind: bool) -> list[Measure]:
     """Speeds, and how they grow. behind: an axis may have fallen behind what it was told.
 
-    It may then catch up by as much as an order lasts, and start as fast as speeds grow within `standstill_s`.
+    It may then catch up by as much as an order lasts, and start as fast as speeds grow within `standstill_s`. Nobody
+    measures the probe's speed. It is at rest once it has stood for that long.
     """
     catch_up = 1.0 + behind * LIMITS.order_s / (WINDOW * PERIOD_S)
     ahead_mm_s = 2.5 + behind * LIMITS.acceleration_mm_s2 * LIMITS.standstill_s
+    stood_s = behind * LIMITS.standstill_s
     along = path.along_mm_s
     sideways, rolls = _windowed(path.sideways_mm, path.dt_s), _windowed(np.diff(path.roll_rad), path.dt_s)
     probe = np.abs(np.diff(path.probe_mm, axis=0)) / path.dt_s[:, None]
@@ -143,7 +145,10 @@ def _rates(path: Path, behind: bool) -> list[Measure]:
         Measure("start of the needle", _jerk(path.time_s, along, LIMITS.acceleration_mm_s2), ahead_mm_s, "mm/s"),
         Measure(
             "start of the probe",
-            max(_jerk(path.time_s, np.diff(path.probe_mm[:, k]) / path.dt_s, LIMITS.probe_mm_s2) for k in range(3)),
+            max(
+                _jerk(path.time_s, np.diff(path.probe_mm[:, k]) / path.dt_s, LIMITS.probe_mm_s2, stood_s)
+                for k in range(3)
+            ),
             ahead_mm_s,
             "mm/s",
         ),
@@ -160,12 +165,14 @@ def _windowed(ways: F64, dt_s: F64) -> float:
     return float(np.max(way / (span + PERIOD_S)))
 
 
-def _jerk(time_s: F64, speed: F64, most_mm_s2: float) -> float:
-    """By how much a speed exceeds what it can have grown to since it was last at rest, either way."""
+def _jerk(time_s: F64, speed: F64, most_mm_s2: float, stood_s: float = 0.0) -> float:
+    """By how much a speed exceeds what it can have grown to since it was last at rest for so long, either way."""
     worst = 0.0
     for way in (1.0, -1.0):
         v = way * speed
-        rest_s = np.maximum.accumulate(np.where(v <= 0.3, time_s[1:], time_s[0]))
+        moved_s = np.maximum.accumulate(np.where(v <= 0.3, -math.inf, time_s[1:]))
+        stands = (v <= 0.3) & (time_s[1:] - moved_s >= stood_s - 1e-9)
+        rest_s = np.maximum.accumulate(np.where(stands, time_s[1:], time_s[0]))
         worst = max(worst, float(np.max(v - most_mm_s2 * (time_s[1:] - rest_s + PERIOD_S))))
     return worst
 

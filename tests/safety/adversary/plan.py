@@ -127,11 +127,12 @@ def _one(rng: np.random.Generator, things: Any) -> Any:
 
 def _encoder(rng: np.random.Generator, kind: str, what: str | None = None) -> Trick:
     what = what or _one(rng, ENCODERS)
-    rad = what in ("angle", "roll")
+    jump, drift = {"angle": (0.005, 0.01), "roll": (0.05, 0.2)}.get(what, (1.0, 1.0))
+    small = _one(rng, (1.0, 1.0, 0.05))
     size = {
         "encoder sticks": 0.0,
-        "encoder jumps": _between(rng, -60, 60) * (0.005 if rad else 1.0),
-        "encoder drifts": _between(rng, -25, 25) * (0.01 if rad else 1.0),
+        "encoder jumps": _between(rng, -60, 60) * jump * small,
+        "encoder drifts": _between(rng, -25, 25) * drift * small,
         "encoder scales": _between(rng, 0.0, 1.6),
     }[kind]
     return Trick(kind, _between(rng, 0.2, 1.2), _between(rng, 0.05, 2.0), size, what)
@@ -248,7 +249,9 @@ SCRIPTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     *[("ahead", "", (kind,)) for kind in _AHEAD],
     *[("on", "", (kind,)) for kind in _ON],
     *[("start", "", (kind,)) for kind in ("loop pauses", "link", "policy is dead")],
-    *[("roll", "", (kind,)) for kind in ("axis sticks", "loop dies", "encoder sticks")],
+    *[("roll", "", (kind,)) for kind in ("axis sticks", "loop dies", *_LIES)],
+    *[("turn", "swing", (kind,)) for kind in _LIES],
+    *[("start", "", (kind, "link")) for kind in _LIES],
     *[("turn", "sweep", (kind,)) for kind in ("axis sticks", "loop dies", "tip is lost")],
     ("beside", "aim", ()),
     ("turn", "swing", ()),
@@ -261,6 +264,7 @@ _TOUCHES = {
     "beside": ("angle", "depth"),
     "turn": ("angle", "depth"),
     "roll": ("roll",),
+    "start": ("speed", "depth", "probe x"),
 }
 
 

@@ -16,6 +16,7 @@ from sonosteer.episodes.steering import (
     SteeringEpisode,
     build_steerer,
     build_steering_episode,
+    build_steering_tracker,
     path_errors,
     run_steering_episode,
 )
@@ -179,7 +180,7 @@ def _config(
 
 def _insertion(trial: SteeringTrial) -> dict[str, Any]:
     episode = build_steering_episode(_config(trial))
-    if episode.tracker is not None:
+    if trial.images:
         episode.world.look()  # the first image takes longer than the others
     done = run_steering_episode(episode, RealClock())
     path = done.path()
@@ -258,7 +259,8 @@ def _solvable(trial: SteeringTrial) -> tuple[SteeringEpisode, tuple[float, float
 def _around(trial: SteeringTrial) -> dict[str, Any]:
     solvable, target, parts = _solvable(trial)
     config = _config(trial, target, combine_obstacles(parts))
-    done = run_steering_episode(replace(solvable, config=config, steerer=build_steerer(config)), RealClock())
+    episode = replace(solvable, config=config, steerer=build_steerer(config), tracker=build_steering_tracker(config))
+    done = run_steering_episode(episode, RealClock())
     path = done.path()
     room = min(float(p.distance(path).min()) for p in parts) - NEEDLE_MM
     fraction = np.linspace(0, 1, 240)

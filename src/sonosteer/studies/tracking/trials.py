@@ -15,12 +15,11 @@ from sonosteer.core.types import Frame, Hint, Lost, Track
 from sonosteer.sim.scenes import Scene, make_scene, planned_angles
 from sonosteer.sim.truth import NeedleTruth
 from sonosteer.sim.world import World
-from sonosteer.studies.tracking.general_trackers import start_general
+from sonosteer.studies.tracking.general_trackers import GENERAL, GeneralRun
 from sonosteer.trackers.table import make_tracker
 
 PAPER_METHODS = ("df", "om", "om+f", "kf", "kf+f", "pf", "pf+f", "kfv", "kfv+f", "pfv", "pfv+f")
 PARTICLE = ("pf", "pf+f", "pfv", "pfv+f")
-GENERAL = ("csrt", "kcf", "mil", "lucas-kanade")
 ANGLES_DEG, SPEEDS_MM_S = (35.0, 45.0), (5.0, 10.0, 15.0)
 HARD = ("curved", "occluded", "moving probe", "faded", "by hand")
 ERROR_COLUMNS = ("en", "ep", "etheta", "sd_along", "sd_across", "tracking", "confidence")
@@ -225,19 +224,17 @@ class _Point:
 
 
 def _general(method: str, clip: LabelledClip) -> tuple[dict[str, Any], list[float]]:
-    first, truth = clip[0]
+    truth = clip[0][1]
     assert truth.tip_px is not None
-    step = start_general(method, np.ascontiguousarray(first.grey()), truth.tip_px)
-    out: list[Any] = [_Point(truth.tip_px, truth.angle_rad)]
+    run = GeneralRun(method, truth.tip_px)
+    out: list[Any] = []
     ms = []
-    for frame, truth in clip[1:]:
-        image = np.ascontiguousarray(frame.grey())
+    for frame, truth in clip:
         began = time.perf_counter_ns()
-        tip = step(image)
+        said = run.step(frame)
         ms.append(round((time.perf_counter_ns() - began) * 1e-6, 4))
-        gone = Lost(frame.index, frame.time_s, "lost")
-        out.append(gone if tip is None else _Point(tip, truth.angle_rad))
-    return _errors(out, clip), ms
+        out.append(said if isinstance(said, Lost) else _Point(said.tip_px, truth.angle_rad))
+    return _errors(out, clip), ms[1:]  # the first frame is where they start
 
 
 def visible_length_mm(frame: Frame, truth: NeedleTruth) -> float:

@@ -14,10 +14,8 @@ model is not gone on with.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from itertools import count
 from pathlib import Path
 from typing import Any, get_args
@@ -32,6 +30,7 @@ from sonosteer.sim.setups import Split
 from sonosteer.sim.wild import TISSUE_SEEDS, draw_wild_scene, wild_still
 from sonosteer.sim.wild_hash import wild_world_hash
 from sonosteer.studies.journal import Journal, run_missing
+from sonosteer.studies.models_used import models_used
 from sonosteer.studies.pages import quick_facts, writing
 from sonosteer.studies.wild.figures import WildSample
 from sonosteer.studies.wild.report import write_wild_study
@@ -131,21 +130,6 @@ def wild_config(settings: Mapping[str, Any]) -> WildConfig:
     own = {key.removeprefix(prefix): value for key, value in settings.items() if key.startswith(prefix)}
     rest = {key: value for key, value in settings.items() if not key.startswith(prefix)}
     return from_dict(WildConfig, {**rest, "settings": own}, "study in-the-wild")
-
-
-def models_used(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Name -> first 16 digits of the SHA-256 of all files, of each model that ships and each folder in the settings."""
-    shipped = Path(str(resources.files("sonosteer"))) / "models"
-    folders = {p.name: p for p in sorted(shipped.iterdir()) if p.is_dir()}
-    folders |= {str(v): Path(v) for v in settings.values() if isinstance(v, str) and Path(v).is_dir()}
-    out = {}
-    for name, folder in folders.items():
-        digest = hashlib.sha256()
-        for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-            digest.update(file.relative_to(folder).as_posix().encode())
-            digest.update(file.read_bytes())
-        out[name] = digest.hexdigest()[:16]
-    return out
 
 
 @dataclass(frozen=True)

@@ -233,7 +233,7 @@ def judge_frame(scene: Scene, frame: Frame, estimate: Estimate, truth: NeedleTru
     error = inside = confidence = None
     present = len(truth.shaft_px) > 0
     if isinstance(estimate, TipEstimate):
-        confidence = round(float(estimate.confidence), 4)
+        confidence = None if estimate.confidence is None else round(float(estimate.confidence), 4)
         if truth.tip_px is not None and present:
             error = round(math.dist(estimate.tip_px, truth.tip_px) / max(frame.size_px), 5)
             inside = tip_inside_ellipse(estimate, truth.tip_px, shown.spacing)

@@ -1,0 +1,116 @@
+"""A track in a file measured against marks in a file: figures, by state, detection curve, and a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sonosteer.core.config import to_dict
+from sonosteer.core.errors import InputError
+from sonosteer.core.geometry import Spacing
+from sonosteer.core.types import Truth
+from sonosteer.metrics.clip_scores import ClipScore, detection_curve, mean_cost, score_clip, summarise_scores
+from sonosteer.metrics.tip_error import TipErrors, summarise, summarise_by_state, tip_errors
+from sonosteer.recording.summary import read_summary, versions, write_summary
+from sonosteer.recording.tables import make_folder
+from sonosteer.recording.tips import TipRow, read_tips
+from sonosteer.recording.truths import check_truth, read_truth
+
+#: chosen: distances at which the detection curve is written down, px
+CURVE_PX = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackEvaluation:
+    """How wrong a track was."""
+
+    tips: Sequence[TipRow]
+    """The track, a row a frame."""
+    truths: Sequence[Truth]
+    """The marks, a row a marked frame."""
+    errors: TipErrors
+    """Error of each frame that has both."""
+    score: ClipScore
+    """The same frame by frame, as `compare` scores it."""
+    numbers: dict[str, Any]
+    """All figures, as `sonosteer evaluate --json` prints them. None where one cannot be had."""
+
+
+def evaluate_files(tips: Path, truth: Path, *, spacing: Spacing | None = None) -> TrackEvaluation:
+    """Measure a tips.csv against truth.csv or marks by hand, matched by frame.
+
+    spacing: the scale, mm per px. None: that of the track. summary.json beside the track says how long and large its
+    clip is. Raises InputError for damaged tables, for marks of another clip, and if there is nothing to compare.
+    """
+    if tips.is_dir():
+        tips = tips / "tips.csv"
+    rows, marks = read_tips(tips), read_truth(truth)
+    frames, size_px = clip_behind(tips)
+    check_truth(truth, marks, frames=frames, size_px=size_px)
+    if frames is None:
+        _check_fits(truth, rows, marks)
+    errors = tip_errors(rows, marks, spacing)
+    score = score_clip(
+        rows, marks, clip=tips.parent.name or "clip", method="track", size_px=size_px or (1, 1), spacing=spacing
+    )
+    numbers = summarise(errors) | {"by_state": summarise_by_state(errors, rows)}
+    scored = summarise_scores([score])
+    numbers |= {k: scored[k] for k in ("within", "within_beyond", "wrong_while_tracking", "wrong_while_coasting")}
+    numbers |= {k: scored[k] for k in ("claims_without_a_needle", "claims_while_hidden", "found")}
+    numbers["mean_beyond_px"] = _mean(score.beyond_px[score.compared])
+    numbers["mean_cost"] = None if size_px is None else mean_cost([score])
+    curve = detection_curve([score], CURVE_PX)
+    numbers["detection_curve"] = {
+        "within_px": list(CURVE_PX),
+        "found": None if curve is None else [float(v) for v in curve],
+    }
+    return TrackEvaluation(tips=rows, truths=marks, errors=errors, score=score, numbers=numbers)
+
+
+def write_evaluation(evaluation: TrackEvaluation, out: Path, title: str) -> None:
+    """Write evaluation.json and report.html into a folder, which is made. Raises InputError if it cannot be written."""
+    from sonosteer.viz.evaluation_report import write_evaluation_report
+
+    make_folder(out)
+    write_summary(out / "evaluation.json", {**to_dict(evaluation.numbers), "versions": versions()})
+    write_evaluation_report(
+        out / "report.html",
+        title,
+        tips=evaluation.tips,
+        truths=evaluation.truths,
+        errors=evaluation.errors,
+        score=evaluation.score,
+        numbers=evaluation.numbers,
+    )
+
+
+def clip_behind(tips: Path) -> tuple[int | None, tuple[int, int] | None]:
+    """(frames, size in px) of the clip behind a track, from the summary beside it. None where nobody says."""
+    path = tips.parent / "summary.json"
+    if not path.exists():
+        return None, None
+    try:
+        source = read_summary(path)["source"]
+        if source["kind"] in ("still", "stills"):  # sizes differ
+            return source["frames"], None
+        width, height = source["size_px"]
+        return source["frames"], (int(width), int(height))
+    except (InputError, KeyError, TypeError, ValueError):
+        return None, None
+
+
+def _check_fits(truth: Path, rows: Sequence[TipRow], marks: Sequence[Truth]) -> None:
+    """Raise InputError if most marks lie behind the last frame of the track: nobody else says how long the clip is."""
+    last = max((r.frame for r in rows), default=-1)
+    beyond = [t.frame_index for t in marks if t.frame_index > last]
+    if last >= 0 and 2 * len(beyond) > len(marks):
+        raise InputError(
+            f"{truth} marks frame {min(beyond)} and {len(beyond) - 1} more, but the last frame of the track is {last}: "
+            "are the marks of another clip?"
+        )
+
+
+def _mean(values: Any) -> float | None:
+    return float(values.mean()) if len(values) else None
