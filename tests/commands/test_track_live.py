@@ -123,6 +123,7 @@ def test_a_killed_live_run_can_be_read(tmp_path):
         words += [*METHOD, "--out", str(out), "--json"]
         with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
             until(lambda: (out / "report.html").exists() and (out / "tips.csv").read_text().count("\n") > 40)
+            until(lambda: (out / "overlay.mp4").read_bytes().count(b"moof") > 1, "the first fragment of the video")
             os.kill(process.pid, signal.SIGKILL)
             process.communicate(timeout=WAIT_S)
         scanner.done.set()

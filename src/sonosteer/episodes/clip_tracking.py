@@ -332,7 +332,8 @@ def _summary(
         summary |= _stream_of(job.source, ledger)  # type: ignore[arg-type]
         replaced = {"a newer picture was there": summary["dropped"]} if summary["dropped"] else {}
         summary["counts"] |= {"dropped": summary["dropped"], "dropped_because": replaced}
-    return without_identity(summary, job.identity)  # type: ignore[no-any-return]
+    withheld: dict[str, Any] = without_identity(summary, job.identity)
+    return withheld
 
 
 def _stream_of(source: LiveSource, ledger: FrameLedger) -> dict[str, Any]:
