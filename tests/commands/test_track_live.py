@@ -209,6 +209,8 @@ def test_a_stream_that_changes_its_size_ends_in_one_line_and_keeps_what_was_done
         (["sim:in-plane-linear", "--target", "5,5"], "give --publish igtl://:PORT, too"),
         (["sim:in-plane-linear", "--publish", "igtl://:70000"], "no number from 1 to 65535"),
         (["sim:in-plane-linear", "--publish", "igtl://:18950", "--target", "here"], "--target here"),
+        (["igtl://127.0.0.1:1", "--truth", "marks.csv"], "--truth is for recorded clips"),
+        (["igtl://127.0.0.1:1", "video:0"], "a live source is tracked alone"),
         (["video:/dev/video97"], "there is no such device"),
         (["igtl://127.0.0.1:1", "--velocity-mm-s", "speeds.csv"], "tables are for recorded clips"),
     ],

@@ -89,7 +89,7 @@ def _send(ready: Any, pixels: Any, rate_hz: float, count: int) -> None:
     body = image_content(pixels, (0.2, 0.1), np.eye(4))
     crc = crc64(body)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        ready.send(server.getsockname()[1])
+        ready.send_bytes(b"%d" % server.getsockname()[1])
         sock, _ = server.accept()
         with sock:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -103,7 +103,7 @@ def _send(ready: Any, pixels: Any, rate_hz: float, count: int) -> None:
                     sent += 1
             except OSError:
                 pass
-            ready.send(sent)
+            ready.send_bytes(b"%d" % sent)
             time.sleep(0.5)
 
 
@@ -115,7 +115,7 @@ def _with_sender(
     sender = context.Process(target=_send, args=(theirs, pixels, rate_hz, int(seconds * rate_hz)), daemon=True)
     sender.start()
     try:
-        ages, used = read(ours.recv(), seconds)
+        ages, used = read(int(ours.recv_bytes()), seconds)
     finally:
         sender.kill()
         sender.join()
@@ -189,7 +189,7 @@ def _run(pixels: Any, rate_hz: float, seconds: float, busy_s: float) -> dict[str
     count = int(seconds * rate_hz)
     sender = context.Process(target=_send, args=(theirs, pixels, rate_hz, count), daemon=True)
     sender.start()
-    source = OpenIGTLinkSource(f"igtl://127.0.0.1:{ours.recv()}/Image?clock=shared", orientation="MF")
+    source = OpenIGTLinkSource(f"igtl://127.0.0.1:{int(ours.recv_bytes())}/Image?clock=shared", orientation="MF")
     times_s, ages, memory_mb = [], [], []
     while not (ours.poll() and source.counts().received >= count):
         frame = source.next_frame(0.2)
@@ -201,7 +201,7 @@ def _run(pixels: Any, rate_hz: float, seconds: float, busy_s: float) -> dict[str
                 time.sleep(busy_s)
         elif not sender.is_alive():
             break
-    sent = ours.recv() if ours.poll() else None
+    sent = int(ours.recv_bytes()) if ours.poll() else None
     source.close()
     sender.kill()
     sender.join()

@@ -116,6 +116,8 @@ def _check_live(request: ClipRequest) -> None:
         raise InputError(f"{live[0]}: a live source is tracked alone")
     if live and request.stills:
         raise InputError(f"{live[0]}: `stills` is for pictures, not for a live source")
+    if live and request.truth is not None:
+        raise InputError(f"{live[0]}: `truth` is for recorded clips, nobody has marked what is not yet there")
     if live and isinstance(request.velocity, Path):
         raise InputError("`velocity_mm_s`: a live source takes one speed in mm/s, tables are for recorded clips")
     if request.seconds is not None and not live:

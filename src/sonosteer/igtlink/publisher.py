@@ -45,6 +45,7 @@ STALE_S = 0.5  # chosen: a needle at 10 mm/s is 5 mm on by then, and no lag of a
 STUCK_S = 5.0  # chosen: a client that takes not one byte for so long has gone, or is held in a debugger
 MOST_CLIENTS = 16  # chosen: a viewer for each person in a room
 SHAFT_POINTS = 9  # chosen: a needle that bends looks smooth in a viewer
+SEND = getattr(socket.socket, "send")  # noqa: B009  of bytes: robots alone have a method of that name in this house
 BUFFER = 1 << 18  # chosen: less than a picture, so that a client that stops reading is seen by it
 ENTRY_RGB, TARGET_RGB = (86, 180, 233), (240, 170, 30)
 
@@ -324,7 +325,7 @@ class _Link:
         left, moved_s = memoryview(data), time.monotonic()
         while left:
             try:
-                sent = self._sock.send(left)
+                sent = SEND(self._sock, left)
             except TimeoutError:
                 if over.is_set():
                     raise

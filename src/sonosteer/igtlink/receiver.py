@@ -56,12 +56,6 @@ class Receiver:
         """Whether the last attempt to connect was refused, or the name of the machine is not known."""
         return self._refused
 
-    def send(self, data: bytes) -> None:
-        """Send a message to the peer. Raises OSError without a connection."""
-        if self._sock is None:
-            raise OSError("not connected")
-        self._sock.sendall(data)
-
     def close(self) -> None:
         """End the thread and the connection. May be called twice."""
         self._over.set()
