@@ -279,7 +279,7 @@ def _write_results(job: ClipJob, ledger: FrameLedger, sheet: Sheet, *, elapsed_s
     known = [t for t in (_truth_or_none(job.truth_of, r.frame) for r in rows) if t is not None]
     comparable = bool(rows) and any(t.tip_px is not None for t in known)
     errors = tip_errors(rows, known, info.spacing) if comparable else None
-    summary = _summary(job, ledger, ledger.times_ms, elapsed_s)
+    summary: dict[str, Any] = _summary(job, ledger, ledger.times_ms, elapsed_s)
     if errors is not None:
         summary["error"] = summarise(errors)
     summary = without_identity(summary, job.identity)
