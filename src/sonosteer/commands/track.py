@@ -114,7 +114,7 @@ StartText = Annotated[
         "W,H: the box that they follow.",
     ),
 ]
-TruthTable = Annotated[
+TruthFile = Annotated[
     Path | None,
     typer.Option(
         "--truth",
@@ -123,7 +123,7 @@ TruthTable = Annotated[
         "Of several clips: a folder with NAME.csv.",
     ),
 ]
-Poses = Annotated[
+PosesText = Annotated[
     str | None,
     typer.Option(
         "--poses",
@@ -132,7 +132,8 @@ Poses = Annotated[
         "ImageToProbe=calibration.txt,ProbeToTracker. tips.csv then has the tip in world mm, too.",
     ),
 ]
-Markups = Annotated[bool, typer.Option("--markups", help="Writes the tip's way for 3D Slicer, too: tips.mrk.json.")]
+AlsoParquet = Annotated[bool, typer.Option("--parquet", help="Writes tips.parquet beside tips.csv.")]
+AlsoMarkups = Annotated[bool, typer.Option("--markups", help="Writes the tip's way for 3D Slicer, too: tips.mrk.json.")]
 KeepIdentity = Annotated[
     bool,
     typer.Option(
@@ -157,6 +158,19 @@ Jobs = Annotated[
         help="Of several clips, how many at once. Default: one a core.",
     ),
 ]
+CalibrationToml = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration",
+        metavar="TOML",
+        help="calibration.toml of calibrate image, for a sequence with poses of its probe: gives the scale, and "
+        "the place of each picture in the world.",
+    ),
+]
+ProbeName = Annotated[
+    str | None,
+    typer.Option("--probe", metavar="NAME", help="With --calibration: the transform to use, such as ProbeToTracker."),
+]
 
 
 @app.command(cls=PageCommand, epilog="Example: sonosteer track clip.mp4 --out results")
@@ -177,10 +191,12 @@ def track_command(
     orientation: Orientation = None,
     publish: Publish = None,
     target: TargetPx = None,
-    truth: TruthTable = None,
-    poses: Poses = None,
-    parquet: Annotated[bool, typer.Option("--parquet", help="Writes tips.parquet beside tips.csv.")] = False,
-    markups: Markups = False,
+    truth: TruthFile = None,
+    calibration: CalibrationToml = None,
+    probe: ProbeName = None,
+    poses: PosesText = None,
+    parquet: AlsoParquet = False,
+    markups: AlsoMarkups = False,
     keep_identity: KeepIdentity = False,
     seed: Seed = 0,
     config: ConfigFile = None,
@@ -223,6 +239,8 @@ def track_command(
         stills=stills,
         truth=truth,
         poses=poses,
+        calibration=calibration,
+        probe=probe,
         parquet=parquet,
         markups=markups,
         keep_identity=keep_identity,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sonosteer.calibration.record import read_calibration
 from sonosteer.core.clock import RealClock
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Point, Spacing
@@ -19,6 +20,7 @@ from sonosteer.episodes.cropping import Crop, in_crop
 from sonosteer.igtlink.address import parse_address
 from sonosteer.igtlink.publisher import Publisher, check_publishable
 from sonosteer.recording.truths import check_truth, read_truth
+from sonosteer.sources.calibrated import WithCalibration
 from sonosteer.sources.identity import identity_words
 from sonosteer.sources.opening import LIVE, is_live_address, open_source, open_stills
 from sonosteer.sources.poses import place_in
@@ -56,6 +58,10 @@ class ClipRequest:
     """truth.csv or marks by hand to compare with. None: a simulated clip brings its own."""
     poses: str | None = None
     """Chain of transforms from the picture to the world. None: the only one that the file has."""
+    calibration: Path | None = None
+    """Image calibration that gives scale and world. None: what the source says."""
+    probe: str | None = None
+    """Transform of the probe to use with a calibration. None: the only one that the file has."""
     parquet: bool = False
     """Whether tips.parquet is written, too."""
     markups: bool = False
@@ -90,6 +96,7 @@ def make_checked(request: ClipRequest) -> Tracker[Any]:
     Also for words that belong to live sources only, or to recorded ones only.
     """
     _check_live(request)
+    check_calibration(request)
     tracker = make_tracker(request.method, **request.settings)
     in_crop(tracker, request.crop).start(request.hint)
     return tracker
@@ -99,7 +106,7 @@ def open_clip_of(request: ClipRequest) -> Source:
     """Open the clip. Raises InputError if nothing can open it."""
     if request.stills:
         return open_stills(request.sources, spacing=request.spacing)
-    return open_source(
+    clip = open_source(
         request.sources[0],
         spacing=request.spacing,
         seed=request.seed,
@@ -107,6 +114,23 @@ def open_clip_of(request: ClipRequest) -> Source:
         keep_identity=request.keep_identity,
         orientation=request.orientation,
     )
+    return (
+        clip
+        if request.calibration is None
+        else WithCalibration(clip, read_calibration(request.calibration), request.probe)
+    )
+
+
+def check_calibration(request: ClipRequest) -> None:
+    """Raise InputError for options that a calibration leaves no room for."""
+    if request.calibration is None and request.probe is not None:
+        raise InputError("`probe` names the poses for a calibration: give `calibration`, too")
+    if request.calibration is not None and request.spacing is not None:
+        raise InputError("`calibration` says the scale: leave out `spacing_mm`")
+    if request.calibration is not None and request.poses is not None:
+        raise InputError("`calibration` leads to the world: leave out `poses`")
+    if request.calibration is not None and request.stills:
+        raise InputError("`calibration` is for a tracked sequence: leave out `stills`")
 
 
 def _check_live(request: ClipRequest) -> None:
@@ -118,6 +142,8 @@ def _check_live(request: ClipRequest) -> None:
         raise InputError(f"{live[0]}: `stills` is for pictures, not for a live source")
     if live and request.truth is not None:
         raise InputError(f"{live[0]}: `truth` is for recorded clips, nobody has marked what is not yet there")
+    if live and request.calibration is not None:
+        raise InputError(f"{live[0]}: `calibration` is for recorded sequences yet, give `spacing_mm` instead")
     if live and isinstance(request.velocity, Path):
         raise InputError("`velocity_mm_s`: a live source takes one speed in mm/s, tables are for recorded clips")
     if request.seconds is not None and not live:

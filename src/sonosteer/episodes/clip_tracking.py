@@ -23,9 +23,10 @@ from sonosteer.core.protocols import Source, SourceInfo, Tracker, Watcher
 from sonosteer.core.types import Estimate, Frame, Hint, Truth
 from sonosteer.episodes.advice import what_to_try
 from sonosteer.episodes.cropping import Crop, in_crop
+from sonosteer.episodes.evaluation import figures_of
 from sonosteer.igtlink.publisher import Publisher
 from sonosteer.metrics.latency import percentiles_ms
-from sonosteer.metrics.tip_error import summarise, tip_errors
+from sonosteer.metrics.tip_error import tip_errors
 from sonosteer.recording.frame_ledger import FrameLedger
 from sonosteer.recording.markups import ENDING, MarkupPoint, write_markups
 from sonosteer.recording.summary import versions, write_summary
@@ -281,7 +282,8 @@ def _write_results(job: ClipJob, ledger: FrameLedger, sheet: Sheet, *, elapsed_s
     errors = tip_errors(rows, known, info.spacing) if comparable else None
     summary: dict[str, Any] = _summary(job, ledger, ledger.times_ms, elapsed_s)
     if errors is not None:
-        summary["error"] = summarise(errors)
+        size_px = None if info.names else info.size_px  # sizes of stills differ
+        summary["error"] = figures_of(rows, known, errors, size_px=size_px)
     summary = without_identity(summary, job.identity)
     write_summary(job.out / "summary.json", summary)
     if job.parquet:

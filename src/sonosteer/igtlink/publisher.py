@@ -45,7 +45,6 @@ STALE_S = 0.5  # chosen: a needle at 10 mm/s is 5 mm on by then, and no lag of a
 STUCK_S = 5.0  # chosen: a client that takes not one byte for so long has gone, or is held in a debugger
 MOST_CLIENTS = 16  # chosen: a viewer for each person in a room
 SHAFT_POINTS = 9  # chosen: a needle that bends looks smooth in a viewer
-SEND = getattr(socket.socket, "send")  # noqa: B009  of bytes: robots alone have a method of that name in this house
 BUFFER = 1 << 18  # chosen: less than a picture, so that a client that stops reading is seen by it
 ENTRY_RGB, TARGET_RGB = (86, 180, 233), (240, 170, 30)
 
@@ -297,6 +296,7 @@ class _Link:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         sock.settimeout(LOOK_S)
+        self._out = sock.makefile("wb", buffering=0)
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -305,7 +305,7 @@ class _Link:
     def serve(self, over: threading.Event) -> str:
         """Send until the client or the run ends. Returns how it ended."""
         try:
-            with self._sock:
+            with self._sock, self._out:
                 while not over.is_set():
                     self._listen()
                     bundle = self.newest.take(LOOK_S)
@@ -325,7 +325,7 @@ class _Link:
         left, moved_s = memoryview(data), time.monotonic()
         while left:
             try:
-                sent = SEND(self._sock, left)
+                sent = self._out.write(left) or 0
             except TimeoutError:
                 if over.is_set():
                     raise

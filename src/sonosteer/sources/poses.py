@@ -175,7 +175,7 @@ def place_in(source: Source) -> PlaceInPicture:
             T = poses.get(frame)
             if T is None:
                 return None
-            T_image_world: Matrix = np.linalg.inv(T)
+            T_image_world: Matrix = np.array(np.linalg.inv(T), dtype=np.float64)
             x, y, z = transform_point(T_image_world, turned(position_mm, axes, "RAS"))
         else:
             x, y, z = turned(position_mm, axes, "LPS")

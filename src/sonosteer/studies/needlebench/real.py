@@ -73,9 +73,9 @@ class RealTrack:
     path: Path
     """File of the clip."""
     begin: int
-    """First frame that is shown."""
+    """Index of the first frame that is shown."""
     end: int | None
-    """Frame to stop before. None: all."""
+    """Index of the frame to stop before. None: all."""
     spacing: Spacing | None
     """Millimetres per pixel. None: as the file says."""
     enters: str

@@ -78,9 +78,9 @@ class BenchTrack:
     contrast_db: float | None = None
     """Median contrast of the tip on the screen, dB. None without a needle or a display."""
     clutter: float | None = None
-    """Fraction of the picture, away from the needle, that is as bright as the needle. None without a needle."""
+    """Fraction of the picture, away from the needle, as bright as the needle, 0 to 1. None without a needle."""
     thumbnails: tuple[tuple[int, ...], ...] = field(default=(), repr=False)
-    """Grey levels of the thumbnails, row by row."""
+    """Thumbnails of three frames, row by row, grey levels 0 to 255."""
 
     @property
     def first_seen(self) -> int | None:

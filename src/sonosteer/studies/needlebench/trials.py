@@ -48,11 +48,11 @@ class BenchTrial:
     """One track and who follows it."""
 
     track: AnyTrack
-    """The track."""
+    """What is followed: a frozen clip, or a real one of the user."""
     methods: tuple[str, ...]
     """Entrants: names of methods, package.module:Class, or names of DUMMIES."""
     max_frames: int | None = None
-    """Frames that are shown at most. None: all."""
+    """Number of frames that are shown at most. None: all."""
 
     @property
     def name(self) -> str:
