@@ -16,7 +16,7 @@ help: ## What there is to make
 
 .venv/user: .venv/ready pyproject.toml constraints.txt
 	@echo "installing sonosteer into .venv (about a minute the first time)"
-	@$(PIP) -e '.[files]'
+	@$(PIP) -e '.[files,live]'
 	@touch $@
 
 .venv/dev: .venv/user

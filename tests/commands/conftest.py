@@ -1,9 +1,14 @@
 """What several commands read: one clip, one track of it, one insertion, each made once by the command line."""
 
+import sys
+from pathlib import Path
+
 import pytest
 from command_line import WORDS
 
 from sonosteer.commands.main import main
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "peers"))
 
 
 @pytest.fixture(scope="session")

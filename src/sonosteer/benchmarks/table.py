@@ -14,6 +14,7 @@ BENCHMARKS = LazyTable(
         "vla": "sonosteer.benchmarks.vla:bench_vla",
         "vla-gpu": "sonosteer.benchmarks.vla_gpu:bench_vla_gpu",
         "environments": "sonosteer.benchmarks.environments:bench_environments",
+        "live": "sonosteer.benchmarks.live:bench_live",
     },
     group="sonosteer.benchmarks",
 )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 from importlib import metadata
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from sonosteer.commands import terminal
+from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand, names_of
 from sonosteer.commands.parsing import AsJson
+from sonosteer.core.errors import InputError
 from sonosteer.core.notice import NOT_A_DEVICE
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -22,18 +23,36 @@ EXTRAS = {
     "Segmented images as obstacles": (("SimpleITK",), "metaimage"),
     "DICOM ultrasound": (("pydicom", "python-gdcm", "pillow"), "dicom"),
     "Studies over a dask cluster": (("distributed",), "cluster"),
+    "OpenIGTLink: PLUS, 3D Slicer, scanners": (("fastcrc",), "live"),
     "Results as pandas tables": (("pandas",), "pandas"),
     "Training networks, Qwen2.5-VL": (("torch", "transformers", "accelerate", "onnx", "onnxscript"), "vla"),
 }
 LISTED = ("sources", "methods", "setups", "policies", "controllers", "robots", "studies", "benches", "stages")
+LOOK_S = 3.0  # chosen: a few dozen pictures
 GPU_S = 10.0  # chosen: a driver that takes longer to answer does not work
 
 
-@app.command(cls=PageCommand, epilog="Example: sonosteer doctor")
-def doctor_command(as_json: AsJson = False) -> None:
-    """Say what is installed, what is missing, how to get it."""
+@app.command(cls=PageCommand, epilog="Example: sonosteer doctor igtl://scanner:18944")
+def doctor_command(
+    where: Annotated[
+        str | None,
+        typer.Argument(metavar="SOURCE", help="A live source to try: igtl://HOST:PORT[/DEVICE] or video:..."),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option("--seconds", metavar="S", help="How long to look at a live source.")
+    ] = LOOK_S,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is installed, what is missing, how to get it. Or try a live source and say what comes.
+
+    A live source is connected to for a few seconds. Said are size, scale, orientation, rate, time stamps, offset of the
+    clocks, transforms with their age, and everything that is wrong.
+    """
     from sonosteer.recording.summary import versions
 
+    if where is not None:
+        _look(where, seconds, as_json=as_json)
+        return
     result: dict[str, Any] = {
         "versions": versions(),
         "h264_encoder": _has_encoder(),
@@ -54,6 +73,62 @@ def doctor_command(as_json: AsJson = False) -> None:
     rows += [(kind, ", ".join(result[kind])) for kind in LISTED]
     terminal.print_table("sonosteer doctor", ("what", "state"), rows)
     terminal.print_notice()
+
+
+def _look(where: str, seconds: float, *, as_json: bool) -> None:
+    """Try a live source."""
+    from sonosteer.sources.looking import look_at
+    from sonosteer.sources.opening import is_live_address
+
+    if not is_live_address(where):
+        raise InputError(f"{where} is no live source: give igtl://HOST:PORT[/DEVICE] or video:...")
+    parsing.parse_seconds(seconds)
+    with terminal.shown_progress(f"looking at {where}", quiet=as_json) as progress:
+        seen = look_at(where, seconds, lambda done: progress("", done, 0))
+    if as_json:
+        terminal.print_json(seen | {"notice": NOT_A_DEVICE})
+        return
+    terminal.print_table(f"sonosteer doctor {where}", ("what", "seen"), _rows_of(seen))
+    terminal.print_notice()
+
+
+def _rows_of(seen: dict[str, Any]) -> list[tuple[str, str]]:
+    """What was seen of a live source, in words."""
+    igtl = "header_versions" in seen
+    spacing, rate, age = seen["spacing_mm"], seen["rate_hz"], seen["age_median_ms"]
+    unknown = "unknown: give --spacing-mm, or track in pixels"
+    scale = unknown if spacing is None else f"{spacing[0]:.5g} x {spacing[1]:.5g}"
+    rows = [
+        ("source", seen["source"]),
+        ("pictures", f"{seen['size_px'][0]}x{seen['size_px'][1]} px, {seen['pixels'] or 'none came while looking'}"),
+        ("mm per pixel", scale),
+        ("pictures a second", "too few came" if rate is None else f"{rate:.1f}"),
+        ("age when taken", "-" if age is None else f"{age:.0f} ms, without the least delay on the way"),
+    ]
+    if igtl:
+        offset, drift = seen["clock_offset_s"], seen["clock_drift_ppm"]
+        rows += [
+            ("orientation", seen["orientation"] or "not said: give --orientation to track"),
+            ("header version", ", ".join(map(str, seen["header_versions"]))),
+            ("time stamps", "yes" if seen["stamped"] else "none, or not in every picture: arrival is taken"),
+            ("our clock minus the sender's", "-" if offset is None else f"{offset:+.3f} s, with the least delay"),
+            ("drift of the clocks", "too short to tell" if drift is None else f"{drift:+.0f} ppm"),
+            ("place in space", "yes" if seen["tracked"] else "none: the picture is not tracked"),
+        ]
+        ages = seen["transforms_age_s"].items()
+        rows += [(f"transform {n}", "not valid" if a is None else f"{a:.2f} s old") for n, a in ages]
+        rows += [(f"metadata {name}", value) for name, value in seen["metadata"].items()]
+    else:
+        rows.append(("coded as", f"{seen['codec']}, held back in here {1e3 * (seen['decoder_holds_s'] or 0.0):.0f} ms"))
+    bad = sum(seen["bad"].values())
+    parts = f"{seen['seen']} seen + {seen['overwritten']} overwritten + {bad} bad"
+    rows.append(("received", f"{seen['received']} = {parts}"))
+    rows += [(f"bad: {why}", str(n)) for why, n in seen["bad"].items()]
+    rows += [(f"fault: {what}", str(n)) for what, n in seen["faults"].items()]
+    rows += [("also came", f"{n} {what}") for what, n in seen["other"].items()]
+    rows += [("note", note) for note in seen["notes"]]
+    rows += [("warning", text) for text in (seen.get("warning"), seen["complaint"]) if text]
+    return rows
 
 
 def _state(packages: tuple[str, ...], extra: str) -> str:

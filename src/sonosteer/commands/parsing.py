@@ -112,6 +112,26 @@ def parse_crop(text: str | None) -> Crop | None:
     return Crop(left_px=left, top_px=top, width_px=width, height_px=height)
 
 
+def parse_seconds(text: float | None) -> float | None:
+    """Check how long a live run shall be, s."""
+    if text is not None and not 0.0 < text < math.inf:
+        raise InputError(f"--seconds {text:g}: give a number of seconds above 0, e.g. 60")
+    return text
+
+
+def parse_place(text: str | None, option: str) -> Point | None:
+    """Read "X,Y" as a place in the picture in px."""
+    if text is None:
+        return None
+    try:
+        x, y = (float(v) for v in text.split(","))
+    except ValueError:
+        x = y = math.nan
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise InputError(f"{option} {text}: give a place in the picture as X,Y in pixels, e.g. 320,240")
+    return x, y
+
+
 def parse_hint(angle_deg: str | None, enters: str | None, start: str | None) -> Hint:
     """Read what the user knows of the needle beforehand."""
     from sonosteer.core.types import Hint

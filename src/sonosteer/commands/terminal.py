@@ -192,6 +192,8 @@ def tell_tracked(out: Path, summary: Mapping[str, Any], *, as_json: bool, stills
         f"{counts['frames']} {'pictures' if stills else 'frames'}: {counts['tracking']} tracking, "
         f"{counts['coasting']} coasting, {counts['lost']} lost{bad}, {counts['dropped']} dropped"
     )
+    if "received" in summary:
+        _tell_stream(summary)
     from sonosteer.episodes.advice import what_to_try
 
     for advice in what_to_try(summary):
@@ -208,6 +210,23 @@ def tell_tracked(out: Path, summary: Mapping[str, Any], *, as_json: bool, stills
         print(f"tracking took {timing['median_ms']:.2f} ms a frame (p99 {timing['p99_ms']:.2f} ms)")
     print_files(out, ("report.html", "overlay" if stills else "overlay.mp4", "tips.csv", "summary.json"))
     print_notice()
+
+
+def _tell_stream(summary: Mapping[str, Any]) -> None:
+    """Say what became of everything that a live source sent, and how old pictures were."""
+    bad = sum(summary["bad"].values())
+    print(
+        f"received {summary['received']} = {summary['seen']} seen + {summary['overwritten']} overwritten + {bad} bad"
+        + (f" ({', '.join(f'{n} {why}' for why, n in summary['bad'].items())})" if bad else "")
+    )
+    for what, n in summary["faults"].items():
+        print(f"fault: {what} ({n} times)")
+    age = summary["timing"].get("age")
+    if age:
+        print(f"age when tracked: median {age['median_ms']:.0f} ms, 95 % {age['p95_ms']:.0f} ms")
+    warning = summary["lag"].get("warning")
+    if warning:
+        print(f"lag: {warning}")
 
 
 def tell_many(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:

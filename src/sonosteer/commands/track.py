@@ -12,7 +12,7 @@ import typer
 from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand, complete
 from sonosteer.commands.parsing import AsJson, Executor, Frames, Seed, SpacingText
-from sonosteer.core.errors import with_options
+from sonosteer.core.errors import InterruptedRunError, with_options
 
 if TYPE_CHECKING:
     from sonosteer.episodes.clip_request import ClipRequest
@@ -24,6 +24,7 @@ Sources = Annotated[
     typer.Argument(
         metavar="SOURCE",
         help="Video, picture, folder of PNG/JPEG, .mha/.nrrd sequence, DICOM cine, or sim:SETUP. "
+        "Live: igtl://HOST:PORT[/DEVICE], igtl://:PORT to wait for a sender, video:/dev/video0, video:udp://HOST:PORT. "
         "Several, or a quoted pattern as 'clips/*.mp4': one folder each. "
         "With --stills: folders of pictures and picture files.",
     ),
@@ -59,6 +60,58 @@ Stills = Annotated[
     typer.Option(
         "--stills",
         help="Tracks each picture on its own. Sizes may differ. A picture file alone is always a still.",
+    ),
+]
+Seconds = Annotated[
+    float | None,
+    typer.Option("--seconds", metavar="S", help="How long to track a live source. Without it until Ctrl-C."),
+]
+Orientation = Annotated[
+    str | None,
+    typer.Option(
+        "--orientation",
+        metavar="MF|UF|...",
+        help="Where x and y of pictures over igtl:// point: M marked or U unmarked side of the probe, F far from it or "
+        "N near. Needed where the sender does not say it.",
+    ),
+]
+Publish = Annotated[
+    str | None,
+    typer.Option(
+        "--publish",
+        metavar="igtl://:PORT",
+        help="Publishes tip, shaft, state and picture over OpenIGTLink, e.g. for 3D Slicer. "
+        "igtl://HOST:PORT connects to a server instead.",
+    ),
+]
+TargetPx = Annotated[
+    str | None,
+    typer.Option("--target", metavar="X,Y", help="A place in the picture in pixels, to publish beside the tip."),
+]
+OutFolder = Annotated[
+    Path,
+    typer.Option("--out", metavar="DIR", help="Folder for tips.csv, overlay, report.html, summary.json."),
+]
+Method = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help="Tracking method: {methods}.",
+        autocompletion=complete("methods"),
+    ),
+]
+Enters = Annotated[
+    str | None,
+    typer.Option("--enters", metavar="left|right|top", help="Side of the image the needle comes from."),
+]
+StartText = Annotated[
+    str | None,
+    typer.Option(
+        "--start",
+        metavar="X,Y[,W,H]",
+        help="Tip in the first frame, in pixels (a click), which csrt, kcf, mil and lk need. "
+        "W,H: the box that they follow.",
     ),
 ]
 TruthFile = Annotated[
@@ -124,38 +177,20 @@ ProbeName = Annotated[
 def track_command(
     context: typer.Context,
     source: Sources,
-    out: Annotated[
-        Path,
-        typer.Option("--out", metavar="DIR", help="Folder for tips.csv, overlay, report.html, summary.json."),
-    ],
-    method: Annotated[
-        str,
-        typer.Option(
-            "--method",
-            metavar="NAME",
-            help="Tracking method: {methods}.",
-            autocompletion=complete("methods"),
-        ),
-    ] = "auto",
+    out: OutFolder,
+    method: Method = "auto",
     spacing_mm: SpacingText = None,
     angle_deg: AngleText = None,
-    enters: Annotated[
-        str | None,
-        typer.Option("--enters", metavar="left|right|top", help="Side of the image the needle comes from."),
-    ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--start",
-            metavar="X,Y[,W,H]",
-            help="Tip in the first frame, in pixels (a click), which csrt, kcf, mil and lk need. "
-            "W,H: the box that they follow.",
-        ),
-    ] = None,
+    enters: Enters = None,
+    start: StartText = None,
     velocity_mm_s: VelocityText = None,
     frames: Frames = None,
     crop: CropText = None,
     stills: Stills = False,
+    seconds: Seconds = None,
+    orientation: Orientation = None,
+    publish: Publish = None,
+    target: TargetPx = None,
     truth: TruthFile = None,
     calibration: CalibrationToml = None,
     probe: ProbeName = None,
@@ -170,7 +205,7 @@ def track_command(
     executor: Executor = "process",
     as_json: AsJson = False,
 ) -> None:
-    """Track the needle's tip through a clip, or through many.
+    """Track the needle's tip through a clip, through many, or through a live stream.
 
     Writes tips.csv (a row for every frame), overlay.mp4, report.html and summary.json. Without mm per pixel positions
     are in pixels. A picture that cannot be read is lost and said on stderr, and the rest goes on.
@@ -180,10 +215,13 @@ def track_command(
 
     Several sources, as in sonosteer track 'clips/*.mp4' --out results, get a folder each, and summary.csv and
     index.html are beside them. One that fails does not stop the rest. The same command goes on where it was stopped.
+
+    A live source, as in sonosteer track igtl://scanner:18944 --orientation UF --out results, is tracked until Ctrl-C,
+    --seconds or --frames end it. The newest picture is tracked, and summary.json accounts for all others.
     """
     from sonosteer.core.config import load_toml
     from sonosteer.episodes.clip_lists import is_pattern, named_sources, with_stills_together
-    from sonosteer.episodes.clip_request import ClipRequest, make_checked
+    from sonosteer.episodes.clip_request import ClipRequest, check_none_live, make_checked
 
     first, stop = parsing.parse_frames(frames)
     sources = named_sources(source)
@@ -207,11 +245,16 @@ def track_command(
         markups=markups,
         keep_identity=keep_identity,
         seed=seed,
+        seconds=seconds,
+        orientation=orientation,
+        publish=publish,
+        target=parsing.parse_place(target, "--target"),
         options={**parsing.as_typed(context, "jobs", "executor"), "source": source[0] if len(source) == 1 else source},
     )
     make_checked(request)  # a hint that is not enough is refused before anything is written
     groups: list[tuple[str, ...]] = with_stills_together(sources) if stills else [(each,) for each in sources]
     if len(groups) > 1 or any(map(is_pattern, source)):
+        check_none_live(sources, publish)
         _track_many(request, groups, executor, jobs, as_json=as_json)
     else:
         _track_one(request, as_json=as_json)
@@ -223,11 +266,16 @@ def _track_one(request: ClipRequest, *, as_json: bool) -> None:
     from sonosteer.recording.output_folder import claimed_folder
 
     job = job_of(request)
-    terminal.tell_notes(job.source.info)
-    with claimed_folder(job.out), terminal.shown_progress("tracking", quiet=as_json) as progress:
-        summary = track_into_folder(job, progress)
+    try:
+        terminal.tell_notes(job.source.info)
+        with claimed_folder(job.out), terminal.shown_progress("tracking", quiet=as_json) as progress:
+            summary = track_into_folder(job, progress)
+    finally:
+        job.close()
     terminal.tell_bad(summary)
     terminal.tell_tracked(job.out, summary, as_json=as_json, stills=job.stills)
+    if summary["counts"]["interrupted"]:
+        raise InterruptedRunError(f"interrupted; the {summary['counts']['frames']} frames tracked are in {job.out}")
 
 
 def _track_many(

@@ -35,6 +35,21 @@ class RealClock:
             time.sleep(delay_s)
 
 
+class ShiftedClock:
+    """A clock whose zero is at `origin_s` of another one."""
+
+    def __init__(self, clock: Clock, origin_s: float) -> None:
+        self._clock, self._origin_s = clock, origin_s
+
+    def now_s(self) -> float:
+        """Seconds since the origin."""
+        return self._clock.now_s() - self._origin_s
+
+    def sleep_until(self, time_s: float) -> None:
+        """Wait on the other clock."""
+        self._clock.sleep_until(time_s + self._origin_s)
+
+
 class SimulatedClock:
     """A clock that moves only when told, for deterministic runs that are faster than real time."""
 

@@ -11,14 +11,15 @@ from pathlib import Path
 
 from sonosteer.core.errors import InputError
 from sonosteer.sources.endings import ENDINGS
+from sonosteer.sources.opening import LIVE
 
 #: names below an output folder that are ours
 TAKEN = frozenset({"index", "summary", "compare", "tips", "film-strip"})
 
 
 def is_pattern(word: str) -> bool:
-    """True for what reads like a quoted pattern of files, as "clips/*.mp4". A simulated clip is none."""
-    return not word.startswith("sim:") and any(c in word for c in "*?[") and not Path(word).exists()
+    """True for what reads like a quoted pattern of files, as "clips/*.mp4". Simulated and live ones are none."""
+    return not word.startswith(("sim:", *LIVE)) and any(c in word for c in "*?[") and not Path(word).exists()
 
 
 def named_sources(words: Sequence[str]) -> list[str]:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sonosteer.calibration.record import read_calibration
+from sonosteer.core.clock import RealClock
 from sonosteer.core.errors import InputError
-from sonosteer.core.geometry import Spacing
+from sonosteer.core.geometry import Point, Spacing
+from sonosteer.core.live import is_live
 from sonosteer.core.protocols import Source, Tracker
 from sonosteer.core.types import Hint, Truth
 from sonosteer.episodes.clip_tracking import ClipJob, are_stills, check_clip, check_exports, check_method
 from sonosteer.episodes.cropping import Crop, in_crop
+from sonosteer.igtlink.address import parse_address
+from sonosteer.igtlink.publisher import Publisher, check_publishable
 from sonosteer.recording.truths import check_truth, read_truth
 from sonosteer.sources.calibrated import WithCalibration
 from sonosteer.sources.identity import identity_words
-from sonosteer.sources.opening import open_source, open_stills
+from sonosteer.sources.opening import LIVE, is_live_address, open_source, open_stills
 from sonosteer.sources.poses import place_in
 from sonosteer.sources.velocity import WithVelocity
 from sonosteer.trackers.table import make_tracker
@@ -65,6 +70,14 @@ class ClipRequest:
     """Whether a patient's name stays where DICOM says it is."""
     seed: int = 0
     """Seed of a simulated clip."""
+    seconds: float | None = None
+    """How long to track a live source, s. None: until somebody ends it."""
+    orientation: str | None = None
+    """Where x and y of pictures over OpenIGTLink point, as in MF. None: as the sender says."""
+    publish: str | None = None
+    """Address at which what is known of each frame is published. None: nowhere."""
+    target: Point | None = None
+    """(column, row) of a place to publish beside the tip, px. None: there is none."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """The command's words as typed, saved with the results."""
 
@@ -74,11 +87,15 @@ class ClipRequest:
         first = self.sources[0]
         if len(self.sources) > 1:
             return f"{len(self.sources)} pictures"
-        return first if first.startswith("sim:") else Path(first).name or first
+        return first if first.startswith(("sim:", *LIVE)) else Path(first).name or first
 
 
 def make_checked(request: ClipRequest) -> Tracker[Any]:
-    """Build the method. Raises InputError for one that there is not, and for a hint that is not enough for it."""
+    """Build the method. Raises InputError for one that there is not, and for a hint that is not enough for it.
+
+    Also for words that belong to live sources only, or to recorded ones only.
+    """
+    _check_live(request)
     check_calibration(request)
     tracker = make_tracker(request.method, **request.settings)
     in_crop(tracker, request.crop).start(request.hint)
@@ -95,6 +112,7 @@ def open_clip_of(request: ClipRequest) -> Source:
         seed=request.seed,
         poses=request.poses,
         keep_identity=request.keep_identity,
+        orientation=request.orientation,
     )
     return (
         clip
@@ -115,17 +133,68 @@ def check_calibration(request: ClipRequest) -> None:
         raise InputError("`calibration` is for a tracked sequence: leave out `stills`")
 
 
+def _check_live(request: ClipRequest) -> None:
+    """Raise InputError for words that do not go with the kind of source."""
+    live = [each for each in request.sources if is_live_address(each)]
+    if live and len(request.sources) > 1:
+        raise InputError(f"{live[0]}: a live source is tracked alone")
+    if live and request.stills:
+        raise InputError(f"{live[0]}: `stills` is for pictures, not for a live source")
+    if live and request.truth is not None:
+        raise InputError(f"{live[0]}: `truth` is for recorded clips, nobody has marked what is not yet there")
+    if live and request.calibration is not None:
+        raise InputError(f"{live[0]}: `calibration` is for recorded sequences yet, give `spacing_mm` instead")
+    if live and isinstance(request.velocity, Path):
+        raise InputError("`velocity_mm_s`: a live source takes one speed in mm/s, tables are for recorded clips")
+    if request.seconds is not None and not live:
+        raise InputError("`seconds` is for live sources; `frames` A:B takes a part of a clip")
+    if request.seconds is not None and not 0.0 < request.seconds < math.inf:
+        raise InputError(f"`seconds` {request.seconds:g}: give a number of seconds above 0, e.g. 60")
+    if request.target is not None and request.publish is None:
+        raise InputError("`target` is published: give `publish` igtl://:PORT, too")
+
+
+def check_none_live(sources: Sequence[str], publish: str | None) -> None:
+    """Raise InputError if one of several sources is live, or they are to be published: one address has one stream."""
+    live = next((each for each in sources if is_live_address(each)), None)
+    if live is not None:
+        raise InputError(f"{live}: a live source is tracked alone")
+    if publish is not None:
+        raise InputError("`publish` takes one source, and several were given")
+
+
+def _publisher_of(request: ClipRequest, clip: Source) -> Publisher | None:
+    if request.publish is None:
+        return None
+    address = parse_address(request.publish)
+    check_publishable(address)
+    clock = getattr(clip, "clock", None) or RealClock()
+    return Publisher(address, clock, to_wall_s=getattr(clip, "to_wall_s", None), target=request.target)
+
+
 def job_of(request: ClipRequest) -> ClipJob:
     """Open the clip and put together what `track_into_folder` needs. Raises InputError for what cannot be tracked."""
     tracker = make_checked(request)
+    if is_live_address(request.sources[0]):
+        tracker.prepare()  # before pictures come
     clip = open_clip_of(request)
+    try:
+        return _job_on(request, tracker, clip)
+    except BaseException:
+        if is_live(clip):
+            clip.close()
+        raise
+
+
+def _job_on(request: ClipRequest, tracker: Tracker[Any], clip: Source) -> ClipJob:
+    live, speed = is_live(clip), request.velocity
     stills = are_stills(clip.info, request.stills)
     check_clip(clip.info, request.start, crop=request.crop, stills=stills)
     check_method(clip.info, tracker, request.method)
     check_exports(clip.info, parquet=request.parquet, markups=request.markups)
     return ClipJob(
         source=clip,
-        feed=clip if request.velocity is None else WithVelocity(clip, request.velocity),
+        feed=clip if speed is None or live else WithVelocity(clip, speed),
         tracker=tracker,
         hint=request.hint,
         out=request.out,
@@ -141,6 +210,9 @@ def job_of(request: ClipRequest) -> ClipJob:
         parquet=request.parquet,
         markups=request.markups,
         identity=() if request.keep_identity else identity_words(clip),
+        seconds=request.seconds,
+        velocity_mm_s=speed if isinstance(speed, float) and live else None,
+        publisher=_publisher_of(request, clip),
     )
 
 

@@ -1,13 +1,14 @@
-"""One clip tracked into a folder: tips.csv, overlay.mp4, report.html and summary.json.
+"""One clip or live stream tracked into a folder: tips.csv, overlay.mp4, report.html and summary.json.
 
-Of stills, the overlay is a folder of pictures, since their sizes differ.
+Of stills, the overlay is a folder of pictures, since their sizes differ. Of a live stream, summary.json and a short
+report are written again and again, so that a run that is killed can be read.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ from sonosteer.core.clock import RealClock
 from sonosteer.core.config import to_dict
 from sonosteer.core.errors import InputError, InterruptedRunError, SonosteerError
 from sonosteer.core.geometry import Spacing
+from sonosteer.core.live import LiveSource, is_live
 from sonosteer.core.notice import NOT_A_DEVICE
 from sonosteer.core.progress import StageProgress
-from sonosteer.core.protocols import Source, SourceInfo, Tracker
+from sonosteer.core.protocols import Source, SourceInfo, Tracker, Watcher
 from sonosteer.core.types import Estimate, Frame, Hint, Truth
 from sonosteer.episodes.advice import what_to_try
 from sonosteer.episodes.cropping import Crop, in_crop
 from sonosteer.episodes.evaluation import figures_of
+from sonosteer.igtlink.publisher import Publisher
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.metrics.tip_error import tip_errors
 from sonosteer.recording.frame_ledger import FrameLedger
@@ -29,6 +32,7 @@ from sonosteer.recording.markups import ENDING, MarkupPoint, write_markups
 from sonosteer.recording.summary import versions, write_summary
 from sonosteer.recording.tables_parquet import check_parquet
 from sonosteer.recording.tips import TipRow, TipsWriter, read_tips, write_tips_parquet
+from sonosteer.runtime.live_tracking import track_live
 from sonosteer.runtime.tracking import Background, track_frames
 from sonosteer.sources.identity import without_identity
 from sonosteer.trackers.table import needs_scale
@@ -36,6 +40,8 @@ from sonosteer.viz.overlay import OverlayPictures, OverlayVideo
 from sonosteer.viz.page import Sheet, write_picture
 from sonosteer.viz.report import Story, write_report
 
+EVERY_S = 5.0  # chosen: what a killed live run loses of its summary
+RECENT = 4096  # chosen: frames whose times a summary that is written on the way looks at
 SHEET_PICTURES = 12  # chosen: as many as fit one screen of the report
 GALLERY_PICTURES = 60  # chosen: of stills, so that the report stays below 3 MB
 #: chosen: an image smaller or larger than this has a wrong scale
@@ -74,6 +80,12 @@ class ClipJob:
     """Part of each picture to track in. None: the whole picture."""
     stills: bool = False
     """Whether each picture is tracked on its own."""
+    seconds: float | None = None
+    """How long to track a live source, s. None: until somebody ends it."""
+    velocity_mm_s: float | None = None
+    """Measured insertion speed in all frames of a live source, mm/s. None where nobody measured it."""
+    publisher: Publisher | None = None
+    """Where what is known of each frame is published. None: nowhere."""
     parquet: bool = False
     """Whether tips.parquet is written, too."""
     markups: bool = False
@@ -84,6 +96,13 @@ class ClipJob:
     """What was asked for, saved once it is done, so that it is not done again. None: it always is."""
     picture: bool = False
     """Whether a small picture of the clip is kept for a list of clips."""
+
+    def close(self) -> None:
+        """Let the clients of the publisher go, and end a live source. May be called twice."""
+        if self.publisher is not None:
+            self.publisher.close()
+        if is_live(self.source):
+            self.source.close()
 
     @property
     def expected_frames(self) -> int | None:
@@ -137,37 +156,46 @@ def _check_scale(info: SourceInfo, spacing: Spacing) -> None:
 
 
 def track_into_folder(job: ClipJob, progress: StageProgress) -> dict[str, Any]:
-    """Track a clip and write its results. Returns what summary.json holds.
+    """Track a clip or a live stream and write its results. Returns what summary.json holds.
 
-    The results are written also after a run that broke off or was interrupted. Its error is raised then.
+    The results are written also after a run that broke off or was interrupted. Its error is raised then. A live stream
+    is closed, and Ctrl-C is how it ends: its summary says `interrupted`, and nothing is raised.
     """
     info, expected = job.source.info, job.expected_frames
     ledger = FrameLedger(expected)
     tracker = in_crop(job.tracker, job.crop, info.names)
     tracker.prepare()
     overlay = _overlay(job, expected)
+    live = is_live(job.source)
     broke: SonosteerError | None = None
     began_s = time.perf_counter()
     with TipsWriter(job.out / "tips.csv", info.spacing, info.names, world=info.world is not None) as tips:
         try:
-            with Background(overlay) as background:
-                track_frames(
-                    job.feed,
-                    tracker,
-                    job.hint,
-                    RealClock(),
-                    ledger,
-                    start=job.start,
-                    stop=job.stop,
-                    stills=job.stills,
-                    watchers=(_Rows(tips), background),
-                    progress=lambda done: progress("", done, expected or 0),
-                )
+            with Background(overlay, complete=not live) as background:
+                watchers: list[Watcher] = [_Rows(tips), *([job.publisher] if job.publisher else []), background]
+                if live:
+                    with Background(_Interim(job, ledger, overlay, began_s), depth=1, complete=False) as interim:
+                        _track_live(job, tracker, ledger, [*watchers, interim], progress)
+                else:
+                    track_frames(
+                        job.feed,
+                        tracker,
+                        job.hint,
+                        RealClock(),
+                        ledger,
+                        start=job.start,
+                        stop=job.stop,
+                        stills=job.stills,
+                        watchers=watchers,
+                        progress=lambda done: progress("", done, expected or 0),
+                    )
         except SonosteerError as e:
             broke = e
         except KeyboardInterrupt:
             ledger.interrupted = True
     progress("writing the report", 0, 0)
+    if live:
+        job.source.close()
     try:
         overlay.close()
     except SonosteerError as e:
@@ -179,14 +207,56 @@ def track_into_folder(job: ClipJob, progress: StageProgress) -> dict[str, Any]:
         raise broke or e from None
     if broke is not None:
         raise broke
-    if ledger.interrupted:
+    if ledger.interrupted and not live:
         raise InterruptedRunError(f"interrupted; the {ledger.frames} frames done so far are in {job.out}")
     return summary
+
+
+def _track_live(
+    job: ClipJob, tracker: Tracker[Any], ledger: FrameLedger, watchers: list[Watcher], progress: StageProgress
+) -> None:
+    wanted = 0 if job.stop is None else job.stop - job.start
+    source: Any = job.source
+    track_live(
+        source,
+        tracker,
+        job.hint,
+        ledger,
+        start=job.start,
+        stop=job.stop,
+        seconds=job.seconds,
+        velocity_mm_s=job.velocity_mm_s,
+        watchers=watchers,
+        progress=lambda trouble, done: progress(trouble, done, wanted),
+    )
+
+
+class _Interim:
+    """Writes summary.json and a report without figures every few seconds, for a run that is killed."""
+
+    def __init__(
+        self, job: ClipJob, ledger: FrameLedger, overlay: OverlayVideo | OverlayPictures, began_s: float
+    ) -> None:
+        self._job, self._ledger, self._overlay, self._began_s = job, ledger, overlay, began_s
+        self._last_s = -EVERY_S
+
+    def saw(self, frame: Frame, estimate: Estimate) -> None:
+        now_s = time.perf_counter()
+        if now_s - self._last_s < EVERY_S:
+            return
+        self._last_s = now_s
+        recent = {stage: list(ms)[-RECENT:] for stage, ms in list(self._ledger.times_ms.items())}
+        summary = _summary(self._job, self._ledger, recent, now_s - self._began_s) | {"running": True}
+        write_summary(self._job.out / "summary.json", summary)
+        sheet = self._overlay.sheet[:1]
+        write_report(self._job.out / "report.html", _story(self._job, summary, [], {}, sheet))
 
 
 def _overlay(job: ClipJob, expected: int | None) -> OverlayVideo | OverlayPictures:
     """What draws the overlay. It keeps pictures spread over the clip for the report, of stills as many as fit."""
     most = GALLERY_PICTURES if job.stills else SHEET_PICTURES
+    if is_live(job.source):
+        return OverlayVideo(job.out / "overlay.mp4", job.source.info, job.truth_of, None)
     keep = frozenset(round(i * ((expected or most) - 1) / (most - 1)) for i in range(most))
     if job.stills:
         return OverlayPictures(job.out / "overlay", job.source.info.names, job.truth_of, keep)
@@ -210,25 +280,10 @@ def _write_results(job: ClipJob, ledger: FrameLedger, sheet: Sheet, *, elapsed_s
     known = [t for t in (_truth_or_none(job.truth_of, r.frame) for r in rows) if t is not None]
     comparable = bool(rows) and any(t.tip_px is not None for t in known)
     errors = tip_errors(rows, known, info.spacing) if comparable else None
-    size_px = None if info.names else info.size_px  # sizes of stills differ
-    summary: dict[str, Any] = {
-        "command": "track",
-        "counts": ledger.tracking_counts(),
-        "dropped": ledger.outcomes["dropped"],
-        "bad": ledger.bad,
-        "scale": scale_note(info.spacing),
-        "timing": {stage: percentiles_ms(ms) for stage, ms in ledger.times_ms.items()},
-        "elapsed_s": round(elapsed_s, 3),
-        "error": None if errors is None else figures_of(rows, known, errors, size_px=size_px),
-        "source": to_dict(info),
-        "method": job.method,
-        "seed": job.seed,
-        "options": to_dict(job.options),
-        "configuration": without_workspaces(to_dict(job.tracker)),
-        "scene": to_dict(getattr(job.source, "scene", None)),
-        "versions": versions(),
-        "notice": NOT_A_DEVICE,
-    }
+    summary: dict[str, Any] = _summary(job, ledger, ledger.times_ms, elapsed_s)
+    if errors is not None:
+        size_px = None if info.names else info.size_px  # sizes of stills differ
+        summary["error"] = figures_of(rows, known, errors, size_px=size_px)
     summary = without_identity(summary, job.identity)
     write_summary(job.out / "summary.json", summary)
     if job.parquet:
@@ -236,18 +291,11 @@ def _write_results(job: ClipJob, ledger: FrameLedger, sheet: Sheet, *, elapsed_s
     if job.markups and any(row.tip_mm is not None for row in rows):
         world = info.world is not None
         write_markups(job.out / f"tips{ENDING}", tip_points(rows, world=world), axes="RAS" if world else "LPS")
-    story = Story(
-        title=f"Needle tip in {without_identity(job.name, job.identity)} by {job.method}",
-        summary=summary,
-        tips=rows,
-        times_ms=ledger.times_ms,
-        sheet=sheet,
-        video=None if job.stills else "overlay.mp4",
+    story = replace(
+        _story(job, summary, rows, ledger.times_ms, sheet),
         errors=errors,
         error_numbers=summary["error"],
         truth=_true_path(known, rows, info.spacing),
-        stills=job.stills,
-        advice=what_to_try(summary),
     )
     write_report(job.out / "report.html", story)
     if job.picture and sheet:
@@ -256,6 +304,64 @@ def _write_results(job: ClipJob, ledger: FrameLedger, sheet: Sheet, *, elapsed_s
         summary["asked"] = to_dict(job.asked)
         write_summary(job.out / "summary.json", summary)
     return summary
+
+
+def _summary(
+    job: ClipJob, ledger: FrameLedger, times_ms: Mapping[str, Sequence[float]], elapsed_s: float
+) -> dict[str, Any]:
+    """What summary.json holds, beside errors against a truth."""
+    summary: dict[str, Any] = {
+        "command": "track",
+        "counts": ledger.tracking_counts(),
+        "dropped": ledger.outcomes["dropped"],
+        "bad": ledger.bad,
+        "scale": scale_note(job.source.info.spacing),
+        "timing": {stage: percentiles_ms(ms) for stage, ms in times_ms.items()},
+        "elapsed_s": round(elapsed_s, 3),
+        "error": None,
+        "source": to_dict(job.source.info),
+        "method": job.method,
+        "seed": job.seed,
+        "options": to_dict(job.options),
+        "configuration": without_workspaces(to_dict(job.tracker)),
+        "scene": to_dict(getattr(job.source, "scene", None)),
+        "versions": versions(),
+        "notice": NOT_A_DEVICE,
+    }
+    if job.publisher is not None:
+        summary["published"] = job.publisher.summary()
+    if is_live(job.source):
+        summary |= _stream_of(job.source, ledger)  # type: ignore[arg-type]
+        replaced = {"a newer picture was there": summary["dropped"]} if summary["dropped"] else {}
+        summary["counts"] |= {"dropped": summary["dropped"], "dropped_because": replaced}
+    withheld: dict[str, Any] = without_identity(summary, job.identity)
+    return withheld
+
+
+def _stream_of(source: LiveSource, ledger: FrameLedger) -> dict[str, Any]:
+    """The account of a live stream: received = seen + overwritten + the sum of bad."""
+    stream = source.counts().to_summary()
+    unusable = {} if not ledger.bad else {"frames_that_cannot_be_used": ledger.bad}
+    return {**stream, **unusable, "dropped": stream["overwritten"], "lag": source.lag()}
+
+
+def _story(
+    job: ClipJob,
+    summary: Mapping[str, Any],
+    rows: Sequence[TipRow],
+    times_ms: Mapping[str, Sequence[float]],
+    sheet: Sheet,
+) -> Story:
+    return Story(
+        title=f"Needle tip in {without_identity(job.name, job.identity)} by {job.method}",
+        summary=summary,
+        tips=rows,
+        times_ms=times_ms,
+        sheet=sheet,
+        video=None if job.stills else "overlay.mp4",
+        stills=job.stills,
+        advice=what_to_try(summary),
+    )
 
 
 def tip_points(rows: Sequence[TipRow], *, world: bool) -> Iterator[MarkupPoint]:

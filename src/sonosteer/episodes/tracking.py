@@ -20,6 +20,7 @@ from sonosteer.core.clock import RealClock
 from sonosteer.core.config import to_dict
 from sonosteer.core.errors import InputError, MissingExtraError, SonosteerError
 from sonosteer.core.geometry import Point, Spacing
+from sonosteer.core.live import is_live
 from sonosteer.core.plugins import PluggedIn, construct
 from sonosteer.core.protocols import Source, SourceInfo, Tracker
 from sonosteer.core.types import Estimate, Frame, Hint, Side, TipEstimate, Track, Truth
@@ -34,6 +35,7 @@ from sonosteer.recording.output_folder import claimed_folder
 from sonosteer.recording.summary import versions, write_summary
 from sonosteer.recording.tips import NAME_COLUMN, PIXEL_COLUMNS, TipRow, TipsWriter, read_tips
 from sonosteer.recording.truths import TruthWriter, check_truth, read_truth
+from sonosteer.runtime.live_tracking import track_live
 from sonosteer.runtime.tracking import track_frames
 from sonosteer.sim.scenes import Scene
 from sonosteer.sim.truth import NeedleTruth
@@ -265,6 +267,7 @@ def track(
     settings: Mapping[str, Any] | None = None,
     rate_hz: float = 20.0,
     seed: int = 0,
+    seconds: float | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> TrackResult:
     """Track the needle's tip through a clip.
@@ -277,8 +280,9 @@ def track(
     px only. velocity_mm_s: measured insertion speed, or a CSV file of it, for the methods that need one. frames:
     slice(first, end). crop: (x, y, width, height) of the part of each picture to track in, px; results are in px of the
     whole picture. stills: each picture is tracked on its own, and sizes may differ; source is then a folder, a picture
-    file, a list of them, or images. settings: of the method. rate_hz: of arrays. seed: of "sim:SETUP". progress: called
-    with the number of frames done.
+    file, a list of them, or images. settings: of the method. rate_hz: of arrays. seed: of "sim:SETUP". seconds: how
+    long to track a live source, "igtl://..." or "video:...", if not until `frames` or Ctrl-C end it; its frames are
+    counted as they are seen. progress: called with the number of frames done.
 
     A picture that cannot be read is Lost, with the reason, and counted as `bad`. Raises InputError for what cannot be
     tracked. A source or a tracker that breaks off raises, too; the error's `kept` is the TrackResult up to there.
@@ -294,27 +298,44 @@ def track(
     check_clip(clip.info, first, crop=part, stills=stills)
     check_method(clip.info, tracker, name)
     shown = in_crop(tracker, part, clip.info.names)
-    feed = clip if velocity_mm_s is None else WithVelocity(clip, _velocity(velocity_mm_s))
-    seen = _Seen()
-    total = clip.info.frames
+    feed = clip if velocity_mm_s is None or is_live(clip) else WithVelocity(clip, _velocity(velocity_mm_s))
+    seen, total = _Seen(), clip.info.frames
     ledger = FrameLedger(None if total is None else min(total if end is None else end, total) - first)
     shown.prepare()
     broke: SonosteerError | None = None
+    told = progress or (lambda done: None)
     try:
-        track_frames(
-            feed,
-            shown,
-            known,
-            RealClock(),
-            ledger,
-            start=first,
-            stop=end,
-            stills=stills,
-            watchers=(seen,),
-            progress=progress or (lambda done: None),
-        )
+        if is_live(clip):
+            track_live(
+                clip,  # type: ignore[arg-type]
+                shown,
+                known,
+                ledger,
+                start=first,
+                stop=end,
+                seconds=seconds,
+                velocity_mm_s=_live_velocity(velocity_mm_s),
+                watchers=(seen,),
+                progress=lambda trouble, done: told(done),
+            )
+        else:
+            track_frames(
+                feed,
+                shown,
+                known,
+                RealClock(),
+                ledger,
+                start=first,
+                stop=end,
+                stills=stills,
+                watchers=(seen,),
+                progress=told,
+            )
     except SonosteerError as e:
         broke = e
+    finally:
+        if is_live(clip) and clip is not source:
+            clip.close()
     estimates = tuple(seen.estimates)
     result = TrackResult(
         source=clip.info,
@@ -459,6 +480,12 @@ def _velocity(velocity_mm_s: float | str | Path) -> float | Path:
     if not math.isfinite(velocity_mm_s):
         raise InputError(f"`velocity_mm_s` is {velocity_mm_s}: give the insertion speed in mm/s, or a CSV file of it")
     return float(velocity_mm_s)
+
+
+def _live_velocity(velocity_mm_s: float | str | Path | None) -> float | None:
+    if isinstance(velocity_mm_s, str | Path):
+        raise InputError("`velocity_mm_s`: a live source takes one speed in mm/s, tables are for recorded clips")
+    return None if velocity_mm_s is None else float(_velocity(velocity_mm_s))  # type: ignore[arg-type]
 
 
 def _range(frames: FrameRange | None) -> tuple[int, int | None]:

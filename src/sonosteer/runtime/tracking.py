@@ -54,12 +54,13 @@ def track_frames(
                 break
             decoded_s = clock.now_s()
             if isinstance(read, Frame):
-                frame, (state, estimate, bad) = read, _step(tracker, tracker.start(hint) if stills else state, read)
+                frame, before = read, tracker.start(hint) if stills else state
+                state, estimate, bad = step_tracker(tracker, before, read)
             else:
                 frame, estimate, bad = _black(read, source.info.size_px), _unread(read), True
             tracked_s = clock.now_s()
             ledger.tracked(estimate, bad=bad)
-            estimate = _without_features(estimate)
+            estimate = without_features(estimate)
             for watcher in watchers:
                 watcher.saw(frame, estimate)
             ledger.timed("read", decoded_s - before_s)
@@ -97,7 +98,7 @@ class _Reading:
             return e
 
 
-def _step(tracker: Tracker[Any], state: Any, frame: Frame) -> tuple[Any, Estimate, bool]:
+def step_tracker(tracker: Tracker[Any], state: Any, frame: Frame) -> tuple[Any, Estimate, bool]:
     """Return the next state, the estimate, and whether the picture could not be used at all."""
     try:
         return (*tracker.step(state, frame), False)
@@ -120,7 +121,7 @@ def _check_any_read(name: str, ledger: FrameLedger) -> None:
         raise InputError(first if ledger.frames == 1 else f"{name}: no picture can be used, the first because {first}")
 
 
-def _without_features(estimate: Estimate) -> Estimate:
+def without_features(estimate: Estimate) -> Estimate:
     """Drop the features: whoever keeps estimates would keep them, too, and memory would grow with the clip."""
     return estimate if estimate.features is None else replace(estimate, features=None)
 

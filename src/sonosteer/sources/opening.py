@@ -1,4 +1,6 @@
-"""Open whatever the user names: by its ending, by what is inside, `sim:SETUP`, or a source of the user's own.
+"""Open whatever the user names: by its ending, by what is inside, `sim:SETUP`, live, or a source of the user's own.
+
+Live are `igtl://HOST:PORT[/DEVICE]` (OpenIGTLink) and `video:` with a device or a stream.
 
 A source of one's own is named `package.module:Class[:WHAT]`. If an installed package declares NAME in the entry points
 "sonosteer.sources", it is `NAME:WHAT`. It is made as `Class(WHAT)`, and given `spacing` and `seed` if its constructor
@@ -19,6 +21,8 @@ from sonosteer.sources.endings import ENDINGS
 from sonosteer.sources.plugged_in import PluggedInSource, WithSpacing
 from sonosteer.sources.poses import parse_poses
 
+#: how addresses of live sources begin
+LIVE = ("igtl:", "video:")
 SOURCES = LazyTable(
     "kind of source",
     {
@@ -27,6 +31,8 @@ SOURCES = LazyTable(
         "metaimage": "sonosteer.sources.metaimage:MetaImageSequence",
         "dicom": "sonosteer.sources.dicom:DicomCine",
         "simulated": "sonosteer.sources.simulated:SimulatedSource",
+        "igtlink": "sonosteer.sources.igtlink:OpenIGTLinkSource",
+        "live-video": "sonosteer.sources.live_video:LiveVideo",
     },
     group="sonosteer.sources",
 )
@@ -70,6 +76,11 @@ def _is_dicom_folder(path: Path) -> bool:
     return bool(dicom_files_in(path))
 
 
+def is_live_address(where: str | Path) -> bool:
+    """True for what `open_source` opens as a live source, by its first letters."""
+    return str(where).startswith(LIVE)
+
+
 def open_source(
     where: str | Path,
     *,
@@ -77,16 +88,24 @@ def open_source(
     seed: int = 0,
     poses: str | None = None,
     keep_identity: bool = True,
+    orientation: str | None = None,
 ) -> Source:
-    """Open a clip: a file, a folder of pictures, `sim:SETUP`, or a source of your own.
+    """Open a clip: a file, a folder of pictures, `sim:SETUP`, a live source, or a source of your own.
 
     spacing: mm per px, overrides what the file says. seed: of `sim:SETUP`, and of plug-ins that take one. poses: the
     chain of transforms from Image to the world, such as "ImageToProbe=calibration.txt,ProbeToTracker", of tracked
     sequences. keep_identity: False blackens what a DICOM file says to be burned in (`sources/identity`), for pictures
-    that are passed on. Raises InputError if nothing can open it.
+    that are passed on. orientation: of OpenIGTLink, where x and y of the pictures point, as in MF. Raises InputError if
+    nothing can open it.
     """
     text = str(where)
     chain = None if poses is None else parse_poses(poses)
+    if orientation is not None and not text.startswith("igtl:"):
+        raise InputError(f"{where}: `orientation` is for igtl:// only, other sources say it or have none")
+    if is_live_address(text):
+        if chain is not None:
+            raise InputError(f"{where}: `poses` is for recorded sequences, a live picture brings its place with it")
+        return _open_live(text, spacing, orientation)
     if text.startswith("sim:"):
         simulated: Callable[..., Source] = SOURCES.load("simulated")
         return simulated(text[4:], seed=seed)
@@ -109,6 +128,14 @@ def open_source(
     if kind == "dicom":
         return opener(path, spacing=spacing, keep_identity=keep_identity)
     return opener(path, spacing=spacing)
+
+
+def _open_live(text: str, spacing: Spacing | None, orientation: str | None) -> Source:
+    if text.startswith("igtl:"):
+        from_scanner: Callable[..., Source] = SOURCES.load("igtlink")
+        return from_scanner(text, spacing=spacing, orientation=orientation)
+    from_card: Callable[..., Source] = SOURCES.load("live-video")
+    return from_card(text.removeprefix("video:"), spacing=spacing)
 
 
 def open_stills(where: Sequence[str | Path], *, spacing: Spacing | None = None) -> Source:

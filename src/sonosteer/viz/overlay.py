@@ -28,6 +28,7 @@ STATE_COLOURS: dict[Track, RGB] = {
 TRUTH: RGB = (86, 180, 233)
 SHIFT = 4  # sub-pixel bits of OpenCV's drawing
 CHI_95 = math.sqrt(5.991)  # half an axis of the 95 % ellipse, in standard deviations
+MOST_KEPT = 24  # chosen: between 12 and 24 pictures are spread over a live run, and fit two screens
 KEPT_PX = 420  # chosen: width of the pictures that are kept of stills, as large as a report shows them
 
 
@@ -224,11 +225,22 @@ def _mix(colour: RGB, fraction: float) -> RGB:
     return r, g, b
 
 
+def shrunk(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture as small as a report shows it, (rows, columns, 3)."""
+    k = min(1.0, KEPT_PX / picture.shape[1])
+    small: NDArray[np.uint8] = cv2.resize(picture, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
+    return small
+
+
 class OverlayVideo:
-    """Watches a run and writes overlay.mp4. It keeps pictures spread over the clip for a contact sheet."""
+    """Watches a run and writes overlay.mp4. It keeps pictures spread over the clip for a contact sheet.
+
+    keep: numbers of the frames to keep, counted from 0. None where nobody knows how long the run will be: then small
+    pictures are kept, and every second one is given up whenever they are too many.
+    """
 
     def __init__(
-        self, path: Path, info: SourceInfo, truth_of: Callable[[int], Truth | None], keep: frozenset[int]
+        self, path: Path, info: SourceInfo, truth_of: Callable[[int], Truth | None], keep: frozenset[int] | None
     ) -> None:
         from sonosteer.recording.clips import VideoWriter  # pictures do without the video library
 
@@ -238,6 +250,7 @@ class OverlayVideo:
         self._places: WordsPlaces | None = None
         self._trail: deque[Point] = deque(maxlen=40)
         self._done = 0
+        self._every = 1
         self.sheet: list[tuple[str, NDArray[np.uint8]]] = []
 
     def saw(self, frame: Frame, estimate: Estimate) -> None:
@@ -249,10 +262,20 @@ class OverlayVideo:
             self._trail.append(estimate.tip_px)
         else:
             self._trail.clear()
-        if self._done in self._keep:
-            self.sheet.append((f"frame {frame.index}, {frame.time_s:.2f} s", picture))
+        caption = f"frame {frame.index}, {frame.time_s:.2f} s"
+        if self._keep is None:
+            self._spread(caption, picture)
+        elif self._done in self._keep:
+            self.sheet.append((caption, picture))
         self._done += 1
         self._video.add(picture, frame.time_s)
+
+    def _spread(self, caption: str, picture: NDArray[np.uint8]) -> None:
+        if self._done % self._every:
+            return
+        self.sheet = [*self.sheet, (caption, shrunk(picture))]
+        if len(self.sheet) > MOST_KEPT:
+            self.sheet, self._every = self.sheet[::2], 2 * self._every
 
     def close(self) -> None:
         """Finish the file."""
@@ -288,9 +311,7 @@ class OverlayPictures:
             file.unlink(missing_ok=True)
             raise writing_failed(file, e, f"the first {self._done} pictures are kept") from None
         if self._done in self._keep:
-            k = min(1.0, KEPT_PX / picture.shape[1])
-            small = cv2.resize(picture, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
-            self.sheet.append((f"{name}, {estimate.state.value}", small))
+            self.sheet.append((f"{name}, {estimate.state.value}", shrunk(picture)))
         self._done += 1
 
     def _free_name(self, name: str, index: int) -> str:

@@ -54,14 +54,20 @@ def write_report(path: Path, story: Story) -> None:
 def render(story: Story) -> str:
     """The page as text."""
     body = [
-        *page_head(story.title, _verdict(story), [SCALE_UNKNOWN] if _unscaled(story) else []),
+        *page_head(story.title, _verdict(story), _said_first(story)),
         _numbers(story),
         _advice(story.advice),
+        *([_stream(story.summary)] if "received" in story.summary else []),
         *(_of_stills(story) if story.stills else _over_time(story)),
         "<h2>Settings and versions</h2>",
         folded("summary.json", json.dumps(story.summary, indent=2, default=str)),
     ]
     return html_page(story.title, body, "" if story.stills else SCRIPT)
+
+
+def _said_first(story: Story) -> list[str]:
+    running = [RUNNING] if story.summary.get("running") else []
+    return [*running, *([SCALE_UNKNOWN] if _unscaled(story) else [])]
 
 
 def _advice(advice: Sequence[str]) -> str:
@@ -142,10 +148,17 @@ SCALE_UNKNOWN = (
     "The scale of the pictures is unknown, so positions are in pixels. For millimetres, too, track again with "
     "--spacing-mm X[,Y], the millimetres per pixel."
 )
+RUNNING = (
+    "This run goes on, or it was killed. Figures are made at its end. tips.csv and overlay.mp4 beside this page hold "
+    "everything up to now."
+)
 PATH_CAPTION = "Green: tracking, amber: coasting, red shade: lost, wide blue: truth where there is one."
 ERROR_CAPTION = "Positive along: the needle is inserted farther than estimated. Red shade: lost."
 SELF_CAPTION = "Direction in degrees from image +x downwards; standard deviations as written to tips.csv."
-TIME_CAPTION = "read: decoding; track: the tracker alone; hand over: writing tips.csv and queueing for the overlay."
+TIME_CAPTION = (
+    "read: decoding; track: the tracker alone; hand over: writing tips.csv and queueing for the overlay; age (live): "
+    "from acquisition to the estimate."
+)
 
 
 def _verdict(story: Story) -> str:
@@ -189,6 +202,26 @@ def _numbers(story: Story) -> str:
         cells.append((f"{timing['median_ms']:.2f} ms", "to track a frame, median", ""))
         cells.append((f"{timing['p99_ms']:.2f} ms", "99 % of the frames below", ""))
     return tiles(cells)
+
+
+def _stream(summary: Mapping[str, Any]) -> str:
+    """What became of everything that a live source sent."""
+    bad = summary["bad"]
+    rows = [
+        ("received", summary["received"]),
+        ("seen by the tracker", summary["seen"]),
+        ("overwritten by a newer one", summary["overwritten"]),
+        *([(f"bad: {reason}", n) for reason, n in bad.items()] or [("bad", 0)]),
+        *((f"not a picture: {what}", n) for what, n in summary["other"].items()),
+        *((f"fault: {what}", n) for what, n in summary["faults"].items()),
+        ("connections", summary["connections"]),
+    ]
+    if summary["lost_before"]:
+        rows.append(("lost before they came here", summary["lost_before"]))
+    cells = "".join(f"<tr><th>{html.escape(str(name))}</th><td>{count}</td></tr>" for name, count in rows)
+    age = summary["timing"].get("age")
+    told = "" if not age else f" Age when tracked: median {age['median_ms']:.0f} ms, 95 % {age['p95_ms']:.0f} ms."
+    return f'<h2>Stream</h2><p class="soft">received = seen + overwritten + bad.{told}</p><table>{cells}</table>'
 
 
 def _error_table(numbers: Mapping[str, Any]) -> str:
