@@ -22,6 +22,19 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
+Policy = Annotated[
+    str,
+    typer.Option("--policy", metavar="NAME", help="Who decides: {policies}.", autocompletion=complete("policies")),
+]
+Method = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help="Tracker that the policy sees through: {methods}.",
+        autocompletion=complete("methods"),
+    ),
+]
 Paused = Annotated[bool, typer.Option("--paused", help="Begins paused: nothing moves until c and Enter. With --live.")]
 Calibration = Annotated[
     str | None,
@@ -42,15 +55,7 @@ Forbid = Annotated[
 @app.command(cls=PageCommand, epilog="Example: sonosteer insert --policy vla --mode ipm --seed 3 --out insertion")
 def insert_command(
     context: typer.Context,
-    policy: Annotated[
-        str,
-        typer.Option(
-            "--policy",
-            metavar="NAME",
-            help="Who decides: {policies}.",
-            autocompletion=complete("policies"),
-        ),
-    ] = "vla",
+    policy: Policy = "vla",
     mode: Annotated[
         str, typer.Option("--mode", metavar="ips|ipm", help="The probe stands still, or moves along with the needle.")
     ] = "ips",
@@ -58,15 +63,7 @@ def insert_command(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder for recording, overlay and report.")
     ] = None,
-    method: Annotated[
-        str,
-        typer.Option(
-            "--method",
-            metavar="NAME",
-            help="Tracker that the policy sees through: {methods}.",
-            autocompletion=complete("methods"),
-        ),
-    ] = "vla",
+    method: Method = "vla",
     scene: Annotated[
         str,
         typer.Option(
