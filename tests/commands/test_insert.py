@@ -91,6 +91,12 @@ def test_the_policy_that_ships_inserts_and_is_replayed(capsys, tmp_path):
         (["--forbid", "ball:1,2,3"], "--forbid ball:1,2,3"),
         (["--forbid", "circle:1,2,nan"], "--forbid circle:1,2,nan"),
         (["--forbid", "circle:1,2,-3"], "forbidden region 1"),
+        (["--paused"], "--paused needs --live"),
+        (["--paused", "--live"], "--paused needs a terminal"),
+        (["--calibration-sd-mm", "much"], "--calibration-sd-mm much: give one standard deviation"),
+        (["--calibration-sd-mm", "1,2,3"], "--calibration-sd-mm 1,2,3"),
+        (["--calibration-sd-mm", "-1"], "--calibration-sd-mm -1"),
+        (["--calibration-sd-mm", "nan"], "--calibration-sd-mm nan"),
     ],
 )
 def test_words_that_mean_nothing_are_one_line(capsys, arguments, said):

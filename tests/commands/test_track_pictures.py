@@ -187,7 +187,7 @@ def test_stills_may_be_named_one_by_one(capsys, tmp_path):
 
 def test_pictures_of_the_same_name_are_told_apart(capsys, tmp_path):
     one, two = (folder_of(tmp_path / name, [(5, 6)]) for name in ("one", "two"))
-    _, rows, *_ = track(capsys, one, two, "--stills", out=tmp_path / "out")
+    _, rows, *_ = track(capsys, one / "frame0.png", two / "frame0.png", "--stills", out=tmp_path / "out")
     assert [r["name"] for r in rows] == [str(one / "frame0.png"), str(two / "frame0.png")]
     assert len(list((tmp_path / "out" / "overlay").iterdir())) == 2
 

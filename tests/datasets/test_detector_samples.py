@@ -26,6 +26,8 @@ from sonosteer.imaging.detector_planes import CELL_PX, NEAR_PX, fill_planes
 SIDE = 160
 #: all changes of place, none of look
 MOVED_ONLY = DetectorAugmentation(changed=0.0, blur=0.0, noise=0.0)
+#: the default, and all wear at once
+WORN = DetectorAugmentation(floor=1.0, uneven=0.3, streaked=1.0, despeckled=1.0, coarse=1.0, packed=1.0)
 
 
 def empty(n):
@@ -86,7 +88,7 @@ def px(cells):
 
 
 @pytest.mark.parametrize(
-    ("augmentation", "exact_px"), [(DetectorAugmentation(), 0.9), (MOVED_ONLY, 0.2), (PLAIN_LOOK, 0.2)]
+    ("augmentation", "exact_px"), [(DetectorAugmentation(), 0.9), (WORN, 1.5), (MOVED_ONLY, 0.2), (PLAIN_LOOK, 0.2)]
 )
 def test_the_dot_of_the_picture_is_where_the_tip_shall_be_found(dots, augmentation, exact_px):
     batch = DetectorSampler(dots, SIDE, 3, augmentation).batch(0, 96)
@@ -256,6 +258,45 @@ def test_a_look_is_changed_by_grey_map_blur_and_noise_and_black_stays_black(bars
     grainy = DetectorSampler(bars, SIDE, 0, dataclasses.replace(PLAIN_LOOK, noise=1.0)).batch(0, 8).planes[:, 0]
     spread = (grainy - plain)[(plain > 0.9) | (plain == 0)].std() * 255
     assert 0.5 < spread < 12
+
+
+WEAR = {
+    "uneven": {"uneven": 1.0},
+    "streaked": {"streaked": 1.0},
+    "despeckled": {"despeckled": 1.0},
+    "coarse": {"coarse": 1.0},
+    "packed": {"packed": 1.0},
+    "cut off": {"changed": 1.0, "floor": 1.0, "gamma": (1.0, 1.0), "gain": (1.0, 1.0)},
+}
+
+
+@pytest.mark.parametrize("more", WEAR.values(), ids=WEAR)
+def test_wear_changes_a_look_but_not_where_the_needle_is(dots, more):
+    plain = DetectorSampler(dots, SIDE, 0, PLAIN_LOOK).batch(0, 24)
+    worn = DetectorSampler(dots, SIDE, 0, dataclasses.replace(PLAIN_LOOK, **more)).batch(0, 24)
+    assert np.array_equal(worn.tip, plain.tip)
+    changed = 0
+    for before, after in zip(plain.planes[:, 0], worn.planes[:, 0], strict=True):
+        changed += np.abs(after - before).max() > 0.02
+        assert np.abs(middle_of_light(after) - middle_of_light(before)).max() < 0.8
+    assert changed >= 22  # a median or JPEG may leave a dot as it is
+
+
+def test_what_wears_a_look_does_as_it_says(bars):
+    def look(**more):
+        return DetectorSampler(bars, SIDE, 0, dataclasses.replace(PLAIN_LOOK, **more)).batch(0, 12).planes[:, 0]
+
+    plain = look()
+    streaked = look(streaked=1.0, streak_px=(2.0, 2.0))
+    lost = [np.abs(np.diff(plain, axis=a)).sum() - np.abs(np.diff(streaked, axis=a)).sum() for a in (1, 2)]
+    assert lost[1] > 1.5 * max(lost[0], 0.0)  # along the rows more than down the columns
+    cut = look(changed=1.0, floor=1.0, floor_part=(0.3, 0.3), gamma=(1.0, 1.0), gain=(1.0, 1.0))
+    assert not cut[plain < 0.29].any()
+    assert cut[plain > 0.9].min() > 0.8
+    uneven = look(uneven=1.0)
+    assert not uneven[plain == 0].any()
+    ratio = uneven[0][plain[0] > 0.5] / plain[0][plain[0] > 0.5]
+    assert ratio.max() > 1.1 * ratio.min()
 
 
 def plain_shaft(shaft, seen, radius, rows, columns):

@@ -115,7 +115,7 @@ def test_what_is_ordered_goes_through_the_gate():
         *_, info = env.step(np.array([0.0, 1.0], np.float32))
     assert info["refused"] is None
     assert [order.insertion_speed_mm_s for order in orders] == [10.0, 10.0, 10.0]
-    assert orders[-1].expires_at_s <= world.time_s + 0.1
+    assert orders[-1].expires_at_s <= world.time_s + 0.125
     world.rig.fault = "stalled"
     *_, info = env.step(np.array([0.0, 1.0], np.float32))
     assert info["refused"] == "robot fault"

@@ -91,6 +91,12 @@ def test_what_a_controller_wants_reaches_the_rig_through_the_gate_alone():
     moving = [command for command in heard if not command.stop]
     assert moving == [cleared.command for cleared in sent if not cleared.command.stop]
     assert all(genuine(cleared) for cleared in sent)
+    order_s = episode.gate.limits.order_s
+    assert (
+        order_s > PACE.period_s + DEVICE.latency_s + 0.01
+    )  # else the needle stands for a moment before each next order
+    ordered_mm = PACE.period_s * sum(command.insertion_speed_mm_s for command in moving)
+    assert done.path()[-1, 0] - done.path()[0, 0] == pytest.approx(ordered_mm, rel=0.01)
     rolls = np.array([command.roll_rad for command in moving])
     assert np.abs(np.diff(rolls)).max() <= 6.0 * PACE.period_s + 1e-9
 

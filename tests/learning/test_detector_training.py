@@ -191,10 +191,10 @@ def test_a_stopped_training_ends_with_the_weights_of_one_that_was_not(folder, tm
 @pytest.mark.usefixtures("without_graphs")
 def test_stills_that_are_missing_are_drawn_into_the_folder_of_the_training(tmp_path, monkeypatch):
     monkeypatch.setattr(make_stills, "SHARD", 2)
-    asked = TrainOptions(device="cpu", settings=SETTINGS, executor="serial")
+    asked = TrainOptions(device="cpu", settings=SETTINGS | {"stills": {"first": 3}}, executor="serial")
     stages = []
     train_detector(out=tmp_path, seed=0, quick=True, progress=lambda *said: stages.append(said[0]), options=asked)
-    assert {p.name for p in (tmp_path / "stills").iterdir()} == {"train-0000.npz", "validation-0000.npz"}
+    assert {p.name for p in (tmp_path / "stills").iterdir()} == {"train-0003.npz", "validation-0000.npz"}
     assert list(dict.fromkeys(stages)) == ["train stills", "validation stills", "samples"]
 
 
@@ -209,6 +209,8 @@ def test_what_is_wrong_with_a_training_is_one_line(tmp_path):
     refused("there is no setting 'stepps'", settings={"schedule": {"stepps": 3}})
     refused("there is no setting 'blurr'", settings={"augmentation": {"blurr": 1.0}})
     refused("must be a multiple of 32", settings={"model": {"side_px": 100}})
+    refused("stills.begin_px is 100, but must be a multiple of 32", settings={"stills": {"begin_px": 100}})
+    refused("must be 1 or more, and stills.first 0 or more", settings={"stills": {"first": -1}})
     refused("holds no detector", start=tmp_path)
     assert not (tmp_path / "o").exists()
 
@@ -216,7 +218,7 @@ def test_what_is_wrong_with_a_training_is_one_line(tmp_path):
 def test_the_card_tells_how_to_train_it_again(tmp_path):
     about = {
         "data": {"stills": 18000, "validation_stills": 1080},
-        "validation": {"right": 0.875, "near": 0.9, "told_apart": 0.99},
+        "validation": {"right": 0.875, "near": 0.9, "told_apart": 0.99, "right_alone": 0.75},
         "samples": 96000, "steps": 6000, "seed": 2, "seconds": 7200.0, "machine": "a machine", "device": "cpu",
         "threads": 2, "recipe": "cpu", "settings": ["schedule.steps=6000"], "quick": False, "precision": "bf16",
     }  # fmt: skip
@@ -226,6 +228,7 @@ def test_the_card_tells_how_to_train_it_again(tmp_path):
     assert f"| made by | `{command}` |" in card
     assert "16, 32, 64, 128, 256 channels, 1.23 M parameters" in card
     assert "within 2 % of the longer side at 87.5 % of the tips" in card
+    assert "from a single picture within 2 % at 75.0 %" in card
     assert "begun from" not in card
     assert "of no use" not in card
     first = {"samples": 500, "seconds": 60.0}

@@ -269,6 +269,7 @@ def test_what_is_wrong_with_a_training_is_one_line(data, tracker, trained, tmp_p
     refused("no recipe", recipe="fast")
     refused("no setting 'trackr'", settings={"model": {"trackr": "x"}})
     refused("there is no model 'nowhere'", settings={"model": {"tracker": "nowhere"}})
+    refused("only the stage detector draws stills", settings={"stills": {"first": 3}})
     refused("method is 'some'", settings={"model": {"method": "some"}})
     refused("rank is 0", settings={"model": {"rank": 0}})
     refused("holds no policy", start=tmp_path)

@@ -340,7 +340,7 @@ TURNS_RAD = st.lists(st.floats(-0.01, 0.01), min_size=1, max_size=12)
 @settings(deadline=None)
 @given(TURNS_RAD, st.floats(0.0, 0.05), st.floats(0.06, 5.0), st.floats(0.0, 0.001), st.randoms(use_true_random=False))
 def test_an_axis_that_turns_where_it_is_told_never_contradicts_the_orders(ways, late_s, rate_rad_s, noise_rad, chance):
-    """It hears each order as late as it may, turns fast or slowly, is given up between two, and its encoder is noisy."""
+    """It hears each order as late as it may, turns fast or slowly, stands between two. Its encoder is noisy."""
     limits = replace(LIMITS, standstill_s=0.05, ahead_s=0.0)
     orders, turns, angle, goal, now_s = (), (), 0.6, 0.6, 0.0
     before = RobotState(0.0, 40.0, 0.0, angle, 0.0, (0.0, 0.0, 0.0))

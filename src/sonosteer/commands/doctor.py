@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from importlib import metadata
 from typing import Any
@@ -16,6 +17,7 @@ from sonosteer.core.notice import NOT_A_DEVICE
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 #: what an extra is for -> (its packages, the extra)
 EXTRAS = {
+    "The console (sonosteer open)": (("starlette", "uvicorn", "websockets"), "console"),
     "Gymnasium environments": (("gymnasium",), "env"),
     "Segmented images as obstacles": (("SimpleITK",), "metaimage"),
     "DICOM ultrasound": (("pydicom", "python-gdcm", "pillow"), "dicom"),
@@ -81,6 +83,7 @@ def _gpus() -> list[str]:
 
 def _onnx_providers() -> list[str]:
     """What ONNX Runtime can compute on."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # nothing leaves the machine
     import onnxruntime
 
     return list(onnxruntime.get_available_providers())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -57,6 +58,17 @@ def insert_command(
         ),
     ] = "in-plane-convex/test",
     live: Annotated[bool, typer.Option("--live", help="On a real clock, each branch in its thread.")] = False,
+    paused: Annotated[
+        bool, typer.Option("--paused", help="Begins paused: nothing moves until c and Enter. With --live.")
+    ] = False,
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            "--calibration-sd-mm",
+            metavar="SD[,SD]",
+            help="Error of the image's calibration along x and y, mm. The gate adds it to every tip's.",
+        ),
+    ] = None,
     synchronous: Annotated[
         bool, typer.Option("--synchronous", help="Tracker and policy wait for one another (ablation).")
     ] = False,
@@ -80,7 +92,9 @@ def insert_command(
 
     Everything that is ordered passes the gate (SAFETY.md). By default time is simulated, so that a seed gives the same
     run on every machine, with the branches as fast as on the machine of Zhang et al. 2026. With --live it takes the
-    time it takes. Simulation only: nothing here drives a real robot.
+    time it takes, and the operator has keys of the terminal, each with Enter. s stops and r releases, p pauses and c
+    continues. While the tip is lost, b draws the needle back and f pushes it on the way that it has gone, 1 mm a press
+    and 3 mm in all. Simulation only: nothing here drives a real robot.
     """
     from sonosteer.episodes.insertion import InsertionConfig, build_episode
     from sonosteer.recording.output_folder import claimed_folder
@@ -99,6 +113,8 @@ def insert_command(
         pace=Pace(asynchronous=not synchronous),
         regions=parsing.parse_forbidden(forbid),
         live=live,
+        calibration_mm2=parsing.parse_calibration(calibration),
+        paused=_paused(paused, live),
     )
     episode = build_episode(config)
     episode.tracker.prepare()  # before anything is written
@@ -148,6 +164,15 @@ def _carry_out(
     return done, log
 
 
+def _paused(paused: bool, live: bool) -> bool:
+    """Whether the run begins paused. Raises InputError where nobody could continue it."""
+    if paused and not live:
+        raise InputError("--paused needs --live: on the simulated clock nobody could continue the run")
+    if paused and not sys.stdin.isatty():
+        raise InputError("--paused needs a terminal: c and Enter continue the run")
+    return paused
+
+
 def _configuration(typed: Mapping[str, Any], episode: Episode) -> dict[str, Any]:
     """All that a replay needs to build tracker, policy and gate again."""
     from sonosteer.safety.regions import Circle
@@ -161,6 +186,7 @@ def _configuration(typed: Mapping[str, Any], episode: Episode) -> dict[str, Any]
         "hint": episode.hint,
         "limits": config.limits,
         "regions": regions,
+        "calibration_mm2": config.calibration_mm2,
         "shows_depth": episode.gate.shows_depth,
     }
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sonosteer.core.types import Hint
     from sonosteer.episodes.cropping import Crop
     from sonosteer.needle.bicycle import Plan
-    from sonosteer.safety.regions import Circle
+    from sonosteer.safety.regions import Circle, Covariance
     from sonosteer.sim.scenes import Split
 
 RECORDING = "recording.mcap"
@@ -248,6 +248,17 @@ def parse_forbidden(texts: Sequence[str] | None) -> tuple[Circle, ...]:
             raise InputError(f"--forbid {text}: give circle:X,Y,RADIUS in mm of the first frame")
         regions.append(Circle(f"forbidden region {i + 1}", (x, y), radius))
     return tuple(regions)
+
+
+def parse_calibration(text: str | None) -> Covariance:
+    """Read "SD" or "SD_X,SD_Y" in mm as the covariance (xx, xy, yy) of the image's calibration, mm^2."""
+    try:
+        sds = [float(v) for v in (text or "0").split(",")]
+    except ValueError:
+        sds = []
+    if len(sds) not in (1, 2) or not all(0.0 <= sd <= 100.0 for sd in sds):
+        raise InputError(f"--calibration-sd-mm {text}: give one standard deviation in mm, or two, for x and for y")
+    return sds[0] ** 2, 0.0, sds[-1] ** 2
 
 
 def parse_mode(text: str) -> Literal["ips", "ipm"]:

@@ -110,6 +110,7 @@ def _rebuilt(recorded: RunReader, path: Path) -> Replay:
     from sonosteer.runtime.replay import Replay
     from sonosteer.safety.gate import Gate
     from sonosteer.safety.limits import Limits
+    from sonosteer.safety.memory import EXACT
     from sonosteer.safety.regions import Circle
 
     said = recorded.configuration
@@ -117,17 +118,19 @@ def _rebuilt(recorded: RunReader, path: Path) -> Replay:
         task, hint = said["task"], said["hint"]
         limits = {k: tuple(v) if isinstance(v, list) else v for k, v in said["limits"].items() if k != "_type"}
         regions = tuple(Circle(r["name"], tuple(r["center_mm"]), r["radius_mm"]) for r in said["regions"])
+        xx, xy, yy = (float(v) for v in said.get("calibration_mm2", EXACT))
         shows_depth = said.get("shows_depth", True)
         if not isinstance(shows_depth, bool):
             raise TypeError(f"shows_depth is {shows_depth!r}")
         tracker, decider = _steering_deciders(said) if "steered" in said else _inserting_deciders(said)
-    except (KeyError, TypeError, AttributeError) as e:
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise InputError(
             f"{path} does not say what decided ({e}): it is no recording of sonosteer insert or steer run"
         ) from None
     tracker.prepare()
     decider.prepare()
-    gate = Gate(from_dict(Limits, limits, "recorded limits"), regions, task.spacing, shows_depth=shows_depth)
+    checked = from_dict(Limits, limits, "recorded limits")
+    gate = Gate(checked, regions, task.spacing, shows_depth=shows_depth, calibration_mm2=(xx, xy, yy))
     return Replay(tracker, decider, gate, task, hint)
 
 

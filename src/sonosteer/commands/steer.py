@@ -15,7 +15,7 @@ from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand, complete
 from sonosteer.commands.parsing import AsJson, Seed
 from sonosteer.commands.steering_aim import Aim, no_such_setting, read_aim, read_config
-from sonosteer.core.errors import InputError
+from sonosteer.core.errors import InputError, SonosteerError
 from sonosteer.core.progress import StageProgress
 
 if TYPE_CHECKING:
@@ -270,7 +270,10 @@ def run_command(
         result = _numbers(done, episode, budget_deg) | ({} if log is None else {"digest": log.digest})
         if out is not None:
             progress("writing the report", 0, 0)
-            _write_results(out, done, result, episode)
+            try:
+                _write_results(out, done, result, episode)
+            except (SonosteerError, OSError) as e:
+                raise (None if log is None else log.error) or e from None
     if as_json:
         terminal.print_json(result)
     else:

@@ -117,6 +117,7 @@ def operators_button(*, live: bool) -> Button | None:
     if not live or not sys.stdin.isatty():
         return None
     print("stop: s and Enter; release the stop: r; pause: p; continue: c", file=sys.stderr)
+    print("by hand, while the tip is lost: back b, forth f", file=sys.stderr)
     button = Button()
     listen(button, sys.stdin)
     return button

@@ -105,6 +105,19 @@ Jobs = Annotated[
         help="Of several clips, how many at once. Default: one a core.",
     ),
 ]
+CalibrationToml = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration",
+        metavar="TOML",
+        help="calibration.toml of calibrate image, for a sequence with poses of its probe: gives the scale, and "
+        "the place of each picture in the world.",
+    ),
+]
+ProbeName = Annotated[
+    str | None,
+    typer.Option("--probe", metavar="NAME", help="With --calibration: the transform to use, such as ProbeToTracker."),
+]
 
 
 @app.command(cls=PageCommand, epilog="Example: sonosteer track clip.mp4 --out results")
@@ -144,6 +157,8 @@ def track_command(
     crop: CropText = None,
     stills: Stills = False,
     truth: TruthFile = None,
+    calibration: CalibrationToml = None,
+    probe: ProbeName = None,
     poses: PosesText = None,
     parquet: AlsoParquet = False,
     markups: AlsoMarkups = False,
@@ -186,6 +201,8 @@ def track_command(
         stills=stills,
         truth=truth,
         poses=poses,
+        calibration=calibration,
+        probe=probe,
         parquet=parquet,
         markups=markups,
         keep_identity=keep_identity,

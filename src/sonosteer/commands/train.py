@@ -64,7 +64,7 @@ def train_command(
         typer.Option(
             "--set",
             metavar="PART.NAME=VALUE",
-            help="Sets schedule.NAME, augmentation.NAME or model.NAME of the training. Can be repeated.",
+            help="Sets schedule.NAME, augmentation.NAME, model.NAME or stills.NAME. Can be repeated.",
         ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A few steps, to see that it works.")] = False,

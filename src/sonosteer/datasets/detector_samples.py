@@ -26,7 +26,11 @@ UNASKED_CELLS = 6.0  # chosen: round a tip that a person could not see nothing i
 
 @dataclass(frozen=True, slots=True)
 class DetectorAugmentation:
-    """How samples are changed. Fractions are probabilities."""
+    """How samples are changed. Fractions are probabilities.
+
+    The defaults are what the weights that ship learnt with. From `floor` on it is wear of displays and files. chosen:
+    off, since it made no difference on validation stills (`docs/explanation/auto.md`).
+    """
 
     near: float = 0.34
     """Fraction of batches that are small looks near an expected tip, as while a needle is followed, 0 to 1."""
@@ -64,6 +68,28 @@ class DetectorAugmentation:
     """Fraction of samples with noise, 0 to 1."""
     noise_grey: tuple[float, float] = (1.0, 12.0)
     """Standard deviation of the noise, grey levels."""
+    floor: float = 0.0
+    """Fraction of the samples with another grey map whose dark greys are cut off, 0 to 1."""
+    floor_part: tuple[float, float] = (0.02, 0.12)
+    """Greys below this part of white become black, no unit."""
+    uneven: float = 0.0
+    """Fraction of samples whose brightness changes from place to place, 0 to 1."""
+    uneven_log: float = 0.45
+    """Deviation of the natural logarithm of the brightness at the knots of a grid, no unit."""
+    streaked: float = 0.0
+    """Fraction of samples whose grain is drawn out sideways, as far from a probe, 0 to 1."""
+    streak_px: tuple[float, float] = (0.8, 2.5)
+    """Standard deviation of the blur along the rows, input px."""
+    despeckled: float = 0.0
+    """Fraction of samples that are smoothed by a median, as scanners do, 0 to 1."""
+    coarse: float = 0.0
+    """Fraction of samples that were smaller once, 0 to 1."""
+    coarse_part: tuple[float, float] = (0.4, 0.9)
+    """Their size then, as a part of the input's, no unit."""
+    packed: float = 0.0
+    """Fraction of samples that went through JPEG, 0 to 1."""
+    quality: tuple[int, int] = (15, 80)
+    """Quality of the JPEG, no unit, 1 to 100."""
 
 
 #: whole pictures as they are, for looking at a network
@@ -209,6 +235,7 @@ class DetectorSampler:
         lut = self._curve(rng) if rng.random() < a.changed else None
         blur = float(rng.uniform(*a.blur_px)) if rng.random() < a.blur else 0.0
         noise = float(rng.uniform(*a.noise_grey)) if rng.random() < a.noise else 0.0
+        worn = self._wear(rng, side)
         if zoom < 0.7:  # warping would skip pixels
             blur_before = 0.4 / zoom
             pair = np.stack([cv2.GaussianBlur(p, (0, 0), blur_before) for p in pair])
@@ -221,17 +248,33 @@ class DetectorSampler:
                 seen = cv2.LUT(seen, lut)
             if blur > 0:
                 seen = cv2.GaussianBlur(seen, (0, 0), blur)
+            seen = worn.before_noise(seen)
             if noise > 0:
                 grain = rng.standard_normal(seen.shape, dtype=np.float32)
                 seen = np.clip(seen + noise * grain, 0, 255)
-            out.append(seen.astype(np.uint8))
+            out.append(worn.after_noise(seen.astype(np.uint8)))
         return out[0], out[-1], inside
+
+    def _wear(self, rng: np.random.Generator, side: int) -> _Wear:
+        """What a display and a file do to the pictures of a sample."""
+        a = self.augmentation
+        light = None
+        if rng.random() < a.uneven:
+            knots = np.exp(a.uneven_log * rng.standard_normal((4, 4), dtype=np.float32))
+            light = cv2.resize(knots, (side, side), interpolation=cv2.INTER_LINEAR)
+        streak = float(rng.uniform(*a.streak_px)) if rng.random() < a.streaked else 0.0
+        median = (3 if rng.random() < 0.7 else 5) if rng.random() < a.despeckled else 0
+        small = max(round(side * rng.uniform(*a.coarse_part)), 1) if rng.random() < a.coarse else side
+        quality = int(rng.integers(*a.quality)) if rng.random() < a.packed else 0
+        return _Wear(light, streak, median, small, quality)
 
     def _curve(self, rng: np.random.Generator) -> U8:
         """(256,) another grey map. Black stays black."""
         a = self.augmentation
         gain = math.exp(rng.uniform(math.log(a.gain[0]), math.log(a.gain[1])))
-        grey = 255 * np.clip(gain * (np.arange(256) / 255) ** rng.uniform(*a.gamma), 0, 1)
+        floor = rng.uniform(*a.floor_part) if rng.random() < a.floor else 0.0
+        above = np.clip(np.arange(256) / 255 - floor, 0, 1) / (1 - floor)
+        grey = 255 * np.clip(gain * above ** rng.uniform(*a.gamma), 0, 1)
         return grey.round().astype(np.uint8)
 
     def _targets(self, still: int, matrix: F64, zoom: float, i: int, out: DetectorBatch) -> None:
@@ -259,6 +302,44 @@ class DetectorSampler:
             out.heat[i] = np.exp(-0.5 * square / TIP_SD**2)
         else:
             out.heat[i][square < UNASKED_CELLS**2] = -1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Wear:
+    """What a display and a file do to both pictures of a sample. The planes know what lies beyond the picture."""
+
+    light: F32 | None
+    """(side, side) factor on the grey levels, no unit. None: 1 everywhere."""
+    streak_px: float
+    """Standard deviation of the blur along the rows, input px. 0: none."""
+    median_px: int
+    """Side of the median's box, input px. 0: none."""
+    small_px: int
+    """Side that the picture had once, px."""
+    quality: int
+    """Quality of the JPEG that it went through, no unit, 1 to 100. 0: none."""
+
+    def before_noise(self, seen: U8) -> U8:
+        """What was done in the scanner."""
+        if self.median_px:
+            seen = np.asarray(cv2.medianBlur(seen, self.median_px), np.uint8)
+        if self.streak_px > 0:
+            seen = np.asarray(cv2.GaussianBlur(seen, (0, 0), self.streak_px, sigmaY=0.4 * self.streak_px), np.uint8)
+        if self.light is not None:
+            seen = np.clip(seen * self.light, 0, 255).astype(np.uint8)
+        return seen
+
+    def after_noise(self, seen: U8) -> U8:
+        """What was done to the file."""
+        side = len(seen)
+        if self.small_px < side:
+            once = cv2.resize(seen, (self.small_px, self.small_px), interpolation=cv2.INTER_AREA)
+            seen = np.asarray(cv2.resize(once, (side, side), interpolation=cv2.INTER_LINEAR), np.uint8)
+        if self.quality:
+            done, file = cv2.imencode(".jpg", seen, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
+            assert done
+            seen = np.asarray(cv2.imdecode(file, cv2.IMREAD_GRAYSCALE), np.uint8)
+        return seen
 
 
 @njit(cache=True, nogil=True)

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sonosteer.calibration.record import read_calibration
+from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.protocols import Source, Tracker
 from sonosteer.core.types import Hint, Truth
 from sonosteer.episodes.clip_tracking import ClipJob, are_stills, check_clip, check_exports, check_method
 from sonosteer.episodes.cropping import Crop, in_crop
 from sonosteer.recording.truths import check_truth, read_truth
+from sonosteer.sources.calibrated import WithCalibration
 from sonosteer.sources.identity import identity_words
 from sonosteer.sources.opening import open_source, open_stills
 from sonosteer.sources.poses import place_in
@@ -50,6 +53,10 @@ class ClipRequest:
     """truth.csv or marks by hand to compare with. None: a simulated clip brings its own."""
     poses: str | None = None
     """Chain of transforms from the picture to the world. None: the only one that the file has."""
+    calibration: Path | None = None
+    """Image calibration that gives scale and world. None: what the source says."""
+    probe: str | None = None
+    """Transform of the probe to use with a calibration. None: the only one that the file has."""
     parquet: bool = False
     """Whether tips.parquet is written, too."""
     markups: bool = False
@@ -72,6 +79,7 @@ class ClipRequest:
 
 def make_checked(request: ClipRequest) -> Tracker[Any]:
     """Build the method. Raises InputError for one that there is not, and for a hint that is not enough for it."""
+    check_calibration(request)
     tracker = make_tracker(request.method, **request.settings)
     in_crop(tracker, request.crop).start(request.hint)
     return tracker
@@ -81,13 +89,30 @@ def open_clip_of(request: ClipRequest) -> Source:
     """Open the clip. Raises InputError if nothing can open it."""
     if request.stills:
         return open_stills(request.sources, spacing=request.spacing)
-    return open_source(
+    clip = open_source(
         request.sources[0],
         spacing=request.spacing,
         seed=request.seed,
         poses=request.poses,
         keep_identity=request.keep_identity,
     )
+    return (
+        clip
+        if request.calibration is None
+        else WithCalibration(clip, read_calibration(request.calibration), request.probe)
+    )
+
+
+def check_calibration(request: ClipRequest) -> None:
+    """Raise InputError for options that a calibration leaves no room for."""
+    if request.calibration is None and request.probe is not None:
+        raise InputError("`probe` names the poses for a calibration: give `calibration`, too")
+    if request.calibration is not None and request.spacing is not None:
+        raise InputError("`calibration` says the scale: leave out `spacing_mm`")
+    if request.calibration is not None and request.poses is not None:
+        raise InputError("`calibration` leads to the world: leave out `poses`")
+    if request.calibration is not None and request.stills:
+        raise InputError("`calibration` is for a tracked sequence: leave out `stills`")
 
 
 def job_of(request: ClipRequest) -> ClipJob:

@@ -21,8 +21,9 @@ from sonosteer.core.protocols import Source, SourceInfo, Tracker
 from sonosteer.core.types import Estimate, Frame, Hint, Truth
 from sonosteer.episodes.advice import what_to_try
 from sonosteer.episodes.cropping import Crop, in_crop
+from sonosteer.episodes.evaluation import figures_of
 from sonosteer.metrics.latency import percentiles_ms
-from sonosteer.metrics.tip_error import summarise, tip_errors
+from sonosteer.metrics.tip_error import tip_errors
 from sonosteer.recording.frame_ledger import FrameLedger
 from sonosteer.recording.markups import ENDING, MarkupPoint, write_markups
 from sonosteer.recording.summary import versions, write_summary
@@ -209,6 +210,7 @@ def _write_results(job: ClipJob, ledger: FrameLedger, sheet: Sheet, *, elapsed_s
     known = [t for t in (_truth_or_none(job.truth_of, r.frame) for r in rows) if t is not None]
     comparable = bool(rows) and any(t.tip_px is not None for t in known)
     errors = tip_errors(rows, known, info.spacing) if comparable else None
+    size_px = None if info.names else info.size_px  # sizes of stills differ
     summary: dict[str, Any] = {
         "command": "track",
         "counts": ledger.tracking_counts(),
@@ -217,7 +219,7 @@ def _write_results(job: ClipJob, ledger: FrameLedger, sheet: Sheet, *, elapsed_s
         "scale": scale_note(info.spacing),
         "timing": {stage: percentiles_ms(ms) for stage, ms in ledger.times_ms.items()},
         "elapsed_s": round(elapsed_s, 3),
-        "error": summarise(errors) if errors is not None else None,
+        "error": None if errors is None else figures_of(rows, known, errors, size_px=size_px),
         "source": to_dict(info),
         "method": job.method,
         "seed": job.seed,

@@ -61,6 +61,7 @@ HIT_REWARD = 10.0  # chosen: reward of a stop at the target, and its loss elsewh
 ON_AXIS_MM = 1.0  # chosen: steering succeeds within this distance of the axis
 COMMAND_LIFETIME_S = 0.35  # chosen: much longer than a frame, and less than the 0.5 s that the gate allows
 TIP_SD_MM = 0.5  # chosen: as a good tracker says of itself
+OVERLAP_S = 0.025  # chosen: an order outlasts the arrival of the next by so much, else the needle moves in jerks
 END_SD = 6.0  # chosen: so many deviations of its encoder before the end of its travel an axis stands
 END_PER_S = 3.0  # chosen: an axis closes at this rate what is left of its travel. The gate would refuse 4
 FOLLOW_PER_S = 4.0  # chosen: the probe of an axial scene closes its gap to the tip at this rate
@@ -155,6 +156,7 @@ class _RigEnv(gymnasium.Env[EnvObservation, F32]):
             backward_mm_s=fastest_mm_s,
             acceleration_mm_s2=min(200.0, rig.insertion_mm_s2),
             growth_s=frame_s,
+            order_s=frame_s + rig.latency_s + OVERLAP_S,
             depth_mm=rig.depth_mm,
             angle_rad=rig.angle_rad,
             roll_rad_s=ROLL_RAD_S,

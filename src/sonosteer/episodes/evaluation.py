@@ -52,21 +52,37 @@ def evaluate_files(tips: Path, truth: Path, *, spacing: Spacing | None = None) -
     if frames is None:
         _check_fits(truth, rows, marks)
     errors = tip_errors(rows, marks, spacing)
-    score = score_clip(
-        rows, marks, clip=tips.parent.name or "clip", method="track", size_px=size_px or (1, 1), spacing=spacing
-    )
-    numbers = summarise(errors) | {"by_state": summarise_by_state(errors, rows)}
+    score = _scored(rows, marks, size_px)
+    numbers = figures_of(rows, marks, errors, size_px=size_px)
+    return TrackEvaluation(tips=rows, truths=marks, errors=errors, score=score, numbers=numbers)
+
+
+def figures_of(
+    tips: Sequence[TipRow], truths: Sequence[Truth], errors: TipErrors, *, size_px: tuple[int, int] | None
+) -> dict[str, Any]:
+    """All figures of a track, as `sonosteer evaluate --json` prints them. None where one cannot be had.
+
+    errors: as `tip_errors` gives them of these tips and truths. size_px: (width, height) of the pictures, None if it is
+    not known or differs.
+    """
+    score = _scored(tips, truths, size_px)
+    numbers = summarise(errors) | {"by_state": summarise_by_state(errors, tips)}
     scored = summarise_scores([score])
     numbers |= {k: scored[k] for k in ("within", "within_beyond", "wrong_while_tracking", "wrong_while_coasting")}
     numbers |= {k: scored[k] for k in ("claims_without_a_needle", "claims_while_hidden", "found")}
-    numbers["mean_beyond_px"] = _mean(score.beyond_px[score.compared])
+    beyond = score.beyond_px[score.compared]
+    numbers["mean_beyond_px"] = float(beyond.mean()) if len(beyond) else None
     numbers["mean_cost"] = None if size_px is None else mean_cost([score])
     curve = detection_curve([score], CURVE_PX)
     numbers["detection_curve"] = {
         "within_px": list(CURVE_PX),
         "found": None if curve is None else [float(v) for v in curve],
     }
-    return TrackEvaluation(tips=rows, truths=marks, errors=errors, score=score, numbers=numbers)
+    return numbers
+
+
+def _scored(tips: Sequence[TipRow], truths: Sequence[Truth], size_px: tuple[int, int] | None) -> ClipScore:
+    return score_clip(tips, truths, clip="clip", method="track", size_px=size_px or (1, 1))
 
 
 def write_evaluation(evaluation: TrackEvaluation, out: Path, title: str) -> None:
@@ -110,7 +126,3 @@ def _check_fits(truth: Path, rows: Sequence[TipRow], marks: Sequence[Truth]) -> 
             f"{truth} marks frame {min(beyond)} and {len(beyond) - 1} more, but the last frame of the track is {last}: "
             "are the marks of another clip?"
         )
-
-
-def _mean(values: Any) -> float | None:
-    return float(values.mean()) if len(values) else None

@@ -17,6 +17,7 @@ import numpy as np
 
 from sonosteer.core.arrays import F64
 from sonosteer.core.clock import RealClock, SimulatedClock
+from sonosteer.core.errors import InputError
 from sonosteer.core.protocols import Policy, Tracker
 from sonosteer.core.types import Capture, Frame, Hint, Observation, Task
 from sonosteer.episodes.tasks import INSERTION_ROBOT, Judge, Outcome, insertion_task
@@ -36,7 +37,8 @@ from sonosteer.runtime.insertion import Pace, Run, insert
 from sonosteer.runtime.live import insert_live
 from sonosteer.safety.gate import Gate
 from sonosteer.safety.limits import Limits
-from sonosteer.safety.regions import Region
+from sonosteer.safety.memory import EXACT
+from sonosteer.safety.regions import Covariance, Region
 from sonosteer.sim.scenes import make_scene
 from sonosteer.sim.truth import NeedleTruth
 from sonosteer.sim.world import World
@@ -71,8 +73,19 @@ class InsertionConfig:
     """Limits of the safety gate."""
     regions: tuple[Region, ...] = ()
     """Where the tip must not go, mm of the first frame."""
+    calibration_mm2: Covariance = EXACT
+    """Error of the image's calibration: xx, xy and yy of its covariance, mm^2. The gate adds it to every tip's."""
     live: bool = False
     """True for a run on a real clock, False for one on the simulated clock."""
+    paused: bool = False
+    """True for a live run that begins paused: nothing moves until the operator's button says resume."""
+
+    def __post_init__(self) -> None:
+        if self.paused and not self.live:
+            raise InputError("an insertion on the simulated clock cannot begin paused: nobody could continue it")
+        xx, xy, yy = self.calibration_mm2
+        if not (math.isfinite(xx + xy + yy) and xx >= 0 and yy >= 0 and xy * xy <= xx * yy):
+            raise InputError(f"calibration_mm2 is {self.calibration_mm2}: xx, xy and yy are no covariance in mm^2")
 
 
 @dataclass
@@ -100,8 +113,8 @@ class Episode:
 
     @property
     def gate(self) -> Gate:
-        """The safety gate with the limits and regions of the configuration."""
-        return Gate(self.config.limits, self.config.regions, self.task.spacing)
+        """The safety gate with the limits, regions and calibration error of the configuration."""
+        return Gate(self.config.limits, self.config.regions, self.task.spacing, self.config.calibration_mm2)
 
 
 @dataclass
@@ -195,8 +208,9 @@ def run_episode(
     tracking_branch = TrackingBranch.open(tracker, task, episode.hint)
     policy_branch = PolicyBranch.open(episode.policy, task)
     clock = RealClock() if config.live else SimulatedClock()  # time begins when all is ready
+    begins = {"held": "the run begins paused"} if config.paused else {}
     control_branch = ControlBranch.open(
-        episode.gate, episode.robot, task, clock.now_s(), recorder=recorder or NoRecorder()
+        episode.gate, episode.robot, task, clock.now_s(), recorder=recorder or NoRecorder(), **begins
     )
     branches = (rig, tracking_branch, policy_branch, control_branch)
     if isinstance(clock, SimulatedClock):

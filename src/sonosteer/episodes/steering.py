@@ -70,6 +70,7 @@ PACE = Pace(
 LIVE_PACE = replace(PACE, period_s=0.025)  # chosen: a picture that comes between two periods waits less
 PAST_TARGET_MM = 0.5  # chosen: the gate lets the needle go no further beyond the target's depth
 FOLLOWS_MM = 10.0  # chosen: the probe follows the tip to the target's depth, and needs room to stop
+OVERLAP_S = 0.025  # chosen: an order outlasts the arrival of the next by so much, else the needle moves in jerks
 SCRIPT_TAIL_S = 0.2  # chosen: rest at the end of a scene's script, beside that of its last pictures
 DECIDING_STAGES = ("image", "track", "steer")
 
@@ -204,6 +205,7 @@ def steering_limits(depth_mm: float) -> Limits:
         depth_mm=(0.0, depth_mm + PAST_TARGET_MM),
         probe_mm=(1.0, depth_mm + FOLLOWS_MM, 1.0),
         growth_s=PACE.period_s,
+        order_s=PACE.period_s + DEVICE.latency_s + OVERLAP_S,
     )
 
 

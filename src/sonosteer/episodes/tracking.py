@@ -25,9 +25,9 @@ from sonosteer.core.protocols import Source, SourceInfo, Tracker
 from sonosteer.core.types import Estimate, Frame, Hint, Side, TipEstimate, Track, Truth
 from sonosteer.episodes.clip_tracking import are_stills, check_clip, check_method, scale_note, without_workspaces
 from sonosteer.episodes.cropping import Crop, in_crop
-from sonosteer.episodes.evaluation import clip_behind
+from sonosteer.episodes.evaluation import clip_behind, figures_of
 from sonosteer.metrics.latency import percentiles_ms
-from sonosteer.metrics.tip_error import TipErrors, summarise, tip_errors
+from sonosteer.metrics.tip_error import TipErrors, tip_errors
 from sonosteer.recording.clips import open_clip
 from sonosteer.recording.frame_ledger import FrameLedger
 from sonosteer.recording.output_folder import claimed_folder
@@ -384,7 +384,7 @@ def evaluate(
     if not known:
         raise InputError("`truth` is missing: the clip does not know where the needle was")
     errors = tip_errors(rows, known, _spacing(spacing_mm) or spacing)
-    return Evaluation(errors, summarise(errors))
+    return Evaluation(errors, figures_of(rows, known, errors, size_px=size_px))
 
 
 def draw(frame: Frame, estimate: Estimate, truth: Truth | None = None) -> U8:

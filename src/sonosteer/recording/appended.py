@@ -12,10 +12,12 @@ class AppendedFile:
     """A file whose bytes reach the operating system before `write` returns. They outlive the process, not the machine.
 
     Raises OSError as the system does, and if the file was removed. The pieces before a failed one stay readable.
-    more=True: goes on behind what is there.
+    more=True: goes on behind what is there. durable=True: the bytes are on the disk before `write` returns. They
+    outlive the machine, too.
     """
 
-    def __init__(self, path: Path, *, more: bool = False) -> None:
+    def __init__(self, path: Path, *, more: bool = False, durable: bool = False) -> None:
+        self._durable = durable
         self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | (0 if more else os.O_TRUNC), 0o644)
         self._size = os.lseek(self._file, 0, os.SEEK_END)
 
@@ -26,6 +28,8 @@ class AppendedFile:
             done = os.write(file, data)
             while done < len(data):
                 done += os.write(file, data[done:])
+            if self._durable:
+                os.fsync(file)
         except OSError:
             with contextlib.suppress(OSError):  # half a piece must not stay
                 os.ftruncate(file, self._size)

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sonosteer.core.config import to_dict
+from sonosteer.core.config import load_json, to_dict
 from sonosteer.core.errors import InputError
 from sonosteer.recording.tables import writing_failed
 
@@ -47,10 +47,7 @@ def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
 
 def read_summary(path: Path) -> dict[str, Any]:
     """Read a summary.json. Raises InputError if it is none."""
-    try:
-        said = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as e:
-        raise InputError(f"{path} cannot be read: {e}") from None
+    said = load_json(path)
     if not isinstance(said, dict):
         raise InputError(f"{path} is no summary: it holds no object")
     return said

@@ -23,6 +23,7 @@ from sonosteer.core.geometry import Spacing
 from sonosteer.core.protocols import Policy, Tracker
 from sonosteer.core.types import Action, Capture, Estimate, Frame, Hint, Lost, Observation, RobotState, Task
 from sonosteer.runtime.button import Button
+from sonosteer.runtime.by_hand import STEP_S, HandMotion, HandWay
 from sonosteer.runtime.replies import check_action, check_estimate
 from sonosteer.safety.gate import Cleared, Gate, GateInput, GateState, Refused
 from sonosteer.safety.gate_input import no
@@ -186,6 +187,8 @@ class ControlBranch:
     """Why the operator can no longer be heard, which holds the needle. None while all is well."""
     by_hand: bool = False
     """True where the newest action is the operator's own, not the policy's."""
+    hand: HandMotion | None = None
+    """What the operator wants by hand, instead of the newest action until it is over. None while he wants nothing."""
     spacings: dict[int, Spacing | None] = field(default_factory=dict)
     """What each of the last frames says of its millimetres per pixel, by index."""
     refused: Counter[str] = field(default_factory=Counter)
@@ -237,7 +240,6 @@ class ControlBranch:
 
     def tick(self, now_s: float, observation: Observation | None, faults: tuple[str, ...] = ()) -> Cleared | Refused:
         """Do one control period: the newest action goes through the gate, and to the robot if it is cleared."""
-        action = self.newest
         try:
             robot_state = self.robot_state = self.robot.read()
         except RobotError as e:
@@ -245,6 +247,8 @@ class ControlBranch:
             return self._lost_robot(now_s, str(e))
         wrong = filter(None, (self.recorder.failed, self.gone, self.unheard))
         estimate = None if observation is None else observation.estimate
+        by_hand = self._wanted_by_hand(now_s, estimate, robot_state)
+        action = self.newest if by_hand is None else by_hand
         gate_input = GateInput(
             now_s=now_s,
             robot_state=robot_state,
@@ -253,7 +257,7 @@ class ControlBranch:
             faults=(*faults, *self.watch.reasons(self.stream, now_s), *wrong),
             stop=self.stop,
             hold=self.held,
-            by_hand=self.by_hand,
+            by_hand=self.by_hand or by_hand is not None,
         )
         self.gone = None
         self.state, verdict = self.gate.clear(self.state, action, gate_input)
@@ -264,7 +268,7 @@ class ControlBranch:
                 self.robot.hold(verdict.reason)
         except RobotError as e:
             return self._lost_robot(now_s, str(e), gate_input)
-        self._note(now_s, gate_input, action, verdict)
+        self._note(now_s, gate_input, action, verdict, by_hand=by_hand)
         return verdict
 
     def pause(self, why: str = "the operator lets it wait") -> None:
@@ -292,6 +296,11 @@ class ControlBranch:
         self.stop = None
         self.recorder.write("/event", now_s, {"text": f"released by the {by}", RELEASED_BY: by, RELEASED: now_s})
 
+    def drive(self, way: HandWay, now_s: float) -> None:
+        """Want the needle to go back or forth by hand for a moment, as the operator asks."""
+        self.hand = HandMotion(way, now_s + STEP_S)
+        self.recorder.write("/event", now_s, {"text": f"the operator moves the needle {way} by hand"})
+
     def obey(self, button: Button, now_s: float) -> None:
         """Do what the operator did with the button."""
         for word in button.taken():
@@ -301,6 +310,8 @@ class ControlBranch:
                 self.pause()
             elif word == "resume":
                 self.resume()
+            elif word == "back" or word == "forth":
+                self.drive(word, now_s)
             else:
                 try:
                     self.release("operator", now_s)
@@ -325,8 +336,26 @@ class ControlBranch:
         self._note(now_s, gate_input, self.newest, verdict)
         return verdict
 
+    def _wanted_by_hand(self, now_s: float, estimate: Estimate | None, robot_state: RobotState) -> Action | None:
+        """Return what the operator wants by hand now, None if he wants nothing."""
+        if self.hand is None:
+            return None
+        kept_rad = self.state.memory.angle_rad
+        wanted = self.hand.action(
+            now_s, self.gate.limits, estimate=estimate, robot_state=robot_state, kept_rad=kept_rad
+        )
+        if wanted is None and not now_s < self.hand.until_s:
+            self.hand = None
+        return wanted
+
     def _note(
-        self, now_s: float, gate_input: GateInput | None, action: Action | None, verdict: Cleared | Refused
+        self,
+        now_s: float,
+        gate_input: GateInput | None,
+        action: Action | None,
+        verdict: Cleared | Refused,
+        *,
+        by_hand: Action | None = None,
     ) -> None:
         self.ticks += 1
         self.last = verdict
@@ -345,7 +374,8 @@ class ControlBranch:
             "spacing": None if gate_input is None else gate_input.spacing,
             "stop": self.stop,
             "hold": self.held,
-            "by_hand": self.by_hand,
+            "by_hand": self.by_hand if gate_input is None else gate_input.by_hand,
+            "hand": by_hand,
             "verdict": verdict,
         }
         self.recorder.write("/tick", now_s, what)

@@ -1,4 +1,6 @@
-"""The operator's button: stop, release, pause, resume. Any thread may press it, and control obeys in its next period.
+"""The operator's button: stop, release, pause, resume, by hand.
+
+Any thread may press it, and control obeys in its next period.
 
 It is the only way to take back a latched stop (SAFETY.md). Nothing that decides has one. Once nobody listens to the
 operator any more, the button says so, and control holds the needle.
@@ -11,8 +13,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Literal
 
-Word = Literal["stop", "release", "pause", "resume"]
-KEYS: dict[str, Word] = {"s": "stop", "r": "release", "p": "pause", "c": "resume"}
+Word = Literal["stop", "release", "pause", "resume", "back", "forth"]
+KEYS: dict[str, Word] = {"s": "stop", "r": "release", "p": "pause", "c": "resume", "b": "back", "f": "forth"}
 MOST_WORDS = 64  # chosen: nobody presses so often within a control period
 
 
@@ -40,6 +42,14 @@ class Button:
     def resume(self) -> None:
         """Go on after a pause."""
         self._say("resume")
+
+    def back(self) -> None:
+        """Draw a needle whose tip is lost back a little, by hand."""
+        self._say("back")
+
+    def forth(self) -> None:
+        """Push a needle whose tip is lost a little, by hand, no deeper than it has been."""
+        self._say("forth")
 
     def taken(self) -> list[Word]:
         """Return what was done since the last call, oldest first."""
@@ -74,11 +84,13 @@ class Button:
 
 
 def listen(button: Button, lines: Iterable[str]) -> threading.Thread:
-    """Start a thread that reads s (stop), r (release), p (pause) and c (continue), each with Enter, from lines.
+    """Start a thread that reads keys from lines: stop s, release r, pause p, continue c, back b, forth f.
 
-    Any other line stops, too. The end of the lines and a line that cannot be read hold the needle.
+    Each comes with Enter. Any other line stops, too. The end of the lines and a line that cannot be read hold the
+    needle.
     """
     does = {"stop": button.press, "release": button.release, "pause": button.pause, "resume": button.resume}
+    does |= {"back": button.back, "forth": button.forth}
 
     def read() -> None:
         try:

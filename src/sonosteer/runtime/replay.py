@@ -209,7 +209,9 @@ class Replay:
         if "spacing" not in what:
             raise ValueError("it does not say which scale the gate was told")
         estimate = None if what["estimate"] is None else _again(self._estimates, what["estimate"], "estimate")
-        action = None if what["action"] is None else _again(self._actions, what["action"], "action")
+        action: Action | None = what.get("hand")  # the operator's own is recorded here and nowhere else
+        if action is None and what["action"] is not None:
+            action = _again(self._actions, what["action"], "action")
         gate_input = GateInput(
             now_s,
             what["robot_state"],

@@ -108,6 +108,10 @@ class PictureFiles:
             return 255.0
         return self._white if self._one_size else _white_of([pixels])
 
+    def file_of(self, index: int) -> Path:
+        """The file that a picture is in, by its index. Raises IndexError if there is no such picture."""
+        return self._pages[index].file
+
     def close(self) -> None:
         """Release nothing."""
 

@@ -103,6 +103,22 @@ class MetaImageSequence:
         for index, values in self._read(wanted) if self._axes.in_order else self._read_sorted(wanted):
             yield self._frame(self._axes.picture(values), index)
 
+    def transform_names(self) -> tuple[str, ...]:
+        """Names of the transforms that the file gives, such as ProbeToTracker."""
+        found = {key for said in self._header.frames.poses.values() for key in said if key.endswith("Transform")}
+        return tuple(sorted(key.removesuffix("Transform") for key in found))
+
+    def transforms(self, name: str) -> dict[int, tuple[float, Matrix]]:
+        """(time in s, 4 x 4 matrix as it stands) by the number of the frame, where the file calls it valid."""
+        key, out = f"{name}Transform", {}
+        for index, stored in enumerate(self._stored):
+            said = self._header.frames.poses.get(stored, {})
+            if key in said and said.get(key + "Status", "OK").upper() == "OK":
+                words = said[key].split(maxsplit=16)
+                if len(words) == 16:
+                    out[index] = self._time_s(index), _matrix(words, f"{self._path}: {key} of frame {stored}")
+        return out
+
     def _read(self, wanted: range) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield index and values of frames that are stored one after the other."""
         size = self._frame_bytes

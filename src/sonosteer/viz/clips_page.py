@@ -43,7 +43,8 @@ def render_clips(
     if failed:
         sentence += f", {len(failed)} could not be"
     if len(rows) < total:
-        sentence += f", {total - len(rows)} are still to do: the same command goes on"
+        left = total - len(rows)
+        sentence += f", {left} {'is' if left == 1 else 'are'} still to do: the same command goes on"
     counted = {s: sum(row[s] or 0 for row in rows) for s in ("tracking", "coasting", "lost")}
     frames = max(sum(counted.values()), 1)
     cells = [(f"{100 * n / frames:.0f} %", f"{state}: {n} frames", state) for state, n in counted.items()]
@@ -76,7 +77,12 @@ def _line(row: Mapping[str, Any], unit: str | None, reported: bool, pictured: bo
         picture,
         f"{linked}{source}{why}",
         f"{state_bar(row)}<span>{said}</span>",
-        str(row["frames"]),
-        "" if error is None else f"{error:.2f}",
-        "" if row["median_ms"] is None else f"{row['median_ms']:.1f}",
+        _with_unit(str(row["frames"]), "frames"),
+        "" if error is None else _with_unit(f"{error:.2f}", f"{unit} off"),
+        "" if row["median_ms"] is None else _with_unit(f"{row['median_ms']:.1f}", "ms a frame"),
     )
+
+
+def _with_unit(number: str, unit: str) -> str:
+    """A number with its unit, which shows where the page is too narrow for the table's head."""
+    return f'{number}<span class="unit"> {unit}</span>'

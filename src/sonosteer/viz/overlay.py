@@ -115,6 +115,9 @@ def draw_overlay(
     return canvas
 
 
+draw = draw_overlay  # the name that scripts of earlier versions call
+
+
 def _needle(canvas: NDArray[np.uint8], frame: Frame, e: TipEstimate, colour: RGB, unit: float) -> None:
     thickness = max(1, round(1.2 * unit))
     shaft = np.array(e.shaft_px or (e.entry_px, e.tip_px))

@@ -21,6 +21,7 @@ SIDEWAYS_MM_S = 25.0  # the stated limit of any inserted point
 LIES_MM = 3.0  # how far past a limit a needle may get whose encoders lie while pictures are good
 READ_MM = 0.15  # chosen: what the encoders' own noise and one period's rounding may add
 LYING = ", encoders lie"  # what the names of laws end with that allow for that
+BEHIND = ", axis behind"  # the same where an axis may have fallen behind what it was told, or its encoder lies
 WINDOW = 10  # chosen: speeds sideways and rolls are taken over this many periods
 
 #: pictures that show a wrong place, or the right one with a wrong time: nothing tells but the encoders
@@ -139,12 +140,17 @@ def _rates(path: Path, behind: bool) -> list[Measure]:
     speed = max(float(along.max()) - LIMITS.forward_mm_s, -float(along.min()) - LIMITS.backward_mm_s)
     return [
         Measure("speed along", speed, 0.1, "mm/s"),
-        Measure("speed sideways", sideways, SIDEWAYS_MM_S * catch_up + 0.5, "mm/s"),
+        Measure("speed sideways" + BEHIND * behind, sideways, SIDEWAYS_MM_S * catch_up + 0.5, "mm/s"),
         Measure("speed of the probe", float((probe - LIMITS.probe_mm_s).max()), 0.1, "mm/s"),
-        Measure("rate of roll", rolls, LIMITS.roll_rad_s * catch_up + 0.1, "rad/s"),
-        Measure("start of the needle", _jerk(path.time_s, along, LIMITS.acceleration_mm_s2), ahead_mm_s, "mm/s"),
+        Measure("rate of roll" + BEHIND * behind, rolls, LIMITS.roll_rad_s * catch_up + 0.1, "rad/s"),
         Measure(
-            "start of the probe",
+            "start of the needle" + BEHIND * behind,
+            _jerk(path.time_s, along, LIMITS.acceleration_mm_s2),
+            ahead_mm_s,
+            "mm/s",
+        ),
+        Measure(
+            "start of the probe" + BEHIND * behind,
             max(
                 _jerk(path.time_s, np.diff(path.probe_mm[:, k]) / path.dt_s, LIMITS.probe_mm_s2, stood_s)
                 for k in range(3)

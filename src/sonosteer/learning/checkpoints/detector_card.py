@@ -24,6 +24,7 @@ def write_detector_card(folder: Path, config: DetectorConfig, about: Mapping[str
         "time": f"{about['seconds'] / 60:.0f} min on {about['machine']}, {about['device']}, {about['threads']} threads",
         "validation stills": f"of {data['validation_stills']}: strongest answer within 2 % of the longer side at "
         f"{100 * held['right']:.1f} % of the tips that a person could see, within 5 % at {100 * held['near']:.1f} %; "
+        f"from a single picture within 2 % at {100 * held['right_alone']:.1f} %; "
         f"a needle's answer is stronger than the strongest without one in {100 * held['told_apart']:.1f} % of pairs",
         "made by": f"`{_command_of(about)}`",
     }

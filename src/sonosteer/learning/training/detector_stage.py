@@ -35,7 +35,7 @@ from sonosteer.datasets.detector_samples import (
 )
 from sonosteer.datasets.make_stills import draw_stills
 from sonosteer.datasets.stills import load_stills
-from sonosteer.imaging.detector_planes import CELL_PX
+from sonosteer.imaging.detector_planes import CELL_PX, STEP_PX
 from sonosteer.inference.needle_detector import RIGHT_WITHIN, WRONG_BEYOND
 from sonosteer.learning.checkpoints.detector import save_detector, take_weights
 from sonosteer.learning.checkpoints.detector_card import write_detector_card
@@ -50,42 +50,48 @@ AT_ONCE = 32  # stills put through the network at once while it is judged
 
 
 @dataclass(frozen=True, slots=True)
+class DetectorStills:
+    """Which stills are drawn, in shards of `make_stills.SHARD` stills, and how large they are shown."""
+
+    train_shards: int
+    """Number of shards of training stills."""
+    validation_shards: int = 9
+    """Number of shards of validation stills."""
+    first: int = 0
+    """Number of the first shard of training stills. A training that goes on from weights can learn from others."""
+    begin_px: int = 224
+    """Side of the first samples, px. A multiple of 32."""
+    begun: float = 0.7
+    """Fraction of the samples that have this side, 0 to 1. The others have the network's own."""
+
+    def __post_init__(self) -> None:
+        if self.train_shards < 1 or self.validation_shards < 1 or self.first < 0:
+            raise InputError("stills.train_shards and validation_shards must be 1 or more, and stills.first 0 or more")
+        if self.begin_px < STEP_PX or self.begin_px % STEP_PX:
+            raise InputError(f"stills.begin_px is {self.begin_px}, but must be a multiple of {STEP_PX}")
+
+
+@dataclass(frozen=True, slots=True)
 class DetectorRecipe:
     """How much is drawn and how long is learnt."""
 
-    train_shards: int
-    """Number of shards of training stills, each of `make_stills.SHARD` stills."""
-    validation_shards: int
-    """Number of shards of validation stills."""
+    stills: DetectorStills
+    """Which stills are learnt from."""
     schedule: Schedule
     """How long and how fast is learnt."""
-    begin_px: int
-    """Side of the first samples, px. A multiple of 32."""
-    begun: float
-    """Fraction of the samples that have this side, 0 to 1. The others have the network's own."""
 
 
+COSINE = Schedule(steps=19000, batch=16, lr=2e-3, shape="cosine", warmup=200, average=0.999, look_every=1000)
 DETECTOR_RECIPES = {
-    "cpu": DetectorRecipe(
-        300,
-        9,
-        Schedule(
-            steps=19000, batch=16, lr=2e-3, shape="cosine", warmup=200, average=0.999, save_every=500, look_every=1000
-        ),
-        begin_px=224,
-        begun=0.7,
-    ),
+    "cpu": DetectorRecipe(DetectorStills(300), COSINE),
     "paper": DetectorRecipe(
-        1500,
-        9,
-        Schedule(
-            steps=80000, batch=64, lr=2e-3, shape="cosine", warmup=500, average=0.999, save_every=1000, look_every=1000
-        ),
-        begin_px=224,
-        begun=0.4,
+        DetectorStills(1500, begun=0.4),
+        dataclasses.replace(COSINE, steps=80000, batch=64, warmup=500, save_every=1000),
     ),
 }
-QUICK_RECIPE = DetectorRecipe(1, 1, dataclasses.replace(QUICK_SCHEDULE, lr=2e-3), begin_px=64, begun=0.5)
+QUICK_RECIPE = DetectorRecipe(
+    DetectorStills(1, 1, begin_px=64, begun=0.5), dataclasses.replace(QUICK_SCHEDULE, lr=2e-3)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +166,7 @@ def train_detector(
     config = _config(options)
     augmentation = changed(DetectorAugmentation(), options.settings.get("augmentation", {}), "augmentation")
     schedule = changed(recipe.schedule, options.settings.get("schedule", {}), "schedule")
+    stills = changed(recipe.stills, options.settings.get("stills", {}), "stills")
     if len(options.data) > 1:
         raise InputError("--data is given more than once: name one folder, where the stills are or shall be")
     torch.manual_seed(seed)
@@ -167,7 +174,7 @@ def train_detector(
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in place; torch does not declare it
     begun = {} if options.start is None else take_weights(net, options.start)
     folder = options.data[0] if options.data else out / "stills"
-    shards = range(recipe.train_shards), range(recipe.validation_shards)
+    shards = range(stills.first, stills.first + stills.train_shards), range(stills.validation_shards)
     splits: tuple[Split, Split] = ("train", "validation")
     for split, wanted in zip(splits, shards, strict=True):
         draw_stills(folder, split, wanted, executor=options.executor, progress=progress)
@@ -178,8 +185,8 @@ def train_detector(
             config.side_px,
             seed,
             augmentation,
-            begin_px=recipe.begin_px,
-            begun=round(recipe.begun * schedule.steps) * schedule.batch,
+            begin_px=stills.begin_px,
+            begun=round(stills.begun * schedule.steps) * schedule.batch,
         ),
         DetectorSampler(held, config.side_px, seed, PLAIN_LOOK),
         min(schedule.look_samples, len(held)),
@@ -196,6 +203,8 @@ def train_detector(
     )
     device = next(net.parameters()).device
     final = assess_detector(net, objective.validation, len(held), device)
+    single = DetectorSampler(held, config.side_px, seed, dataclasses.replace(PLAIN_LOOK, alone=1.0))
+    final["right_alone"] = assess_detector(net, single, len(held), device)["right"]
     about = {
         "stage": "detector",
         "recipe": "quick" if quick else options.recipe,

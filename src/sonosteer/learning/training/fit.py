@@ -54,6 +54,8 @@ class Schedule:
     """Weight decay of AdamW, no unit."""
     clip: float = 1.0
     """Largest norm of the gradient, no unit."""
+    settled: float = 0.0
+    """Fraction of the steps, the last ones, in which norms keep their mean and deviation as at run time, 0 to 1."""
     average: float = 0.0
     """Decay of the running mean of the weights that is kept, 0 to 1. 0: the last weights are kept."""
     save_every: int = 500
@@ -62,6 +64,10 @@ class Schedule:
     """Number of steps between looks at the validation samples."""
     look_samples: int = 256
     """Number of validation samples in a look."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.settled <= 1:
+            raise InputError(f"schedule.settled is {self.settled}, but must be between 0 and 1")
 
     def factor(self, step: int) -> float:
         """Of the learning rate."""
@@ -341,6 +347,8 @@ class _Training:
     def learn(self, batch: Any) -> None:
         """One step of the optimiser. Raises InputError if the loss is no number."""
         device = self.accelerator.device
+        if self.state.step >= (1 - self.schedule.settled) * self.schedule.steps:
+            _settle(self.net)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * self.schedule.factor(self.state.step)
         with self.accelerator.autocast():
@@ -400,6 +408,13 @@ class _Training:
             "seed": self.seed,
             "log": self.state.log,
         }
+
+
+def _settle(net: nn.Module) -> None:
+    """Let norms use the mean and deviation that they have seen so far, as they will at run time."""
+    for part in net.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.eval()
 
 
 class _Progress:

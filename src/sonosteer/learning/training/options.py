@@ -13,7 +13,7 @@ from sonosteer.core.errors import InputError
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["no", "bf16", "fp16"]
 Settings = TypeVar("Settings")
-SETTING_PARTS = ("schedule", "augmentation", "model")
+SETTING_PARTS = ("schedule", "augmentation", "model", "stills")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class TrainOptions:
     precision: Precision = "no"
     """no: 32 bit. bf16, fp16: mixed with 16 bit."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Changes by --set, nested: schedule, augmentation, model."""
+    """Changes by --set, nested: schedule, augmentation, model. Stage detector: stills too."""
     executor: str = "process"
     """Where the stills of the stage detector are drawn: serial, process, dask, or the address of a dask scheduler."""
 
@@ -46,7 +46,12 @@ class TrainOptions:
                 raise InputError(f"--{name} {getattr(self, name)!r}: {', '.join(known)} are possible")
         wrong = [k for k in self.settings if k not in SETTING_PARTS]
         if wrong:
-            raise InputError(f"--set {wrong[0]}: give schedule.NAME, augmentation.NAME or model.NAME")
+            raise InputError(f"--set {wrong[0]}: give schedule.NAME, augmentation.NAME, model.NAME or stills.NAME")
+
+    def draw_nothing(self) -> None:
+        """Raise InputError if settings of stills are given: for stages that draw none."""
+        if "stills" in self.settings:
+            raise InputError("--set stills: only the stage detector draws stills")
 
 
 def changed(base: Settings, settings: Mapping[str, Any], what: str) -> Settings:

@@ -81,6 +81,7 @@ def train_policy(
     from sonosteer.learning.checkpoints.policy_card import write_policy_card
     from sonosteer.viz.training_plots import plot_policy
 
+    options.draw_nothing()
     settings = from_dict(PolicySettings, options.settings.get("model", {}), "model")
     if not options.data:
         raise InputError("`data` is missing: make one with sonosteer dataset make d-insert")

@@ -51,6 +51,7 @@ CPU_SCHEDULE = Schedule(
 
 def tracking_schedule(options: TrainOptions, frames: int, *, quick: bool) -> Schedule:
     """The schedule of a recipe. frames: number of frames of the training split, which make an epoch."""
+    options.draw_nothing()
     if quick:
         base = QUICK_SCHEDULE
     elif options.recipe == "paper":

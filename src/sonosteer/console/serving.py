@@ -1,0 +1,232 @@
+"""Serves the console: the page, one WebSocket for each tab, and the files that were exported."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import json
+import secrets
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from sonosteer.console.clip_frames import ClipFrames
+from sonosteer.console.clip_room import ClipRoom, OpenedClip, Told
+from sonosteer.console.door import Door
+from sonosteer.console.jobs import Jobs
+from sonosteer.console.label_book import LabelBook
+from sonosteer.console.palette import palette_css
+from sonosteer.console.picture_way import PictureWay, pack
+from sonosteer.console.words import MAX_WORD_BYTES, Drawn, Ping, SeekFrame, parse_word
+from sonosteer.core.errors import InputError
+from sonosteer.core.protocols import Source
+from sonosteer.recording.output_folder import claimed_folder
+
+PAGE = Path(__file__).parent / "page"
+MAX_QUEUED = 10_000  # chosen: what a tab that hangs may leave unread before it is closed. It asks anew then
+EXPORTED = (".csv", ".mp4")
+
+
+def listening_socket(port: int | None) -> socket.socket:
+    """A socket of this machine only. None: any free port. Raises InputError if the port cannot be had."""
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind(("127.0.0.1", port or 0))
+    except (OSError, OverflowError) as e:
+        found.close()
+        why = e.strerror if isinstance(e, OSError) else "there is no such port"
+        raise InputError(f"`port` {port} cannot be had: {why}. Leave it out, and a free one is taken") from None
+    return found
+
+
+def serve_clip(
+    source: Source,
+    *,
+    where: str,
+    out: Path,
+    seed: int = 0,
+    port: int | None = None,
+    ready: Callable[[str], None] = lambda address: None,
+) -> None:
+    """Serve the clip room until it is interrupted. `ready` is called with its address, which holds a token.
+
+    out: folder of labels and exports, which is made. Raises InputError if the port, the folder or the labels in it
+    cannot be used.
+    """
+    info = source.info
+    if not info.frames:
+        raise InputError(f"{info.name} does not say how many frames it has: the clip room needs a recorded clip")
+    listening = listening_socket(port)
+    try:
+        with claimed_folder(out):
+            book = LabelBook(out, info, today=_today)
+            frames = ClipFrames(source)
+            opened = OpenedClip(where, seed, out, secrets.token_hex(4))
+            number = listening.getsockname()[1]
+            page = _Page(opened, frames, book)
+            door = Door(page.application(), number)
+            try:
+                asyncio.run(_serve(door, listening, lambda: ready(f"http://127.0.0.1:{number}/?token={door.token}")))
+            finally:
+                book.close()
+                frames.close()
+    finally:
+        listening.close()
+
+
+async def _serve(door: Door, listening: socket.socket, ready: Callable[[], None]) -> None:
+    config = uvicorn.Config(
+        door,
+        log_level="critical",
+        access_log=False,
+        ws="websockets-sansio",
+        ws_max_size=MAX_WORD_BYTES,
+        ws_per_message_deflate=False,
+        lifespan="on",
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        while not server.started and not task.done():
+            await asyncio.sleep(0.01)
+        if server.started:
+            ready()
+        await task
+    finally:
+        server.should_exit = True
+
+
+def _today() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+class _Tab:
+    """One browser tab: what it is told, in order, and the pictures that it asked for."""
+
+    def __init__(self, name: str, web: WebSocket) -> None:
+        self.name = name
+        self.way: PictureWay[SeekFrame] = PictureWay()
+        self._web = web
+        self._queue: deque[Told] = deque()
+        self._more = asyncio.Event()
+
+    def tell(self, said: Told) -> None:
+        self._queue.append(said)
+        self._more.set()
+
+    async def send_words(self) -> None:
+        while True:
+            while self._queue:
+                if len(self._queue) > MAX_QUEUED:
+                    await self._web.close(1013, "this tab does not read what it is told")
+                    return
+                await self._web.send_text(json.dumps(self._queue.popleft(), separators=(",", ":"), allow_nan=False))
+            self._more.clear()
+            await self._more.wait()
+
+    async def send_pictures(self, frames: ClipFrames) -> None:
+        while True:
+            serial, wish = await self.way.next()
+            shown = await asyncio.to_thread(frames.picture, wish.index, exact=wish.exact)
+            header = {
+                **{"v": 1, "t": "picture", "serial": serial, "index": shown.index, "time_s": shown.time_s},
+                **{"size": list(shown.size_px), "kind": shown.kind, "wrong": shown.wrong},
+                **{"asked": self.way.asked, "sent": self.way.sent, "passed_by": self.way.passed_by},
+            }
+            await self._web.send_bytes(pack(header, shown.payload))
+
+
+class _Page:
+    """The application behind the door."""
+
+    def __init__(self, opened: OpenedClip, frames: ClipFrames, book: LabelBook) -> None:
+        self._opened, self._frames, self._book = opened, frames, book
+        self._room: ClipRoom | None = None
+
+    def application(self) -> Any:
+        """The Starlette application."""
+        routes = [
+            WebSocketRoute("/ws", self._talk),
+            Route("/palette.css", self._palette),
+            Route("/export/{name}", self._export),
+            Mount("/", StaticFiles(directory=PAGE, html=True)),
+        ]
+        return Starlette(routes=routes, lifespan=self._life)
+
+    @contextlib.asynccontextmanager
+    async def _life(self, app: Starlette) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        jobs = Jobs(lambda work: _call(loop, work))
+        self._room = ClipRoom(self._opened, self._frames, self._book, jobs)
+        watch = asyncio.create_task(self._room.watch())
+        try:
+            yield
+        finally:
+            watch.cancel()
+            jobs.close()
+
+    async def _palette(self, request: Request) -> Response:
+        return PlainTextResponse(palette_css(), media_type="text/css")
+
+    async def _export(self, request: Request) -> Response:
+        """A file that was exported. Nothing else in the folder, and nothing beside it."""
+        folder = self._opened.out.resolve()
+        path = (folder / request.path_params["name"]).resolve()
+        if path.parent != folder or path.suffix not in EXPORTED or not path.is_file():
+            return PlainTextResponse("there is no such file", status_code=404)
+        return FileResponse(path, filename=path.name)
+
+    async def _talk(self, web: WebSocket) -> None:
+        assert self._room is not None
+        await web.accept()
+        room, tab = self._room, _Tab(web.query_params.get("tab", "")[:32] or secrets.token_hex(4), web)
+        room.tabs.add(tab)
+        room.hello(tab)
+        sending = [asyncio.create_task(tab.send_words()), asyncio.create_task(tab.send_pictures(self._frames))]
+        try:
+            while True:
+                await self._hear(room, tab, await web.receive_text())
+        except (WebSocketDisconnect, RuntimeError, KeyError):  # gone, or it sent bytes
+            pass
+        finally:
+            room.tabs.discard(tab)
+            for task in sending:
+                task.cancel()
+            await asyncio.gather(*sending, return_exceptions=True)
+
+    async def _hear(self, room: ClipRoom, tab: _Tab, text: str) -> None:
+        try:
+            word = parse_word(text)
+        except InputError as e:
+            tab.tell({"t": "said", "id": None, "ok": False, "reason": str(e)})
+            return
+        match word:
+            case Drawn():
+                tab.way.drawn(word.serial)
+            case Ping():
+                tab.tell({"t": "pong", "at": word.at})
+            case SeekFrame():
+                if 0 <= word.index < (self._frames.info.frames or 0):
+                    tab.way.want(word)
+                else:
+                    tab.tell({"t": "said", "id": None, "ok": False, "reason": f"there is no frame {word.index}"})
+            case _:
+                await room.hear(tab, word)
+
+
+def _call(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop has ended
+        loop.call_soon_threadsafe(work)
