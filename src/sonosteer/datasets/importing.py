@@ -247,7 +247,7 @@ def _pictures(
         if not picture.is_file():
             raise InputError(f"{table}, {mark.place}: there is no picture {picture}")
         if picture.resolve() in seen:
-            raise InputError(f"{table}, {mark.place}: {picture.name} stands in {seen[picture.resolve()].place}, too")
+            raise InputError(f"{table}, {mark.place}: {names[0]} stands in {seen[picture.resolve()].place}, too")
         seen[picture.resolve()] = mark
         video = mark.video or picture.relative_to(root).parent.as_posix()
         groups.setdefault(root.resolve().name if video == "." else video, []).append(
