@@ -1,4 +1,4 @@
-"""Refused sightings: those that agree open the filter again, those that do not never do."""
+"""RefusedSighting sightings: those that agree open the filter again, those that do not never do."""
 
 import dataclasses
 import math
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonosteer.core.types import TipMeasurement
-from sonosteer.steering.refusals import ENOUGH, MAX_WAY_MM, MIN_WAY_MM, Refused, agreement, with_refused
+from sonosteer.steering.refusals import ENOUGH, MAX_WAY_MM, MIN_WAY_MM, RefusedSighting, agreed_line, with_refused
 from sonosteer.steering.table import make_steerer
 
 SD_MM = 0.1
@@ -18,7 +18,9 @@ SD_MM = 0.1
 def line(place, slope, depths, rng=None):
     noise = np.zeros((len(depths), 2)) if rng is None else rng.normal(0, SD_MM, (len(depths), 2))
     return tuple(
-        Refused(depth_mm=d, y_mm=place[0] + slope[0] * d + e[0], z_mm=place[1] + slope[1] * d + e[1], sd_mm=SD_MM)
+        RefusedSighting(
+            depth_mm=d, y_mm=place[0] + slope[0] * d + e[0], z_mm=place[1] + slope[1] * d + e[1], sd_mm=SD_MM
+        )
         for d, e in zip(depths, noise, strict=True)
     )
 
@@ -33,7 +35,7 @@ numbers = st.floats(-5, 5)
 )
 def test_sightings_on_a_line_agree_and_say_where_it_is(place, slope, seed):
     depths = np.linspace(40.0, 48.0, 12).tolist()
-    agreed = agreement(line(place, slope, depths, np.random.default_rng(seed)))
+    agreed = agreed_line(line(place, slope, depths, np.random.default_rng(seed)))
     assert agreed is not None
     for i in range(2):
         assert abs(agreed.place_mm[i] - place[i] - slope[i] * 48.0) < 6 * agreed.place_sd_mm
@@ -45,21 +47,21 @@ def test_sightings_here_and_there_do_not_agree(seed):
     rng = np.random.default_rng(seed)
     depths = np.linspace(40.0, 48.0, 12)
     refused = tuple(
-        Refused(depth_mm=d, y_mm=y, z_mm=z, sd_mm=SD_MM)
+        RefusedSighting(depth_mm=d, y_mm=y, z_mm=z, sd_mm=SD_MM)
         for d, (y, z) in zip(depths, rng.normal(0, 2, (12, 2)), strict=True)
     )
-    assert agreement(refused) is None
+    assert agreed_line(refused) is None
 
 
 def test_too_few_or_over_too_short_a_way_do_not_agree():
-    assert agreement(line((1, 1), (0, 0), np.linspace(0, 9, ENOUGH - 1).tolist())) is None
-    assert agreement(line((1, 1), (0, 0), np.linspace(0, MIN_WAY_MM - 0.1, 30).tolist())) is None
+    assert agreed_line(line((1, 1), (0, 0), np.linspace(0, 9, ENOUGH - 1).tolist())) is None
+    assert agreed_line(line((1, 1), (0, 0), np.linspace(0, MIN_WAY_MM - 0.1, 30).tolist())) is None
 
 
 def test_only_what_is_new_is_kept():
     kept = ()
     for d in np.arange(0.0, 30.0, 0.1):
-        kept = with_refused(kept, Refused(depth_mm=float(d), y_mm=0.0, z_mm=0.0, sd_mm=SD_MM))
+        kept = with_refused(kept, RefusedSighting(depth_mm=float(d), y_mm=0.0, z_mm=0.0, sd_mm=SD_MM))
     assert kept[-1].depth_mm - kept[0].depth_mm <= MAX_WAY_MM
     assert np.diff([r.depth_mm for r in kept]).min() > 0.49
 

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-Policy = Annotated[
+PolicyName = Annotated[
     str,
     typer.Option("--policy", metavar="NAME", help="Who decides: {policies}.", autocompletion=complete("policies")),
 ]
-Method = Annotated[
+TrackerName = Annotated[
     str,
     typer.Option(
         "--method",
@@ -36,7 +36,7 @@ Method = Annotated[
     ),
 ]
 Paused = Annotated[bool, typer.Option("--paused", help="Begins paused: nothing moves until c and Enter. With --live.")]
-Calibration = Annotated[
+CalibrationSd = Annotated[
     str | None,
     typer.Option(
         "--calibration-sd-mm",
@@ -55,7 +55,7 @@ Forbid = Annotated[
 @app.command(cls=PageCommand, epilog="Example: sonosteer insert --policy vla --mode ipm --seed 3 --out insertion")
 def insert_command(
     context: typer.Context,
-    policy: Policy = "vla",
+    policy: PolicyName = "vla",
     mode: Annotated[
         str, typer.Option("--mode", metavar="ips|ipm", help="The probe stands still, or moves along with the needle.")
     ] = "ips",
@@ -63,7 +63,7 @@ def insert_command(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder for recording, overlay and report.")
     ] = None,
-    method: Method = "vla",
+    method: TrackerName = "vla",
     scene: Annotated[
         str,
         typer.Option(
@@ -72,7 +72,7 @@ def insert_command(
     ] = "in-plane-convex/test",
     live: Annotated[bool, typer.Option("--live", help="On a real clock, each branch in its thread.")] = False,
     paused: Paused = False,
-    calibration: Calibration = None,
+    calibration: CalibrationSd = None,
     synchronous: Annotated[
         bool, typer.Option("--synchronous", help="Tracker and policy wait for one another (ablation).")
     ] = False,

@@ -55,7 +55,7 @@ CropText = Annotated[
         "Results are in pixels of the whole picture.",
     ),
 ]
-Stills = Annotated[
+EachAlone = Annotated[
     bool,
     typer.Option(
         "--stills",
@@ -145,11 +145,11 @@ ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", metavar="TOML", help="File with settings of the method, named as in --set."),
 ]
-Settings = Annotated[
+TrackerSettings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Sets one setting of the tracking method. Can be repeated."),
 ]
-Jobs = Annotated[
+JobCount = Annotated[
     int | None,
     typer.Option(
         "--jobs",
@@ -186,7 +186,7 @@ def track_command(
     velocity_mm_s: VelocityText = None,
     frames: Frames = None,
     crop: CropText = None,
-    stills: Stills = False,
+    stills: EachAlone = False,
     seconds: Seconds = None,
     orientation: Orientation = None,
     publish: Publish = None,
@@ -200,8 +200,8 @@ def track_command(
     keep_identity: KeepIdentity = False,
     seed: Seed = 0,
     config: ConfigFile = None,
-    settings: Settings = None,
-    jobs: Jobs = None,
+    settings: TrackerSettings = None,
+    jobs: JobCount = None,
     executor: Executor = "process",
     as_json: AsJson = False,
 ) -> None:

@@ -27,7 +27,7 @@ from sonosteer.core.types import RollCommand, TipMeasurement
 from sonosteer.needle.torsion import roll_with_play
 from sonosteer.steering import moves
 from sonosteer.steering.obstacles import NO_OBSTACLES, Obstacles
-from sonosteer.steering.refusals import Agreement, Refused, agreement, with_refused
+from sonosteer.steering.refusals import Agreement, RefusedSighting, agreed_line, with_refused
 from sonosteer.steering.transient import Transient, correct_with_tip, predict_tip, tip_at
 
 MEASUREMENT_GATE_SD = 5.0  # chosen: a measured tip farther off, in standard deviations, is left out
@@ -118,7 +118,7 @@ class PlannerState:
     """Predicted distance from the target, mm. None before the first prediction."""
     miss_sd_mm: float | None
     """Standard deviation of that prediction, mm. None before the first prediction."""
-    refused: tuple[Refused, ...] = ()
+    refused: tuple[RefusedSighting, ...] = ()
     """Measurements in a row that the filter refused, some way apart, see `refusals`."""
     restarts: int = 0
     """Number of times that the filter started anew because refused measurements agreed."""
@@ -360,9 +360,9 @@ class MovePlanner:
         if correct_with_tip(x, P, tip_rad, h, seen.breath, y, z, sd, MEASUREMENT_GATE_SD):
             return dataclasses.replace(s, x=x, P=P, seen_mm=s.depth_mm, refused=())
         at_y, at_z = tip_at(s.x, tip_rad, h, seen.breath)
-        this = Refused(depth_mm=s.depth_mm, y_mm=y - at_y, z_mm=z - at_z, sd_mm=sd)
+        this = RefusedSighting(depth_mm=s.depth_mm, y_mm=y - at_y, z_mm=z - at_z, sd_mm=sd)
         refused = with_refused(s.refused, this)
-        agreed = agreement(refused)
+        agreed = agreed_line(refused)
         if agreed is None:
             return dataclasses.replace(s, refused=refused)
         return self._restarted(s, agreed)

@@ -27,7 +27,7 @@ AGREE_SD = 2.0  # chosen: largest root mean square distance from their line, in 
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedSighting:
     """One sighting that was refused, as its distance from what was predicted."""
 
     depth_mm: float
@@ -54,14 +54,14 @@ class Agreement:
     """Standard deviation of the slope each way, rad."""
 
 
-def with_refused(refused: tuple[Refused, ...], this: Refused) -> tuple[Refused, ...]:
+def with_refused(refused: tuple[RefusedSighting, ...], this: RefusedSighting) -> tuple[RefusedSighting, ...]:
     """Return the refused sightings with one more, without those that are too old or too near to tell something new."""
     if refused and this.depth_mm - refused[-1].depth_mm < APART_MM:
         return refused
     return (*(r for r in refused if this.depth_mm - r.depth_mm <= MAX_WAY_MM), this)
 
 
-def agreement(refused: tuple[Refused, ...]) -> Agreement | None:
+def agreed_line(refused: tuple[RefusedSighting, ...]) -> Agreement | None:
     """Return what refused sightings agree on. None if they are too few, over too short a way, or do not agree."""
     n = len(refused)
     if n < ENOUGH or refused[-1].depth_mm - refused[0].depth_mm < MIN_WAY_MM:
