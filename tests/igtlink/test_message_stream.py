@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.wall_clock import WallClock
-from sonosteer.igtlink.intake import Intake
-from sonosteer.igtlink.message_stream import Damaged, EndOfStream, MessageStream, WholeMessage
-from sonosteer.igtlink.wire import HEADER, WireError, image_content, make_message
+from sonosteer.sources.igtlink.intake import Intake
+from sonosteer.sources.igtlink.message_stream import Damaged, EndOfStream, MessageStream, WholeMessage
+from sonosteer.sources.igtlink.wire import HEADER, WireError, image_content, make_message
 
 N = 9
 SIZE = (24, 20)

@@ -12,11 +12,11 @@ from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Frame, Lost, TipEstimate, Track
-from sonosteer.igtlink import publisher as publisher_page
-from sonosteer.igtlink.address import parse_address
-from sonosteer.igtlink.message_stream import EndOfStream, MessageStream, WholeMessage
-from sonosteer.igtlink.publisher import Publisher, check_publishable, tip_pose
-from sonosteer.igtlink.wire import POINT, make_message, parse_image, parse_transform, split_body
+from sonosteer.sources.igtlink import publisher as publisher_page
+from sonosteer.sources.igtlink.address import parse_address
+from sonosteer.sources.igtlink.message_stream import EndOfStream, MessageStream, WholeMessage
+from sonosteer.sources.igtlink.publisher import Publisher, check_publishable, tip_pose
+from sonosteer.sources.igtlink.wire import POINT, make_message, parse_image, parse_transform, split_body
 
 SPACING = Spacing(0.2, 0.1)
 

@@ -21,10 +21,10 @@ import numpy as np
 
 from sonosteer.core.errors import InputError, MissingExtraError
 from sonosteer.core.progress import CountProgress
-from sonosteer.igtlink.wire import HEADER, crc64, image_content, split_time
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.recording.summary import versions
-from sonosteer.sources.igtlink import OpenIGTLinkSource
+from sonosteer.sources.igtlink.source import OpenIGTLinkSource
+from sonosteer.sources.igtlink.wire import HEADER, crc64, image_content, split_time
 from sonosteer.sources.live_video import LiveVideo
 
 SIZE = (480, 640)

@@ -25,9 +25,9 @@ from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Matrix, Point, rigid, transform_point
 from sonosteer.core.newest import Newest
 from sonosteer.core.types import Estimate, Frame, TipEstimate
-from sonosteer.igtlink.address import IgtlAddress
-from sonosteer.igtlink.receiver import CONNECT_S, LOOK_S, MAX_WAIT_S, MIN_WAIT_S, listen_at, said_of
-from sonosteer.igtlink.wire import (
+from sonosteer.sources.igtlink.address import IgtlAddress
+from sonosteer.sources.igtlink.receiver import CONNECT_S, LOOK_S, MAX_WAIT_S, MIN_WAIT_S, listen_at, said_of
+from sonosteer.sources.igtlink.wire import (
     HEADER,
     NamedPoint,
     WireError,

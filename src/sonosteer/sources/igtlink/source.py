@@ -15,10 +15,10 @@ from sonosteer.core.live import StreamCounts
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Frame, Pixels
 from sonosteer.core.wall_clock import WallClock
-from sonosteer.igtlink.address import IgtlAddress, parse_address
-from sonosteer.igtlink.intake import Arrived, Intake
-from sonosteer.igtlink.receiver import Receiver
-from sonosteer.igtlink.wire import crc64
+from sonosteer.sources.igtlink.address import IgtlAddress, parse_address
+from sonosteer.sources.igtlink.intake import Arrived, Intake
+from sonosteer.sources.igtlink.receiver import Receiver
+from sonosteer.sources.igtlink.wire import crc64
 from sonosteer.sources.live_frames import live_frames
 from sonosteer.sources.metaimage import ORIENTATIONS
 from sonosteer.sources.turning import Turn

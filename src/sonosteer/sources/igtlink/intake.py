@@ -12,8 +12,8 @@ from sonosteer.core.live import StreamCounts
 from sonosteer.core.newest import Newest
 from sonosteer.core.sender_clock import Acquired, SenderClock
 from sonosteer.core.wall_clock import WallClock
-from sonosteer.igtlink.message_stream import Damaged, WholeMessage
-from sonosteer.igtlink.wire import Body, Header, Image, WireError, parse_image, parse_transform, split_body
+from sonosteer.sources.igtlink.message_stream import Damaged, WholeMessage
+from sonosteer.sources.igtlink.wire import Body, Header, Image, WireError, parse_image, parse_transform, split_body
 
 REMEMBERED = 64  # chosen: a repeated stretch of a stream is shorter
 MOST_NAMES = 64  # chosen: a sender that makes up names does not fill the memory

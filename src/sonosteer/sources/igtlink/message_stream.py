@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from sonosteer.igtlink.wire import HEADER, MAX_BODY, Body, Header, WireError, crc64, parse_header
+from sonosteer.sources.igtlink.wire import HEADER, MAX_BODY, Body, Header, WireError, crc64, parse_header
 
 #: how a header begins: a version, then a type in capitals. What follows is looked at by `_is_plausible`.
 BEGINNING = re.compile(rb"\x00[\x01-\x03](?=[A-Z][A-Z0-9_]{1,11})")
