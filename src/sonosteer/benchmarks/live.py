@@ -99,7 +99,8 @@ def _send(ready: Any, pixels: Any, rate_hz: float, count: int) -> None:
                 for i in range(count):
                     time.sleep(max(0.0, began_s + i / rate_hz - time.perf_counter()))
                     seconds, fraction = split_time(time.time())
-                    sock.sendall(HEADER.pack(1, b"IMAGE", b"Image", seconds, fraction, len(body), crc) + body)
+                    fields = (1, b"IMAGE", b"Image", seconds, fraction, len(body), crc)
+                    sock.sendall(HEADER.pack(*fields) + body)
                     sent += 1
             except OSError:
                 pass
