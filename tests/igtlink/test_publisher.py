@@ -221,8 +221,9 @@ def test_a_client_that_never_reads_makes_nobody_else_wait(published, monkeypatch
     deaf.close()
 
 
-def test_what_a_slow_client_gets_after_a_loss_is_the_loss(published):
+def test_what_a_slow_client_gets_after_a_loss_is_the_loss(published, monkeypatch):
     """Its mailbox holds one frame: a transform that waited in it goes when the tip is lost."""
+    monkeypatch.setattr(publisher_page, "STUCK_S", 1e6)
     deaf = socket.create_connection(("127.0.0.1", published.port), timeout=WAIT_S)
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     joined(published)
