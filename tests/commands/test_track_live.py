@@ -16,11 +16,11 @@ import pytest
 from command_line import one_line, run
 from igtl_peers import WAIT_S, Sender, build, cpp_sender, free_port, image_message, stay, until
 
-from sonosteer.igtlink.message_stream import EndOfStream, MessageStream
-from sonosteer.igtlink.wire import image_content, make_message, transform_content
 from sonosteer.recording.tips import read_tips
 from sonosteer.sim.scenes import make_scene
 from sonosteer.sim.world import World
+from sonosteer.sources.igtlink.message_stream import EndOfStream, MessageStream
+from sonosteer.sources.igtlink.wire import image_content, make_message, transform_content
 
 METHOD = ("--method", "brightest:Brightest")  # of this folder: it needs no compiler and no hint
 HERE = Path(__file__).parent
@@ -224,7 +224,7 @@ def test_a_mistake_is_one_line(capsys, tmp_path, words, said):
 
 
 def test_a_missing_library_names_the_extra(capsys, tmp_path, monkeypatch):
-    from sonosteer.igtlink import wire
+    from sonosteer.sources.igtlink import wire
 
     wire._crc64.cache_clear()
     monkeypatch.setitem(sys.modules, "fastcrc.crc64", None)

@@ -7,9 +7,9 @@ from igtl_peers import image_message, number_of
 from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.errors import InputError
 from sonosteer.core.wall_clock import WallClock
-from sonosteer.igtlink.intake import Intake
-from sonosteer.igtlink.message_stream import Damaged, WholeMessage
-from sonosteer.igtlink.wire import make_message, parse_header, status_content, transform_content
+from sonosteer.sources.igtlink.intake import Intake
+from sonosteer.sources.igtlink.message_stream import Damaged, WholeMessage
+from sonosteer.sources.igtlink.wire import make_message, parse_header, status_content, transform_content
 
 
 def whole(message):

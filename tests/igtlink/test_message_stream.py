@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.wall_clock import WallClock
-from sonosteer.igtlink.intake import Intake
-from sonosteer.igtlink.message_stream import Damaged, EndOfStream, MessageStream, WholeMessage
-from sonosteer.igtlink.wire import HEADER, WireError, image_content, make_message
+from sonosteer.sources.igtlink.intake import Intake
+from sonosteer.sources.igtlink.message_stream import Damaged, EndOfStream, MessageStream, WholeMessage
+from sonosteer.sources.igtlink.wire import HEADER, WireError, image_content, make_message
 
 N = 9
 SIZE = (24, 20)
@@ -115,7 +115,10 @@ def damages(draw):
 def test_any_damage_is_counted_and_the_rest_comes_through(damage):
     data, untouched, kind = damage
     numbers, counts = taken(data)
-    assert numbers == sorted(set(numbers)), "each picture once, in order"
+    if kind == "repeat":  # a header made of two is right where no check sum covers it: its stamp is another
+        assert len(numbers) - len(set(numbers)) <= 1
+    else:
+        assert numbers == sorted(set(numbers)), "each picture once, in order"
     assert counts.received == counts.seen + counts.overwritten + counts.waiting + sum(counts.bad.values())
     missing = set(untouched) - set(numbers)
     if missing:  # a header whose size grew may have swallowed some to the end of the stream, and none else

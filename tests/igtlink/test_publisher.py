@@ -12,11 +12,11 @@ from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Frame, Lost, TipEstimate, Track
-from sonosteer.igtlink import publisher as publisher_page
-from sonosteer.igtlink.address import parse_address
-from sonosteer.igtlink.message_stream import EndOfStream, MessageStream, WholeMessage
-from sonosteer.igtlink.publisher import Publisher, check_publishable, tip_pose
-from sonosteer.igtlink.wire import POINT, make_message, parse_image, parse_transform, split_body
+from sonosteer.sources.igtlink import publisher as publisher_page
+from sonosteer.sources.igtlink.address import parse_address
+from sonosteer.sources.igtlink.message_stream import EndOfStream, MessageStream, WholeMessage
+from sonosteer.sources.igtlink.publisher import Publisher, check_publishable, tip_pose
+from sonosteer.sources.igtlink.wire import POINT, make_message, parse_image, parse_transform, split_body
 
 SPACING = Spacing(0.2, 0.1)
 
@@ -221,8 +221,9 @@ def test_a_client_that_never_reads_makes_nobody_else_wait(published, monkeypatch
     deaf.close()
 
 
-def test_what_a_slow_client_gets_after_a_loss_is_the_loss(published):
+def test_what_a_slow_client_gets_after_a_loss_is_the_loss(published, monkeypatch):
     """Its mailbox holds one frame: a transform that waited in it goes when the tip is lost."""
+    monkeypatch.setattr(publisher_page, "STUCK_S", 1e6)
     deaf = socket.create_connection(("127.0.0.1", published.port), timeout=WAIT_S)
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     joined(published)

@@ -11,11 +11,11 @@ from igtl_peers import WAIT_S, Sender, build, cpp_sender, free_port, image_messa
 from sonosteer.core.clock import RealClock
 from sonosteer.core.errors import InputError
 from sonosteer.core.wall_clock import WallClock
-from sonosteer.igtlink import receiver as receiver_page
-from sonosteer.igtlink.address import parse_address
-from sonosteer.igtlink.intake import Intake
-from sonosteer.igtlink.receiver import Receiver
-from sonosteer.igtlink.wire import HEADER, make_message, parse_header
+from sonosteer.sources.igtlink import receiver as receiver_page
+from sonosteer.sources.igtlink.address import parse_address
+from sonosteer.sources.igtlink.intake import Intake
+from sonosteer.sources.igtlink.receiver import Receiver
+from sonosteer.sources.igtlink.wire import HEADER, make_message, parse_header
 
 
 class Connected:

@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 
-from sonosteer.igtlink import wire
+from sonosteer.sources.igtlink import wire
 
 
 def picture(rows=6, columns=8, dtype=np.uint8, parts=()):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sonosteer.igtlink.wire import image_content, make_message
+from sonosteer.sources.igtlink.wire import image_content, make_message
 
 HERE = Path(__file__).parent
 INCLUDE = Path("/usr/include/openigtlink")

@@ -21,8 +21,8 @@ from igtl_peers import (
 
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
-from sonosteer.igtlink.wire import image_content, make_message, status_content
-from sonosteer.sources.igtlink import OpenIGTLinkSource, turned_to_stored
+from sonosteer.sources.igtlink.source import OpenIGTLinkSource, turned_to_stored
+from sonosteer.sources.igtlink.wire import image_content, make_message, status_content
 from sonosteer.sources.metaimage import ORIENTATIONS
 from sonosteer.sources.opening import open_source
 

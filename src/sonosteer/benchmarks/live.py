@@ -21,10 +21,10 @@ import numpy as np
 
 from sonosteer.core.errors import InputError, MissingExtraError
 from sonosteer.core.progress import CountProgress
-from sonosteer.igtlink.wire import HEADER, crc64, image_content, split_time
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.recording.summary import versions
-from sonosteer.sources.igtlink import OpenIGTLinkSource
+from sonosteer.sources.igtlink.source import OpenIGTLinkSource
+from sonosteer.sources.igtlink.wire import HEADER, crc64, image_content, split_time
 from sonosteer.sources.live_video import LiveVideo
 
 SIZE = (480, 640)
@@ -99,7 +99,8 @@ def _send(ready: Any, pixels: Any, rate_hz: float, count: int) -> None:
                 for i in range(count):
                     time.sleep(max(0.0, began_s + i / rate_hz - time.perf_counter()))
                     seconds, fraction = split_time(time.time())
-                    sock.sendall(HEADER.pack(1, b"IMAGE", b"Image", seconds, fraction, len(body), crc) + body)
+                    fields = (1, b"IMAGE", b"Image", seconds, fraction, len(body), crc)
+                    sock.sendall(HEADER.pack(*fields) + body)
                     sent += 1
             except OSError:
                 pass

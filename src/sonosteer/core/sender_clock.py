@@ -17,7 +17,7 @@ HISTORY = 60  # chosen: a minute of offsets tells 10 ppm of drift beneath a jitt
 STEP_S = 0.1  # chosen: more than networks delay, less than what a gate allows as age
 SURE_S = 0.15  # chosen: a step is named within 0.3 s also where pictures come ten times a second
 SURE_COUNT = 3  # chosen: one damaged stamp, or two, are no step
-LATE_S = 2.0  # chosen: so long ages are upper bounds. A backlog is over by then, or it changes.
+BACKLOG_S = 2.0  # chosen: so long ages are upper bounds. A backlog is over by then, or it changes.
 DRIFT_BUCKETS = 10  # chosen: fewer seconds tell no drift
 
 
@@ -63,7 +63,7 @@ class SenderClock:
             self._odd.clear()
         self._odd.append((arrived_s, delta_s))
         lasted_s = arrived_s - self._odd[0][0]
-        sure = len(self._odd) >= SURE_COUNT and lasted_s >= (SURE_S if off_s < 0 else LATE_S)
+        sure = len(self._odd) >= SURE_COUNT and lasted_s >= (SURE_S if off_s < 0 else BACKLOG_S)
         if sure:
             self._buckets.clear()
             for each_s, each in self._odd:

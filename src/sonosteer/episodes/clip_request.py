@@ -17,11 +17,11 @@ from sonosteer.core.protocols import Source, Tracker
 from sonosteer.core.types import Hint, Truth
 from sonosteer.episodes.clip_tracking import ClipJob, are_stills, check_clip, check_exports, check_method
 from sonosteer.episodes.cropping import Crop, in_crop
-from sonosteer.igtlink.address import parse_address
-from sonosteer.igtlink.publisher import Publisher, check_publishable
 from sonosteer.recording.truths import check_truth, read_truth
 from sonosteer.sources.calibrated import WithCalibration
 from sonosteer.sources.identity import identity_words
+from sonosteer.sources.igtlink.address import parse_address
+from sonosteer.sources.igtlink.publisher import Publisher, check_publishable
 from sonosteer.sources.opening import LIVE, is_live_address, open_source, open_stills
 from sonosteer.sources.poses import place_in
 from sonosteer.sources.velocity import WithVelocity

@@ -24,7 +24,6 @@ from sonosteer.core.types import Estimate, Frame, Hint, Truth
 from sonosteer.episodes.advice import what_to_try
 from sonosteer.episodes.cropping import Crop, in_crop
 from sonosteer.episodes.evaluation import figures_of
-from sonosteer.igtlink.publisher import Publisher
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.metrics.tip_error import tip_errors
 from sonosteer.recording.frame_ledger import FrameLedger
@@ -35,6 +34,7 @@ from sonosteer.recording.tips import TipRow, TipsWriter, read_tips, write_tips_p
 from sonosteer.runtime.live_tracking import track_live
 from sonosteer.runtime.tracking import Background, track_frames
 from sonosteer.sources.identity import without_identity
+from sonosteer.sources.igtlink.publisher import Publisher
 from sonosteer.trackers.table import needs_scale
 from sonosteer.viz.overlay import OverlayPictures, OverlayVideo
 from sonosteer.viz.page import Sheet, write_picture

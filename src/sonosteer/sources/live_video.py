@@ -38,12 +38,12 @@ OPEN_S = 10.0  # chosen: an encoder sends a picture that can be decoded alone ev
 SILENT_S = 3.0  # chosen: as over OpenIGTLink
 MIN_WAIT_S, MAX_WAIT_S = 0.05, 2.0  # chosen: between two attempts, doubled each time
 LOW_DELAY = 1 << 19  # AV_CODEC_FLAG_LOW_DELAY
-GAP = 1.5  # chosen: of the usual time between two pictures. More is a picture that is missing.
+GAP_STEPS = 1.5  # chosen: of the usual time between two pictures. More is a picture that is missing.
 WARN_S = 0.15  # chosen: a hand and an eye notice it
 MOST_REASONS = 64
 #: few bytes and little time to find out what is sent. What PyAV takes as it comes is 5 s.
 PROBING = {"probesize": "200000", "analyzeduration": "1500000"}
-LIVE = {"fflags": "nobuffer", "flags": "low_delay"}
+LOW_DELAY_OPTIONS = {"fflags": "nobuffer", "flags": "low_delay"}
 NETWORK = ("udp", "tcp", "rtsp", "rtp", "srt", "http", "https", "rtmp")
 DEVICES = ("v4l2", "avfoundation", "dshow")
 #: option of an address -> ffmpeg's name of it
@@ -68,7 +68,7 @@ def parse_video_address(text: str) -> VideoAddress:
     if scheme is not None:
         if scheme[1] not in NETWORK:
             raise InputError(f"video:{text}: {scheme[1]}:// is not read; {', '.join(NETWORK)} are")
-        options = {**LIVE, **PROBING}
+        options = {**LOW_DELAY_OPTIONS, **PROBING}
         if scheme[1] == "udp":
             text += ("&" if "?" in text else "?") + "fifo_size=50000&overrun_nonfatal=1"
         return VideoAddress(text, None, options)
@@ -89,7 +89,7 @@ def parse_video_address(text: str) -> VideoAddress:
 
 def _device(kind: str, text: str) -> VideoAddress:
     name, _, query = text.partition("?")
-    options = dict(LIVE)
+    options = dict(LOW_DELAY_OPTIONS)
     for option, value in parse_qsl(query, keep_blank_values=True):
         if option not in DEVICE_OPTIONS:
             raise InputError(f"video:{text}: there is no option {option!r}; there are: {', '.join(DEVICE_OPTIONS)}")
@@ -400,7 +400,7 @@ class _Connection:
             return 0
         usual = sorted(self._steps)[len(self._steps) // 2] if self._steps else step
         self._steps.append(step)
-        return round(step / usual) - 1 if step > GAP * usual else 0
+        return round(step / usual) - 1 if step > GAP_STEPS * usual else 0
 
 
 def _reason(error: Exception) -> str:

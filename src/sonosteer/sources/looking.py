@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sonosteer.core.types import Frame
-from sonosteer.sources.igtlink import OpenIGTLinkSource
+from sonosteer.sources.igtlink.source import OpenIGTLinkSource
 from sonosteer.sources.live_video import LiveVideo
 
 WAIT_S = 0.1

@@ -31,7 +31,7 @@ SOURCES = LazyTable(
         "metaimage": "sonosteer.sources.metaimage:MetaImageSequence",
         "dicom": "sonosteer.sources.dicom:DicomCine",
         "simulated": "sonosteer.sources.simulated:SimulatedSource",
-        "igtlink": "sonosteer.sources.igtlink:OpenIGTLinkSource",
+        "igtlink": "sonosteer.sources.igtlink.source:OpenIGTLinkSource",
         "live-video": "sonosteer.sources.live_video:LiveVideo",
     },
     group="sonosteer.sources",

@@ -15,19 +15,19 @@ from sonosteer.core.live import StreamCounts
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Frame, Pixels
 from sonosteer.core.wall_clock import WallClock
-from sonosteer.igtlink.address import IgtlAddress, parse_address
-from sonosteer.igtlink.intake import Arrived, Intake
-from sonosteer.igtlink.receiver import Receiver
-from sonosteer.igtlink.wire import crc64
+from sonosteer.sources.igtlink.address import IgtlAddress, parse_address
+from sonosteer.sources.igtlink.intake import Arrived, Intake
+from sonosteer.sources.igtlink.receiver import Receiver
+from sonosteer.sources.igtlink.wire import crc64
 from sonosteer.sources.live_frames import live_frames
 from sonosteer.sources.metaimage import ORIENTATIONS
 from sonosteer.sources.turning import Turn
 
 OPEN_S = 5.0  # chosen: a scanner that is on sends within a second, and a person waits no longer for an answer
 LOOK_S = 0.05  # chosen: how often opening looks for a reason to give up
-SAME_SCALE = 1e-4  # chosen: a fraction. A float of 32 bits keeps 1e-7, and a change of depth makes 1 % or more.
+ONE_SCALE = 1e-4  # chosen: a fraction. A float of 32 bits keeps 1e-7, and a change of depth makes 1 % or more.
 #: names in capitals or not, under which a sender may say where x and y of its pictures point
-UNKNOWN = ("", "XX", "XXX")  # as PLUS says it
+NO_ORIENTATION = ("", "XX", "XXX")  # as PLUS says it
 ORIENTATION_NAMES = ("ultrasoundimageorientation", "imageorientation")
 
 
@@ -176,7 +176,7 @@ class OpenIGTLinkSource:
                 self._changed(arrived, "has no scale any more" if said is None else "has a scale, those before it none")
             return
         x, y = (said[1], said[0]) if self._turn.swap else said
-        if abs(x / self._spacing.x_mm - 1.0) > SAME_SCALE or abs(y / self._spacing.y_mm - 1.0) > SAME_SCALE:
+        if abs(x / self._spacing.x_mm - 1.0) > ONE_SCALE or abs(y / self._spacing.y_mm - 1.0) > ONE_SCALE:
             before = f"{self._spacing.x_mm:.5g},{self._spacing.y_mm:.5g}"
             self._changed(arrived, f"has {x:.5g},{y:.5g} mm per pixel, those before it {before}")
 
@@ -264,7 +264,7 @@ def _turn_of(address: IgtlAddress, first: Arrived, given: str | None) -> Turn:
 def _said_orientation(first: Arrived) -> str | None:
     """Where x and y point, as the sender says it. None where it does not."""
     said = next((v for k, v in first.metadata.items() if k.lower() in ORIENTATION_NAMES), "")
-    return None if said.upper() in UNKNOWN else said
+    return None if said.upper() in NO_ORIENTATION else said
 
 
 def _full_scale(pixels: Any) -> float:

@@ -17,10 +17,10 @@ from collections.abc import Callable
 from sonosteer.core.clock import Clock
 from sonosteer.core.errors import BrokenError, InputError
 from sonosteer.core.wall_clock import WallClock
-from sonosteer.igtlink.address import IgtlAddress
-from sonosteer.igtlink.intake import Intake
-from sonosteer.igtlink.message_stream import EndOfStream, MessageStream
-from sonosteer.igtlink.wire import WireError, make_message
+from sonosteer.sources.igtlink.address import IgtlAddress
+from sonosteer.sources.igtlink.intake import Intake
+from sonosteer.sources.igtlink.message_stream import EndOfStream, MessageStream
+from sonosteer.sources.igtlink.wire import WireError, make_message
 
 CONNECT_S = 2.0  # chosen: a machine that is on answers within a second, also over a poor network
 SILENT_S = 3.0  # chosen: PLUS says something four times a second. A cable that was pulled says nothing for ever.

@@ -12,8 +12,8 @@ from sonosteer.core.live import StreamCounts
 from sonosteer.core.newest import Newest
 from sonosteer.core.sender_clock import Acquired, SenderClock
 from sonosteer.core.wall_clock import WallClock
-from sonosteer.igtlink.message_stream import Damaged, WholeMessage
-from sonosteer.igtlink.wire import Body, Header, Image, WireError, parse_image, parse_transform, split_body
+from sonosteer.sources.igtlink.message_stream import Damaged, WholeMessage
+from sonosteer.sources.igtlink.wire import BodyView, Header, Image, WireError, parse_image, parse_transform, split_body
 
 REMEMBERED = 64  # chosen: a repeated stretch of a stream is shorter
 MOST_NAMES = 64  # chosen: a sender that makes up names does not fill the memory
@@ -71,7 +71,7 @@ class Intake:
         self._other: Counter[str] = Counter()
         self._faults: Counter[str] = Counter()
         self._poses: dict[str, TrackedPose] = {}
-        self._held: tuple[Header, Body, float] | None = None  # the first picture, until a second one of its device
+        self._held: tuple[Header, BodyView, float] | None = None  # the first picture, until a second one of its device
         self._known: deque[tuple[float, int]] = deque(maxlen=REMEMBERED)
         self._numbers: dict[str, int] = {}
         self._bad_since = self._lost_before = 0
@@ -98,7 +98,7 @@ class Intake:
         except WireError as e:
             self._count_bad(str(e))
 
-    def _sort(self, header: Header, body: Body, arrived_s: float) -> None:
+    def _sort(self, header: Header, body: BodyView, arrived_s: float) -> None:
         if header.kind == "IMAGE" and self.device in (None, header.device):
             self._of_device(header, body, arrived_s)
             return
@@ -108,7 +108,7 @@ class Intake:
         self._number(f"{header.kind} {header.device}", number)
         self._count_other(header)
 
-    def _of_device(self, header: Header, body: Body, arrived_s: float) -> None:
+    def _of_device(self, header: Header, body: BodyView, arrived_s: float) -> None:
         if self.device is None:
             if self._held is None:
                 self._held = header, body, arrived_s
@@ -126,7 +126,7 @@ class Intake:
                 self._count_bad(str(e))
         self._picture(header, body, arrived_s)
 
-    def _picture(self, header: Header, body: Body, arrived_s: float) -> None:
+    def _picture(self, header: Header, body: BodyView, arrived_s: float) -> None:
         content, metadata, number = split_body(header, body)
         image = parse_image(content)
         stamp_s = header.stamp_s
@@ -168,7 +168,7 @@ class Intake:
             fault = "a time stamp lies ahead of the clock that is said to be shared"
         return Acquired(min(own_s, arrived_s), fault)
 
-    def _keep(self, header: Header, content: Body, metadata: dict[str, str], arrived_s: float) -> None:
+    def _keep(self, header: Header, content: BodyView, metadata: dict[str, str], arrived_s: float) -> None:
         T = parse_transform(content)
         name = metadata.get("IGTL_DEVICE_NAME", header.device)
         status = next((v for k, v in metadata.items() if k.lower().endswith("status")), "OK")

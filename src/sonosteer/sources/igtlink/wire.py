@@ -21,19 +21,19 @@ from sonosteer.core.geometry import Matrix
 
 HEADER = struct.Struct(">H12s20sIIQQ")  # version, type, device, seconds, fraction / 2**32, size of the body, CRC
 EXTENDED = struct.Struct(">HHII")  # size of itself, of the metadata's index, of the metadata, message number
-IMAGE = struct.Struct(">HBBBBHHH12f6H")  # version, components, scalar, endian, space, size, matrix, sub-volume
+IMAGE_HEADER = struct.Struct(">HBBBBHHH12f6H")  # version, components, scalar, endian, space, size, matrix, sub-volume
 POINT = struct.Struct(">64s32s4B4f20s")  # name, group, RGBA, place and diameter in mm, owner
 STATUS = struct.Struct(">HQ20s")  # code, sub-code, name of the error. A message follows.
 VERSIONS = (1, 2, 3)
 #: scalar type of IMAGE -> type of a pixel. Others hold no grey levels.
-SCALARS = {3: "u1", 5: "u2"}
+PIXEL_TYPES = {3: "u1", 5: "u2"}
 SCALAR_NAMES = {2: "int8", 4: "int16", 6: "int32", 7: "uint32", 10: "float32", 11: "float64"}
-LITTLE, BIG = 2, 1
+LITTLE_ENDIAN, BIG = 2, 1
 RAS, LPS = 1, 2
 MAX_BODY = 64 << 20  # chosen: a body that claims more is refused before anything is allocated
 ASCII, UTF8 = 3, 106  # IANA's MIBenum
 
-Body: TypeAlias = memoryview
+BodyView: TypeAlias = memoryview
 
 
 class WireError(ValueError):
@@ -81,7 +81,7 @@ def _crc64() -> Any:
     return ecma_182
 
 
-def crc64(body: bytes | bytearray | Body) -> int:
+def crc64(body: bytes | bytearray | BodyView) -> int:
     """CRC-64 of ECMA-182 as OpenIGTLink computes it. Raises MissingExtraError without fastcrc."""
     value: int = _crc64()(body)
     return value
@@ -90,7 +90,7 @@ def crc64(body: bytes | bytearray | Body) -> int:
 # -- reading ------------------------------------------------------------------------------------------------------
 
 
-def parse_header(data: bytes | bytearray | Body, max_body: int = MAX_BODY) -> Header:
+def parse_header(data: bytes | bytearray | BodyView, max_body: int = MAX_BODY) -> Header:
     """Read 58 bytes. Raises WireError for what is no header, and for a body of more than max_body bytes."""
     version, kind, device, seconds, fraction, size, crc = HEADER.unpack(data)
     if version not in VERSIONS:
@@ -106,7 +106,7 @@ def _name(field: bytes) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def split_body(header: Header, body: Body) -> tuple[Body, dict[str, str], int | None]:
+def split_body(header: Header, body: BodyView) -> tuple[BodyView, dict[str, str], int | None]:
     """Part a body into content, metadata and message number. The number is None where the sender counts nothing."""
     if header.version == 1:
         return body, {}, None
@@ -119,7 +119,7 @@ def split_body(header: Header, body: Body) -> tuple[Body, dict[str, str], int | 
     return body[skip:end], _metadata(body[end:], index_size), number or None
 
 
-def _metadata(data: Body, index_size: int) -> dict[str, str]:
+def _metadata(data: BodyView, index_size: int) -> dict[str, str]:
     if index_size < 2:
         return {}
     (count,) = struct.unpack_from(">H", data)
@@ -136,17 +136,17 @@ def _metadata(data: Body, index_size: int) -> dict[str, str]:
     return found
 
 
-def parse_image(content: Body) -> Image:
+def parse_image(content: BodyView) -> Image:
     """Read the content of an IMAGE. Raises WireError for volumes, parts of images and pixels that are no grey levels.
 
     The message gives the place of the image's centre. Ours is that of the first pixel's centre, (N - 1) / 2 pixels off.
     """
-    if len(content) < IMAGE.size:
+    if len(content) < IMAGE_HEADER.size:
         raise WireError("an IMAGE that is shorter than its header")
-    version, parts, scalar, endian, space, nx, ny, nz, *rest = IMAGE.unpack_from(content)
-    if version not in (1, 2) or endian not in (LITTLE, BIG) or space not in (RAS, LPS):
+    version, parts, scalar, endian, space, nx, ny, nz, *rest = IMAGE_HEADER.unpack_from(content)
+    if version not in (1, 2) or endian not in (LITTLE_ENDIAN, BIG) or space not in (RAS, LPS):
         raise WireError("an IMAGE whose header makes no sense")
-    if scalar not in SCALARS:
+    if scalar not in PIXEL_TYPES:
         name = SCALAR_NAMES.get(scalar, f"of type {scalar}")
         raise WireError(f"an IMAGE of {name} values: uint8 and uint16 are read")
     if parts not in (1, 3, 4):
@@ -155,10 +155,10 @@ def parse_image(content: Body) -> Image:
         raise WireError(f"a volume of {nz} slices: single pictures are read")
     if rest[15:18] != [nx, ny, nz] or any(rest[12:15]):
         raise WireError("a part of an image: whole ones are read")
-    dtype = np.dtype(("<" if endian == LITTLE else ">") + SCALARS[scalar])
-    if nx == 0 or ny == 0 or len(content) - IMAGE.size != nx * ny * parts * dtype.itemsize:
+    dtype = np.dtype(("<" if endian == LITTLE_ENDIAN else ">") + PIXEL_TYPES[scalar])
+    if nx == 0 or ny == 0 or len(content) - IMAGE_HEADER.size != nx * ny * parts * dtype.itemsize:
         raise WireError("an IMAGE whose pixels are not as many as its header says")
-    pixels = np.frombuffer(content, dtype, offset=IMAGE.size)
+    pixels = np.frombuffer(content, dtype, offset=IMAGE_HEADER.size)
     pixels = pixels.reshape((ny, nx) if parts == 1 else (ny, nx, parts))
     return _placed(pixels, np.array(rest[:12], np.float64).reshape(4, 3), lps=space == LPS)
 
@@ -182,7 +182,7 @@ def _placed(pixels: NDArray[Any], columns: NDArray[np.float64], *, lps: bool) ->
     return Image(pixels, None if unknown else (x, y), T, turned or moved)
 
 
-def parse_transform(content: Body) -> Matrix:
+def parse_transform(content: BodyView) -> Matrix:
     """Read the content of a TRANSFORM as a 4x4 matrix in mm. Raises WireError if it is none."""
     if len(content) != 48:
         raise WireError("a TRANSFORM that has not 48 bytes")
@@ -193,7 +193,7 @@ def parse_transform(content: Body) -> Matrix:
     return T
 
 
-def parse_status(content: Body) -> str:
+def parse_status(content: BodyView) -> str:
     """Read the content of a STATUS as a line. Raises WireError if it is none."""
     if len(content) < STATUS.size:
         raise WireError("a STATUS that is too short")
@@ -245,10 +245,8 @@ class NamedPoint:
 
 def points_content(points: Sequence[NamedPoint]) -> bytes:
     """Content of a POINT message. Without a point it clears the list in 3D Slicer."""
-    return b"".join(
-        POINT.pack(_field(p.name, 63), _field(p.group, 31), *p.rgb, 255, *p.place_mm, p.diameter_mm, b"")
-        for p in points
-    )
+    fields = [(_field(p.name, 63), _field(p.group, 31), *p.rgb, 255, *p.place_mm, p.diameter_mm, b"") for p in points]
+    return b"".join(POINT.pack(*each) for each in fields)
 
 
 def image_content(pixels: NDArray[Any], spacing_mm: tuple[float, float] | None, T_space_image: Matrix) -> bytes:
@@ -260,7 +258,8 @@ def image_content(pixels: NDArray[Any], spacing_mm: tuple[float, float] | None, 
     axes = T_space_image[:3, :3] * steps
     centre = T_space_image[:3, 3] + axes @ (0.5 * (np.array([columns, rows, 1]) - 1))
     size = (columns, rows, 1)
-    head = IMAGE.pack(1, parts, scalar, LITTLE, RAS, *size, *axes.T.ravel(), *centre, 0, 0, 0, *size)
+    fields = (1, parts, scalar, LITTLE_ENDIAN, RAS, *size, *axes.T.ravel(), *centre, 0, 0, 0, *size)
+    head = IMAGE_HEADER.pack(*fields)
     little = pixels if scalar == 3 else pixels.astype("<u2", copy=False)
     return head + little.tobytes()
 
@@ -283,8 +282,8 @@ def make_message(
         data = b"".join(k + v for k, v in pairs)
         body = EXTENDED.pack(EXTENDED.size, len(index), len(data), (number or 0) & 0xFFFFFFFF) + content + index + data
     seconds, fraction = (0, 0) if stamp_s is None or not math.isfinite(stamp_s) else split_time(stamp_s)
-    head = HEADER.pack(version, kind.encode(), _field(device, 20), seconds, fraction, len(body), crc64(body))
-    return head + body
+    fields = (version, kind.encode(), _field(device, 20), seconds, fraction, len(body), crc64(body))
+    return HEADER.pack(*fields) + body
 
 
 def _field(text: str, most: int) -> bytes:

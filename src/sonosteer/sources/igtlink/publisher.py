@@ -25,9 +25,9 @@ from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Matrix, Point, rigid, transform_point
 from sonosteer.core.newest import Newest
 from sonosteer.core.types import Estimate, Frame, TipEstimate
-from sonosteer.igtlink.address import IgtlAddress
-from sonosteer.igtlink.receiver import CONNECT_S, LOOK_S, MAX_WAIT_S, MIN_WAIT_S, listen_at, said_of
-from sonosteer.igtlink.wire import (
+from sonosteer.sources.igtlink.address import IgtlAddress
+from sonosteer.sources.igtlink.receiver import CONNECT_S, LOOK_S, MAX_WAIT_S, MIN_WAIT_S, listen_at, said_of
+from sonosteer.sources.igtlink.wire import (
     HEADER,
     NamedPoint,
     WireError,
@@ -44,9 +44,9 @@ from sonosteer.igtlink.wire import (
 STALE_S = 0.5  # chosen: a needle at 10 mm/s is 5 mm on by then, and no lag of a healthy run is as large
 STUCK_S = 5.0  # chosen: a client that takes not one byte for so long has gone, or is held in a debugger
 MOST_CLIENTS = 16  # chosen: a viewer for each person in a room
-SHAFT_POINTS = 9  # chosen: a needle that bends looks smooth in a viewer
+PUBLISHED_POINTS = 9  # chosen: a needle that bends looks smooth in a viewer
 BUFFER = 1 << 18  # chosen: less than a picture, so that a client that stops reading is seen by it
-ENTRY_RGB, TARGET_RGB = (86, 180, 233), (240, 170, 30)
+ENTRY_RGB, TARGET_COLOUR = (86, 180, 233), (240, 170, 30)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -259,7 +259,7 @@ class Publisher:
             shaft += [NamedPoint(f"Shaft-{i}", place(p), "Shaft", ENTRY_RGB) for i, p in enumerate(along)]
         found += [("POINT", "Tip", points_content(tips)), ("POINT", "Shaft", points_content(shaft))]
         if self._target is not None:
-            target = NamedPoint("Target", place(self._target), "Target", TARGET_RGB, diameter_mm=3.0)
+            target = NamedPoint("Target", place(self._target), "Target", TARGET_COLOUR, diameter_mm=3.0)
             found.append(("POINT", "Target", points_content([target])))
         return found
 
@@ -276,9 +276,9 @@ def tip_pose(tip_mm: Point, angle_rad: float) -> Matrix:
 
 
 def _spread(shaft_px: tuple[Point, ...]) -> list[Point]:
-    """SHAFT_POINTS points along a shaft, from the entry to the tip, px."""
+    """PUBLISHED_POINTS points along a shaft, from the entry to the tip, px."""
     at = np.linspace(0.0, 1.0, len(shaft_px))
-    t = np.linspace(0.0, 1.0, SHAFT_POINTS)
+    t = np.linspace(0.0, 1.0, PUBLISHED_POINTS)
     x, y = (np.interp(t, at, [p[k] for p in shaft_px]) for k in (0, 1))
     return list(zip(x.tolist(), y.tolist(), strict=True))
 

@@ -13,13 +13,13 @@ from typing import TypeAlias
 
 import numpy as np
 
-from sonosteer.igtlink.wire import HEADER, MAX_BODY, Body, Header, WireError, crc64, parse_header
+from sonosteer.sources.igtlink.wire import HEADER, MAX_BODY, BodyView, Header, WireError, crc64, parse_header
 
 #: how a header begins: a version, then a type in capitals. What follows is looked at by `_is_plausible`.
 BEGINNING = re.compile(rb"\x00[\x01-\x03](?=[A-Z][A-Z0-9_]{1,11})")
 KIND = re.compile(rb"[A-Z][A-Z0-9_]{1,11}\x00*")
-DEVICE = re.compile(rb"[\x20-\x7e\x80-\xff]*\x00*")
-CHUNK = 1 << 16
+DEVICE_FIELD = re.compile(rb"[\x20-\x7e\x80-\xff]*\x00*")
+READ_BYTES = 1 << 16
 GROWTH = 8  # chosen: once a message was right, none is believed that has more than eight times as many bytes
 FLOOR = 4 << 20  # chosen: or 4 MiB, a fifth of a second of 640 x 480 pixels sixty times a second
 MOST_BAD = 16  # chosen: so many damaged ones in a row, and a new connection is quicker than to look on
@@ -33,7 +33,7 @@ class WholeMessage:
 
     header: Header
     """Its first 58 bytes."""
-    body: Body
+    body: BodyView
     """The rest of it, a buffer of its own."""
 
 
@@ -136,7 +136,7 @@ class MessageStream:
                 if self._is_plausible(data[begin : begin + HEADER.size]):
                     self._pending, self._lost = memoryview(data)[begin:], False
                     return
-            chunk = bytearray(CHUNK)
+            chunk = bytearray(READ_BYTES)
             got = self._receive_into(memoryview(chunk))
             if got == 0:
                 self._pending, self._ended = memoryview(b""), True
@@ -145,7 +145,7 @@ class MessageStream:
             data, at = kept + bytes(chunk[:got]), 0
 
     def _is_plausible(self, head: bytes) -> bool:
-        if not (KIND.fullmatch(head[2:14]) and DEVICE.fullmatch(head[14:34])):
+        if not (KIND.fullmatch(head[2:14]) and DEVICE_FIELD.fullmatch(head[14:34])):
             return False
         try:
             parse_header(head, self.max_body)
