@@ -17,10 +17,10 @@ from sonosteer.recording.tips import TipsWriter, read_tips
 def test_a_track_whose_folder_is_removed_says_so(capsys, clip, tmp_path, monkeypatch):
     out, add = tmp_path / "o", TipsWriter.add
 
-    def removed(self, estimate):
+    def removed(self, estimate, *pose):
         if estimate.frame_index == 5:
             shutil.rmtree(out)
-        return add(self, estimate)
+        return add(self, estimate, *pose)
 
     monkeypatch.setattr(TipsWriter, "add", removed)
     code, stdout, stderr = run(

@@ -59,6 +59,8 @@ def test_the_words_are_saved_as_they_were_typed(clip, tracked):
         "publish": None,
         "target": None,
         "truth": None,
+        "calibration": None,
+        "probe": None,
         "poses": None,
         "parquet": False,
         "markups": False,

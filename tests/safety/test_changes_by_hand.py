@@ -33,9 +33,9 @@ def test_a_needle_that_somebody_has_turned_swings_as_far_as_its_encoder_says():
 
 def test_a_tip_lies_in_the_tissue_where_the_probe_was_when_its_picture_was_taken():
     before = gate_input(NOW - 0.125, read(time_s=NOW - 0.125), None)
-    memory = note(Memory(), LIMITS, before, NOW - 0.25)
+    memory = note(Memory(), LIMITS, before, NOW - 0.25, shows_depth=True)
     now = gate_input(NOW, read(probe_mm=(8.0, 0.0, 0.0)))
-    seen = note(memory, LIMITS, now, NOW - 0.125).seen[-1]
+    seen = note(memory, LIMITS, now, NOW - 0.125, shows_depth=True).seen[-1]
     assert seen.tip_mm == (20.0, 20.0)
     assert seen.pose.probe_mm == (0.0, 0.0)
 

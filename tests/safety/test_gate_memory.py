@@ -32,7 +32,7 @@ EXACT = np.zeros((2, 2))
 
 def note(memory, limits, told):
     """The memory after a tick, the one before having been just then."""
-    return memory_module.note(memory, limits, told, told.now_s)
+    return memory_module.note(memory, limits, told, told.now_s, shows_depth=True)
 
 
 def see(memory, frame_index, at_mm, now_s, *, robot_state=READING, P=EXACT, **more):

@@ -28,7 +28,7 @@ from gate_inputs import (
 
 from sonosteer.core.types import Command, Track
 from sonosteer.safety.gate import Gate, Refused
-from sonosteer.safety.memory import Memory, Pose, SeenTip, ordered, seen_depth_mm, sees_tip
+from sonosteer.safety.memory import Memory, Pose, SeenTip, note, ordered, seen_depth_mm, sees_tip
 from sonosteer.safety.orders import (
     AXES,
     NO_DRIFTS,
@@ -319,6 +319,9 @@ def test_speeds_are_measured_over_a_while():
     assert measured_mm_s(moved, 0.5 + TINY) == measured_mm_s(moved, 0.75)
     assert measured_mm_s(states[:2], 9.0) == (1.5, 8.0, -1.0, 0.0)
     assert measured_mm_s(states[:1], 9.0) == (1.0, 0.0, 0.0, 0.0)
+    rounded = tuple(read(time_s=t, probe_mm=(x, 0.0, 0.0)) for t, x in ((0.1, 5.0), (0.2, 0.0), (0.3, 0.0)))
+    assert rounded[2].time_s - 0.1 < rounded[1].time_s
+    assert measured_mm_s(rounded, 0.1) == (0.0, 0.0, 0.0, 0.0)
 
 
 def test_a_speed_grows_little_on_orders_that_nobody_hears():
@@ -327,10 +330,10 @@ def test_a_speed_grows_little_on_orders_that_nobody_hears():
     wanted = act(insertion_speed_mm_s=24.0, probe_velocity_mm_s=(16.0, -12.0, 0.0))
     state = replace(STATE, command=replace(FAST, probe_velocity_mm_s=(16.0, -12.0, 4.0)))
 
-    def got(speed, probe=(0.0, 0.0, 0.0)):
+    def got(speed, probe=(0.0, 0.0, 0.0), earlier=()):
         then = read(time_s=NOW - 0.0625)
         now = read(insertion_speed_mm_s=speed, probe_mm=tuple(0.0625 * v for v in probe))
-        moving = replace(state, memory=replace(state.memory, robot_states=(then,)))
+        moving = replace(state, memory=replace(state.memory, robot_states=(*earlier, then)))
         command = cleared(ask(wanted, state=moving, gate=Gate(limits), robot_state=now)).command
         return command.insertion_speed_mm_s, command.probe_velocity_mm_s[:2]
 
@@ -338,6 +341,19 @@ def test_a_speed_grows_little_on_orders_that_nobody_hears():
     assert got(-9.0) == (20.0, (10.0, -10.0))
     assert got(2.0, (2.0, 2.0, 0.0)) == (22.0, (12.0, -10.0))
     assert got(24.0, (16.0, -12.0, 0.0)) == (24.0, (16.0, -12.0))
+    moved_before = read(time_s=NOW - 0.125, probe_mm=(-1.0, 1.0, 0.0))  # longer ago than an order takes to act
+    assert got(0.0, earlier=(moved_before,)) == got(0.0)
+
+
+def test_where_an_axis_can_be_follows_from_the_last_reading_not_from_an_old_one():
+    """The needle is told to turn and stands: how far it must have gone by now is that of one reading more."""
+    last = memory = Memory()
+    for k in range(3):
+        last = memory = replace(memory, orders=(turning(NOW - 1.0, NOW + 1.0, 1.0),))
+        memory = note(memory, QUICK, gate_input(NOW + k / 16, read(time_s=NOW + k / 16), None), NOW, shows_depth=True)
+    then, now = memory.robot_states[-2:]
+    assert memory.turns == turned_to(last.turns, memory.orders, QUICK, then, now)
+    assert memory.turns != turned_to(last.turns, memory.orders, QUICK, memory.robot_states[0], now)
 
 
 def reads(depth, state=STATE, now_s=NOW):

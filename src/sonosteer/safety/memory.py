@@ -119,7 +119,7 @@ def note(
     since_s: float,
     calibration_mm2: Covariance = EXACT,
     *,
-    shows_depth: bool = True,
+    shows_depth: bool,
 ) -> Memory:
     """Return the memory after this tick. What cannot be used is not remembered: a rule refuses it.
 

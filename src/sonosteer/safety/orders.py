@@ -89,7 +89,7 @@ def way_mm(orders: Orders, axis: int, since_s: float) -> tuple[float, float]:
 
 def drifted(drifts: Drifts, orders: Orders, limits: Limits, before: RobotState, now: RobotState) -> Drifts:
     """Return the drifts after one more reading."""
-    recent = _Recent.of(orders, before.time_s - limits.standstill_s - limits.ahead_s, now.time_s)
+    recent = _between(orders, limits, before, now)
     lasts_s = now.time_s - before.time_s
     out = []
     for axis, (was, at) in enumerate(zip(positions_mm(before), positions_mm(now), strict=True)):
@@ -107,7 +107,7 @@ def turned_to(turns: Turns, orders: Orders, limits: Limits, before: RobotState, 
     said_rad = angles_of(now)
     if not turns:
         return tuple(Turned(rad, rad) for rad in said_rad)
-    recent = _Recent.of(orders, before.time_s - limits.standstill_s - limits.ahead_s, now.time_s)
+    recent = _between(orders, limits, before, now)
     still_rad, lasts_s = limits.still_rad, now.time_s - before.time_s
     out = []
     for turn, (was, rad, most_rad) in enumerate(zip(turns, said_rad, _turns_allowed(limits), strict=True)):
@@ -115,6 +115,11 @@ def turned_to(turns: Turns, orders: Orders, limits: Limits, before: RobotState, 
         drift = Drift(max(rad - high, 0.0), max(low - rad, 0.0))
         out.append(Turned(max(low, min(rad - still_rad, high)), min(high, max(rad + still_rad, low)), drift))
     return tuple(out)
+
+
+def _between(orders: Orders, limits: Limits, before: RobotState, now: RobotState) -> _Recent:
+    """The orders that could move an axis between two readings."""
+    return _Recent.of(orders, before.time_s - limits.standstill_s - limits.ahead_s, now.time_s)
 
 
 def contradiction(drifts: Drifts, turns: Turns, limits: Limits) -> str | None:
