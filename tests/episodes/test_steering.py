@@ -200,3 +200,17 @@ def test_errors_of_a_bent_reference():
     on = path_errors(path, 100.0, (3.0, 0.0))
     assert (on.final_mm, on.max_mm) == pytest.approx((0.0, 0.0), abs=1e-12)
     assert path_errors(path, 100.0).mean_mm == pytest.approx(1.0, abs=0.01)
+
+
+class Worried(Still):
+    def step(self, state, measurement):
+        deep = f"warning: it is {measurement.depth_mm:.1f} mm deep" if measurement.depth_mm > 5 else "steer"
+        why = "warning: enough" if measurement.depth_mm > 20 else deep
+        return state, RollCommand(state, why, stop=measurement.depth_mm > 22)
+
+
+def test_what_a_controller_warns_of_is_kept_once_of_each_kind():
+    done = run_steering_episode(short_episode(steerer=Worried()), SimulatedClock())
+    first, second = done.warnings
+    assert first.startswith("at 5 mm: it is 5.")
+    assert second == "at 20 mm: enough"

@@ -353,6 +353,7 @@ def _numbers(done: SteeringResult, episode: SteeringEpisode, budget_deg: float) 
         "depth_mm": float(path[-1, 0]) if len(path) else None,
         "ended": done.ended,
         "warned": done.warned,
+        "warnings": list(done.warnings),
         "refused": dict(done.refused),
         "tissue": config.tissue,
         "recipe": config.recipe,

@@ -10,6 +10,7 @@ controller alone use a position sensor with noise instead of images. The truth i
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -67,6 +68,7 @@ PACE = Pace(
     settle_s=0.2,
     longest_s=300.0,
 )
+WARNING = "warning: "  # how a reason begins by which a controller warns
 LIVE_PACE = replace(PACE, period_s=0.025)  # chosen: a picture that comes between two periods waits less
 PAST_TARGET_MM = 0.5  # chosen: the gate lets the needle go no further beyond the target's depth
 FOLLOWS_MM = 10.0  # chosen: the probe follows the tip to the target's depth, and needs room to stop
@@ -248,6 +250,8 @@ class SteeringResult:
     """Why it ended."""
     warned: bool = False
     """Whether the needle was stopped before the target, by the controller or for want of a tip."""
+    warnings: tuple[str, ...] = ()
+    """What the controller warned of on the way, the first of each kind, with the inserted length."""
     rotation_rad: float = 0.0
     """Total ordered rotation of the base, rad."""
     run: Run = field(default_factory=Run)
@@ -416,11 +420,22 @@ def _result(
         rows=rows,
         ended=ended,
         warned=run.stopped and ended != REACHED,
+        warnings=_warnings(noted),
         rotation_rad=rotation_rad,
         run=run,
         refused=control_branch.refused,
         held_because=control_branch.held_because,
     )
+
+
+def _warnings(noted: list[tuple[int, SteeredState]]) -> tuple[str, ...]:
+    """Return the first warning of each kind. Those of a kind differ in their numbers only."""
+    first: dict[str, str] = {}
+    for _, state in noted:
+        if state.measurement is not None and state.turn is not None and state.turn.why.startswith(WARNING):
+            said = state.turn.why.removeprefix(WARNING)
+            first.setdefault(re.sub(r"[0-9.]+", "", said), f"at {state.measurement.depth_mm:.0f} mm: {said}")
+    return tuple(first.values())
 
 
 class _TruePose(NamedTuple):

@@ -193,6 +193,7 @@ def _insertion(trial: SteeringTrial) -> dict[str, Any]:
         "depth_mm": float(path[-1, 0]),
         "ended": done.ended,
         "warned": done.warned,
+        "warnings": list(done.warnings),
         "unseen": float(np.isnan(done.column("seen_y_mm")).mean()),
     }
     if trial.group == "paper":
