@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from sonosteer.core.errors import SonosteerError
 from sonosteer.core.types import Estimate, Lost, Track
 
 FrameOutcome = Literal["used", "late", "dropped", "refused"]
@@ -101,6 +104,19 @@ class FrameLedger:
         self.times_ms[stage].append(elapsed_ms)
         if index is not None:
             self.slowest[stage] = max(self.slowest.get(stage, (elapsed_ms, index)), (elapsed_ms, index))
+
+    @contextmanager
+    def until_the_end(self) -> Iterator[None]:
+        """Note how a loop ends, and close. Ctrl-C ends it quietly. An error of ours is noted and raised on."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.interrupted = True
+        except SonosteerError as e:
+            self.ended_early = str(e)
+            raise
+        finally:
+            self.close()
 
     def close(self, why: str = "the run ended before its turn") -> None:
         """Book the frames that never got their turn as dropped. May be called twice.

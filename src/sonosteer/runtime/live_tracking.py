@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
-from sonosteer.core.errors import SonosteerError
 from sonosteer.core.live import LiveSource
 from sonosteer.core.protocols import Tracker, Watcher
 from sonosteer.core.types import Hint
@@ -49,7 +48,7 @@ def track_live(
     clock, state = source.clock, tracker.start(hint)
     began_s = last_s = clock.now_s()
     taken = 0
-    try:
+    with ledger.until_the_end():
         while stop is None or taken < stop:
             now_s = clock.now_s()
             left_s = WAIT_S if seconds is None else min(WAIT_S, began_s + seconds - now_s)
@@ -75,13 +74,6 @@ def track_live(
             ledger.timed("track", tracked_s - last_s)
             ledger.timed("hand over", clock.now_s() - tracked_s)
             progress("", ledger.frames)
-    except KeyboardInterrupt:
-        ledger.interrupted = True
-    except SonosteerError as e:
-        ledger.ended_early = str(e)
-        raise
-    finally:
-        ledger.close()
     return ledger
 
 

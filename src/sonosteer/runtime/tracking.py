@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from sonosteer.core.clock import Clock
-from sonosteer.core.errors import InputError, PictureError, SonosteerError
+from sonosteer.core.errors import InputError, PictureError
 from sonosteer.core.protocols import Source, Tracker, Watcher
 from sonosteer.core.types import Estimate, Frame, Hint, Lost
 from sonosteer.recording.frame_ledger import FrameLedger
@@ -45,7 +45,7 @@ def track_frames(
     closed then, and the error is raised on. Raises InputError if not one picture could be read.
     """
     state = tracker.start(hint)
-    try:
+    with ledger.until_the_end():
         reading = _Reading(source, start, stop)
         while True:
             before_s = clock.now_s()
@@ -69,13 +69,6 @@ def track_frames(
             ledger.timed("hand over", clock.now_s() - tracked_s)
             progress(ledger.frames)
         _check_any_read(source.info.name, ledger)
-    except KeyboardInterrupt:
-        ledger.interrupted = True
-    except SonosteerError as e:
-        ledger.ended_early = str(e)
-        raise
-    finally:
-        ledger.close()
     return ledger
 
 
