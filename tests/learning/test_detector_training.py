@@ -205,7 +205,7 @@ def test_what_is_wrong_with_a_training_is_one_line(tmp_path):
 
     refused("there is no recipe 'fast'; there are: cpu, paper", quick=False, recipe="fast")
     refused("there is no detector of preset 'tiny'; there is one: edge", preset="tiny")
-    refused("--data is given more than once", data=(tmp_path, tmp_path))
+    refused("--data names more than one folder of stills", data=(tmp_path, tmp_path))
     refused("there is no setting 'stepps'", settings={"schedule": {"stepps": 3}})
     refused("there is no setting 'blurr'", settings={"augmentation": {"blurr": 1.0}})
     refused("must be a multiple of 32", settings={"model": {"side_px": 100}})

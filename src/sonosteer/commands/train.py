@@ -32,8 +32,8 @@ def train_command(
         typer.Option(
             "--data",
             metavar="DIR",
-            help="Data set to learn from (sonosteer dataset make or import). Can be repeated. detector: where its "
-            "stills are, or shall be drawn. Default: DIR/stills.",
+            help="Data set to learn from (sonosteer dataset make or import, or of the console). Can be repeated. "
+            "detector: where its stills are, or shall be drawn. Default: DIR/stills. Data sets are learnt beside them.",
         ),
     ] = None,
     preset: Annotated[
@@ -82,8 +82,8 @@ def train_command(
     tracking: stage 1 of Zhang et al. 2026, register and tracking head on a frozen encoder. Use it by
     track --method vla --set model=FOLDER.
 
-    detector: finds needles in whole pictures, for auto. It draws its own stills first. Use it by
-    track --set model=FOLDER.
+    detector: finds needles in whole pictures, for auto. It draws its own stills first. Your labelled frames, if any,
+    are half of what it sees (--set stills.own). Use it by track --set model=FOLDER.
 
     policy: who decides, from demonstrations (dataset make d-insert). With --from, stage 2 of Zhang et al. 2026. Use it
     by insert --set model=FOLDER.

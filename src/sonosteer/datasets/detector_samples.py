@@ -122,15 +122,16 @@ class DetectorBatch:
     visible: F32
     """1 where a person could see the tip, else 0, (B,), no unit."""
     direction: F32
-    """Unit vector along the needle towards its tip, (B, 2), no unit. NaN without a needle."""
+    """Unit vector along the needle towards its tip, (B, 2), no unit. NaN without a needle, or if nobody said it."""
     width: F32
-    """Width of the shaft, (B,), input px. NaN where no needle is drawn."""
+    """Width of the shaft, (B,), input px. NaN where no needle is drawn, or if nobody said it."""
 
 
 class DetectorSampler:
     """Draws batches from stills. side_px: side of the network's square input.
 
-    begin_px: side of the samples before number `begun`, which are cheaper.
+    begin_px: side of the samples before number `begun`, which are cheaper. places: (P,) numbers of the stills of a
+    round, in which one may come several times. None: each once.
     """
 
     def __init__(
@@ -142,12 +143,14 @@ class DetectorSampler:
         *,
         begin_px: int = 0,
         begun: int = 0,
+        places: NDArray[np.int64] | None = None,
     ) -> None:
         self.stills, self.side_px, self.seed, self.augmentation = stills, side_px, seed, augmentation
         self.begin_px, self.begun = begin_px, begun
+        self.places = np.arange(len(stills)) if places is None else places
 
     def batch(self, first: int, count: int) -> DetectorBatch:
-        """Samples first to first + count. Every still is drawn once before any is drawn again.
+        """Samples first to first + count. Every place is drawn once before any is drawn again.
 
         Some batches are looks near a tip: small, and `NEAR_MORE` times as many.
         """
@@ -170,9 +173,9 @@ class DetectorSampler:
         return out
 
     def _draw(self, number: int, i: int, out: DetectorBatch, *, near: bool) -> None:
-        n = len(self.stills)
+        n = len(self.places)
         order = np.random.default_rng([self.seed, number // n, 1]).permutation(n)
-        still = int(order[number % n])
+        still = int(self.places[order[number % n]])
         rng = np.random.default_rng([self.seed, number])
         matrix, zoom = self._place_near(rng, still) if near else self._place(rng, still, out.planes.shape[-1])
         now, earlier, inside = self._pictures(rng, still, matrix, zoom, side=out.planes.shape[-1])
@@ -288,6 +291,8 @@ class DetectorSampler:
             out.width[i] = zoom * s.width[still]
             radius = max(0.5 * float(out.width[i]), 0.75 * CELL_PX)
             draw_shaft(np.ascontiguousarray(shaft, np.float64), s.seen[still], radius, out.shaft[i])
+        elif s.visible[still]:  # a person's label: a needle is there, and nobody said where its shaft lies
+            out.shaft[i] = UNSEEN
         if not np.isfinite(s.tip[still]).all():
             return
         tip = matrix[:, :2] @ s.tip[still] + matrix[:, 2]

@@ -125,7 +125,7 @@ def detector_loss(answers: Tensor, batch: DetectorBatch) -> tuple[Tensor, dict[s
     off = F.smooth_l1_loss(answers[:, 2], dx.expand_as(near), reduction="none", beta=0.5)
     off = off + F.smooth_l1_loss(answers[:, 3], dy.expand_as(near), reduction="none", beta=0.5)
     parts["offset"] = 0.3 * _mean(off, seen)
-    line = torch.maximum(on, seen)
+    line = torch.maximum(on, seen) * torch.isfinite(width).float()[:, None, None]  # of a label only the tip is known
     towards = torch.nan_to_num(direction)
     turned = (answers[:, 4:6] - towards[:, :, None, None]).square().sum(1)
     parts["direction"] = 0.3 * _mean(turned, line)

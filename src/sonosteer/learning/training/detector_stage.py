@@ -34,7 +34,9 @@ from sonosteer.datasets.detector_samples import (
     DetectorSampler,
 )
 from sonosteer.datasets.make_stills import draw_stills
+from sonosteer.datasets.own_stills import drawn_places, joined_stills, labelled_stills
 from sonosteer.datasets.stills import load_stills
+from sonosteer.datasets.videos import INDEX
 from sonosteer.imaging.detector_planes import CELL_PX, STEP_PX
 from sonosteer.inference.needle_detector import RIGHT_WITHIN, WRONG_BEYOND
 from sonosteer.learning.checkpoints.detector import save_detector, take_weights
@@ -63,6 +65,8 @@ class DetectorStills:
     """Side of the first samples, px. A multiple of 32."""
     begun: float = 0.7
     """Fraction of the samples that have this side, 0 to 1. The others have the network's own."""
+    own: float = 0.5
+    """Fraction of the samples that are own labelled frames, if there are any, between 0 and 1."""
 
     def __post_init__(self) -> None:
         if self.train_shards < 1 or self.validation_shards < 1 or self.first < 0:
@@ -157,8 +161,9 @@ def train_detector(
 ) -> dict[str, Any]:
     """Draw stills, train, save weights, graph, card and curves.
 
-    `options.data`: folder of the stills, else out/stills. `options.start`: a detector whose weights are taken. Raises
-    InputError for settings that do not exist, and for more than one folder of stills.
+    `options.data`: folder of the stills, else out/stills, and data sets of own labelled frames, which are drawn beside
+    them. `options.start`: a detector whose weights are taken. Raises InputError for settings that do not exist, and for
+    more than one folder of stills.
     """
     from sonosteer.viz.training_plots import plot_detector, plot_reliability
 
@@ -167,18 +172,27 @@ def train_detector(
     augmentation = changed(DetectorAugmentation(), options.settings.get("augmentation", {}), "augmentation")
     schedule = changed(recipe.schedule, options.settings.get("schedule", {}), "schedule")
     stills = changed(recipe.stills, options.settings.get("stills", {}), "stills")
-    if len(options.data) > 1:
-        raise InputError("--data is given more than once: name one folder, where the stills are or shall be")
+    own = [path for path in options.data if (path / INDEX).exists()]
+    drawn = [path for path in options.data if path not in own]
+    if len(drawn) > 1:
+        raise InputError(
+            "--data names more than one folder of stills: name one, where they are or shall be, and any data sets"
+        )
+    labelled = labelled_stills(own) if own else None
     torch.manual_seed(seed)
     net = DenseDetector(config)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in place; torch does not declare it
     begun = {} if options.start is None else take_weights(net, options.start)
-    folder = options.data[0] if options.data else out / "stills"
+    folder = drawn[0] if drawn else out / "stills"
     shards = range(stills.first, stills.first + stills.train_shards), range(stills.validation_shards)
     splits: tuple[Split, Split] = ("train", "validation")
     for split, wanted in zip(splits, shards, strict=True):
         draw_stills(folder, split, wanted, executor=options.executor, progress=progress)
     train, held = load_stills(folder, "train", shards[0]), load_stills(folder, "validation", shards[1])
+    simulated, places = len(train), None
+    if labelled is not None:
+        places = drawn_places(simulated, len(labelled), stills.own)
+        train = joined_stills(train, labelled)
     objective = DetectorObjective(
         DetectorSampler(
             train,
@@ -187,6 +201,7 @@ def train_detector(
             augmentation,
             begin_px=stills.begin_px,
             begun=round(stills.begun * schedule.steps) * schedule.batch,
+            places=places,
         ),
         DetectorSampler(held, config.side_px, seed, PLAIN_LOOK),
         min(schedule.look_samples, len(held)),
@@ -209,7 +224,7 @@ def train_detector(
         "stage": "detector",
         "recipe": "quick" if quick else options.recipe,
         "settings": flat(options.settings),
-        "data": {"stills": len(train), "validation_stills": len(held)},
+        "data": {"stills": simulated, "validation_stills": len(held), "labelled": len(train) - simulated},
         "validation": {k: round(v, 4) for k, v in final.items()},
         **done,
         **begun,
