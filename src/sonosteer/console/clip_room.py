@@ -69,6 +69,8 @@ class OpenedClip:
     """Folder of labels and exports."""
     run: str
     """Name of this console, new each time, so that a tab of yesterday is told apart."""
+    beside: tuple[tuple[str, str], ...] = ()
+    """Name and address of other rooms that the same console serves."""
 
 
 @dataclass
@@ -111,6 +113,7 @@ class ClipRoom:
                 "v": PROTOCOL,
                 "run": self.opened.run,
                 "room": "clip",
+                "beside": [list(room) for room in self.opened.beside],
                 "clip": {
                     **{"name": info.name, "kind": info.kind, "size_px": list(info.size_px), "frames": info.frames},
                     **{"rate_hz": info.rate_hz, "spacing_mm": pair_of(info.spacing), "notes": list(info.notes)},

@@ -9,7 +9,7 @@ import json
 import secrets
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,25 +65,43 @@ def serve_clip(
     out: folder of labels and exports, which is made. Raises InputError if the port, the folder or the labels in it
     cannot be used.
     """
+    listening = listening_socket(port)
+    try:
+        with clip_application(source, where=where, out=out, seed=seed) as page:
+            serve_behind_door(page, listening, ready)
+    finally:
+        listening.close()
+
+
+@contextlib.contextmanager
+def clip_application(
+    source: Source, *, where: str, out: Path, seed: int = 0, beside: tuple[tuple[str, str], ...] = ()
+) -> Iterator[Starlette]:
+    """The clip room of a source as an application, its labels open. The source is closed at the end.
+
+    beside: name and address of other rooms that the same console serves. Raises InputError as `serve_clip` does.
+    """
     info = source.info
     if not info.frames:
         raise InputError(f"{info.name} does not say how many frames it has: the clip room needs a recorded clip")
-    listening = listening_socket(port)
-    try:
-        with claimed_folder(out):
-            book = LabelBook(out, info, today=_today)
-            frames = ClipFrames(source)
-            opened = OpenedClip(where, seed, out, secrets.token_hex(4))
-            number = listening.getsockname()[1]
-            page = _Page(opened, frames, book)
-            door = Door(page.application(), number)
-            try:
-                asyncio.run(_serve(door, listening, lambda: ready(f"http://127.0.0.1:{number}/?token={door.token}")))
-            finally:
-                book.close()
-                frames.close()
-    finally:
-        listening.close()
+    with claimed_folder(out):
+        book = LabelBook(out, info, today=_today)
+        frames = ClipFrames(source)
+        opened = OpenedClip(where, seed, out, secrets.token_hex(4), beside)
+        try:
+            yield _Page(opened, frames, book).application()
+        finally:
+            book.close()
+            frames.close()
+
+
+def serve_behind_door(
+    application: Any, listening: socket.socket, ready: Callable[[str], None] = lambda address: None
+) -> None:
+    """Serve an application until it is interrupted, to whoever holds the token. `ready` is called with its address."""
+    number = listening.getsockname()[1]
+    door = Door(application, number)
+    asyncio.run(_serve(door, listening, lambda: ready(f"http://127.0.0.1:{number}/?token={door.token}")))
 
 
 async def _serve(door: Door, listening: socket.socket, ready: Callable[[], None]) -> None:

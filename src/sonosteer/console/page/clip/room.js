@@ -95,6 +95,8 @@ export class ClipRoom {
     byId("source").title = word.clip.name;
     say(byId("notice"), word.notice);
     document.title = `${name} · sonosteer`;
+    for (const link of document.querySelectorAll("#rooms a[data-beside]")) link.remove();
+    byId("rooms").append(...word.beside.map(([room, href]) => el("a", { href, "data-beside": "" }, room)));
     this.panels.opened();
     if (known) { this.player.again(); this.saveAgain(); return; }
     this.player.reset(word.clip.frames, rate || USUAL_RATE);
