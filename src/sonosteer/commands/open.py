@@ -1,4 +1,4 @@
-"""`sonosteer open`: the console, a page on this machine that shows a clip, tracks it and keeps your labels."""
+"""`sonosteer open`: the console, a page on this machine: clip room, steer room and playground."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,8 @@ import typer
 from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand
 from sonosteer.commands.parsing import Seed, SpacingText
-from sonosteer.core.errors import MissingExtraError
+from sonosteer.commands.steering_runs import open_steering_run, recording_in
+from sonosteer.core.errors import InputError, MissingExtraError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -22,11 +24,16 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command(cls=PageCommand, epilog="Example: sonosteer open clip.mp4")
 def open_command(
     path: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            metavar="PATH", help="Video, folder of PNG/JPEG, .mha/.nrrd sequence, DICOM cine, or sim:SETUP."
+            metavar="PATH",
+            help="Video, folder of PNG/JPEG, .mha/.nrrd sequence, DICOM cine, sim:SETUP, a folder that `track` or "
+            "`steer run` wrote.",
         ),
-    ],
+    ] = None,
+    playground: Annotated[
+        bool, typer.Option("--playground", help="A simulated scene with sliders for what disturbs it. Without PATH.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -43,31 +50,87 @@ def open_command(
     """Open a clip in the console, a page in your browser.
 
     Look, zoom, track by several methods, drag the tip to correct it, and export tips, labels, overlay and data set.
-    Labels are on the disk as they are made.
+    Labels are on the disk as they are made. A folder of `track --out` brings its track along.
+
+    A folder of `steer run --out` is shown with its axial pictures, its path, plan, budget and obstacles.
+
+    --playground plays a simulated scene. "Track this" opens it as a clip. Labels go into a folder below the current
+    one, or below --out.
 
     The first line that is printed is the page's address. Its token lets nobody else in. The page is on this machine
     only and needs no network. Ctrl-C ends it.
     """
     _check_extra()
+    if playground != (path is None):
+        raise InputError("give a PATH to open, or --playground alone")
+    try:
+        if path is None:
+            _open_playground(out, port, no_browser=no_browser)
+        elif recording_in(path) is not None:
+            _open_steering(path, port, no_browser=no_browser)
+        else:
+            _open_clip(path, out, port, no_browser=no_browser, spacing_mm=spacing_mm, seed=seed)
+    except KeyboardInterrupt:
+        print("sonosteer: the console has ended; what was labelled is kept", file=sys.stderr)
+
+
+def _open_playground(out: Path | None, port: int | None, *, no_browser: bool) -> None:
+    from sonosteer.console.playground_room import serve_playground
+
+    told = "Ctrl-C ends the console. What you labelled is kept."
+    serve_playground(folder=out or Path(), port=port, ready=_ready(told, no_browser=no_browser))
+
+
+def _open_steering(path: str, port: int | None, *, no_browser: bool) -> None:
+    from sonosteer.console.steer_room import serve_steering
+
+    recording = recording_in(path)
+    assert recording is not None
+    with terminal.shown_progress("opening the run", quiet=False):
+        recorded, story = open_steering_run(recording)
+    for note in story.notes:
+        print(f"sonosteer: {note}", file=sys.stderr)
+    serve_steering(story, recorded, port=port, ready=_ready("Ctrl-C ends the console.", no_browser=no_browser))
+
+
+def _open_clip(
+    path: str, out: Path | None, port: int | None, *, no_browser: bool, spacing_mm: str | None, seed: int
+) -> None:
     from sonosteer.console.serving import serve_clip
+    from sonosteer.console.tracked_folder import read_tracked
     from sonosteer.sources.opening import open_source
 
-    source = open_source(path, spacing=parsing.parse_spacing(spacing_mm), seed=seed)
+    tracked = read_tracked(Path(path))
+    where = path if tracked is None else tracked.source
+    given = parsing.parse_spacing(spacing_mm) or (None if tracked is None else tracked.spacing)
+    source = open_source(where, spacing=given, seed=seed if tracked is None else tracked.seed)
     terminal.tell_notes(source.info)
-    folder = out if out is not None else _beside(path)
+    folder = out if out is not None else _beside(where)
+    told = f"labels and exports: {folder}\nCtrl-C ends the console. What you labelled is kept."
+    try:
+        serve_clip(
+            source,
+            where=where,
+            out=folder,
+            seed=seed if tracked is None else tracked.seed,
+            port=port,
+            ready=_ready(told, no_browser=no_browser),
+            tracks=() if tracked is None else (tracked.track(source.info),),
+        )
+    finally:
+        source.close()
+
+
+def _ready(told: str, *, no_browser: bool) -> Callable[[str], None]:
+    """What prints the address, and opens the browser at it."""
 
     def ready(address: str) -> None:
         print(address, flush=True)
-        print(f"labels and exports: {folder}\nCtrl-C ends the console. What you labelled is kept.", flush=True)
+        print(told, flush=True)
         if not no_browser:
             threading.Thread(target=_show, args=(address,), name="browser", daemon=True).start()
 
-    try:
-        serve_clip(source, where=path, out=folder, seed=seed, port=port, ready=ready)
-    except KeyboardInterrupt:
-        print("sonosteer: the console has ended; what was labelled is kept", file=sys.stderr)
-    finally:
-        source.close()
+    return ready
 
 
 def _check_extra() -> None:

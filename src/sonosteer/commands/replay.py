@@ -11,7 +11,7 @@ import typer
 from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand
 from sonosteer.commands.parsing import AsJson
-from sonosteer.commands.steering_aim import read_config
+from sonosteer.commands.steering_aim import steering_deciders
 from sonosteer.core.errors import BrokenError, InputError
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _rebuilt(recorded: RunReader, path: Path) -> Replay:
         shows_depth = said.get("shows_depth", True)
         if not isinstance(shows_depth, bool):
             raise TypeError(f"shows_depth is {shows_depth!r}")
-        tracker, decider = _steering_deciders(said) if "steered" in said else _inserting_deciders(said)
+        tracker, decider = steering_deciders(said) if "steered" in said else _inserting_deciders(said)
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise InputError(
             f"{path} does not say what decided ({e}): it is no recording of sonosteer insert or steer run"
@@ -143,24 +143,6 @@ def _inserting_deciders(said: Mapping[str, Any]) -> tuple[Tracker[Any], Policy[A
     policy, method = command["policy"], command["method"]
     tracker = make_tracker(method, **parsing.parse_settings(command["tracker_settings"]))
     return tracker, make_policy(policy, **parsing.parse_settings(command["settings"]))
-
-
-def _steering_deciders(said: Mapping[str, Any]) -> tuple[Tracker[Any], Policy[Any]]:
-    """Tracker and policy of `sonosteer steer run`: its controller, and the hand that pushed."""
-    from sonosteer.core.config import from_dict
-    from sonosteer.episodes.steering import build_steerer, build_steering_tracker
-    from sonosteer.policies.steered import Hand, Steered
-
-    config, steered = read_config(said["command"]), said["steered"]
-    hand = from_dict(Hand, {k: v for k, v in steered["hand"].items() if k != "_type"}, "recorded hand")
-    policy = Steered(
-        steerer=build_steerer(config),
-        hand=hand,
-        target_mm=config.target_mm,
-        image_follows=steered["image_follows"],
-        breathing_hz=steered["breathing_hz"],
-    )
-    return build_steering_tracker(config), policy
 
 
 def _tell(path: Path, result: dict[str, Any]) -> None:

@@ -12,7 +12,9 @@ from sonosteer.core.errors import InputError
 
 if TYPE_CHECKING:
     from sonosteer.core.geometry import Point
+    from sonosteer.core.protocols import Tracker
     from sonosteer.episodes.steering import SteeringConfig
+    from sonosteer.policies.steered import Steered
     from sonosteer.steering.budget import Limited
     from sonosteer.steering.obstacles import Cuboid, Mask, Sphere
 
@@ -164,3 +166,24 @@ def read_config(typed: Mapping[str, Any]) -> SteeringConfig:
         breath_known=breath_known,
         live=typed["live"],
     )
+
+
+def steering_deciders(said: Mapping[str, Any]) -> tuple[Tracker[Any], Steered]:
+    """Return tracker and policy of a recorded `steer run`: its controller, and the hand that pushed.
+
+    said: the configuration of the recording. Raises KeyError, TypeError or ValueError if it lacks something.
+    """
+    from sonosteer.core.config import from_dict
+    from sonosteer.episodes.steering import build_steerer, build_steering_tracker
+    from sonosteer.policies.steered import Hand, Steered
+
+    config, steered = read_config(said["command"]), said["steered"]
+    hand = from_dict(Hand, {k: v for k, v in steered["hand"].items() if k != "_type"}, "recorded hand")
+    policy = Steered(
+        steerer=build_steerer(config),
+        hand=hand,
+        target_mm=config.target_mm,
+        image_follows=steered["image_follows"],
+        breathing_hz=steered["breathing_hz"],
+    )
+    return build_steering_tracker(config), policy

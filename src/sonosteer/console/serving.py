@@ -9,7 +9,7 @@ import json
 import secrets
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from sonosteer.console.jobs import Jobs
 from sonosteer.console.label_book import LabelBook
 from sonosteer.console.palette import palette_css
 from sonosteer.console.picture_way import PictureWay, pack
+from sonosteer.console.tracks import HeldTrack
 from sonosteer.console.words import MAX_WORD_BYTES, Drawn, Ping, SeekFrame, parse_word
 from sonosteer.core.errors import InputError
 from sonosteer.core.protocols import Source
@@ -59,15 +60,16 @@ def serve_clip(
     seed: int = 0,
     port: int | None = None,
     ready: Callable[[str], None] = lambda address: None,
+    tracks: Sequence[HeldTrack] = (),
 ) -> None:
     """Serve the clip room until it is interrupted. `ready` is called with its address, which holds a token.
 
-    out: folder of labels and exports, which is made. Raises InputError if the port, the folder or the labels in it
-    cannot be used.
+    out: folder of labels and exports, which is made. tracks: what is there from the start.
+    Raises InputError if the port, the folder or the labels in it cannot be used.
     """
     listening = listening_socket(port)
     try:
-        with clip_application(source, where=where, out=out, seed=seed) as page:
+        with clip_application(source, where=where, out=out, seed=seed, tracks=tracks) as page:
             serve_behind_door(page, listening, ready)
     finally:
         listening.close()
@@ -75,11 +77,18 @@ def serve_clip(
 
 @contextlib.contextmanager
 def clip_application(
-    source: Source, *, where: str, out: Path, seed: int = 0, beside: tuple[tuple[str, str], ...] = ()
+    source: Source,
+    *,
+    where: str,
+    out: Path,
+    seed: int = 0,
+    beside: tuple[tuple[str, str], ...] = (),
+    tracks: Sequence[HeldTrack] = (),
 ) -> Iterator[Starlette]:
     """The clip room of a source as an application, its labels open. The source is closed at the end.
 
-    beside: name and address of other rooms that the same console serves. Raises InputError as `serve_clip` does.
+    beside: name and address of other rooms that the same console serves. tracks: what is there from the
+    start. Raises InputError as `serve_clip` does.
     """
     info = source.info
     if not info.frames:
@@ -89,7 +98,7 @@ def clip_application(
         frames = ClipFrames(source)
         opened = OpenedClip(where, seed, out, secrets.token_hex(4), beside)
         try:
-            yield _Page(opened, frames, book).application()
+            yield _Page(opened, frames, book, tracks).application()
         finally:
             book.close()
             frames.close()
@@ -170,8 +179,11 @@ class _Tab:
 class _Page:
     """The application behind the door."""
 
-    def __init__(self, opened: OpenedClip, frames: ClipFrames, book: LabelBook) -> None:
+    def __init__(
+        self, opened: OpenedClip, frames: ClipFrames, book: LabelBook, tracks: Sequence[HeldTrack] = ()
+    ) -> None:
         self._opened, self._frames, self._book = opened, frames, book
+        self._tracks = {track.name: track for track in tracks}
         self._room: ClipRoom | None = None
 
     def application(self) -> Any:
@@ -188,7 +200,7 @@ class _Page:
     async def _life(self, app: Starlette) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
         jobs = Jobs(lambda work: _call(loop, work))
-        self._room = ClipRoom(self._opened, self._frames, self._book, jobs)
+        self._room = ClipRoom(self._opened, self._frames, self._book, jobs, tracks=dict(self._tracks))
         watch = asyncio.create_task(self._room.watch())
         try:
             yield

@@ -257,14 +257,15 @@ class MovePlanner:
         careful = dataclasses.replace(self, tries=tries)
         return careful._planned(s, TipMeasurement(0.0, 0.0, 0.0, None), 0.0)
 
-    def planned_path(self, state: PlannerState) -> F64:
-        """Return the path of a state's plan from the entry, (n, 3) depth, y, z, mm."""
+    def planned_path(self, state: PlannerState, points: int = 120) -> F64:
+        """Return the path of a state's plan from its depth to the target's, (1 + points, 3) depth, y, z, mm."""
         out = np.zeros(moves.OUT)
         free = self.task_at(state.x, state.P)._replace(target_mm=np.zeros(2))
-        rows = [(0.0, 0.0, 0.0)]
-        for d in np.linspace(1.0, self.depth_mm, 120).tolist():
+        begin = min(state.depth_mm, self.depth_mm)
+        rows = [(begin, float(state.x[0]), float(state.x[2]))]
+        for d in np.linspace(min(begin + 1.0, self.depth_mm), self.depth_mm, points).tolist():
             to = free._replace(depth_mm=d)
-            moves.follow_plan(state.x, state.tip_rad, 0.0, state.depths, state.turns, to, out)
+            moves.follow_plan(state.x, state.tip_rad, begin, state.depths, state.turns, to, out)
             rows.append((d, float(out[0]), float(out[1])))
         return np.array(rows)
 
