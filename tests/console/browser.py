@@ -48,7 +48,7 @@ def until(condition: Callable[[], Any], what: str) -> Any:
 class Console:
     """A running `sonosteer open`."""
 
-    def __init__(self, clip: Path, *options: str) -> None:
+    def __init__(self, clip: Path | str, *options: str) -> None:
         words = [sys.executable, "-m", "sonosteer", "open", str(clip), "--no-browser", *options]
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
@@ -81,7 +81,7 @@ class Console:
 
 
 @contextlib.contextmanager
-def console(clip: Path, *options: str) -> Iterator[Console]:
+def console(clip: Path | str, *options: str) -> Iterator[Console]:
     """A console that is ended, whatever happens."""
     running = Console(clip, *options)
     try:
@@ -109,6 +109,9 @@ def browser() -> Iterator[Any]:
 class Page:
     """A tab with the console's page, and what went wrong in it."""
 
+    #: what is true once a picture is shown
+    READY = "/frame \\d+ \\//.test(document.querySelector('.badge.left')?.textContent ?? '')"
+
     def __init__(self, opened: Any, address: str, **context: Any) -> None:
         self.context = opened.new_context(**{"viewport": {"width": 1280, "height": 800}, **context})
         self.context.set_default_timeout(PATIENCE_S * 1e3)
@@ -121,7 +124,7 @@ class Page:
         self.page.on("websocket", lambda w: self.asked.append(w.url))
         self.page.goto(address)
         self.until("document.documentElement.dataset.ready === '1'")
-        self.until("/frame \\d+ \\//.test(document.querySelector('.badge.left')?.textContent ?? '')")
+        self.until(self.READY)
 
     def until(self, script: str) -> Any:
         """Wait until a script says something true. Not by wait_for_function, which our CSP forbids."""
@@ -174,3 +177,12 @@ def seen_spot(png: bytes, box: dict[str, float], ratio: float) -> tuple[float, f
     rows, columns = np.mgrid[: grey.shape[0], : grey.shape[1]]
     x, y = ((grey * v).sum() / grey.sum() for v in (columns + 0.5, rows + 0.5))
     return box["x"] + x / ratio, box["y"] + y / ratio
+
+
+def serious(tab: Page) -> list[Any]:
+    """Serious findings of axe in a tab."""
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="no axe: pip install axe-playwright-python"
+    )
+    found = axe.Axe().run(tab.page).response["violations"]
+    return [(v["id"], [n["html"] for n in v["nodes"]]) for v in found if v["impact"] in ("serious", "critical")]
