@@ -9,6 +9,7 @@ import typer
 from sonosteer.commands import terminal
 from sonosteer.commands.names import PageCommand, complete
 from sonosteer.commands.parsing import AsJson, Seed
+from sonosteer.core.errors import InputError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 BENCH_COLUMNS = ("case", "median ms", "p95", "p99", "max", "times faster than")
@@ -20,6 +21,10 @@ def bench_command(
         str,
         typer.Argument(metavar="NAME", help="What to measure: {benches}.", autocompletion=complete("benches")),
     ] = "tracking",
+    seconds: Annotated[
+        float | None,
+        typer.Option("--seconds", metavar="S", help="console: how long each case lasts. Default: 8. At least 1."),
+    ] = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -30,8 +35,11 @@ def bench_command(
     from sonosteer.benchmarks.table import BENCHMARKS
 
     measure = BENCHMARKS.load(name)
+    if seconds is not None and (name != "console" or not 1 <= seconds <= 3600):
+        raise InputError(f"--seconds {seconds:g}: it is for `bench console`, 1 to 3600")
+    more = {} if seconds is None else {"seconds": seconds}
     with terminal.shown_progress(f"bench {name}", quiet=as_json) as progress:
-        result = measure(seed=seed, progress=lambda done: progress("", done, 0))
+        result = measure(seed=seed, progress=lambda done: progress("", done, 0), **more)
     if as_json:
         terminal.print_json(result)
         return

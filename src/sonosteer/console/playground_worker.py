@@ -39,7 +39,7 @@ SLIDERS = {
     "artefacts.occluders": Slider("bones and gas", 0, 6, 1, ""),
     "artefacts.occlusion_db": Slider("left in their shadow", -60, 0, 1, "dB"),
     "artefacts.contact_loss": Slider("lines without contact", 0, 0.9, 0.05, ""),
-    "artefacts.ladder_mm": Slider("wall that repeats, depth", 0, 60, 1, "mm"),
+    "artefacts.ladder_mm": Slider("wall that repeats, depth", 0, 200, 1, "mm"),
     "artefacts.tgc_db": Slider("uneven gain", 0, 12, 0.5, "dB"),
     "artefacts.persistence": Slider("persistence", 0, 0.9, 0.05, ""),
 }

@@ -159,7 +159,9 @@ class Playground {
   draw() {
     const h = this.header;
     if (!h) return;
-    const box = this.stage.getBoundingClientRect(), unit = Math.max(h.size_px[0] / box.width, h.size_px[1] / box.height) || 1;
+    const box = this.stage.getBoundingClientRect();
+    if (!box.width || !box.height) return; // not laid out yet
+    const unit = Math.max(h.size_px[0] / box.width, h.size_px[1] / box.height) || 1;
     this.over.replaceChildren();
     this.badge.replaceChildren(el("span", {}, "frame ", el("b", {}, String(h.index)), ` / ${h.frames - 1}`), el("span", {}, `${h.time_s.toFixed(2)} s`));
     say(this.count, `${h.index + 1} / ${h.frames} · ${h.time_s.toFixed(2)} s`);

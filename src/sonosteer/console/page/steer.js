@@ -127,7 +127,7 @@ class SteerRoom {
 
   halfWidth() {
     const c = this.columns, t = this.story.truth, all = [...c.seen_y_mm, ...c.seen_z_mm, ...(t.y_mm ?? []), ...(t.z_mm ?? []), ...this.story.target_mm,
-      ...this.story.plans.flatMap((p) => p.path_mm.flatMap(([, y, z]) => [y, z])), ...this.story.obstacles.flatMap((o) => [...o.y_mm, ...o.z_mm].flat())];
+      ...this.story.obstacles.flatMap((o) => [...o.y_mm, ...o.z_mm].flat())];
     const largest = all.filter(known).reduce((a, v) => Math.max(a, Math.abs(v)), 0.5);
     return [1, 2, 3, 4, 6, 8, 10, 15, 20, 30, 40, 60, 100].find((half) => half >= largest * 1.05) ?? Math.ceil(largest);
   }
@@ -180,7 +180,9 @@ class SteerRoom {
   frameOf(element) { const box = element.getBoundingClientRect(); element.setAttribute("viewBox", `0 0 ${box.width} ${box.height}`); return [box.width, box.height]; }
 
   drawView(element, name, axis, index) {
-    const [w, h] = this.frameOf(element), story = this.story, c = this.columns, half = this.reach, left = 34, right = 16, up = 24, down = 22;
+    const [w, h] = this.frameOf(element);
+    if (!w || !h) return; // not laid out yet
+    const story = this.story, c = this.columns, half = this.reach, left = 34, right = 16, up = 24, down = 22;
     const X = (d) => left + (d / story.depth_mm) * (w - left - right), Y = (v) => up + ((half - v) / (2 * half)) * (h - up - down), group = svg("g");
     const put = (tag, attributes, text) => group.append(svg(tag, attributes, text));
     put("text", { x: left, y: 14 }, name);
@@ -213,7 +215,9 @@ class SteerRoom {
   }
 
   drawStrips() {
-    const [w, h] = this.frameOf(this.strips), [first, last] = this.span(), left = 44, right = 8, c = this.columns, group = svg("g");
+    const [w, h] = this.frameOf(this.strips);
+    if (!w || !h) return;
+    const [first, last] = this.span(), left = 44, right = 8, c = this.columns, group = svg("g");
     const X = (t) => left + ((t - first) / (last - first)) * (w - left - right), budget = deg(this.story.budget_rad);
     const strip = (up, down, name, values, most, kind, limit) => {
       const Y = (v) => down - (Math.min(v, most) / most) * (down - up);
@@ -231,14 +235,15 @@ class SteerRoom {
     for (let t = Math.ceil(first / stride) * stride; t <= last; t += stride) group.append(svg("text", { x: Math.min(X(t), w - 18), y: 126, "text-anchor": "middle" }, `${t} s`));
     group.append(svg("line", { x1: X(this.at("time_s")), x2: X(this.at("time_s")), y1: 4, y2: 112, class: "now" }));
     this.strips.replaceChildren(group);
-    this.height = h;
   }
 
   drawAxial() {
     const { size_px: size, spacing_mm: mm } = this.story;
     if (!size) { this.axial.replaceChildren(svg("text", { x: 8, y: 24 }, "this run was steered without pictures")); return; }
     this.axial.setAttribute("viewBox", `0 0 ${size[0]} ${size[1]}`);
-    const box = this.axial.getBoundingClientRect(), unit = Math.max(size[0] / box.width, size[1] / box.height) || 1, group = svg("g");
+    const box = this.axial.getBoundingClientRect();
+    if (!box.width || !box.height) return;
+    const unit = Math.max(size[0] / box.width, size[1] / box.height) || 1, group = svg("g");
     this.image ??= svg("image", { width: size[0], height: size[1], preserveAspectRatio: "none" });
     this.image.setAttribute("href", `frames/${this.at("frame")}.jpg`);
     const put = (tag, attributes, text) => group.append(svg(tag, attributes, text)), tip = this.at("tip_px")?.map((v) => v + 0.5); // a whole number is the middle of a pixel
