@@ -254,7 +254,7 @@ def test_ctrl_c_ends_the_workers_at_once(tmp_path):
     assert all(len(v.frames) == len(v.labels) for v in DataSet(out).videos())
 
 
-@pytest.mark.parametrize("form", ["png", "mp4", "coco"])
+@pytest.mark.parametrize("form", ["png", "mp4", "coco", "slicer"])
 def test_demonstrations_cannot_be_exported_and_that_is_said(capsys, tmp_path, form):
     """It once blamed the data set: "no data set there"."""
     (tmp_path / "d-insert" / "episodes").mkdir(parents=True)

@@ -117,3 +117,18 @@ def test_what_does_not_fit_the_pictures_is_one_line(tmp_path, marks, said):
     with pytest.raises(InputError, match=said):
         imported(folder, tmp_path / "a.xml", tmp_path / "set")
     assert not (tmp_path / "set").exists()
+
+
+def test_a_set_exported_for_slicer_comes_back(tmp_path):
+    """Pixels and tips. A picture without a tip has no point, so it is left out."""
+    folder = pictures(tmp_path / "p")
+    rows = ["img_000.png,10.5,12.25,1,v,train", "img_001.png,,,0,v,train", "img_002.png,3.125,30.5,1,v,train"]
+    (tmp_path / "m.csv").write_text("\n".join(["image,tip_x_px,tip_y_px,visible,video,split", *rows]))
+    imported(folder, tmp_path / "m.csv", tmp_path / "set")
+    export_set(tmp_path / "set", out=tmp_path / "slicer", form="slicer", splits=(), progress=quiet)
+    there = tmp_path / "slicer" / "train"
+    imported(there / "v.mha", there / "v.mrk.json", tmp_path / "again")
+    again = [(tip, pixels) for tip, _, pixels in tips(tmp_path / "again").values() if tip is not None]
+    before = [(tip, pixels) for tip, _, pixels in tips(tmp_path / "set").values() if tip is not None]
+    assert [pixels for _, pixels in again] == [pixels for _, pixels in before]
+    assert np.allclose([tip for tip, _ in again], [tip for tip, _ in before], atol=1e-3)

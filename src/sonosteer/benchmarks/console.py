@@ -6,7 +6,8 @@ moment in which the page asked for the frame until it was drawn. The page that m
 noise and the same barcode without any server.
 
 A second tab hangs meanwhile. Its pictures on the way, and what was passed by, are counted by the server and told in
-each header. Then a clip of 10,000 frames is opened twice, with a key frame every 12 and every 250, and sought at random.
+each header. Then a clip of 10,000 frames is opened twice, with a key frame every 12 and every 250, and sought at
+random.
 
 The pictures are drawn by Chromium without a GPU. It needs playwright and Debian's chromium.
 """

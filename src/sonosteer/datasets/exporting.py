@@ -4,9 +4,11 @@
 png    SPLIT/NAME/frame_000000.png, times.csv, sequence.json (a folder that sonosteer track opens); labels.csv of all
 mp4    SPLIT/NAME/clip.mp4, truth.csv
 coco   SPLIT/images/NAME_000000.png, SPLIT/annotations.json: boxes and key points, one category, "needle tip"
+slicer SPLIT/NAME.mha, SPLIT/NAME.mrk.json: a sequence and a list of points for 3D Slicer
 ```
 
-What png and coco write, `dataset import` reads: the same pixels and the same tips come back.
+What png, coco and slicer write, `dataset import` reads: the same pixels and the same tips come back. Slicer has no way
+to say that a picture has no tip.
 """
 
 from __future__ import annotations
@@ -26,14 +28,15 @@ from sonosteer.core.progress import StageProgress
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.datasets.importing import MORE, NEEDED
 from sonosteer.datasets.videos import BOX_MM, DataSet, Video
-from sonosteer.recording.clips import ClipWriter, PngWriter, VideoWriter
+from sonosteer.recording.clips import ClipWriter, MetaImageWriter, PngWriter, VideoWriter
 from sonosteer.recording.marks import NO_NEEDLE
+from sonosteer.recording.markups import ENDING, MarkupPoint, write_markups
 from sonosteer.recording.output_folder import begin_new, check_free, claimed_folder, finish_new
 from sonosteer.recording.tables import TableWriter, writing_failed
 from sonosteer.recording.truths import TRUTH_CSV_COLUMNS as TRUTH
 from sonosteer.sim.scenes import SETUPS, make_scene
 
-FORMATS = ("png", "mp4", "coco")
+FORMATS = ("png", "mp4", "coco", "slicer")
 CRF = 4  # chosen: H.264 that is off by about a grey level
 COCO_IMAGES, COCO_ANNOTATIONS = "images", "annotations.json"
 
@@ -50,7 +53,7 @@ def export_set(folder: Path, *, out: Path, form: str, splits: Sequence[str], pro
     try:
         with claimed_folder(out):
             begin_new(out, f"export {form} of {folder}: {' '.join(splits) or 'all'}")
-            {"png": _png, "mp4": _mp4, "coco": _coco}[form](out, videos, _Count(progress, frames))
+            {"png": _png, "mp4": _mp4, "coco": _coco, "slicer": _slicer}[form](out, videos, _Count(progress, frames))
             finish_new(out)
     except OSError as e:
         raise writing_failed(out, e, "what was written before is kept") from None
@@ -133,6 +136,25 @@ def angle_rad(video: Video) -> float:
     quarter = max(len(tips) // 4, 1)
     dx, dy = (tips[-quarter:].mean(axis=0) - tips[:quarter].mean(axis=0)).tolist()
     return axis_angle_rad((dx, dy), video.spacing)
+
+
+# -- 3D Slicer -------------------------------------------------------------------------------------------------
+
+
+def _slicer(out: Path, videos: Sequence[Video], count: _Count) -> None:
+    """A sequence and its markups for each video. A picture without a tip has no point."""
+    for video in videos:
+        folder = out / video.entry.split
+        folder.mkdir(parents=True, exist_ok=True)
+        _fill(MetaImageWriter(folder / f"{video.entry.name}.mha", _info(video)), video, count)
+        mm = video.spacing
+        points = [
+            MarkupPoint(i, (label.tip_px[0] * mm.x_mm, label.tip_px[1] * mm.y_mm, 0.0), "LPS", sure=label.visible)
+            for i, label in enumerate(video.labels)
+            if label.tip_px is not None
+        ]
+        if points:
+            write_markups(folder / f"{video.entry.name}{ENDING}", points, axes="LPS", kind="Fiducial")
 
 
 # -- COCO detection --------------------------------------------------------------------------------------------
