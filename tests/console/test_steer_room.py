@@ -24,7 +24,9 @@ WORDS = ("--depth-mm", "30", "--seed", "3", "--target", "0.5,-0.4", "--obstacle"
 def run(tmp_path_factory):
     """A short steered insertion with pictures and an obstacle."""
     out = tmp_path_factory.mktemp("steered") / "run"
-    assert main(["steer", "run", *WORDS, "--out", str(out)]) == 0
+    with pytest.raises(SystemExit) as ended:
+        main(["steer", "run", *WORDS, "--out", str(out)])
+    assert ended.value.code == 0
     return out
 
 

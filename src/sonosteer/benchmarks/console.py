@@ -1,6 +1,6 @@
 """`sonosteer bench console`: pictures that a browser draws of a clip, beside a page that makes the same ones itself.
 
-A clip of 512 x 512 noise carries the number of each frame as a barcode. A script in the page reads it back from the
+A clip of 512 x 512 grain carries the number of each frame as a barcode. A script in the page reads it back from the
 canvas each time that a picture was drawn, and compares it with the header that came with the picture. Age: from the
 moment in which the page asked for the frame until it was drawn. The page that makes its pictures itself paints the same
 noise and the same barcode without any server.
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 
 from sonosteer.core.arrays import U8
@@ -34,7 +35,7 @@ from sonosteer.core.errors import InputError, MissingExtraError
 SIDE_PX, BITS, BLOCK_PX = 512, 14, 32
 RATES_HZ = (30, 60)
 SECONDS = 8.0  # chosen: a measurement of one rate. Longer by --seconds
-SEEKS, LONG_FRAMES, EVERY = 60, 10_000, (12, 250)
+SEEKS, LONG_FRAMES, EVERY = 30, 10_000, (12, 250)
 PATIENCE_S = 240.0
 
 #: what the script in the page notes: when each frame was asked for, and what was seen when it was drawn
@@ -126,7 +127,8 @@ def barcode(index: int, noise: U8) -> U8:
 def write_barcodes(path: Path, *, frames: int, rate_hz: int, every: int, distinct: int, seed: int) -> None:
     """Write a clip with a key frame every so many frames. Its first `distinct` pictures come again and again."""
     rng = np.random.default_rng(seed)
-    noise = [rng.integers(40, 100, (SIDE_PX, SIDE_PX)).astype(np.uint8) for _ in range(4)]
+    grain = [rng.normal(70.0, 90.0, (SIDE_PX, SIDE_PX)) for _ in range(4)]
+    noise = [np.clip(cv2.GaussianBlur(g, (0, 0), 2.5), 0, 255).astype(np.uint8) for g in grain]
     with av.open(str(path), "w") as file:
         stream: Any = file.add_stream("libx264", rate=rate_hz)
         stream.width = stream.height = SIDE_PX

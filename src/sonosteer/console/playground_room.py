@@ -127,6 +127,7 @@ class Playground:
         self.playing = True
         self.tabs: set[_Tab] = set()
         self._about: dict[str, Any] | None = None
+        self._last: DrawnFrame | None = None
         self._call, self._number, self._rate_hz = call, 0, 20.0
         self._told: set[asyncio.Task[None]] = set()
         self._free = asyncio.Event()
@@ -166,7 +167,7 @@ class Playground:
         """Make another scene. Pictures of the one before may still come, and are passed by."""
         self.wanted = wanted
         self._number += 1
-        self._about = None
+        self._about = self._last = None
         put_into(self._pipe, ("scene", self._number, wanted.setup, wanted.seed, wanted.overrides))
         self._free.clear()
         self.tell_all(self.told())
@@ -182,6 +183,12 @@ class Playground:
         return {"t": "hello", "v": 1, "room": "playground", "setups": list(SETUPS), "sliders": sliders} | {
             "notice": NOT_A_DEVICE
         }
+
+    def joined(self, tab: _Tab) -> None:
+        """Show a new tab what the others see."""
+        self.tabs.add(tab)
+        if self._last is not None:
+            tab.way.want(self._last)
 
     def play(self, on: bool) -> None:
         """Play or pause."""
@@ -199,6 +206,7 @@ class Playground:
             self.tell_all({"t": "wrong", "reason": said})
             return  # nothing more comes of it until another scene is asked for
         else:
+            self._last = said
             for tab in self.tabs:
                 tab.way.want(said)
         self._free.set()
@@ -206,14 +214,12 @@ class Playground:
     async def draw(self) -> None:
         """Ask for picture after picture, at the scene's rate at most, while somebody looks."""
         loop = asyncio.get_running_loop()
-        first = True
         while True:
             await self._free.wait()
-            if not self.tabs or not (self.playing or first):
+            if not self.tabs or (not self.playing and self._last is not None):
                 await asyncio.sleep(0.05)
                 continue
             self._free.clear()
-            first = False
             begun = loop.time()
             put_into(self._pipe, ("next",))
             await self._free.wait()
@@ -294,7 +300,7 @@ class PlaygroundConsole:
         tab, room = _Tab(web), self._playground
         await tab.tell(room.hello())
         await tab.tell(room.told())
-        room.tabs.add(tab)
+        room.joined(tab)
         sending = asyncio.create_task(tab.send_pictures())
         try:
             while True:
