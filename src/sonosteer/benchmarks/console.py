@@ -213,7 +213,9 @@ def _memory_mb(process: subprocess.Popen[str]) -> float | None:
 
 
 def _case(name: str, ages_ms: list[float], **ratio: float) -> dict[str, Any]:
-    quantiles = np.percentile(ages_ms, [50, 95, 99, 100]).tolist() if ages_ms else [float("nan")] * 4
+    if not ages_ms:
+        raise InputError(f"{name}: no picture was drawn in that time: give it longer (--seconds), or a quieter machine")
+    quantiles = np.percentile(ages_ms, [50, 95, 99, 100]).tolist()
     keys = ("median_ms", "p95_ms", "p99_ms", "max_ms")
     return {"case": name, **dict(zip(keys, quantiles, strict=True)), "ratio": ratio}
 

@@ -25,11 +25,11 @@ class Slider:
     words: str
     """What it is, for a person."""
     low: float
-    """Its least value, in its own unit."""
+    """Its least value, in `unit`, no unit where that is empty."""
     high: float
-    """Its largest value, in its own unit."""
+    """Its largest value, in `unit`, no unit where that is empty."""
     step: float
-    """The least change of it, in its own unit."""
+    """The least change of it, in `unit`, no unit where that is empty."""
     unit: str
     """Its unit, empty where it has none."""
 
@@ -50,7 +50,7 @@ class DrawnFrame:
     """One simulated frame as it is shown."""
 
     index: int
-    """Its number in the clip, from 0."""
+    """Index of the frame in the clip, from 0."""
     frames: int
     """Number of frames of the clip."""
     time_s: float

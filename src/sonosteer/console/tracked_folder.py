@@ -27,7 +27,7 @@ class TrackedFolder:
     """What a folder of `track --out` says of itself."""
 
     folder: Path
-    """The folder."""
+    """Where tips.csv and summary.json lie."""
     source: str
     """The clip as `open_source` takes it."""
     seed: int

@@ -9,7 +9,7 @@ function written(event) {
   return control + alt + (event.shiftKey && (named || control) ? "Shift+" : "") + (control && !named ? event.key.toLowerCase() : event.key);
 }
 
-const typing = (target) => target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select") !== null;
+const typing = (target) => target.closest("input:not([type=checkbox]):not([type=radio]):not([type=range]), textarea, select") !== null;
 const presses = (event) => ["Enter", " "].includes(event.key) && event.target.closest("button, a, summary, input") !== null;
 
 /** Listen. table: [keys, shown, words, what to do][]. Keys of one line do the same. */
