@@ -81,7 +81,9 @@ def read_wanted(said: Any) -> WantedScene:
     if not isinstance(said, Mapping):
         raise InputError("a scene is a set-up, a seed and fields")
     setup, seed, fields = said.get("setup"), said.get("seed"), said.get("fields")
-    if setup not in SETUPS:  # a name that the page did not offer is a file or code that somebody would run
+    if (
+        not isinstance(setup, str) or setup not in SETUPS
+    ):  # a name that the page did not offer is a file or code that somebody would run
         raise InputError(f"there is no set-up {setup!r}; there are: {', '.join(SETUPS)}")
     if type(seed) is not int or not 0 <= seed < MOST_SEED:
         raise InputError(f"the seed is {seed!r}: it must be a whole number from 0 to {MOST_SEED - 1}")

@@ -71,7 +71,7 @@ class SteeringStory:
     obstacles: list[Silhouette] = field(default_factory=list)
     """What the needle must go round."""
     truth: dict[str, list[float]] = field(default_factory=dict)
-    """True path, mm, and rolls, rad, of a simulated run, with times, s. Empty if insertion.csv does not lie beside the recording."""
+    """True path, mm, and rolls, rad, of a simulated run, with times, s. Empty without its insertion.csv."""
     notes: list[str] = field(default_factory=list)
     """What cannot be told, and why."""
 
