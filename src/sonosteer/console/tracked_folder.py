@@ -50,7 +50,9 @@ class TrackedFolder:
             )
         estimates = {row.frame: estimate_of(row) for row in rows}
         name = f"{self.method}, of {self.folder.name}"
-        return HeldTrack(name, self.method, 1, self.spacing, estimates, self.median_ms, "done")
+        return HeldTrack(
+            name, self.method, 1, self.spacing, estimates=estimates, median_ms=self.median_ms, state="done"
+        )
 
 
 def read_tracked(path: Path) -> TrackedFolder | None:
