@@ -181,6 +181,8 @@ class ControlBranch:
     """What records the run."""
     stop: str | None = None
     """Why the operator pressed stop, None while nobody has."""
+    just_pressed: bool = False
+    """True while a press has not held a control period yet. It cannot be released before."""
     held: str | None = None
     """Why the operator lets everything wait, None while nobody does. It is not latched."""
     unheard: str | None = None
@@ -261,6 +263,7 @@ class ControlBranch:
         )
         self.gone = None
         self.state, verdict = self.gate.clear(self.state, action, gate_input)
+        self.just_pressed = False
         try:
             if isinstance(verdict, Cleared):
                 self.robot.send(verdict)
@@ -281,7 +284,7 @@ class ControlBranch:
 
     def press(self, why: str = "the operator pressed stop") -> None:
         """Stop from the next control period on, until somebody releases it."""
-        self.stop = why
+        self.stop, self.just_pressed = why, True
 
     def release(self, by: str, now_s: float) -> None:
         """Release the button and take a latched stop back.
@@ -290,7 +293,7 @@ class ControlBranch:
         """
         if by not in MAY_RELEASE:
             raise InputError(f"a stop is released by the {' or '.join(MAY_RELEASE)}, not by {by!r}")
-        if self.stop is not None and self.state.stop is None:
+        if self.just_pressed:
             raise InputError("a stop that was just pressed is released only after it has held a control period")
         self.state = self.gate.release(self.state, by, now_s)
         self.stop = None
