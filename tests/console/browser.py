@@ -49,7 +49,7 @@ class Console:
     """A running `sonosteer open`."""
 
     def __init__(self, clip: Path, *options: str) -> None:
-        words = [sys.executable, "-m", "sonosteer", "open", str(clip), "--no-browser", *options]
+        words = [sys.executable, "-m", "sonosteer", "open", str(clip), *options, "--no-browser"]
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.address = self.process.stdout.readline().strip()
@@ -109,6 +109,9 @@ def browser() -> Iterator[Any]:
 class Page:
     """A tab with the console's page, and what went wrong in it."""
 
+    #: how the badge at the left begins once there is a picture
+    shown = "frame \\d+ /"
+
     def __init__(self, opened: Any, address: str, **context: Any) -> None:
         self.context = opened.new_context(**{"viewport": {"width": 1280, "height": 800}, **context})
         self.context.set_default_timeout(PATIENCE_S * 1e3)
@@ -121,7 +124,7 @@ class Page:
         self.page.on("websocket", lambda w: self.asked.append(w.url))
         self.page.goto(address)
         self.until("document.documentElement.dataset.ready === '1'")
-        self.until("/frame \\d+ \\//.test(document.querySelector('.badge.left')?.textContent ?? '')")
+        self.until(f"RegExp('{self.shown}').test(document.querySelector('.badge.left')?.textContent ?? '')")
 
     def until(self, script: str) -> Any:
         """Wait until a script says something true. Not by wait_for_function, which our CSP forbids."""

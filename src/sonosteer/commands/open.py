@@ -1,4 +1,4 @@
-"""`sonosteer open`: the console, a page on this machine that shows a clip, tracks it and keeps your labels."""
+"""`sonosteer open`: the console, a page on this machine that shows a clip or a recorded run."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ import typer
 from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand
 from sonosteer.commands.parsing import Seed, SpacingText
-from sonosteer.core.errors import MissingExtraError
+from sonosteer.core.errors import InputError, MissingExtraError
+
+RECORDED = ".mcap"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command(cls=PageCommand, epilog="Example: sonosteer open clip.mp4")
 def open_command(
-    path: Annotated[
-        str,
+    paths: Annotated[
+        list[str],
         typer.Argument(
-            metavar="PATH", help="Video, folder of PNG/JPEG, .mha/.nrrd sequence, DICOM cine, or sim:SETUP."
+            metavar="PATH...",
+            help="Video, folder of PNG/JPEG, .mha/.nrrd sequence, DICOM cine, sim:SETUP, or up to two recording.mcap.",
         ),
     ],
     out: Annotated[
@@ -40,15 +43,24 @@ def open_command(
     spacing_mm: SpacingText = None,
     seed: Seed = 0,
 ) -> None:
-    """Open a clip in the console, a page in your browser.
+    """Open a clip, or a recorded run, in the console, a page in your browser.
 
-    Look, zoom, track by several methods, drag the tip to correct it, and export tips, labels, overlay and data set.
-    Labels are on the disk as they are made.
+    Of a clip: look, zoom, track by several methods, drag the tip to correct it, and export tips, labels, overlay and
+    data set. Labels are on the disk as they are made.
+
+    Of a recording (insert --out, steer run --out): what was seen, decided, cleared and refused at every moment. Two
+    recordings are shown beside each other.
 
     The first line that is printed is the page's address. Its token lets nobody else in. The page is on this machine
     only and needs no network. Ctrl-C ends it.
     """
     _check_extra()
+    if any(path.lower().endswith(RECORDED) for path in paths):
+        _open_runs(paths, port, no_browser=no_browser)
+        return
+    if len(paths) > 1:
+        raise InputError(f"{len(paths)} paths were named: one clip is opened at a time, or two recordings (.mcap)")
+    path = paths[0]
     from sonosteer.console.serving import serve_clip
     from sonosteer.sources.opening import open_source
 
@@ -68,6 +80,22 @@ def open_command(
         print("sonosteer: the console has ended; what was labelled is kept", file=sys.stderr)
     finally:
         source.close()
+
+
+def _open_runs(paths: list[str], port: int | None, *, no_browser: bool) -> None:
+    """Serve the replay room."""
+    from sonosteer.console.serving import serve_runs
+
+    def ready(address: str) -> None:
+        print(address, flush=True)
+        print("Ctrl-C ends the console.", flush=True)
+        if not no_browser:
+            threading.Thread(target=_show, args=(address,), name="browser", daemon=True).start()
+
+    try:
+        serve_runs([Path(path) for path in paths], port=port, ready=ready)
+    except KeyboardInterrupt:
+        print("sonosteer: the console has ended", file=sys.stderr)
 
 
 def _check_extra() -> None:
