@@ -20,17 +20,12 @@ from sonosteer.studies.needlebench.figures import (
     track_rows,
 )
 from sonosteer.studies.needlebench.trials import CLICK, DUMMIES, NOTHING, PROTOCOLS, AnyTrack
-from sonosteer.studies.pages import TableRow, caption, html_page, html_table, markdown_head, markdown_table, write_csv
+from sonosteer.studies.pages import TableRow, caption, html_table, markdown_head, markdown_table, study_page, write_csv
 from sonosteer.viz.needlebench_plots import cost_plot, risk_plot
 from sonosteer.viz.page import figure
 from sonosteer.viz.plots import standalone
 
 BENCH_TITLE = "needlebench"
-#: the leaderboard has more columns than other tables, and its figures fewer points
-STYLE = (
-    "<style>body { max-width: 80rem } figure { max-width: 44rem } .plot svg { min-width: 0 } p { max-width: 62rem } "
-    "table.wide.wrap td { white-space: normal; vertical-align: top }</style>"
-)
 CURVES = 8  # chosen: more lines cannot be told apart
 SLUGS = {NOTHING: "nothing-given", CLICK: "one-click"}
 PROTOCOL_WORDS = {
@@ -143,7 +138,7 @@ def latex(boards: Mapping[str, Sequence[TableRow]], about: Mapping[str, Any]) ->
 
 
 def _page(parts: Sequence[Any], figures: Mapping[str, str], facts: Sequence[str], quick: str) -> str:
-    body = [STYLE, f"<h1>{BENCH_TITLE}</h1>", f"<p>{_marked(facts[0])}</p>", f"<p>{_marked(facts[1])}</p>"]
+    body = [f'<h1 class="board">{BENCH_TITLE}</h1>', f"<p>{_marked(facts[0])}</p>", f"<p>{_marked(facts[1])}</p>"]
     body.append('<p class="soft">Research software, not a medical device: not for clinical decisions.</p>')
     for title, words, rows, names in parts:
         body.append(f"<h2>{html.escape(title)}</h2><p>{_marked(words)}</p>{_table(title, rows)}")
@@ -152,7 +147,7 @@ def _page(parts: Sequence[Any], figures: Mapping[str, str], facts: Sequence[str]
                 said = caption(CAPTIONS[name.partition("-")[0]], quick)
                 body.append(figure(figures[name], said))
     body.append("<h2>How it is scored</h2>" + "".join(f"<p>{_marked(fact)}</p>" for fact in facts[2:]))
-    return html_page(BENCH_TITLE, body, quick)
+    return study_page(BENCH_TITLE, body, quick)
 
 
 def _table(title: str, rows: Sequence[TableRow]) -> str:
