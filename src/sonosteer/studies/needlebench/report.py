@@ -33,6 +33,12 @@ PROTOCOL_WORDS = {
     CLICK: "One click on the tip in the first frame that shows it, off by a few pixels as a person's is. That frame "
     "has no score. Tracks without a needle are left out.",
 }
+#: said of a method below `always lost`
+SILENCE = (
+    "**Than silence** says by the paired interval whether a method is better than saying nothing. One that is right "
+    "more often than wrong stands before `always lost`, one that is wrong more often behind it: better not asked. "
+    "So `always lost` is not the last row where such methods enter: that is what they cost."
+)
 HOW = (
     f"**Cost of a frame.** A claim costs its distance from the true tip, as a part of {100 * CAP_FRACTION:g} % of the "
     "picture's longer side, at most 1. A claim without a needle in the picture costs 1. Silence costs "
@@ -45,7 +51,10 @@ HOW = (
     "**Risk area**: mean cost of the surest claims, over all coverages. It tells whether a method knows when it is "
     "right.",
     "**Rows without a rank** know nothing: one is always lost, one claims the middle of the picture, one claims any "
-    "place. A method below `always lost` is better not asked.",
+    "place.",
+    SILENCE,
+    "**mil** draws at random, and OpenCV lets nobody seed it. Its row is another one in every run, by about 0.01. All "
+    "others come out the same.",
 )
 CAPTIONS = {
     "costs": "Cost and its interval of 95 %. Grey: methods that know nothing.",
@@ -100,9 +109,28 @@ def _facts(about: Mapping[str, Any]) -> list[str]:
         "simulated, except those that a user supplies.",
         f"Version {about['version']} (`{about['digest'][:16]}`), {about['tracks']} tracks{real}. Command: "
         f"`{about['command']}`.",
+        *_prices(about["prices"]),
         *HOW,
         f"Models: {models}. sonosteer {about['versions']['sonosteer']}.",
     ]
+
+
+def _prices(prices: Mapping[str, Any]) -> list[str]:
+    """What this version prices otherwise than others. Empty for version 1."""
+    said = []
+    if prices["reader_off"]:
+        said.append(
+            f"**The reader's uncertainty** is {100 * prices['reader_off']:g} % of the longer side in simulated tracks: "
+            "two standard deviations of the click. No person could tell from the picture that such an answer is wrong, "
+            "so it costs nothing."
+        )
+    if not prices["hidden_after_click"]:
+        said.append(
+            "**Hidden after a click.** With one click it is known that the needle is there. Where its tip is hidden, "
+            "silence says nothing that was not known, and a place can only be guessed. Such frames have no price. With "
+            "nothing given they have: whoever claims what nobody sees may claim what is not there."
+        )
+    return said
 
 
 # -- LaTeX ---------------------------------------------------------------------------------------------------
