@@ -100,7 +100,7 @@ def _page(
     words = caption("", quick)
     body += [figure(svg, words) for svg in figures.values()]
     said = f"<figcaption>{words}</figcaption>" if quick else ""
-    picture = '<img src="failures.png" alt="failed insertions frame by frame">'
+    picture = '<div class="scroll"><img class="cells" src="failures.png" alt="failed insertions frame by frame"></div>'
     body += [f"<h2>Failures</h2><figure>{picture}{said}</figure>"] * strip
     return study_page("Insertions", body, quick)
 

@@ -170,7 +170,8 @@ def _html(tables: Mapping[str, Table], said: Mapping[str, str], svg: str) -> lis
         body += [f'<h2>{title}</h2><p class="soft">{_code(WORDS[title])}</p>', html_table(rows)]
         if title == "Table I":
             body += [figure(svg, words)]
-            picture = f'<img src="{film_strip.STRIP_FILE}" alt="Hard cases" style="width: 100%">'
+            strip = f'<img class="cells" src="{film_strip.STRIP_FILE}" alt="Hard cases">'
+            picture = f'<div class="scroll">{strip}</div>'
             below = f"<figcaption>{_code(caption(said['strip'], quick))}</figcaption>"
             body += [f"<h2>Hard cases</h2><figure>{picture}{below}</figure>"] if said["strip"] else []
     return body

@@ -211,7 +211,8 @@ def _page(
     for name, svg in figures.items():
         body.append(figure(svg, caption(WILD_CAPTIONS[name], quick)))
     for name in sheets:
-        picture = f'<img src="{name}.png" alt="{WILD_CAPTIONS[name]}" style="max-width: 100%">'
+        strip = f'<img class="cells" src="{name}.png" alt="{WILD_CAPTIONS[name]}">'
+        picture = f'<div class="scroll">{strip}</div>'
         body.append(f"<figure>{picture}<figcaption>{caption(WILD_CAPTIONS[name], quick)}</figcaption></figure>")
     return study_page(WILD_TITLE, body, quick)
 
