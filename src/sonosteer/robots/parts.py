@@ -100,7 +100,8 @@ class Opening:
 class Part(Protocol):
     """A part of a rig. A class of parts is called with an `Opening` and its `Settings`, and connects.
 
-    Connecting may take a few seconds, moves nothing, and raises RobotError or InputError of one line.
+    Connecting may take a few seconds, moves nothing, and raises RobotError or InputError of one line. Once it is done,
+    a first state was measured. A class that cannot do without some calibrations names their kinds in `needs`.
     """
 
     Settings: ClassVar[type[Any]]
