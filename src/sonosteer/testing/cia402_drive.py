@@ -81,7 +81,7 @@ class SimulatedCia402Drive:
     def report(self) -> dict[str, Any]:
         """What the axis did, and the state of the drive."""
         with self._lock:
-            return self.axis.report() | {"state": self.state, "error": self.error}
+            return self.axis.report() | {"state": self.state, "fault": f"0x{self.error:04X}" if self.error else "-"}
 
     # -- its time --------------------------------------------------------------------------------------
 

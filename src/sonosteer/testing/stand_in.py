@@ -68,6 +68,6 @@ class StandIn:
         if not line:
             raise RuntimeError(f"the stand-in ended with {self._process.wait()}")
         said: dict[str, Any] = json.loads(line)
-        if "error" in said and isinstance(said["error"], str):
+        if "error" in said:
             raise ValueError(said["error"])
         return said
