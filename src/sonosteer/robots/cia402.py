@@ -41,6 +41,8 @@ class Cia402Settings:
     """Channel of that interface, such as can0."""
     bitrate: int | None = None
     """Bits per second, 1/s. Left out where the interface has it already, as socketcan has."""
+    port: int | None = None
+    """UDP port of an interface udp_multicast, which is a bus between processes of this machine, no unit."""
     node: int
     """Number of the drive's node, 1 to 126, no unit."""
     own_node: int = 127
@@ -202,6 +204,7 @@ class Cia402Axis:
         Returns the state that it is in then. Raises RobotError if it stays in its fault.
         """
         try:
+            self._write(co.CONSUMER_HEARTBEAT, 0, 1)  # else the next lost one, of who is gone, is a fault again
             for word in (0, co.RESET_FAULT, 0):
                 self._write(co.CONTROL, word)
             self._wait_for(lambda: self._drive_state() not in (co.FAULT, co.FAULT_REACTING), "leave its fault")
@@ -229,9 +232,8 @@ class Cia402Axis:
     def _connect(self) -> Any:
         s = self._settings
         network = co.import_canopen().Network()
-        more = {} if s.bitrate is None else {"bitrate": s.bitrate}
         try:
-            network.connect(interface=s.interface, channel=s.channel, **more)
+            network.connect(**co.bus_arguments(s.interface, s.channel, bitrate=s.bitrate, port=s.port))
         except Exception as e:  # noqa: BLE001  python-can's interfaces raise what their libraries raise
             said = " ".join(str(e).split())[:200]
             raise RobotError(f"the CAN interface {s.interface} {s.channel} cannot be opened: {said}") from None

@@ -5,6 +5,7 @@ Source: CiA 301 (communication) and CiA 402 (drives), as the library `canopen` k
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from sonosteer.core.errors import MissingExtraError
@@ -79,7 +80,23 @@ def import_canopen() -> Any:
         import canopen
     except ImportError:
         raise MissingExtraError("a CANopen drive", "canopen", "canopen") from None
+    for name in ("canopen", "can"):  # what they warn of comes back as an exception, and is said once
+        logging.getLogger(name).addHandler(logging.NullHandler())
     return canopen
+
+
+def bus_arguments(
+    interface: str, channel: str, *, bitrate: int | None = None, port: int | None = None
+) -> dict[str, Any]:
+    """What python-can is called with. A bus by multicast stays on this machine."""
+    out: dict[str, Any] = {"interface": interface, "channel": channel}
+    if interface == "udp_multicast":
+        out["hop_limit"] = 0
+    if bitrate is not None:
+        out["bitrate"] = bitrate
+    if port is not None:
+        out["port"] = port
+    return out
 
 
 def drive_objects() -> Any:

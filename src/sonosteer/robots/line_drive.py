@@ -216,7 +216,14 @@ class LineDrive:
             self._order.wait(self._serial, self._until_next())
         if self._enabled:
             with contextlib.suppress(OSError, ValueError):
-                self._ask(self._protocol.stop())
+                self._stop_at_last()
+
+    def _stop_at_last(self) -> None:
+        """Stop it, and wait until it stands."""
+        self._ask(self._protocol.stop())
+        until_s = self._clock.now_s() + JOIN_S / 2
+        while abs(self._ask(self._protocol.status()).speed_mm_s or 0.0) > 0.01 and self._clock.now_s() < until_s:
+            self._clock.sleep_until(self._clock.now_s() + self._settings.period_s)
 
     def _tell(self) -> None:
         """Write an order that is new, and a stop once there is none any more."""

@@ -1,7 +1,7 @@
 """A stand-in of a CANopen drive of profile CiA 402, on any bus that python-can knows.
 
 Communication is `canopen`'s own LocalNode. State machine, heartbeat consumer and ramps are ours, after CiA 402.
-As a process, `python -m sonosteer.testing.cia402_drive udp_multicast 239.74.163.2`, it obeys the words of
+As a process, `python -m sonosteer.testing.cia402_drive udp_multicast 239.74.163.2 5 43113`, it obeys the words of
 `stand_in.HAND` on its input.
 """
 
@@ -25,20 +25,22 @@ _HEARTBEAT_LOST = 0x8130
 class SimulatedCia402Drive:
     """A drive on a bus, with its axis. `run` in a thread, or `start`."""
 
-    def __init__(self, interface: str, channel: str, node: int = 5, axis: AxisModel | None = None) -> None:
+    def __init__(
+        self, interface: str, channel: str, node: int = 5, *, port: int | None = None, axis: AxisModel | None = None
+    ) -> None:
         canopen = co.import_canopen()
         self.axis = axis or AxisModel()
         self.state, self.error, self.limit_switch = _DISABLED, 0, False
         self.keeps_heartbeat = True
         self._words = canopen.profiles.p402.State402.SW_MASK
-        self._where, self._number = (interface, channel), node
+        self._where, self._number = co.bus_arguments(interface, channel, port=port), node
         self._lock = threading.RLock()
         self._over = threading.Event()
         self._control, self._mode, self._velocity, self._watched = 0, 0, 0, 0
         self._heard_s: float | None = None  # in the axis's time. None before the first heartbeat
         self._due_s = 0.0
         self._network = canopen.Network()
-        self._network.connect(interface=interface, channel=channel)
+        self._network.connect(**self._where)
         self._linked = True
         self._node = self._network.create_node(node, co.drive_objects())
         for index, value in ((co.DEVICE_TYPE, 0x00020192), (co.SUPPORTED_MODES, co.SUPPORTS_PROFILE_VELOCITY)):
@@ -75,8 +77,7 @@ class SimulatedCia402Drive:
         if word == "mute":
             self._network.disconnect()
         elif word == "link":
-            interface, channel = self._where
-            self._network.connect(interface=interface, channel=channel)
+            self._network.connect(**self._where)
 
     def report(self) -> dict[str, Any]:
         """What the axis did, and the state of the drive."""
@@ -229,9 +230,9 @@ class SimulatedCia402Drive:
 
 
 def main() -> None:
-    """Run as a process: interface, channel, number of the node."""
-    interface, channel = sys.argv[1:3]
-    drive = SimulatedCia402Drive(interface, channel, int(sys.argv[3]) if len(sys.argv) > 3 else 5)
+    """Run as a process: interface, channel, number of the node, UDP port."""
+    interface, channel, node, port = sys.argv[1:5]
+    drive = SimulatedCia402Drive(interface, channel, int(node), port=int(port))
     drive.start()
     obey_input(drive.hand, drive.report)
     drive.close()
