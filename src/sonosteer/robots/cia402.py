@@ -224,14 +224,14 @@ class Cia402Axis:
             with contextlib.suppress(*self._errors):
                 self._write(co.CONSUMER_HEARTBEAT, 0, 1)  # it is at rest, and we go in good order
                 self._write(co.CONTROL, self._words.CW_SHUTDOWN)
-        with contextlib.suppress(*self._errors):
+        with contextlib.suppress(Exception):  # it raises again what its thread ever raised
             self._network.disconnect()
 
     # -- the drive ---------------------------------------------------------------------------------------------------
 
     def _connect(self) -> Any:
         s = self._settings
-        network = co.import_canopen().Network()
+        network = co.make_network()
         try:
             network.connect(**co.bus_arguments(s.interface, s.channel, bitrate=s.bitrate, port=s.port))
         except Exception as e:  # noqa: BLE001  python-can's interfaces raise what their libraries raise
@@ -251,7 +251,9 @@ class Cia402Axis:
         """Write watchdog, ramps, mode and what goes to and fro. Raises RobotError for what the drive does not keep."""
         s = self._settings
         self._node.nmt.state = "PRE-OPERATIONAL"
-        self._write(co.CONSUMER_HEARTBEAT, 0, 1)
+        watch = "to watch our heartbeat, which it needs"
+        self._keep(co.CONSUMER_HEARTBEAT, 0, watch, subindex=1)
+        self._keep(co.QUICK_STOP_REACTION, co.SWITCH_OFF_AFTER_STOP, "to switch off after its quick stop")
         self._keep(co.ABORT_CONNECTION, co.ABORT_IS_FAULT, "to fault when our heartbeat stops")
         self._keep(co.FAULT_REACTION, co.REACT_BY_STOP_RAMP, "to brake along its stop ramp at a fault")
         per_mm_s = abs(s.velocity_unit)
@@ -269,9 +271,7 @@ class Cia402Axis:
         self._node.tpdo[1].add_callback(self._said_position)
         self._node.tpdo[2].add_callback(self._said_velocity)
         watchdog_ms = round(1e3 * s.watchdog_s)
-        self._keep(
-            co.CONSUMER_HEARTBEAT, s.own_node << 16 | watchdog_ms, "to watch our heartbeat, which it needs", subindex=1
-        )
+        self._keep(co.CONSUMER_HEARTBEAT, s.own_node << 16 | watchdog_ms, watch, subindex=1)
 
     def _keep(self, index: int, value: int, what: str, subindex: int = 0) -> None:
         """Write an object and read it back. Raises RobotError if the drive does not keep it."""
@@ -361,8 +361,8 @@ class Cia402Axis:
         drive_state = self._drive_state()
         if drive_state in (co.FAULT, co.FAULT_REACTING):
             return  # its emergency message says why, or `_ask_why` does
-        if drive_state == co.QUICK_STOP:
-            self._fail("stopped", "the drive is in its quick stop: find out who pressed it")
+        if drive_state in (co.QUICK_STOP, co.SWITCHED_OFF):
+            self._fail("stopped", f"the drive is in {drive_state}: find out who stopped it, or switched it off")
         elif drive_state != co.ENABLED:
             self._fail("not ready", f"the drive left OPERATION ENABLED and is in {drive_state}")
         elif status & co.INTERNAL_LIMIT:

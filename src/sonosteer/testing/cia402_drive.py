@@ -39,7 +39,7 @@ class SimulatedCia402Drive:
         self._control, self._mode, self._velocity, self._watched = 0, 0, 0, 0
         self._heard_s: float | None = None  # in the axis's time. None before the first heartbeat
         self._due_s = 0.0
-        self._network = canopen.Network()
+        self._network = co.make_network()
         self._network.connect(**self._where)
         self._linked = True
         self._node = self._network.create_node(node, co.drive_objects())
@@ -117,6 +117,8 @@ class SimulatedCia402Drive:
         self.axis.advance(STEP_S)
         if self.state == co.FAULT_REACTING and self.axis.speed_mm_s == 0.0:
             self._go(co.FAULT)
+        if self.state == co.QUICK_STOP and self.axis.speed_mm_s == 0.0 and not self._stays_stopped():
+            self._go(_DISABLED)
         if self._linked and self._node.nmt.state == "OPERATIONAL" and self.axis.time_s >= self._due_s:
             self._due_s = self.axis.time_s + 1e-3 * max(self._event_ms(), 1)
             self._say()
@@ -215,8 +217,12 @@ class SimulatedCia402Drive:
             self._go(_READY)
         elif word & 0b1111 == 0b0111 and self.state in (_READY, co.ENABLED):
             self._go(_ON)
-        elif word & 0b1111 == 0b1111 and self.state in (_ON, co.QUICK_STOP):
+        elif word & 0b1111 == 0b1111 and (self.state == _ON or (self.state == co.QUICK_STOP and self._stays_stopped())):
             self._go(co.ENABLED)
+
+    def _stays_stopped(self) -> bool:
+        """True where a quick stop ends in QUICK STOP ACTIVE, from which a controlword leads on."""
+        return self._stored(co.QUICK_STOP_REACTION, 0) >= 5
 
     def _go(self, state: str) -> None:
         self.state = state
