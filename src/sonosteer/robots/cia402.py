@@ -21,14 +21,14 @@ from typing import Any, ClassVar, Literal
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.errors import InputError, RobotError
 from sonosteer.robots import cia402_objects as co
-from sonosteer.robots.following import Following
+from sonosteer.robots.following import FollowingWatch
 from sonosteer.robots.parts import Axis, FaultKind, Opening, PartFault, PartState, StandingOrder
 from sonosteer.safety.cleared import Cleared, genuine
 
 ASKED_S = 0.02  # chosen: how often the drive is asked where it does not tell by itself
-CONNECT_S = 0.5  # chosen: a drive that takes longer to answer is not there
-STATE_S = 1.0  # chosen: a drive may take so long from one state to the next, with its brake
-JOIN_S = 1.0
+ANSWER_S = 0.5  # chosen: a drive that takes longer to answer is not there
+CLIMB_S = 1.0  # chosen: a drive may take so long from one state to the next, with its brake
+END_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Cia402Settings:
     zero: Literal["absolute", "here"]
     """Where depth is 0. "absolute": at `zero_counts`. "here": where the axis stands as it is opened."""
     zero_counts: int = 0
-    """Position at depth 0, counts. Of an encoder that is absolute, or of an axis that somebody has homed."""
+    """Position at depth 0, counts, no unit. Of an encoder that is absolute, or of an axis that somebody has homed."""
     watchdog_s: float = 0.12
     """How long the drive waits for our next heartbeat before it stops by itself, s. More than `Limits.order_s`, so that
     an order that merely expires is no fault."""
@@ -96,6 +96,7 @@ class Cia402Axis:
 
     Settings: ClassVar[type[Cia402Settings]] = Cia402Settings
     axes: frozenset[Axis] = frozenset({"insertion"})
+    """What it moves."""
 
     def __init__(self, opening: Opening, settings: Cia402Settings) -> None:
         self._name, self._clock, self._settings = opening.name, opening.clock, settings
@@ -111,12 +112,12 @@ class Cia402Axis:
         self._enabled = self._telling = self._closed = False
         self._status, self._mode, self._speed_mm_s = 0, 0, 0.0
         self._control, self._serial = self._words.CW_SHUTDOWN, -1
-        self._following = Following(settings.acceleration_mm_s2, settings.stop_mm_s2, settings.following_mm)
+        self._following = FollowingWatch(settings.acceleration_mm_s2, settings.stop_mm_s2, settings.following_mm)
         self._zero_counts: float = settings.zero_counts
         self._network = self._connect()
         try:
             self._node = self._network.add_node(settings.node, co.drive_objects())
-            self._node.sdo.RESPONSE_TIMEOUT = CONNECT_S
+            self._node.sdo.RESPONSE_TIMEOUT = ANSWER_S
             self._node.sdo.MAX_RETRIES = 1
             self._check_device()
             counts = self._read(co.POSITION)
@@ -150,7 +151,7 @@ class Cia402Axis:
     def describe(self) -> str:
         """Say what the drive is, its state, its mode, where it stands."""
         try:
-            vendor, product = (self._read(co.IDENTITY, k) for k in (1, 2))
+            vendor, product = (self._read(co.IDENTITY_OBJECT, k) for k in (1, 2))
             code = self._read(co.ERROR_CODE)
         except self._errors as e:
             return str(self._gone(e))
@@ -219,7 +220,7 @@ class Cia402Axis:
         self._closed = True
         self._order.hold("closed")
         self._closing.set()
-        self._thread.join(JOIN_S)
+        self._thread.join(END_S)
         if self._enabled:
             with contextlib.suppress(*self._errors):
                 self._write(co.CONSUMER_HEARTBEAT, 0, 1)  # it is at rest, and we go in good order
@@ -315,10 +316,10 @@ class Cia402Axis:
             self._wait_for(lambda later=later: self._drive_state() in later, f"reach {state}")
 
     def _wait_for(self, met: Any, what: str) -> None:
-        until_s = self._clock.now_s() + STATE_S
+        until_s = self._clock.now_s() + CLIMB_S
         while not met():
             if self._clock.now_s() > until_s:
-                raise RobotError(self._why_not(f"does not {what} within {STATE_S:g} s"))
+                raise RobotError(self._why_not(f"does not {what} within {CLIMB_S:g} s"))
             self._clock.sleep_until(self._clock.now_s() + 0.005)
 
     def _why_not(self, what: str) -> str:

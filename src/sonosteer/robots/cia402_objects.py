@@ -11,7 +11,7 @@ from typing import Any
 from sonosteer.core.errors import MissingExtraError
 from sonosteer.robots.parts import FaultKind
 
-DEVICE_TYPE, IDENTITY = 0x1000, 0x1018
+DEVICE_TYPE, IDENTITY_OBJECT = 0x1000, 0x1018
 CONSUMER_HEARTBEAT, PRODUCER_HEARTBEAT = 0x1016, 0x1017
 ABORT_CONNECTION, ERROR_CODE, CONTROL, STATUS = 0x6007, 0x603F, 0x6040, 0x6041
 QUICK_STOP_REACTION, FAULT_REACTION, MODE, MODE_SHOWN = 0x605A, 0x605E, 0x6060, 0x6061
@@ -117,7 +117,7 @@ def drive_objects() -> Any:
     out = od.ObjectDictionary()
     for index, kind in _VARIABLES.items():
         out.add_object(_variable(od, index, 0, kind))
-    _add_record(od, out, IDENTITY, {0: _UINT8, 1: _UINT32, 2: _UINT32, 3: _UINT32, 4: _UINT32})
+    _add_record(od, out, IDENTITY_OBJECT, {0: _UINT8, 1: _UINT32, 2: _UINT32, 3: _UINT32, 4: _UINT32})
     _add_record(od, out, CONSUMER_HEARTBEAT, {0: _UINT8, 1: _UINT32})
     for first in (0x1400, 0x1800):
         for k in range(2):

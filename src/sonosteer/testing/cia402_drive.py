@@ -45,7 +45,7 @@ class SimulatedCia402Drive:
         self._node = self._network.create_node(node, co.drive_objects())
         for index, value in ((co.DEVICE_TYPE, 0x00020192), (co.SUPPORTED_MODES, co.SUPPORTS_PROFILE_VELOCITY)):
             self._node.object_dictionary[index].default = value
-        self._node.object_dictionary[co.IDENTITY][1].default = 0x515
+        self._node.object_dictionary[co.IDENTITY_OBJECT][1].default = 0x515
         self._node.nmt.state = "PRE-OPERATIONAL"
         self._node.add_read_callback(self._reads)
         self._node.add_write_callback(self._writes)
