@@ -27,6 +27,7 @@ MAY_NAME = {
         "robots/table.py": "a plug-in's driver, behind `genuine`",
         "testing/robots.py": "the laws of a driver: what the gate has not cleared is refused",
     },
+    "carry_out": {},  # of a part of a rig: only the rig that composes it
 }
 #: function -> the only files that may import it
 MAY_IMPORT = {
@@ -64,9 +65,9 @@ def _sets_a_rig(node):
 
 
 def _is_driver(node):
-    """A method `send` that takes `Cleared`, and is more than the words of a protocol."""
+    """A method `send` or `carry_out` that takes `Cleared`, and is more than the words of a protocol."""
     return (
-        node.name == "send"
+        node.name in ("send", "carry_out")
         and any(a.annotation is not None and "Cleared" in ast.unparse(a.annotation) for a in node.args.args)
         and any(not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)) for each in node.body)
     )
