@@ -77,7 +77,7 @@ TICK = {
 }
 #: of a live source: what came, by how much its clock differs, and the time of day at 0 s of the run
 SOURCE = {
-    "counts": _object({k: WHOLE for k in ("received", "seen", "overwritten", "connections", "lost_before")}),
+    "counts": _object(dict.fromkeys(("received", "seen", "overwritten", "connections", "lost_before"), WHOLE)),
     "lag": _object({"clock_offset_s": NUMBER, "clock_drift_ppm": NUMBER}),
     "complaint": TEXT,
     "run_began_wall_s": NUMBER,

@@ -47,8 +47,8 @@ def insert_live(
     """Insert in real time until the policy stops, nothing moves for too long, or time is up.
 
     The branches take as long as they take: what `pace` says of that does not count. rig: a camera beside a robot, on
-    `clock`, or a world that moves on its own. Its frames are taken by the camera's thread only. watch: called every control period, may say why the run is over. button: the
-    operator's. Ctrl-C ends the run. The robot holds at the end.
+    `clock`, or a world that moves on its own. Its frames are taken by the camera's thread only. watch: called every
+    control period, may say why the run is over. button: the operator's. Ctrl-C ends it, too. The robot holds at the end.
     """
     live = _Live(
         camera=rig if isinstance(rig, Camera) else SteppedCamera(rig, clock),

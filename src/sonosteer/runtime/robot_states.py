@@ -64,7 +64,7 @@ class RobotStates:
 
 
 def between(before: RobotState, after: RobotState, fraction: float) -> RobotState:
-    """Interpolate between two states. fraction: 0 is the first, 1 the second. A fault of either is one of the result."""
+    """Interpolate between two states. fraction: 0 is the first, 1 the second. A fault of either stays."""
 
     def mixed(a: float, b: float) -> float:
         return a + fraction * (b - a)
