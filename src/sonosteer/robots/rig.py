@@ -71,7 +71,7 @@ def open_part(rig_file: RigFile, table: PartTable, clock: Clock) -> Part:
     try:
         part: Part = table.make(opening, table.settings)
     except (InputError, RobotError) as e:
-        raise type(e)(f"{where}: {e}") from None
+        raise (InputError if isinstance(e, InputError) else RobotError)(f"{where}: {e}") from None
     except Exception as e:
         raise RobotError(f"{where} broke while it was opened: {describe_error(e)}") from e
     limits = rig_file.limits
