@@ -48,7 +48,7 @@ def insert_live(
 
     The branches take as long as they take: what `pace` says of that does not count. rig: a camera beside a robot, on
     `clock`, or a world that moves on its own. Its frames are taken by the camera's thread only. watch: called every
-    control period, may say why the run is over. button: the operator's. Ctrl-C ends it, too. The robot holds at the end.
+    control period, may say why the run is over. button: the operator's. Ctrl-C ends it. The robot holds at the end.
     """
     live = _Live(
         camera=rig if isinstance(rig, Camera) else SteppedCamera(rig, clock),
@@ -173,6 +173,7 @@ class _Live:
             if frame is None:
                 continue
             self.run.ledger.captured(frame.index)
+            self.run.ledger.timed("arrival", now - frame.time_s, frame.index)
             self.control_branch.frame_came(frame, now)
             found = self.source.state_of(frame)
             if isinstance(found, str):
