@@ -381,7 +381,7 @@ class ControlBranch:
             "faults": () if gate_input is None else gate_input.faults,
             "spacing": None if gate_input is None else gate_input.spacing,
             "stop": self.stop,
-            "hold": self.held,
+            "hold": self.held if gate_input is None else gate_input.hold,
             "by_hand": self.by_hand if gate_input is None else gate_input.by_hand,
             "hand": by_hand,
             "verdict": verdict,

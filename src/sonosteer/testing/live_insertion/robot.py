@@ -1,7 +1,8 @@
-"""Stand-in of a robot: a needle drive that takes lines, and a guide that turns and rolls the needle and moves the probe.
+"""Stand-in of a robot: a needle drive that takes lines, and a guide that turns and rolls it and moves the probe.
 
-The needle drive is `testing/line_drive`, which the shipped driver `line` speaks to. The guide takes lines of JSON, keeps
-the deadline of each order in its own time, and answers each line with where all axes are. `GuidePart` is its driver.
+The needle drive is `testing/line_drive`, which the shipped driver `line` speaks to. The guide takes lines of JSON. It
+keeps the deadline of each order in its own time, and answers each line with where all axes are. `GuidePart` is its
+driver.
 
 As a process: `python -m sonosteer.testing.live_insertion.robot DEPTH_MM ANGLE_RAD ROLL_RAD`.
 """
