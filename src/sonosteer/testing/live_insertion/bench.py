@@ -190,7 +190,8 @@ def bench_live_insertion(*, seed: int, progress: CountProgress) -> dict[str, Any
         "cases": _cases(trials, dry),
         "notes": (
             f"{sum(t.success for t in trials)} of {INSERTIONS} insertions reached the target in five processes, "
-            f"{sum(bool(each['success']) for each in within)} in one; {sum(t.replayed for t in trials)} replayed equal. "
+            f"{sum(bool(each['success']) for each in within)} in one. "
+            f"{sum(t.replayed for t in trials)} replayed equal. "
             f"The dry run moved {dry.moved_mm:.3f} mm. {RATE_HZ:g} pictures a second, in real time. "
             f"Load of the machine: {min(load):.1f} to {max(load):.1f} on {os.cpu_count()} cores."
         ),
