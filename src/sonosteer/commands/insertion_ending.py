@@ -23,7 +23,9 @@ if TYPE_CHECKING:
         """What came of an insertion."""
 
         refused: Counter[str]
+        """Number of actions that the gate refused, by rule."""
         held_because: Counter[str]
+        """Number of control periods at hold, by rule."""
 
         def summary(self) -> dict[str, Any]:
             """Return its numbers."""

@@ -126,6 +126,7 @@ class GuidePart:
 
     Settings: ClassVar[type[GuideSettings]] = GuideSettings
     axes: frozenset[Axis] = frozenset({"angle", "roll", "probe"})
+    """What it moves."""
 
     def __init__(self, opening: Opening, settings: GuideSettings) -> None:
         self._clock, self._address = opening.clock, settings.address
