@@ -2,10 +2,9 @@
 
 import pytest
 
-from sonosteer.episodes.insertion import InsertionConfig, build_episode
 from sonosteer.recording.run_reader import RunReader
 from sonosteer.testing.live_insertion.bench import capture_to_order_s, live_trial
-from sonosteer.testing.live_insertion.scanner import follow
+from sonosteer.testing.live_insertion.robot import GuideModel
 
 #: why a run on a machine that is too busy may be held
 LATE = {"action age", "estimate age", "time since the action expired", "fault", "robot", "stopped", "robot fault"}
@@ -37,21 +36,15 @@ def test_a_dry_run_through_all_of_it_moves_nothing(tmp_path):
     assert set(trial.summary["held_because"]) <= {"held", "robot", "stopped"}
 
 
-def test_a_needle_that_follows_encoders_is_where_they_say_and_stays_there():
-    """The world's own motors do nothing: encoders alone say where the needle is."""
-    world = build_episode(InsertionConfig(policy="constant", tracker="lk", seed=3)).world
-    rig = world.rig
-    to = {
-        "depth_mm": rig.depth_mm + 2.0,
-        "angle_rad": rig.insertion_angle_rad + 0.01,
-        "roll_rad": rig.roll_rad,
-        "probe_mm": [0.5, 0.0, 0.0],
-        "speed_mm_s": 20.0,
-    }
-    follow(world, to, 0.1)
-    for _ in range(3):
-        at = (world.rig.depth_mm, world.rig.insertion_angle_rad, world.rig.probe_mm[0])
-        assert at == pytest.approx((to["depth_mm"], to["angle_rad"], 0.5))
-        assert world.plant.state.inserted_mm == pytest.approx(to["depth_mm"], abs=1.0)
-        follow(world, to, 0.05)
-    assert world.time_s == pytest.approx(0.25)
+def test_a_guide_stands_once_its_order_has_expired_and_at_a_hold():
+    guide = GuideModel(0.5, 0.0)
+    guide.take({"turn": [0.6, 0.0], "probe": [10.0, 0.0, 0.0], "lasts_s": 0.1})
+    for _ in range(300):
+        guide.advance(0.001)
+    assert guide.angle_rad == pytest.approx(0.55, abs=0.001)
+    assert guide.probe_mm == pytest.approx((1.0, 0.0, 0.0), abs=0.02)
+    guide.take({"turn": [0.6, 0.0], "probe": [10.0, 0.0, 0.0], "lasts_s": 0.1})
+    guide.take({"hold": "somebody said so"})
+    before = guide.probe_mm
+    guide.advance(0.001)
+    assert guide.probe_mm == before

@@ -157,7 +157,7 @@ def _insert_simulated(config: InsertionConfig, typed: Mapping[str, Any], out: Pa
     episode.tracker.prepare()  # before anything is written
     episode.policy.prepare()
     insertion = Insertion(
-        carry_out=lambda log, watch, button: run_episode(episode, recorder=log, watch=watch, button=button),
+        insert=lambda log, watch, button: run_episode(episode, recorder=log, watch=watch, button=button),
         title=lambda done: f"{config.policy}, {config.mode}, seed {config.seed}: {done.summary()['reason']}",
         configuration=configuration_of(typed, episode.gate, episode.task, episode.hint),
         typed=typed,

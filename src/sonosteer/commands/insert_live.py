@@ -110,7 +110,7 @@ def insert_on_source(typed: Mapping[str, Any], out: Path | None, *, paused: bool
     try:
         _say_begin(episode, as_json=as_json)
         insertion = Insertion(
-            carry_out=lambda log, watch, button: run_live_episode(episode, recorder=log, watch=watch, button=button),
+            insert=lambda log, watch, button: run_live_episode(episode, recorder=log, watch=watch, button=button),
             title=lambda done: f"{config.policy} on {episode.source.info.name}: {done.run.ended}",
             configuration=configuration_of(
                 typed, episode.gate, episode.task, episode.hint, live=_live_configuration(episode)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 class Insertion:
     """An insertion that is ready to begin, and what its recording says of it."""
 
-    carry_out: CarryOut
+    insert: CarryOut
     """Does it."""
     title: Callable[[DoneRun], str]
     """Title of its report."""
@@ -113,7 +113,7 @@ def _recorded(insertion: Insertion, out: Path | None, watch: Watching) -> tuple[
         log = None
         if out is not None:
             log = opened.enter_context(RunLog(out / parsing.RECORDING, insertion.configuration, live=live))
-        done = insertion.carry_out(log, watch, terminal.operators_button(live=live))
+        done = insertion.insert(log, watch, terminal.operators_button(live=live))
         if log is not None:
             log.write("/ledger", done.run.time_s, done.run.ledger.counts())
             log.close(done.run.ended)

@@ -148,9 +148,11 @@ def _words(episode: Any, port: int, folder: Path, *, dry_run: bool) -> list[str]
 
 
 def _sonosteer(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command. It has a session of its own, so that it gets its share of a busy machine, as it would elsewhere."""
     command = [sys.executable, "-m", "sonosteer", *words]
+    quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
     try:
-        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=GIVEN_UP_S)
+        return subprocess.run(command, **quiet, timeout=GIVEN_UP_S, start_new_session=True)
     except subprocess.TimeoutExpired:
         raise BrokenError(f"sonosteer {words[0]} did not end within {GIVEN_UP_S:g} s") from None
 

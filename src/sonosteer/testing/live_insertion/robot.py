@@ -19,28 +19,66 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-import numpy as np
-
 from sonosteer.core.errors import InputError, RobotError
-from sonosteer.core.types import Command
 from sonosteer.robots.parts import Axis, Opening, PartFault, PartState, StandingOrder
-from sonosteer.safety.cleared import Cleared
-from sonosteer.sim.rig import RigLimits, RigModel
+from sonosteer.safety.cleared import Cleared, genuine
 from sonosteer.testing.axis_model import STEP_S, AxisModel, OwnTime
 from sonosteer.testing.line_drive import SimulatedLineDrive
 from sonosteer.testing.stand_in import obey_input
 
 PERIOD_S = 0.01  # chosen: how often the driver asks
 ANSWER_S = 0.5  # chosen: longest time for an answer
+LONGEST_ORDER_S = 0.2  # chosen: whatever it is told, it stands by then
+TURN_RAD_S, ROLL_RAD_S = 0.5, 6.0  # chosen: as the simulated rig
 STAND_S = 0.03  # chosen: how long an order is on its way, beside its own time
+
+
+@dataclass(slots=True)
+class GuideModel:
+    """The axes of the guide. They stand once an order has expired, in their own time."""
+
+    angle_rad: float
+    """Angle of the needle, rad below the horizontal."""
+    roll_rad: float
+    """Roll of the needle's base, rad."""
+    probe_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Where the probe is, mm from where it began."""
+    time_s: float = 0.0
+    """Its own time, s."""
+    to_rad: tuple[float, float] = (0.0, 0.0)
+    """Where angle and roll are told to go, rad."""
+    probe_mm_s: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """How fast the probe is told to go, mm/s."""
+    until_s: float = 0.0
+    """When that expires, s of its own time. Nothing moves from then on."""
+
+    def take(self, said: dict[str, Any]) -> None:
+        """Take a line of JSON: an order, a hold, or nothing."""
+        if "hold" in said:
+            self.until_s = self.time_s
+        elif "turn" in said:
+            angle_rad, roll_rad = said["turn"]
+            x, y, z = said["probe"]
+            self.to_rad, self.probe_mm_s = (float(angle_rad), float(roll_rad)), (float(x), float(y), float(z))
+            self.until_s = self.time_s + min(float(said["lasts_s"]), LONGEST_ORDER_S)
+
+    def advance(self, dt_s: float) -> None:
+        """Let time pass."""
+        self.time_s += dt_s
+        if not self.time_s <= self.until_s:
+            return
+        angle_rad, roll_rad = self.to_rad
+        self.angle_rad += min(max(angle_rad - self.angle_rad, -TURN_RAD_S * dt_s), TURN_RAD_S * dt_s)
+        self.roll_rad += min(max(roll_rad - self.roll_rad, -ROLL_RAD_S * dt_s), ROLL_RAD_S * dt_s)
+        x, y, z = (at + speed * dt_s for at, speed in zip(self.probe_mm, self.probe_mm_s, strict=True))
+        self.probe_mm = (x, y, z)
 
 
 class SimulatedGuide:
     """The guide's axes in their own time, for any number of clients. drive: the needle's, whose place it tells, too."""
 
     def __init__(self, drive: SimulatedLineDrive, angle_rad: float, roll_rad: float) -> None:
-        limits = RigLimits(encoder_mm=0.0, encoder_rad=0.0, angle_rad=(min(angle_rad, 0.08), 1.45))
-        self.model = RigModel(limits, np.random.default_rng(0), insertion_angle_rad=angle_rad, roll_rad=roll_rad)
+        self.model = GuideModel(angle_rad, roll_rad)
         self._drive, self._lock = drive, threading.Lock()
         self._over = threading.Event()
         guide = self
@@ -63,27 +101,15 @@ class SimulatedGuide:
         """Take an order, if there is one, and say where all axes are."""
         with self._lock:
             model = self.model
-            if "hold" in said:
-                model.order(Command(expires_at_s=None, stop=True))
-            elif "turn" in said:
-                angle_rad, roll_rad = said["turn"]
-                x, y, z = said["probe"]
-                model.order(
-                    Command(
-                        expires_at_s=model.time_s + float(said["lasts_s"]),
-                        insertion_angle_rad=float(angle_rad),
-                        roll_rad=float(roll_rad),
-                        probe_velocity_mm_s=(float(x), float(y), float(z)),
-                    )
-                )
-            state = model.read()
+            model.take(said)
+            angle_rad, roll_rad, probe_mm = model.angle_rad, model.roll_rad, model.probe_mm
         needle = self._drive.report()
         return {
             "depth_mm": needle["depth_mm"],
             "speed_mm_s": needle["speed_mm_s"],
-            "angle_rad": state.insertion_angle_rad,
-            "roll_rad": state.roll_rad,
-            "probe_mm": state.probe_mm,
+            "angle_rad": angle_rad,
+            "roll_rad": roll_rad,
+            "probe_mm": probe_mm,
         }
 
     def _live(self) -> None:
@@ -165,6 +191,8 @@ class GuidePart:
 
     def carry_out(self, cleared: Cleared) -> None:
         """Turn, roll and move as ordered. Raises RobotError for what the gate has not cleared, and with a fault."""
+        if not genuine(cleared):
+            raise RobotError("the guide takes only what the safety gate has cleared: ask Gate.clear")
         if self._fault is not None or not self._enabled or self._over.is_set():
             raise RobotError(str(self._fault or "the guide is not ready"))
         self._order.put(cleared)

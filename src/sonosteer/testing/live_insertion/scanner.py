@@ -15,32 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from sonosteer.core.clock import RealClock
-from sonosteer.core.types import Lost
+from sonosteer.core.types import Lost, RobotState
 from sonosteer.core.wall_clock import WallClock
 from sonosteer.episodes.insertion import Episode, InsertionConfig, build_episode
 from sonosteer.episodes.tasks import Judge, Outcome
-from sonosteer.sim.script import SCRIPT_STEP_S
 from sonosteer.sim.truth import NeedleTruth
-from sonosteer.sim.world import World
 from sonosteer.sources.igtlink.address import parse_address
 from sonosteer.sources.igtlink.publisher import Publisher
 from sonosteer.testing.stand_in import obey_input
 
 NO_END_S = 1e6  # the judge's own limit of time: the run has one
-
-
-def follow(world: World, to: dict[str, Any], dt_s: float) -> None:
-    """Let dt_s pass while the needle goes to where encoders say it is. The rig's own motors do nothing."""
-    rig, left = world.rig, dt_s
-    steps = max(round(dt_s / SCRIPT_STEP_S), 1)
-    begin = (rig.depth_mm, rig.insertion_angle_rad, rig.roll_rad, *rig.probe_mm)
-    end = (to["depth_mm"], to["angle_rad"], to["roll_rad"], *to["probe_mm"])
-    for k in range(1, steps + 1):
-        at = [a + k / steps * (b - a) for a, b in zip(begin, end, strict=True)]
-        rig.depth_mm, rig.insertion_angle_rad, rig.roll_rad = at[:3]
-        rig.base_rad, rig.probe_mm, rig.insertion_speed_mm_s = at[2], (at[3], at[4], at[5]), 0.0
-        world.advance(left / steps)
-    rig.insertion_speed_mm_s = float(to["speed_mm_s"])
 
 
 class SimulatedScanner:
@@ -64,7 +48,7 @@ class SimulatedScanner:
         address = parse_address(f"igtl://:{port}?bind=127.0.0.1")
         self._publisher = Publisher(address, self._clock, to_wall_s=self._wall.to_wall_s)
         self._over, self._lock = threading.Event(), threading.Lock()
-        self._said: dict[str, Any] | None = None
+        self._said: RobotState | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -77,7 +61,7 @@ class SimulatedScanner:
             if self._said is None:
                 self.world.advance(now_s - last_s)
             else:
-                follow(self.world, self._said, now_s - last_s)
+                self.world.follow(self._said, now_s - last_s)
             last_s = now_s
             frame, truth = self.world.look()
             self._publisher.saw(
@@ -92,9 +76,18 @@ class SimulatedScanner:
     def _read_encoders(self) -> None:
         while True:
             try:
-                self._said = json.loads(self._socket.recv(4096))
+                said = json.loads(self._socket.recv(4096))
             except BlockingIOError:
                 return
+            x, y, z = said["probe_mm"]
+            self._said = RobotState(
+                time_s=self._clock.now_s(),
+                depth_mm=said["depth_mm"],
+                insertion_speed_mm_s=said["speed_mm_s"],
+                insertion_angle_rad=said["angle_rad"],
+                roll_rad=said["roll_rad"],
+                probe_mm=(x, y, z),
+            )
 
     def _judged(self, truth: NeedleTruth) -> None:
         with self._lock:
