@@ -21,14 +21,14 @@ from typing import Any, ClassVar, Literal
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.errors import InputError, RobotError
 from sonosteer.robots import cia402_objects as co
-from sonosteer.robots.following import Following
+from sonosteer.robots.following import FollowingWatch
 from sonosteer.robots.parts import Axis, FaultKind, Opening, PartFault, PartState, StandingOrder
 from sonosteer.safety.cleared import Cleared, genuine
 
 ASKED_S = 0.02  # chosen: how often the drive is asked where it does not tell by itself
-CONNECT_S = 0.5  # chosen: a drive that takes longer to answer is not there
-STATE_S = 1.0  # chosen: a drive may take so long from one state to the next, with its brake
-JOIN_S = 1.0
+ANSWER_S = 0.5  # chosen: a drive that takes longer to answer is not there
+CLIMB_S = 1.0  # chosen: a drive may take so long from one state to the next, with its brake
+END_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,8 @@ class Cia402Settings:
     """Channel of that interface, such as can0."""
     bitrate: int | None = None
     """Bits per second, 1/s. Left out where the interface has it already, as socketcan has."""
+    port: int | None = None
+    """UDP port of an interface udp_multicast, which is a bus between processes of this machine, no unit."""
     node: int
     """Number of the drive's node, 1 to 126, no unit."""
     own_node: int = 127
@@ -52,7 +54,7 @@ class Cia402Settings:
     zero: Literal["absolute", "here"]
     """Where depth is 0. "absolute": at `zero_counts`. "here": where the axis stands as it is opened."""
     zero_counts: int = 0
-    """Position at depth 0, counts. Of an encoder that is absolute, or of an axis that somebody has homed."""
+    """Position at depth 0, counts, no unit. Of an encoder that is absolute, or of an axis that somebody has homed."""
     watchdog_s: float = 0.12
     """How long the drive waits for our next heartbeat before it stops by itself, s. More than `Limits.order_s`, so that
     an order that merely expires is no fault."""
@@ -94,6 +96,7 @@ class Cia402Axis:
 
     Settings: ClassVar[type[Cia402Settings]] = Cia402Settings
     axes: frozenset[Axis] = frozenset({"insertion"})
+    """What it moves."""
 
     def __init__(self, opening: Opening, settings: Cia402Settings) -> None:
         self._name, self._clock, self._settings = opening.name, opening.clock, settings
@@ -109,12 +112,12 @@ class Cia402Axis:
         self._enabled = self._telling = self._closed = False
         self._status, self._mode, self._speed_mm_s = 0, 0, 0.0
         self._control, self._serial = self._words.CW_SHUTDOWN, -1
-        self._following = Following(settings.acceleration_mm_s2, settings.stop_mm_s2, settings.following_mm)
+        self._following = FollowingWatch(settings.acceleration_mm_s2, settings.stop_mm_s2, settings.following_mm)
         self._zero_counts: float = settings.zero_counts
         self._network = self._connect()
         try:
             self._node = self._network.add_node(settings.node, co.drive_objects())
-            self._node.sdo.RESPONSE_TIMEOUT = CONNECT_S
+            self._node.sdo.RESPONSE_TIMEOUT = ANSWER_S
             self._node.sdo.MAX_RETRIES = 1
             self._check_device()
             counts = self._read(co.POSITION)
@@ -148,7 +151,7 @@ class Cia402Axis:
     def describe(self) -> str:
         """Say what the drive is, its state, its mode, where it stands."""
         try:
-            vendor, product = (self._read(co.IDENTITY, k) for k in (1, 2))
+            vendor, product = (self._read(co.IDENTITY_OBJECT, k) for k in (1, 2))
             code = self._read(co.ERROR_CODE)
         except self._errors as e:
             return str(self._gone(e))
@@ -202,6 +205,7 @@ class Cia402Axis:
         Returns the state that it is in then. Raises RobotError if it stays in its fault.
         """
         try:
+            self._write(co.CONSUMER_HEARTBEAT, 0, 1)  # else the next lost one, of who is gone, is a fault again
             for word in (0, co.RESET_FAULT, 0):
                 self._write(co.CONTROL, word)
             self._wait_for(lambda: self._drive_state() not in (co.FAULT, co.FAULT_REACTING), "leave its fault")
@@ -216,22 +220,21 @@ class Cia402Axis:
         self._closed = True
         self._order.hold("closed")
         self._closing.set()
-        self._thread.join(JOIN_S)
+        self._thread.join(END_S)
         if self._enabled:
             with contextlib.suppress(*self._errors):
                 self._write(co.CONSUMER_HEARTBEAT, 0, 1)  # it is at rest, and we go in good order
                 self._write(co.CONTROL, self._words.CW_SHUTDOWN)
-        with contextlib.suppress(*self._errors):
+        with contextlib.suppress(Exception):  # it raises again what its thread ever raised
             self._network.disconnect()
 
     # -- the drive ---------------------------------------------------------------------------------------------------
 
     def _connect(self) -> Any:
         s = self._settings
-        network = co.import_canopen().Network()
-        more = {} if s.bitrate is None else {"bitrate": s.bitrate}
+        network = co.make_network()
         try:
-            network.connect(interface=s.interface, channel=s.channel, **more)
+            network.connect(**co.bus_arguments(s.interface, s.channel, bitrate=s.bitrate, port=s.port))
         except Exception as e:  # noqa: BLE001  python-can's interfaces raise what their libraries raise
             said = " ".join(str(e).split())[:200]
             raise RobotError(f"the CAN interface {s.interface} {s.channel} cannot be opened: {said}") from None
@@ -249,7 +252,9 @@ class Cia402Axis:
         """Write watchdog, ramps, mode and what goes to and fro. Raises RobotError for what the drive does not keep."""
         s = self._settings
         self._node.nmt.state = "PRE-OPERATIONAL"
-        self._write(co.CONSUMER_HEARTBEAT, 0, 1)
+        watch = "to watch our heartbeat, which it needs"
+        self._keep(co.CONSUMER_HEARTBEAT, 0, watch, subindex=1)
+        self._keep(co.QUICK_STOP_REACTION, co.SWITCH_OFF_AFTER_STOP, "to switch off after its quick stop")
         self._keep(co.ABORT_CONNECTION, co.ABORT_IS_FAULT, "to fault when our heartbeat stops")
         self._keep(co.FAULT_REACTION, co.REACT_BY_STOP_RAMP, "to brake along its stop ramp at a fault")
         per_mm_s = abs(s.velocity_unit)
@@ -267,9 +272,7 @@ class Cia402Axis:
         self._node.tpdo[1].add_callback(self._said_position)
         self._node.tpdo[2].add_callback(self._said_velocity)
         watchdog_ms = round(1e3 * s.watchdog_s)
-        self._keep(
-            co.CONSUMER_HEARTBEAT, s.own_node << 16 | watchdog_ms, "to watch our heartbeat, which it needs", subindex=1
-        )
+        self._keep(co.CONSUMER_HEARTBEAT, s.own_node << 16 | watchdog_ms, watch, subindex=1)
 
     def _keep(self, index: int, value: int, what: str, subindex: int = 0) -> None:
         """Write an object and read it back. Raises RobotError if the drive does not keep it."""
@@ -313,10 +316,10 @@ class Cia402Axis:
             self._wait_for(lambda later=later: self._drive_state() in later, f"reach {state}")
 
     def _wait_for(self, met: Any, what: str) -> None:
-        until_s = self._clock.now_s() + STATE_S
+        until_s = self._clock.now_s() + CLIMB_S
         while not met():
             if self._clock.now_s() > until_s:
-                raise RobotError(self._why_not(f"does not {what} within {STATE_S:g} s"))
+                raise RobotError(self._why_not(f"does not {what} within {CLIMB_S:g} s"))
             self._clock.sleep_until(self._clock.now_s() + 0.005)
 
     def _why_not(self, what: str) -> str:
@@ -359,8 +362,8 @@ class Cia402Axis:
         drive_state = self._drive_state()
         if drive_state in (co.FAULT, co.FAULT_REACTING):
             return  # its emergency message says why, or `_ask_why` does
-        if drive_state == co.QUICK_STOP:
-            self._fail("stopped", "the drive is in its quick stop: find out who pressed it")
+        if drive_state in (co.QUICK_STOP, co.SWITCHED_OFF):
+            self._fail("stopped", f"the drive is in {drive_state}: find out who stopped it, or switched it off")
         elif drive_state != co.ENABLED:
             self._fail("not ready", f"the drive left OPERATION ENABLED and is in {drive_state}")
         elif status & co.INTERNAL_LIMIT:

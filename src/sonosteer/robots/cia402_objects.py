@@ -5,29 +5,34 @@ Source: CiA 301 (communication) and CiA 402 (drives), as the library `canopen` k
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from sonosteer.core.errors import MissingExtraError
 from sonosteer.robots.parts import FaultKind
 
-DEVICE_TYPE, IDENTITY = 0x1000, 0x1018
+DEVICE_TYPE, IDENTITY_OBJECT = 0x1000, 0x1018
 CONSUMER_HEARTBEAT, PRODUCER_HEARTBEAT = 0x1016, 0x1017
 ABORT_CONNECTION, ERROR_CODE, CONTROL, STATUS = 0x6007, 0x603F, 0x6040, 0x6041
-FAULT_REACTION, MODE, MODE_SHOWN = 0x605E, 0x6060, 0x6061
+QUICK_STOP_REACTION, FAULT_REACTION, MODE, MODE_SHOWN = 0x605A, 0x605E, 0x6060, 0x6061
 POSITION, VELOCITY, TARGET_VELOCITY = 0x6064, 0x606C, 0x60FF
 ACCELERATION, DECELERATION, STOP_DECELERATION = 0x6083, 0x6084, 0x6085
 SUPPORTED_MODES = 0x6502
+
+LISTEN_S = 0.05  # chosen: the library waits a second, which each end of a run would take
 
 PROFILE_402 = 402  # lower half of DEVICE_TYPE
 PROFILE_VELOCITY = 3  # of MODE
 SUPPORTS_PROFILE_VELOCITY = 1 << 2  # of SUPPORTED_MODES
 ABORT_IS_FAULT = 1  # of ABORT_CONNECTION: a lost heartbeat is a fault, which only somebody resets
 REACT_BY_STOP_RAMP = 2  # of FAULT_REACTION: along STOP_DECELERATION
+SWITCH_OFF_AFTER_STOP = 2  # of QUICK_STOP_REACTION: else a controlword that is repeated takes the quick stop back
 INTERNAL_LIMIT = 1 << 11  # of STATUS
 SLIPPED = 1 << 13  # of STATUS, in profile velocity mode: the shaft does not follow
 RESET_FAULT = 0x80  # of CONTROL, as its bit rises
 
-QUICK_STOP, ENABLED, FAULT, FAULT_REACTING = "QUICK STOP ACTIVE", "OPERATION ENABLED", "FAULT", "FAULT REACTION ACTIVE"
+SWITCHED_OFF, QUICK_STOP, ENABLED = "SWITCH ON DISABLED", "QUICK STOP ACTIVE", "OPERATION ENABLED"
+FAULT, FAULT_REACTING = "FAULT", "FAULT REACTION ACTIVE"
 
 #: error code -> (mask, kind, what it means). The first that fits counts
 ERRORS: tuple[tuple[int, int, FaultKind, str], ...] = (
@@ -52,6 +57,7 @@ _VARIABLES = {
     ERROR_CODE: _UINT16,
     CONTROL: _UINT16,
     STATUS: _UINT16,
+    QUICK_STOP_REACTION: 3,
     FAULT_REACTION: 3,
     MODE: _INT8,
     MODE_SHOWN: _INT8,
@@ -79,7 +85,30 @@ def import_canopen() -> Any:
         import canopen
     except ImportError:
         raise MissingExtraError("a CANopen drive", "canopen", "canopen") from None
+    for name in ("canopen", "can"):  # what they warn of comes back as an exception, and is said once
+        logging.getLogger(name).addHandler(logging.NullHandler())
     return canopen
+
+
+def bus_arguments(
+    interface: str, channel: str, *, bitrate: int | None = None, port: int | None = None
+) -> dict[str, Any]:
+    """What python-can is called with. A bus by multicast stays on this machine."""
+    out: dict[str, Any] = {"interface": interface, "channel": channel}
+    if interface == "udp_multicast":
+        out["hop_limit"] = 0
+    if bitrate is not None:
+        out["bitrate"] = bitrate
+    if port is not None:
+        out["port"] = port
+    return out
+
+
+def make_network() -> Any:
+    """Make a network of `canopen` that lets go of its bus soon once it is asked to."""
+    network = import_canopen().Network()
+    network.NOTIFIER_CYCLE = LISTEN_S
+    return network
 
 
 def drive_objects() -> Any:
@@ -88,7 +117,7 @@ def drive_objects() -> Any:
     out = od.ObjectDictionary()
     for index, kind in _VARIABLES.items():
         out.add_object(_variable(od, index, 0, kind))
-    _add_record(od, out, IDENTITY, {0: _UINT8, 1: _UINT32, 2: _UINT32, 3: _UINT32, 4: _UINT32})
+    _add_record(od, out, IDENTITY_OBJECT, {0: _UINT8, 1: _UINT32, 2: _UINT32, 3: _UINT32, 4: _UINT32})
     _add_record(od, out, CONSUMER_HEARTBEAT, {0: _UINT8, 1: _UINT32})
     for first in (0x1400, 0x1800):
         for k in range(2):

@@ -36,7 +36,9 @@ class FixedPart:
 
     Settings: ClassVar[type[FixedSettings]] = FixedSettings
     axes: frozenset[Axis] = frozenset()
+    """What it moves."""
     stops_within_s = 0.0
+    """How long it moves on at most, s. Never."""
 
     def __init__(self, opening: Opening, settings: FixedSettings) -> None:
         self._name, self._clock, self._settings = opening.name, opening.clock, settings

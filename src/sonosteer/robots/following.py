@@ -6,7 +6,7 @@ REACTION_S = 0.05  # chosen: a set-point may take so long until it acts, and a p
 SLOPE = 0.02  # chosen: the speed may be off by two hundredths, as a unit that was rounded makes it
 
 
-class Following:
+class FollowingWatch:
     """The span in which an axis can be. It is led by the set-points and narrowed by what is measured."""
 
     def __init__(self, up_mm_s2: float, down_mm_s2: float, allowed_mm: float) -> None:

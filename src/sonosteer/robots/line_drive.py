@@ -15,15 +15,15 @@ from typing import ClassVar, Literal
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.errors import InputError, RobotError
 from sonosteer.core.plugins import check_methods, describe_error, import_reference, is_reference
-from sonosteer.robots.following import Following
+from sonosteer.robots.following import FollowingWatch
 from sonosteer.robots.line_link import LineLink, open_link
 from sonosteer.robots.line_protocol import LineAnswer, LineProtocol, OwnProtocol
 from sonosteer.robots.parts import Axis, FaultKind, Opening, PartFault, PartState, StandingOrder
 from sonosteer.safety.cleared import Cleared, genuine
 
 MAX_DAMAGED = 3  # chosen: answers in a row that cannot be read, until the link counts as broken
-STATE_S = 1.0  # chosen: a drive may take so long to switch on
-JOIN_S = 1.0
+READY_S = 1.0  # chosen: a drive may take so long to switch on
+HANG_UP_S = 1.0
 _REQUESTS = ("identify", "status", "enable", "move", "stop", "reset", "answer")
 
 
@@ -73,6 +73,7 @@ class LineDrive:
 
     Settings: ClassVar[type[LineSettings]] = LineSettings
     axes: frozenset[Axis] = frozenset({"insertion"})
+    """What it moves."""
 
     def __init__(self, opening: Opening, settings: LineSettings) -> None:
         self._name, self._clock, self._settings = opening.name, opening.clock, settings
@@ -87,7 +88,7 @@ class LineDrive:
         self._fault: PartFault | None = None
         self._enabled = self._closed = self._moving = False
         self._serial, self._damaged = -1, 0
-        self._following = Following(settings.acceleration_mm_s2, settings.stop_mm_s2, settings.following_mm)
+        self._following = FollowingWatch(settings.acceleration_mm_s2, settings.stop_mm_s2, settings.following_mm)
         self._zero_mm = settings.zero_mm
         self._link: LineLink = open_link(settings.address, settings.baud)
         try:
@@ -144,10 +145,10 @@ class LineDrive:
         try:
             self._obeyed(self._protocol.stop(), "to stand")
             self._obeyed(self._protocol.enable(), "to be switched on")
-            until_s = self._clock.now_s() + STATE_S
+            until_s = self._clock.now_s() + READY_S
             while not self._ask(self._protocol.status()).ready:
                 if self._clock.now_s() > until_s:
-                    raise RobotError(f"the drive does not get ready within {STATE_S:g} s")
+                    raise RobotError(f"the drive does not get ready within {READY_S:g} s")
                 self._clock.sleep_until(self._clock.now_s() + 0.01)
         except (OSError, ValueError) as e:
             raise RobotError(f"the drive at {self._settings.address} does not answer as it should: {e}") from None
@@ -188,7 +189,7 @@ class LineDrive:
         self._closed = True
         self._order.hold("closed")
         self._closing.set()
-        self._thread.join(JOIN_S)
+        self._thread.join(HANG_UP_S)
         self._link.close()
 
     # -- our thread ------------------------------------------------------------------------------------------
@@ -216,7 +217,14 @@ class LineDrive:
             self._order.wait(self._serial, self._until_next())
         if self._enabled:
             with contextlib.suppress(OSError, ValueError):
-                self._ask(self._protocol.stop())
+                self._stop_at_last()
+
+    def _stop_at_last(self) -> None:
+        """Stop it, and wait until it stands."""
+        self._ask(self._protocol.stop())
+        until_s = self._clock.now_s() + HANG_UP_S / 2
+        while abs(self._ask(self._protocol.status()).speed_mm_s or 0.0) > 0.01 and self._clock.now_s() < until_s:
+            self._clock.sleep_until(self._clock.now_s() + self._settings.period_s)
 
     def _tell(self) -> None:
         """Write an order that is new, and a stop once there is none any more."""

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from sonosteer.core.errors import InputError, MissingExtraError, RobotError
 
 MAX_LINE = 4096
-CONNECT_S = 2.0
+REACH_S = 2.0
 
 
 class LineLink(Protocol):
@@ -45,7 +45,7 @@ class TcpLink:
 
     def __init__(self, host: str, port: int) -> None:
         try:
-            self._socket = socket.create_connection((host, port), CONNECT_S)
+            self._socket = socket.create_connection((host, port), REACH_S)
         except OSError as e:
             raise RobotError(f"nobody answers at {host}:{port}: {e.strerror or e}") from None
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -26,7 +26,7 @@ from sonosteer.safety.limits import Limits
 
 #: what a part can move, and measure: the needle along itself, its angle, the roll of its base, the probe
 Axis: TypeAlias = Literal["insertion", "angle", "roll", "probe"]
-AXES: tuple[Axis, ...] = ("insertion", "angle", "roll", "probe")
+RIG_AXES: tuple[Axis, ...] = ("insertion", "angle", "roll", "probe")
 
 FaultKind: TypeAlias = Literal[
     "no link",

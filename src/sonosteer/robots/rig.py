@@ -20,7 +20,7 @@ from sonosteer.core.errors import InputError, RobotError
 from sonosteer.core.plugins import describe_error
 from sonosteer.core.types import Command, RobotState, Vector
 from sonosteer.robots.dry_run import DryRun
-from sonosteer.robots.parts import AXES, Axis, Opening, Part, PartFault, PartState
+from sonosteer.robots.parts import RIG_AXES, Axis, Opening, Part, PartFault, PartState
 from sonosteer.robots.rig_file import PartTable, RigFile, read_rig
 from sonosteer.safety.cleared import Cleared, genuine
 from sonosteer.safety.robot import Robot
@@ -199,7 +199,7 @@ class RigRobot:
                     raise InputError(f"{self.rig_file.path}: {moved[axis]} and {name} both move {axis}: one part does")
                 moved[axis] = name
         states = {name: self._state_of(name, part, self._clock.now_s()) for name, part in self.parts.items()}
-        for axis in AXES:
+        for axis in RIG_AXES:
             if axis not in moved and not any(state is not None and _measures(state, axis) for state in states.values()):
                 how = {"probe": "probe = true", "angle": "angle_rad", "roll": "roll_rad"}.get(
                     axis, "a kind that moves it"
@@ -247,7 +247,7 @@ class RigRobot:
         """Two parts that measure the same at the same time, and differ by more than an encoder may."""
         limits, at = self.limits, self._of_one_time()
         most = {"insertion": limits.encoder_mm, "angle": limits.encoder_rad, "roll": limits.encoder_roll_rad}
-        for axis in AXES:
+        for axis in RIG_AXES:
             bound = most.get(axis, limits.encoder_mm)
             seen = [(n, s) for n, s in at.items() if _measures(s, axis)]
             for (one, a), (other, b) in pairwise(seen):
@@ -333,7 +333,7 @@ def _own_contradiction(state: PartState, axes: frozenset[Axis], now: float, ahea
     """What one state says that cannot be."""
     if not state.time_s <= now + ahead_s:
         return PartFault("contradiction", f"its state is dated {state.time_s - now:.3g} s ahead of the clock", now)
-    for axis in AXES:
+    for axis in RIG_AXES:
         for name in _FIELDS[axis]:
             value = getattr(state, name)
             if value is None:

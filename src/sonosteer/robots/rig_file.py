@@ -39,16 +39,16 @@ PARTS = LazyTable(
     group="sonosteer.parts",
 )
 #: limits that a rig file may set, by what counts as tighter
-SMALLER = (
+SMALLER_IS_TIGHTER = (
     *("forward_mm_s", "backward_mm_s", "acceleration_mm_s2", "angle_step_rad", "sideways_mm_s", "roll_rad_s"),
     *("probe_mm_s", "probe_mm_s2", "probe_mm", "action_age_s", "action_life_s", "order_s", "estimate_age_s"),
     *("robot_state_age_s", "tip_sd_mm", "coasting_mm_s", "unseen_mm_s", "unseen_mm", "encoder_mm", "encoder_rad"),
     *("encoder_roll_rad", "stuck_s", "speed_error_fraction", "astray_mm", "jump_mm"),
 )
-LARGER = ("jump_hold_s", "clearance", "recall_s")
-INSIDE = ("depth_mm", "angle_rad")
+LARGER_IS_TIGHTER = ("jump_hold_s", "clearance", "recall_s")
+NARROWER_IS_TIGHTER = ("depth_mm", "angle_rad")
 _UNITS = ("mm_s2", "mm_s", "mm", "m_s2", "m_s", "m", "um", "cm", "rad_s", "rad", "deg_s", "deg", "s", "ms", "us", "hz")
-_METHODS = ("state", "describe", "enable", "carry_out", "hold", "close")
+_METHODS = ("state", "describe", "enable", "hold", "close")  # the rig itself finds out whether it carries out
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def read_rig(path: Path) -> RigFile:
 def tightened(said: Mapping[str, Any], where: str = "limits") -> Limits:
     """Return the gate's limits with those of a file. Raises InputError for one that is wider than the gate's."""
     gate = Limits()
-    may_set = (*SMALLER, *LARGER, *INSIDE)
+    may_set = (*SMALLER_IS_TIGHTER, *LARGER_IS_TIGHTER, *NARROWER_IS_TIGHTER)
     for key in said:
         if key not in may_set:
             own = any(f.name == key for f in dataclasses.fields(Limits))
@@ -132,13 +132,16 @@ def tightened(said: Mapping[str, Any], where: str = "limits") -> Limits:
                 else f"{where}: {_unknown(key, may_set)}"
             )
     fixed = {f.name: getattr(gate, f.name) for f in dataclasses.fields(Limits)}
-    limits = from_dict(Limits, fixed | dict(said), where)
+    try:
+        limits = from_dict(Limits, fixed | dict(said), where)
+    except InputError as e:
+        raise InputError(_placed(e, where)) from None
     for name in said:
         value, bound = getattr(limits, name), getattr(gate, name)
         values, bounds = (v if isinstance(v, tuple) else (v,) for v in (value, bound))
-        if name in INSIDE:
+        if name in NARROWER_IS_TIGHTER:
             tight = values[0] >= bounds[0] and values[1] <= bounds[1]
-        elif name in LARGER:
+        elif name in LARGER_IS_TIGHTER:
             tight = values[0] >= bounds[0]
         else:
             tight = all(v <= b for v, b in zip(values, bounds, strict=True))
@@ -161,8 +164,7 @@ def read_settings(kind: type[Any], said: Mapping[str, Any], where: str) -> Any:
     try:
         return from_dict(kind, said, where)
     except InputError as e:
-        line = str(e)
-        raise InputError(line if line.startswith(where) else f"{where}: {line}") from None
+        raise InputError(_placed(e, where)) from None
 
 
 def _read_part(path: Path, role: str, table: Mapping[str, Any]) -> PartTable:
@@ -237,6 +239,11 @@ def _check_kind(kind: Any, value: Any, where: str) -> None:
             return
     names = [" or ".join(map(repr, get_args(k))) if get_origin(k) is Literal else k.__name__ for k in kinds]
     raise InputError(f"{where} is {value!r}, but must be {' or '.join(n for n in names if n != 'NoneType')}")
+
+
+def _placed(error: InputError, where: str) -> str:
+    line = str(error)
+    return line if line.startswith(where) else f"{where}: {line}"
 
 
 def _unknown(key: str, known: tuple[str, ...]) -> str:

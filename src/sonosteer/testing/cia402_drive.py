@@ -1,7 +1,7 @@
 """A stand-in of a CANopen drive of profile CiA 402, on any bus that python-can knows.
 
 Communication is `canopen`'s own LocalNode. State machine, heartbeat consumer and ramps are ours, after CiA 402.
-As a process, `python -m sonosteer.testing.cia402_drive udp_multicast 239.74.163.2`, it obeys the words of
+As a process, `python -m sonosteer.testing.cia402_drive udp_multicast 239.74.163.2 5 43113`, it obeys the words of
 `stand_in.HAND` on its input.
 """
 
@@ -25,25 +25,27 @@ _HEARTBEAT_LOST = 0x8130
 class SimulatedCia402Drive:
     """A drive on a bus, with its axis. `run` in a thread, or `start`."""
 
-    def __init__(self, interface: str, channel: str, node: int = 5, axis: AxisModel | None = None) -> None:
+    def __init__(
+        self, interface: str, channel: str, node: int = 5, *, port: int | None = None, axis: AxisModel | None = None
+    ) -> None:
         canopen = co.import_canopen()
         self.axis = axis or AxisModel()
         self.state, self.error, self.limit_switch = _DISABLED, 0, False
         self.keeps_heartbeat = True
         self._words = canopen.profiles.p402.State402.SW_MASK
-        self._where, self._number = (interface, channel), node
+        self._where, self._number = co.bus_arguments(interface, channel, port=port), node
         self._lock = threading.RLock()
         self._over = threading.Event()
         self._control, self._mode, self._velocity, self._watched = 0, 0, 0, 0
         self._heard_s: float | None = None  # in the axis's time. None before the first heartbeat
         self._due_s = 0.0
-        self._network = canopen.Network()
-        self._network.connect(interface=interface, channel=channel)
+        self._network = co.make_network()
+        self._network.connect(**self._where)
         self._linked = True
         self._node = self._network.create_node(node, co.drive_objects())
         for index, value in ((co.DEVICE_TYPE, 0x00020192), (co.SUPPORTED_MODES, co.SUPPORTS_PROFILE_VELOCITY)):
             self._node.object_dictionary[index].default = value
-        self._node.object_dictionary[co.IDENTITY][1].default = 0x515
+        self._node.object_dictionary[co.IDENTITY_OBJECT][1].default = 0x515
         self._node.nmt.state = "PRE-OPERATIONAL"
         self._node.add_read_callback(self._reads)
         self._node.add_write_callback(self._writes)
@@ -75,8 +77,7 @@ class SimulatedCia402Drive:
         if word == "mute":
             self._network.disconnect()
         elif word == "link":
-            interface, channel = self._where
-            self._network.connect(interface=interface, channel=channel)
+            self._network.connect(**self._where)
 
     def report(self) -> dict[str, Any]:
         """What the axis did, and the state of the drive."""
@@ -116,6 +117,8 @@ class SimulatedCia402Drive:
         self.axis.advance(STEP_S)
         if self.state == co.FAULT_REACTING and self.axis.speed_mm_s == 0.0:
             self._go(co.FAULT)
+        if self.state == co.QUICK_STOP and self.axis.speed_mm_s == 0.0 and not self._stays_stopped():
+            self._go(_DISABLED)
         if self._linked and self._node.nmt.state == "OPERATIONAL" and self.axis.time_s >= self._due_s:
             self._due_s = self.axis.time_s + 1e-3 * max(self._event_ms(), 1)
             self._say()
@@ -214,8 +217,12 @@ class SimulatedCia402Drive:
             self._go(_READY)
         elif word & 0b1111 == 0b0111 and self.state in (_READY, co.ENABLED):
             self._go(_ON)
-        elif word & 0b1111 == 0b1111 and self.state in (_ON, co.QUICK_STOP):
+        elif word & 0b1111 == 0b1111 and (self.state == _ON or (self.state == co.QUICK_STOP and self._stays_stopped())):
             self._go(co.ENABLED)
+
+    def _stays_stopped(self) -> bool:
+        """True where a quick stop ends in QUICK STOP ACTIVE, from which a controlword leads on."""
+        return self._stored(co.QUICK_STOP_REACTION, 0) >= 5
 
     def _go(self, state: str) -> None:
         self.state = state
@@ -229,9 +236,9 @@ class SimulatedCia402Drive:
 
 
 def main() -> None:
-    """Run as a process: interface, channel, number of the node."""
-    interface, channel = sys.argv[1:3]
-    drive = SimulatedCia402Drive(interface, channel, int(sys.argv[3]) if len(sys.argv) > 3 else 5)
+    """Run as a process: interface, channel, number of the node, UDP port."""
+    interface, channel, node, port = sys.argv[1:5]
+    drive = SimulatedCia402Drive(interface, channel, int(node), port=int(port))
     drive.start()
     obey_input(drive.hand, drive.report)
     drive.close()

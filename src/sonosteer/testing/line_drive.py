@@ -89,7 +89,7 @@ class SimulatedLineDrive:
             self._hang_up()
             self._client, _ = self._server.accept()
             self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._client is None or self._client not in ready:
+        if self._client is None or not self.linked or self._client not in ready:
             return
         try:
             came = self._client.recv(4096)
