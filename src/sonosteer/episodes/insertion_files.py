@@ -35,7 +35,7 @@ class DrawnRun(Protocol):
 
     @property
     def errors_mm(self) -> F64:
-        """(n, 2) time in s and distance of the true tip from the target in mm."""
+        """(n, 2) time in s and distance of the tip from the target in mm: true, or as tracked where that is unknown."""
         ...
 
 
@@ -44,11 +44,12 @@ def write_insertion_files(
 ) -> None:
     """Write the figure, the overlay and the report of an insertion."""
     rows = np.array(done.run.rows, np.float64).reshape(-1, 7)
-    figure = speed_and_visibility(rows, done.errors_mm, title) if len(rows) else ""
+    known = "true" if done.truths else "as tracked"
+    figure = speed_and_visibility(rows, done.errors_mm, title, known=known) if len(rows) else ""
     if figure:
         (out / "insertion.svg").write_text(standalone(figure))
     sheet = _write_overlay(out / "overlay.mp4", done, RunReader(recording))
-    write_insertion_report(out / "report.html", title, summary, figure, sheet)
+    write_insertion_report(out / "report.html", title, summary, figure, sheet, truths=bool(done.truths))
 
 
 def _write_overlay(path: Path, done: DrawnRun, recorded: RunReader) -> Sequence[tuple[str, U8]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,7 @@ from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Matrix, Point, Spacing, transform_point
 from sonosteer.core.live import LiveSource, is_live
 from sonosteer.core.protocols import Policy, Tracker
-from sonosteer.core.types import Frame, Hint, Observation, RobotState, Task, TipEstimate, Vector
+from sonosteer.core.types import Capture, Frame, Hint, Observation, RobotState, Task, TipEstimate, Vector
 from sonosteer.episodes.clip_tracking import check_clip, check_method
 from sonosteer.policies.table import make_policy
 from sonosteer.robots.hold import HoldRobot
@@ -153,15 +153,15 @@ class LiveResult:
     """Account of the stream: counts, offset of the clocks, faults."""
     dry_run: bool
     """True where nothing was sent."""
-    seen_from_target_mm: float | None
-    """Distance of tip and target in the last picture with a tip, as the tracker saw it, mm. None without one."""
+    errors_mm: F64
+    """(n, 2) time in s and distance of the tip from the target in mm, as tracked, a row per picture with a tip."""
     truths: list[NeedleTruth] = field(default_factory=list)
     """The true needle: nobody knows it here."""
 
     @property
-    def errors_mm(self) -> F64:
-        """(0, 2): nobody knows the true distance from the target."""
-        return np.zeros((0, 2))
+    def seen_from_target_mm(self) -> float | None:
+        """Distance of tip and target in the last picture with a tip, as the tracker saw it, mm. None without one."""
+        return float(self.errors_mm[-1, 1]) if len(self.errors_mm) else None
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers that `insert --json` prints. success is None: nobody knows the truth."""
@@ -311,11 +311,12 @@ def run_live_episode(
     """
     config, task = episode.config, episode.task
     clock = episode.source.clock
-    last: list[Observation] = []
+    seen_mm: dict[int, tuple[float, float]] = {}
 
-    def look(now_s: float, capture: Any, seen: Observation | None) -> str | None:
+    def look(now_s: float, capture: Capture | None, seen: Observation | None) -> str | None:
         if seen is not None and isinstance(seen.estimate, TipEstimate):
-            last[:] = [seen]
+            tip, target = task.spacing.to_mm(seen.estimate.tip_px), task.spacing.to_mm(seen.target_px)
+            seen_mm[seen.frame_index] = seen.capture_time_s, math.dist(tip, target)
         if capture is not None and watch is not None:
             watch(capture.frame, seen)
         return None
@@ -351,13 +352,5 @@ def run_live_episode(
         held_because=control_branch.held_because,
         source=account,
         dry_run=config.dry_run,
-        seen_from_target_mm=next(_distances_mm(last, task), None),
+        errors_mm=np.array(list(seen_mm.values()), np.float64).reshape(-1, 2),
     )
-
-
-def _distances_mm(seen: list[Observation], task: Task) -> Iterator[float]:
-    """How far the tracked tips were from the target, mm."""
-    for each in seen:
-        if isinstance(each.estimate, TipEstimate):
-            tip, target = task.spacing.to_mm(each.estimate.tip_px), task.spacing.to_mm(each.target_px)
-            yield math.dist(tip, target)

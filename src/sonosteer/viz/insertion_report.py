@@ -11,20 +11,27 @@ from typing import Any
 from sonosteer.viz.page import RgbPicture, figure, folded, html_page, page_head, table, thumb, tiles, write_page
 
 SHADE_CAPTION = "Shaded: held by the gate. Visibility: the tracker's own word; the gate and the policy see no truth."
-SHEET = "Green: the tip as tracked; yellow: target and 5 mm around it; blue cross: the true tip."
+SHEET = "Green: the tip as tracked; yellow: target and 5 mm around it"
 
 
 def write_insertion_report(
-    path: Path, title: str, summary: Mapping[str, Any], svg: str, sheet: Sequence[tuple[str, RgbPicture]]
+    path: Path,
+    title: str,
+    summary: Mapping[str, Any],
+    svg: str,
+    sheet: Sequence[tuple[str, RgbPicture]],
+    *,
+    truths: bool = True,
 ) -> None:
-    """Write the page. Raises InputError if the disk is full."""
+    """Write the page. truths: the true tip is drawn, too. Raises InputError if the disk is full."""
+    said = f"{SHEET}; blue cross: the true tip." if truths else f"{SHEET}."
     video = '<h2 class="film">Overlay</h2><video controls muted loop preload="metadata" src="overlay.mp4"></video>'
     shown = "".join(map(thumb, sheet))
     body = [
         *page_head(title, _verdict(summary)),
         tiles(_cells(summary)),
         video if sheet else "",
-        f'<h2>Pictures</h2><p class="soft">{SHEET}</p><div class="sheet">{shown}</div>' if sheet else "",
+        f'<h2>Pictures</h2><p class="soft">{said}</p><div class="sheet">{shown}</div>' if sheet else "",
         "<h2>Speed and visibility</h2>" + figure(svg, SHADE_CAPTION) if svg else "",
         "<h2>Frames, refusals and latency</h2>" + table(("what", "how many"), _lines(summary)),
         "<h2>Settings</h2>" + folded("summary.json", json.dumps(summary, indent=2)),
@@ -57,7 +64,11 @@ def _lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows: list[tuple[str, Any]] = [
         (f"frames {k}", v) for k, v in summary["counts"].items() if not isinstance(v, Mapping)
     ]
-    rows += [(f"source: {k}", v) for k, v in summary.get("source", {}).get("counts", {}).items() if v]
+    for kind, count in summary.get("source", {}).get("counts", {}).items():
+        if isinstance(count, Mapping):
+            rows += [(f"source, {kind}: {what}", n) for what, n in count.items()]
+        else:
+            rows.append((f"source: {kind}", count))
     rows += [(f"refused: {k}", v) for k, v in summary["refused"].items()]
     for stage, t in summary["timing"].items():
         taken = f"p50 {t['median_ms']:.1f}, p95 {t['p95_ms']:.1f}, p99 {t['p99_ms']:.1f}"

@@ -148,7 +148,7 @@ def _words(episode: Any, port: int, folder: Path, *, dry_run: bool) -> list[str]
 
 
 def _sonosteer(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command. It has a session of its own, so that it gets its share of a busy machine, as it would elsewhere."""
+    """Run a command. It has a session of its own, which has its own share of a busy machine."""
     command = [sys.executable, "-m", "sonosteer", *words]
     quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
     try:
