@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonosteer.core.errors import InputError
-from sonosteer.steering import obstacles
 from sonosteer.steering.obstacles import (
     NO_OBSTACLES,
     Cuboid,
@@ -93,14 +92,12 @@ def test_a_mask_that_asks_for_too_much_is_one_line(tmp_path):
     assert "\n" not in str(e.value)
 
 
-def test_a_reader_that_hangs_is_ended(tmp_path, monkeypatch):
-    pytest.importorskip("SimpleITK")
-    monkeypatch.setattr(
-        obstacles, "READ_MASK", "import signal, time\nsignal.signal(15, signal.SIG_IGN)\ntime.sleep(60)"
-    )
-    monkeypatch.setattr(obstacles, "MASK_TIME_S", 1)
-    with pytest.raises(InputError, match="more than 1 s"):
-        read_mask(write_header(tmp_path / "a.mha"))
+def test_a_mask_is_read_within_the_bounds_of_a_process_of_its_own(tmp_path, monkeypatch):
+    sitk = pytest.importorskip("SimpleITK")
+    sitk.WriteImage(sitk.Image(600, 600, 600, sitk.sitkUInt8), str(tmp_path / "a.nrrd"), useCompression=True)
+    monkeypatch.setenv("SONOSTEER_MAX_DECODE_BYTES", "400000000")
+    with pytest.raises(InputError, match=r"needs more than 400000000 bytes|cannot be read as an image"):
+        read_mask(tmp_path / "a.nrrd")
 
 
 def test_none_is_none():

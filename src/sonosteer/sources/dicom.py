@@ -1,6 +1,6 @@
 """DICOM ultrasound, single frame or cine, or a folder of single frames, with its calibrated regions as the scale.
 
-Everything in a file is read in a process of its own, within bounds (`sources/guarded`).
+Everything in a file is read in a process of its own, within bounds (`core/guarded`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import numpy as np
 
 from sonosteer.core.errors import InputError, MissingExtraError
 from sonosteer.core.geometry import Spacing
+from sonosteer.core.guarded import GuardedReader
+from sonosteer.core.limits import check_limit
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Frame, Pixels
 from sonosteer.sources.endings import ENDINGS
-from sonosteer.sources.guarded import GuardedReader
 from sonosteer.sources.identity import MAY_BE_BURNED_IN, Region, blackened, regions_of, words_of
-from sonosteer.sources.limits import check_limit
 
 CENTIMETRES = 3  # PhysicalUnitsXDirection, DICOM PS3.3 C.8.5.5.1.15
 TISSUE = 1  # RegionDataType

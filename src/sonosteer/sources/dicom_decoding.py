@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydicom.pixels import apply_color_lut, iter_pixels
 
 from sonosteer.core.errors import InputError
-from sonosteer.sources.limits import check_limit
+from sonosteer.core.limits import check_limit
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
 #: what pydicom makes RGB while it decompresses

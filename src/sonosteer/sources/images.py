@@ -13,11 +13,11 @@ from sonosteer.core.clip_comment import parse_clip_comment
 from sonosteer.core.config import load_json
 from sonosteer.core.errors import InputError, PictureError
 from sonosteer.core.geometry import Probe, Spacing
+from sonosteer.core.limits import check_limit
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Frame, Pixels
 from sonosteer.recording.tables import number, read_table
 from sonosteer.sources.endings import ENDINGS, IMAGE_ENDINGS
-from sonosteer.sources.limits import check_limit
 from sonosteer.sources.picture_file import PicturePage, pages_of, read_picture
 
 

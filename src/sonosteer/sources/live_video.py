@@ -25,12 +25,12 @@ import numpy as np
 from sonosteer.core.clock import RealClock, ShiftedClock
 from sonosteer.core.errors import BrokenError, InputError
 from sonosteer.core.geometry import Spacing
+from sonosteer.core.limits import limit_of
 from sonosteer.core.live import StreamCounts
 from sonosteer.core.newest import Newest
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Frame
 from sonosteer.core.wall_clock import ClockStep, WallClock
-from sonosteer.sources.limits import limit_of
 from sonosteer.sources.live_frames import live_frames
 from sonosteer.sources.video import DECODER_ERRORS
 

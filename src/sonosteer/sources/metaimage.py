@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Matrix, Spacing
+from sonosteer.core.limits import check_limit, limit_of
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Frame, Pixels
-from sonosteer.sources.limits import check_limit, limit_of
 from sonosteer.sources.picture_axes import PictureAxes, find_axes
 from sonosteer.sources.poses import PoseChain, chain_matrix, chain_of, checked_matrix, image_in_mm, pixel_size
 from sonosteer.sources.sequence_header import SequenceHeader, axis_times_s, read_header, shown

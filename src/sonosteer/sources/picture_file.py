@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 
 from sonosteer.core.errors import InputError
+from sonosteer.core.guarded import GuardedReader
+from sonosteer.core.limits import check_limit
 from sonosteer.core.types import Pixels
 from sonosteer.sources import tiff
-from sonosteer.sources.guarded import GuardedReader
-from sonosteer.sources.limits import check_limit
 
 PNG_MARK, JPEG_MARK, BMP_MARK = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM"
 JPEG_BARE = {0x01, *range(0xD0, 0xD8)}  # marks that no length follows

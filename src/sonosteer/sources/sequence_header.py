@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from sonosteer.core.errors import InputError
-from sonosteer.sources.limits import check_limit, limit_of
+from sonosteer.core.limits import check_limit, limit_of
 
 MAX_AXES = 16  # NRRD_DIM_MAX of the NRRD library
 #: of a frame: PLUS writes Seq_Frame0007_Timestamp, and wrote "sequence frame0007 image status" into NRRD once

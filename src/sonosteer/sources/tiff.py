@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonosteer.core.errors import InputError
-from sonosteer.sources.limits import check_limit
+from sonosteer.core.limits import check_limit
 
 MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 NEW_SUBFILE_TYPE, WIDTH, HEIGHT, DESCRIPTION = 254, 256, 257, 270

@@ -18,9 +18,9 @@ from av.stream import Disposition
 from sonosteer.core.clip_comment import parse_clip_comment
 from sonosteer.core.errors import InputError, PictureError
 from sonosteer.core.geometry import Spacing
+from sonosteer.core.limits import check_limit, limit_of
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Frame
-from sonosteer.sources.limits import check_limit, limit_of
 from sonosteer.sources.turning import AS_IS, Turn, turn_of_display_matrix
 
 #: containers and raw streams that are read. Others, such as playlists and concatenations, may name further files.

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,29 +16,10 @@ from numpy.typing import NDArray
 
 from sonosteer.core.arrays import F32, F64
 from sonosteer.core.errors import InputError, MissingExtraError
+from sonosteer.core.guarded import GuardedReader
 
 GRID_STEP_MM = 0.5  # chosen: a sphere of 4 mm is then 0.01 mm off, the corner of a box 0.2 mm
-MASK_TIME_S = 60  # chosen: a mask of 512 x 512 x 512 voxels is read in 2 s
-MASK_MEMORY_BYTES = 4 << 30  # chosen: of the process that reads a mask
 DATA_FILE = re.compile(r"^[ \t]*(?:ElementDataFile[ \t]*[=:]|data ?file:)([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
-#: SimpleITK hangs or dies on some damaged headers, not even ended by SIGTERM. So it reads in a process of its own.
-READ_MASK = """
-import sys
-try:
-    import resource
-    resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[3]),) * 2)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[4]),) * 2)
-except ImportError:
-    pass  # not on Windows
-import numpy as np
-import SimpleITK
-try:
-    image = SimpleITK.ReadImage(sys.argv[1])
-except (RuntimeError, MemoryError) as e:
-    sys.exit((str(e).splitlines() or ["too large"])[-1])
-voxels = SimpleITK.GetArrayFromImage(image) != 0
-np.savez(sys.argv[2], voxels=voxels, origin=image.GetOrigin(), spacing=image.GetSpacing())
-"""
 FREE_MM = 1e3  # chosen: clearance where there is no obstacle
 
 
@@ -191,31 +169,27 @@ def parse_obstacle(text: str) -> Sphere | Cuboid | Mask:
 def read_mask(path: Path) -> Mask:
     """Read a segmented image (.mha, .nrrd, .nii ...). Every voxel that is not 0 is forbidden.
 
-    The x, y, z of the image are the depth, y, z of the needle. Raises InputError if the file cannot be read within a
-    minute, and MissingExtraError without SimpleITK.
+    The x, y, z of the image are the depth, y, z of the needle. Raises InputError if the file cannot be read within the
+    bounds of `core.guarded`, and MissingExtraError without SimpleITK.
     """
     if importlib.util.find_spec("SimpleITK") is None:
         raise MissingExtraError(f"reading {path}", "SimpleITK", "metaimage")
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     _check_data_file(path)
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "mask.npz"
-        command = [sys.executable, "-c", READ_MASK, str(path), str(out), str(MASK_MEMORY_BYTES), str(MASK_TIME_S)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=MASK_TIME_S)
-        except subprocess.TimeoutExpired:
-            raise InputError(f"{path} cannot be read as an image: it took more than {MASK_TIME_S} s") from None
-        if not out.is_file():
-            said = done.stderr.strip().splitlines() or ["its reader died"]
-            raise InputError(f"{path} cannot be read as an image: {said[-1][:200]}")
-        with np.load(out) as read:
-            voxels, origin, spacing = read["voxels"], read["origin"], read["spacing"]
+    # SimpleITK hangs or dies on some damaged headers, not even ended by SIGTERM
+    reader, reads = GuardedReader(), "sonosteer.steering.mask_file"
+    try:
+        size = path.stat().st_size
+        voxels = reader.read(str(path), f"{reads}:read_voxels", str(path), mapped_bytes=size)
+        origin, spacing = reader.read(str(path), f"{reads}:read_place", str(path), mapped_bytes=size)
+    finally:
+        reader.close()
     if voxels.ndim != 3:
         raise InputError(f"{path}: a mask of obstacles has three dimensions, not {voxels.ndim}")
     x, y, z = origin.tolist()
     dx, dy, dz = spacing.tolist()
-    return Mask(np.ascontiguousarray(voxels.transpose(2, 1, 0)), (x, y, z), (dx, dy, dz))
+    return Mask(np.ascontiguousarray(voxels.transpose(2, 1, 0) != 0), (x, y, z), (dx, dy, dz))
 
 
 def _check_data_file(path: Path) -> None:

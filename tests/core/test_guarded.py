@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sonosteer.core import guarded
 from sonosteer.core.errors import InputError
-from sonosteer.sources import guarded
-from sonosteer.sources.guarded import GuardedReader
+from sonosteer.core.guarded import GuardedReader
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_decoder_that_crashes_takes_nothing_with_it(reader, capfd):
 
 def test_the_child_ends_when_its_parent_is_killed():
     code = (
-        "import time\nfrom sonosteer.sources.guarded import GuardedReader\nr = GuardedReader()\n"
+        "import time\nfrom sonosteer.core.guarded import GuardedReader\nr = GuardedReader()\n"
         "print(r.read('a', 'guarded_functions:process')[0], flush=True)\ntime.sleep(600)"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from sonosteer.core.errors import InputError
+from sonosteer.core.limits import LIMITS, check_limit, limit_of
 from sonosteer.sources.endings import VIDEO_ENDINGS
-from sonosteer.sources.limits import LIMITS, check_limit, limit_of
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "sources.md").read_text()
 

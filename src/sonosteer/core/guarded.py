@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonosteer.core.errors import BrokenError, InputError
-from sonosteer.sources.limits import LIMITS, limit_of
+from sonosteer.core.limits import LIMITS, limit_of
 
 Argument: TypeAlias = str | int | float | bool | None
 WAITING = 15  # chosen: a busy machine gives a process a fifteenth of the time, and a picture that waits is not damaged
@@ -91,7 +91,7 @@ class GuardedReader:
             environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
             try:
                 self._child = subprocess.Popen(
-                    [sys.executable, "-c", "from sonosteer.sources.guarded import serve; serve()"],
+                    [sys.executable, "-c", "from sonosteer.core.guarded import serve; serve()"],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
