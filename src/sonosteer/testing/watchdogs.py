@@ -21,6 +21,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from sonosteer.core.clock import RealClock
+from sonosteer.core.errors import RobotError
 from sonosteer.robots.rig_check import reset_part
 from sonosteer.testing.stand_in import StandIn
 
@@ -186,7 +187,15 @@ def _last(pushing: Pushing) -> str:
 
 
 def _reset(rig: Path) -> None:
-    reset_part(rig, "needle", RealClock())
+    """Reset the drive's fault. A busy machine may let a drive answer too late: then again."""
+    for left in reversed(range(STARTS)):
+        try:
+            reset_part(rig, "needle", RealClock())
+        except RobotError:
+            if not left:
+                raise
+        else:
+            return
 
 
 def _wait_until(met: Callable[[], bool], what: str) -> None:
