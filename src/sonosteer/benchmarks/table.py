@@ -15,6 +15,7 @@ BENCHMARKS = LazyTable(
         "vla-gpu": "sonosteer.benchmarks.vla_gpu:bench_vla_gpu",
         "environments": "sonosteer.benchmarks.environments:bench_environments",
         "live": "sonosteer.benchmarks.live:bench_live",
+        "live-insertion": "sonosteer.testing.live_insertion.bench:bench_live_insertion",
     },
     group="sonosteer.benchmarks",
 )
