@@ -28,6 +28,7 @@ def generated() -> dict[str, str]:
         "reference/commands.md": commands_page(),
         "reference/scene-fields.md": scene_page(),
         "reference/settings.md": settings_page(),
+        "reference/rig-file.md": rig_page(),
         "reference/api/index.md": api_index(),
     }
     for room in rooms_with_a_face():
@@ -237,6 +238,52 @@ def settings_page() -> str:
                 seen[kind] = f"[{name}](#{_slug(name)}), `{part}`"
                 out.append(f"{_first_line(kind)}\n\n{_table(kind, part + '.')}\n")
     return "".join(out).replace("from the recipe", "none")
+
+
+def rig_page() -> str:
+    """Every table and key of a rig file."""
+    from sonosteer.calibration.record import NEEDED
+    from sonosteer.robots.rig_file import (
+        LARGER_IS_TIGHTER,
+        NARROWER_IS_TIGHTER,
+        PARTS,
+        RIG_FORMAT,
+        RIG_VERSION,
+        ROLES,
+        SMALLER_IS_TIGHTER,
+        RigFile,
+    )
+    from sonosteer.safety.limits import Limits
+
+    lines = {f.name: f for f in field_lines(RigFile)}
+    out = [
+        NOTE,
+        "# The rig file\n\n",
+        "A rig file is TOML. It composes a robot of parts, names the calibrations, and tightens the gate's limits. ",
+        "`sonosteer doctor rig.toml` tries it without motion. ",
+        "How to begin: [a needle axis](../how-to/needle-axis.md).\n\n",
+        f'```toml\nformat = "{RIG_FORMAT}"\nversion = {RIG_VERSION}\n```\n\n',
+        "| key | what |\n| --- | --- |\n",
+    ]
+    out += [f"| `{name}` | {_cell(_escape(lines[name].line))} |\n" for name in ("name", "state_age_s")]
+    out += [f"| `[{role}]` | {what}. `kind` says which kind of part it is |\n" for role, what in ROLES.items()]
+    out += [
+        "| `[calibrations]` | files of `sonosteer calibrate` by kind: " + ", ".join(f"`{k}`" for k in NEEDED),
+        ". Their errors go into the gate |\n| `[limits]` | the gate's limits, none wider than the gate's own |\n\n",
+        "`[needle]` must be there. Each axis (insertion, angle, roll, probe) is moved by one part, or known to one. ",
+        "A mistake is one line with the file and the key. States of the parts are merged at the time of the oldest. ",
+        "A part that fails, is late or contradicts another holds all parts, by name.\n",
+    ]
+    for name in PARTS.built_in:
+        cls = PARTS.load(name)
+        out.append(f'\n## kind = "{name}"\n\n{_first_line(cls)}\n\n{_table(cls.Settings)}')
+    out.append("\n`package.module:Class` names a part of your own.\n\n## limits\n\n")
+    out.append("| name | the gate's own | tighter is | what |\n| --- | --- | --- | --- |\n")
+    said = {f.name: f for f in field_lines(Limits)}
+    ways = ((SMALLER_IS_TIGHTER, "smaller"), (LARGER_IS_TIGHTER, "larger"), (NARROWER_IS_TIGHTER, "narrower"))
+    for names, way in ways:
+        out += [f"| `{n}` | `{said[n].default}` | {way} | {_cell(_escape(said[n].line))} |\n" for n in names]
+    return "".join(out).replace("from the recipe", "must be given")
 
 
 def _slug(text: str) -> str:

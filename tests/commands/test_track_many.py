@@ -219,3 +219,45 @@ def test_twenty_clips_of_five_kinds_two_broken_killed_and_gone_on_with(tmp_path)
     assert {name: (out / name / "tips.csv").stat().st_mtime_ns for name in made} == made
     assert "18 of 20 clips are tracked, 2 could not be" in (out / "index.html").read_text()
     assert done.stderr.count("the rest goes on") == 2
+
+
+KILLED = """
+import os, signal
+from pathlib import Path
+from brightest import Brightest
+
+class Hungry(Brightest):
+    def step(self, state, frame):
+        if frame.size_px == (80, 60) and not Path("memory").exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().step(state, frame)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["track", "compare"])
+def test_a_worker_killed_for_its_memory_fails_one_clip_and_the_rest_goes_on(tmp_path, clips, command):
+    """As the system does that runs out of memory: SIGKILL to one process of the pool."""
+    (tmp_path / "hungry.py").write_text(KILLED)
+    method = ("--method" if command == "track" else "--methods", "hungry:Hungry")
+    sources = [str(clips[0]), *map(str, clips[2:])]
+    words = [sys.executable, "-m", "sonosteer", command, *sources, *method, "--jobs", "2", "--out", "out", "--json"]
+    places = [str(tmp_path), str(Path(__file__).parent), *sys.path]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
+    first = subprocess.run(words, env=environment, capture_output=True, text=True, cwd=tmp_path)
+    assert first.returncode == 1, first.stderr
+    (line,) = [line for line in first.stderr.splitlines() if "was killed (out of memory?)" in line]
+    assert "the rest goes on" in line
+    tips = sorted(p.relative_to(tmp_path / "out") for p in (tmp_path / "out").rglob("tips.csv") if whole(p))
+    assert len(tips) == 2
+    made = {p: (tmp_path / "out" / p).stat().st_mtime_ns for p in tips}
+    (tmp_path / "memory").touch()
+    again = subprocess.run(words, env=environment, capture_output=True, text=True, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert {p: (tmp_path / "out" / p).stat().st_mtime_ns for p in tips} == made
+    assert len([p for p in (tmp_path / "out").rglob("tips.csv") if whole(p)]) == 3
+
+
+def whole(tips):
+    """True for a table of all four frames."""
+    return len(tips.read_text().splitlines()) == 1 + 4

@@ -49,7 +49,7 @@ class Console:
     """A running `sonosteer open`."""
 
     def __init__(self, clip: Path | str, *options: str) -> None:
-        words = [sys.executable, "-m", "sonosteer", "open", str(clip), "--no-browser", *options]
+        words = [sys.executable, "-m", "sonosteer", "open", str(clip), *options, "--no-browser"]
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.address = self.process.stdout.readline().strip()

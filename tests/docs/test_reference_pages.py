@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 
 from sonosteer.policies.table import POLICIES
+from sonosteer.robots.rig_file import LARGER_IS_TIGHTER, NARROWER_IS_TIGHTER, PARTS, SMALLER_IS_TIGHTER
 from sonosteer.sim.scenes import Scene
 from sonosteer.trackers.table import TRACKERS
 
@@ -48,6 +49,16 @@ def test_every_scene_field_is_on_the_page_with_its_line(pages: ModuleType) -> No
 def test_every_tracker_and_policy_has_its_settings(pages: ModuleType) -> None:
     text = pages.settings_page()
     assert [name for name in (*TRACKERS.built_in, *POLICIES.built_in) if f"### {name}\n" not in text] == []
+
+
+def test_every_key_of_a_rig_file_is_on_the_page_with_its_line(pages: ModuleType) -> None:
+    text = pages.rig_page()
+    for name in PARTS.built_in:
+        settings = PARTS.load(name).Settings
+        part = text.partition(f'## kind = "{name}"\n')[2].partition("\n## ")[0]
+        assert all(f"| `{f.name}` |" in part and f.line for f in pages.field_lines(settings)), name
+    limits = text.partition("## limits\n")[2]
+    assert all(f"| `{n}` |" in limits for n in (*SMALLER_IS_TIGHTER, *LARGER_IS_TIGHTER, *NARROWER_IS_TIGHTER))
 
 
 def test_the_faces_that_are_told_are_those_that_can_be_imported(pages: ModuleType) -> None:

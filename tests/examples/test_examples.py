@@ -12,6 +12,7 @@ EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.py"
 
 CHECKS = {
     "track_in_python": (lambda mean: mean < 3.0, "mean tip error"),
+    "own_drive": (lambda depth: depth == 12.5, "depth 12.5 mm, 5 mm/s, ready: True"),
     "own_tracker": (lambda mean: 3.0 < mean < 30.0, "keeps the laws"),
     "steer_in_python": (lambda end: end < 0.6, "half a turn"),
     "own_tissue_and_needle": (lambda deflection: 0.5 < deflection < 20, "dB over the tissue"),

@@ -27,6 +27,9 @@ MAY_NAME = {
         "robots/table.py": "a plug-in's driver, behind `genuine`",
         "testing/robots.py": "the laws of a driver: what the gate has not cleared is refused",
     },
+    "carry_out": {
+        "robots/rig.py": "the rig that composes parts, behind `genuine`",
+    },
 }
 #: function -> the only files that may import it
 MAY_IMPORT = {
@@ -64,9 +67,9 @@ def _sets_a_rig(node):
 
 
 def _is_driver(node):
-    """A method `send` that takes `Cleared`, and is more than the words of a protocol."""
+    """A method `send` or `carry_out` that takes `Cleared`, and is more than the words of a protocol."""
     return (
-        node.name == "send"
+        node.name in ("send", "carry_out")
         and any(a.annotation is not None and "Cleared" in ast.unparse(a.annotation) for a in node.args.args)
         and any(not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)) for each in node.body)
     )
@@ -111,6 +114,8 @@ def test_the_control_branch_sends_only_what_the_gate_answered():
         "from sonosteer.sim.rig import RigModel\n",
         "def f(world):\n    world.rig.depth_mm = 3.0\n",
         "class R:\n    def send(self, cleared: Cleared) -> None:\n        self.device.go(cleared.command)\n",
+        "def f(part, it):\n    part.carry_out(it)\n",
+        "class P:\n    def carry_out(self, cleared: Cleared) -> None:\n        self.device.go(cleared.command)\n",
     ],
 )
 def test_each_way_round_is_found(tmp_path, monkeypatch, way_round):

@@ -115,6 +115,27 @@ def test_a_live_hand_obeys_the_button_pressed_in_another_thread():
     assert fake.control_branch.held_because["stopped"] > 0
 
 
+def test_a_press_holds_a_period_though_an_older_stop_is_latched_and_released_in_the_same_one():
+    """The older stop may be taken back, but not with it the press that came just before."""
+    fake, button = Fake(), Button()
+
+    def presses(now):
+        assert fake.control_branch.state.stop is not None
+        button.press()
+        button.release()
+        fake.control_branch.obey(button, now)
+
+    control = fake.control_branch
+    at(
+        fake,
+        (0.5, lambda now: control.press("an older one")),
+        (0.8, presses),
+        (1.2, lambda now: control.release("operator", now)),
+    )
+    assert not orders_between(fake, 0.5 + PERIOD_S, 1.2)
+    assert orders_between(fake, 1.4, 3.0)
+
+
 def test_a_release_that_is_not_possible_is_said_and_changes_nothing():
     fake = Fake()
     button = Button()

@@ -11,7 +11,7 @@ import pytest
 
 import sonosteer
 from sonosteer.core.errors import InputError
-from sonosteer.core.types import Command
+from sonosteer.core.types import Command, RobotState
 from sonosteer.sim.scenes import SETUPS, make_scene
 from sonosteer.sim.script import SCRIPT_STEP_S, write_script
 from sonosteer.sim.world import World
@@ -176,3 +176,20 @@ def test_wedges_are_bright_and_few_and_none_by_default():
     assert make_scene("in-plane-linear/train", 7).tissue.wedges == 0
     assert np.quantile(some, 0.995) > np.quantile(none, 0.995) + 10
     assert 0.005 < (some - none > 40).mean() < 0.2
+
+
+def test_a_world_that_follows_encoders_is_where_they_say_and_stays_there():
+    """Its own motors do nothing: the encoders of an outside robot alone say where needle and probe are."""
+    world = World(make_scene("in-plane-convex/train", 3))
+    rig = world.rig
+    to = RobotState(0.0, rig.depth_mm + 2.0, 20.0, rig.insertion_angle_rad + 0.01, rig.roll_rad, (0.5, 0.0, 0.1))
+    for dt_s in (0.1, 0.05, 0.03):
+        world.follow(to, dt_s)
+        at = world.rig
+        assert (at.depth_mm, at.insertion_angle_rad, at.roll_rad) == pytest.approx(
+            (to.depth_mm, to.insertion_angle_rad, to.roll_rad)
+        )
+        assert at.probe_mm == pytest.approx(to.probe_mm)
+        assert at.insertion_speed_mm_s == 20.0
+        assert world.plant.state.inserted_mm == pytest.approx(to.depth_mm, abs=1.0)
+    assert world.time_s == pytest.approx(0.18)

@@ -47,6 +47,28 @@ def test_a_worker_that_dies_is_said():
         list(run_trials(die, [1, 2, 3], "process", workers=2))
 
 
+def killed_at_two(x):
+    import os
+    import signal
+
+    if x == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return x * x
+
+
+@pytest.mark.parametrize("items", [[1, 2, 3, 4, 5], [2], [2, 2, 2]])
+def test_a_killed_worker_costs_its_own_item_and_no_other(items):
+    """One worker process is killed as the system does that runs out of memory."""
+    found = dict(run_trials(killed_at_two, items, "process", workers=2, died=lambda item: -item))
+    assert [found[i] for i in range(len(items))] == [-2 if x == 2 else x * x for x in items]
+
+
+@pytest.mark.slow
+def test_dask_says_a_killed_worker_too():
+    pytest.importorskip("distributed")
+    assert dict(run_trials(killed_at_two, [2], "dask", workers=1, died=lambda item: -item)) == {0: -2}
+
+
 def test_an_error_in_a_trial_comes_through():
     with pytest.raises(InputError, match="trial 1 cannot be"):
         list(run_trials(fail, [1, 2], "process", workers=2))

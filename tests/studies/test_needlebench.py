@@ -20,7 +20,16 @@ from sonosteer.studies.needlebench.figures import entries_of, leaderboard, track
 from sonosteer.studies.needlebench.freeze import tier_of
 from sonosteer.studies.needlebench.real import read_manifest
 from sonosteer.studies.needlebench.report import latex, tex
-from sonosteer.studies.needlebench.tracks import GROUPS, BenchTrack, load_version, pack_track, unpack_track
+from sonosteer.studies.needlebench.tracks import (
+    CLICK_SD,
+    GROUPS,
+    SCORINGS,
+    BenchTrack,
+    load_version,
+    pack_track,
+    priced_digest,
+    unpack_track,
+)
 from sonosteer.studies.needlebench.trials import CLICK, DUMMIES, NOTHING, BenchTrial, run_bench_trial
 
 MINE = """
@@ -46,9 +55,11 @@ def quiet(*_):
 # -- what is frozen ------------------------------------------------------------------------------------------
 
 
-def test_a_version_is_what_its_hash_says():
-    version = load_version()
-    assert version.digest == frozen.VERSION_HASHES["1"]
+@pytest.mark.parametrize("name", ["1", "2"])
+def test_a_version_is_what_its_hash_says(name):
+    version = load_version(name)
+    assert version.digest == frozen.VERSION_HASHES[name]
+    assert version.tracks_digest == frozen.VERSION_HASHES["1"]
     assert len(version.tracks) == 48
     assert len({t.name for t in version.tracks}) == 48
     assert [t.group for t in version.tracks] == sorted((t.group for t in version.tracks), key=list(GROUPS).index)
@@ -64,6 +75,16 @@ def test_a_version_that_was_changed_is_refused(monkeypatch):
     load_version.cache_clear()
     with pytest.raises(InputError, match="no version '7'"):
         load_version("7")
+
+
+def test_prices_that_were_changed_are_refused(monkeypatch):
+    other = dataclasses.replace(SCORINGS["2"], reader_off=0.01)
+    assert priced_digest("0", other) != priced_digest("0", SCORINGS["2"])
+    monkeypatch.setitem(frozen.SCORINGS, "2", other)
+    load_version.cache_clear()
+    with pytest.raises(InputError, match="version 2 was changed"):
+        load_version("2")
+    load_version.cache_clear()
 
 
 def test_a_hash_does_not_depend_on_how_the_file_is_laid_out():
@@ -146,8 +167,8 @@ def words(states, tips, begin=0, confidence=None):
     return {"given": [], "begin": begin, "states": states, "tips": tips, "confidence": sure}
 
 
-def cost(track, said, protocol=NOTHING):
-    (entry,) = entries_of([track], ["m"], {track.name: {"m": {protocol: said}}}, protocol)
+def cost(track, said, protocol=NOTHING, version="1"):
+    (entry,) = entries_of([track], ["m"], {track.name: {"m": {protocol: said}}}, protocol, SCORINGS[version])
     return entry.cost
 
 
@@ -178,14 +199,69 @@ def test_the_frame_of_the_click_has_no_score():
     assert cost(drawn(), said, CLICK) == 0.0
 
 
-@given(st.lists(st.sampled_from("rws"), min_size=4, max_size=4))
-@settings(max_examples=60)
-def test_silence_everywhere_ranks_below_whoever_is_right_more_often_than_wrong(answers):
-    tips = {"r": [50, 50], "w": [5, 5], "s": None}
-    said = words("".join("l" if a == "s" else "t" for a in answers), [tips[a] for a in answers])
-    silent = cost(drawn(), words("llll", [None] * 4))
-    right, wrong = answers.count("r"), answers.count("w")
-    assert (cost(drawn(), said) < silent) == (right > wrong)
+@given(
+    st.lists(st.tuples(st.sampled_from("rws"), st.booleans()), min_size=8, max_size=8),
+    st.lists(st.floats(0.0, 0.0079), min_size=8, max_size=8),
+)
+@settings(max_examples=100)
+def test_silence_everywhere_ranks_below_whoever_is_right_more_often_than_wrong(answers, off):
+    """Of the frames whose tip can be seen, and right being as near as a reader could say. The others change nothing."""
+    tips = [{"r": [50 + 100 * e, 50], "w": [5, 5], "s": None}[a] for (a, _), e in zip(answers, off, strict=True)]
+    said = words("t" + "".join("l" if a == "s" else "t" for a, _ in answers), [[50, 50], *tips])
+    track = drawn(visible=(1, *(seen for _, seen in answers)), tips=((50.0, 50.0),) * 9)
+    silent = cost(track, words("t" + "l" * 8, [[50, 50]] + [None] * 8), CLICK, "2")
+    shown = [a for a, seen in answers if seen]
+    if not shown:
+        assert silent is None
+        return
+    assert (cost(track, said, CLICK, "2") < silent) == (shown.count("r") > shown.count("w"))
+
+
+def test_version_2_takes_off_what_a_reader_may_be_off_by():
+    said = words("tttt", [[50.8, 50], [52.8, 50], [58, 50], [50, 50]])
+    assert cost(drawn(), said, version="1") == pytest.approx((0.16 + 0.56 + 1 + 0) / 4)
+    assert cost(drawn(), said, version="2") == pytest.approx((0 + 0.4 + 1 + 0) / 4)
+    assert SCORINGS["2"].reader_off == 2 * CLICK_SD
+
+
+def test_version_2_prices_hidden_tips_only_where_nothing_is_given():
+    track = drawn(visible=(1, 1, 0, 0))
+    far, silent = words("tttt", [[50, 50]] * 2 + [[90, 50]] * 2), words("ttll", [[50, 50]] * 2 + [None] * 2)
+    assert (cost(track, far, version="2"), cost(track, silent, version="2")) == (0.5, 0.0)
+    assert (cost(track, far, CLICK, "2"), cost(track, silent, CLICK, "2")) == (0.0, 0.0)
+    assert cost(track, far, CLICK, "1") == pytest.approx(2 / 3)
+
+
+def test_the_row_says_whether_a_method_is_better_than_silence():
+    far = [[90, 50]] * 4
+    mixed = [words("tttt", [[50, 50]] * 4 if i % 2 else far) for i in range(6)]
+    tracks = [drawn(f"t{i}") for i in range(6)]
+    given_ = {"right": [words("tttt", [[50, 50]] * 4)] * 6, "wrong": [words("tttt", far)] * 6, "mixed": mixed}
+    given_["always lost"] = [words("llll", [None] * 4)] * 6
+    table = {t.name: {m: {NOTHING: each[i]} for m, each in given_.items()} for i, t in enumerate(tracks)}
+    nudged = table["t0"]["right"][NOTHING]
+    table["t0"]["right"] = {NOTHING: {**nudged, "tips": [[51, 50], *nudged["tips"][1:]]}}  # intervals need some spread
+    table["t0"]["wrong"] = {NOTHING: words("tttl", [*far[:3], None])}
+    rows = leaderboard(entries_of(tracks, list(given_), table, NOTHING, SCORINGS["2"]))
+    assert {r["method"]: r["than silence"] for r in rows} == {
+        "right": "better",
+        "mixed": "not told apart",
+        "wrong": "worse",
+        "always lost": "",
+    }
+
+
+def test_another_version_prices_the_same_answers(small, tmp_path, monkeypatch):
+    carried_out(tmp_path / "out", "test_needlebench:Right")
+
+    def never(trial):
+        raise AssertionError(trial.name)
+
+    monkeypatch.setattr(bench, "run_bench_trial", never)
+    first = dataclasses.replace(bench.load_version("2"), name="1", scoring=SCORINGS["1"])
+    monkeypatch.setattr(bench, "load_version", lambda name: first)
+    summary = carried_out(tmp_path / "out", "test_needlebench:Right", version="1")
+    assert summary["prices"] == {"reader_off": 0.0, "hidden_after_click": True}
 
 
 def board(*said):
@@ -202,7 +278,7 @@ def test_the_best_is_first_and_who_refuses_is_not_in_the_table():
         {"refused": "needs a click"},
         words("tttt", [[50, 50]] * 4),
     )
-    entries = entries_of(tracks, methods, table, NOTHING)
+    entries = entries_of(tracks, methods, table, NOTHING, SCORINGS["1"])
     assert [e.method for e in entries] == ["m3", "m1", "m0", "m2"]
     rows = leaderboard(entries)
     assert [(r["rank"], r["method"], r["cost"]) for r in rows] == [
@@ -218,7 +294,7 @@ def test_the_best_is_first_and_who_refuses_is_not_in_the_table():
 def test_a_table_for_a_paper_holds_what_latex_can_read():
     assert tex("kf_1 & 50 % to 60") == r"kf\_1 \& 50 \%--60" or tex("50 % to 60") == r"50 \%--60"
     tracks, methods, table = board(words("tttt", [[50, 50]] * 4))
-    rows = leaderboard(entries_of(tracks, methods, table, NOTHING))
+    rows = leaderboard(entries_of(tracks, methods, table, NOTHING, SCORINGS["1"]))
     text = latex({NOTHING: rows}, {"version": "1", "digest": "ab"})
     assert text.count(r"\\") == 3
     assert text.startswith("% needlebench version 1")
@@ -401,11 +477,11 @@ def test_real_tracks_are_scored_on_their_marks_alone(real):
     said = run_bench_trial(BenchTrial(track, ("always centre", "kf")))
     assert len(said["always centre"][NOTHING]["tips"]) == 5
     assert "needs a scale" in said["kf"][CLICK]["refused"]
-    (entry,) = entries_of([track], ["always centre"], {"own-1": said}, NOTHING)
+    (entry,) = entries_of([track], ["always centre"], {"own-1": said}, NOTHING, SCORINGS["2"])
     assert entry.frozen == []  # they change no rank
     (score,) = entry.scores["real"]
     assert score.seen.sum() == 2
-    (clicked,) = entries_of([track], ["always centre"], {"own-1": said}, CLICK)
+    (clicked,) = entries_of([track], ["always centre"], {"own-1": said}, CLICK, SCORINGS["2"])
     assert clicked.scores["real"][0].seen.sum() == 1
 
 

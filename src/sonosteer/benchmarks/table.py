@@ -16,6 +16,7 @@ BENCHMARKS = LazyTable(
         "environments": "sonosteer.benchmarks.environments:bench_environments",
         "live": "sonosteer.benchmarks.live:bench_live",
         "console": "sonosteer.benchmarks.console:bench_console",
+        "live-insertion": "sonosteer.testing.live_insertion.bench:bench_live_insertion",
     },
     group="sonosteer.benchmarks",
 )

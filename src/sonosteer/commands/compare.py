@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 
 from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand
-from sonosteer.commands.parsing import AsJson, Executor, Frames, Seed, SpacingText
+from sonosteer.commands.parsing import AsJson, Executor, Frames, KeepIdentity, PosesText, Seed, SpacingText
 from sonosteer.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,7 +43,8 @@ def compare_command(
             "--truth",
             metavar="MARKS",
             help="Marks with the columns frame,tip_x_px,tip_y_px: a table for each clip, in their order, "
-            "or a folder with NAME.csv. Without marks there are claims and agreement only. sim: brings its own.",
+            "or a folder with NAME.csv. Those of other programs too, such as NAME.mrk.json of 3D Slicer. "
+            "Without marks there are claims and agreement only. sim: brings its own.",
         ),
     ] = None,
     spacing_mm: SpacingText = None,
@@ -70,6 +70,8 @@ def compare_command(
     crop: Annotated[
         str | None, typer.Option("--crop", metavar="X,Y,W,H", help="Tracks in this part of each picture only.")
     ] = None,
+    poses: PosesText = None,
+    keep_identity: KeepIdentity = False,
     seed: Seed = 0,
     jobs: Annotated[
         int | None, typer.Option("--jobs", metavar="N", min=1, help="How many clips at once. Default: one a core.")
@@ -97,6 +99,8 @@ def compare_command(
         "frames": parsing.parse_frames(frames),
         "crop": None if part is None else (part.left_px, part.top_px, part.width_px, part.height_px),
         "seed": seed,
+        "poses": poses,
+        "keep_identity": keep_identity,
     }
     tasks = _tasks(source, names, truth or [], out, options)
     kept = f"what was tracked so far is in {out}: run it again to go on"
@@ -118,19 +122,29 @@ def compare_command(
 def _tasks(
     source: Sequence[str], names: Sequence[str], truth: Sequence[Path], out: Path, options: Mapping[str, Any]
 ) -> list[ComparisonTask]:
+    from sonosteer.episodes.clip_identity import NOBODY, identities_of, identity_lines
     from sonosteer.episodes.clip_lists import clip_names, marks_of, named_sources
     from sonosteer.episodes.comparing import ComparisonTask
     from sonosteer.recording.truths import read_truth
 
     sources = named_sources(source)
-    clips = clip_names(sources)
+    identities = identities_of(sources, keep=options["keep_identity"])
+    clips = clip_names(sources, identities)
+    for line in identity_lines(sources, clips, identities):
+        terminal.tell_line(line)
     tables = marks_of(sources, clips, truth)
     for table in tables:
-        if table is not None:
-            read_truth(table)  # a damaged one is said before anything is tracked
+        if table is not None:  # a damaged one is said before anything is tracked
+            read_truth(table, place=lambda frame, position_mm, axes: (0.0, 0.0))
     return [
         ComparisonTask(
-            name=name, source=clip, methods=tuple(names), marks=marks, folder=out / "tips" / name, options=options
+            name=name,
+            source=clip,
+            methods=tuple(names),
+            marks=marks,
+            folder=out / "tips" / name,
+            options=options,
+            identity=identities.get(clip, NOBODY).words,
         )
         for clip, name, marks in zip(sources, clips, tables, strict=True)
     ]
@@ -146,14 +160,15 @@ def _carry_out(
     progress: StageProgress,
 ) -> tuple[ClipComparison, int]:
     """Track what is missing. Returns all that is kept, and the exit code. Raises InputError if no clip can be used."""
-    from sonosteer.episodes.comparing import kept_clip, run_task
+    from sonosteer.episodes.comparing import kept_clip, killed_task, run_task
     from sonosteer.episodes.comparison import ClipComparison
     from sonosteer.runtime.executor import run_trials
 
     left_out: dict[str, str] = {}
     broke = False
     progress("clips", 0, len(tasks))
-    with closing(run_trials(run_task, tasks, executor, 1 if len(tasks) == 1 else jobs)) as results:
+    workers = 1 if len(tasks) == 1 else jobs
+    with closing(run_trials(run_task, tasks, executor, workers, died=killed_task)) as results:
         for done, (i, said) in enumerate(results, 1):
             if said["why"]:
                 left_out[tasks[i].name] = said["why"]
@@ -162,11 +177,11 @@ def _carry_out(
     if len(left_out) == len(tasks):
         raise InputError(next(iter(left_out.values())))
     for why in left_out.values():
-        print(f"sonosteer: {' '.join(why.split())}; the rest goes on", file=sys.stderr)
+        terminal.tell_line(f"{why}; the rest goes on")
     clips = tuple(kept_clip(t) for t in tasks if t.name not in left_out)
     for clip in clips:
         for method, why in clip.broke.items():
-            print(f"sonosteer: {method} on {clip.name}: {' '.join(why.split())}; the rest goes on", file=sys.stderr)
+            terminal.tell_line(f"{method} on {clip.name}: {why}; the rest goes on")
     code = 1 if broke else 2 if left_out or any(clip.broke for clip in clips) else 0
     return ClipComparison(clips, tuple(names), left_out, seed), code
 

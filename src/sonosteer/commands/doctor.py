@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from importlib import metadata
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +13,8 @@ import typer
 from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand, names_of
 from sonosteer.commands.parsing import AsJson
-from sonosteer.core.errors import InputError
+from sonosteer.core.config import to_dict
+from sonosteer.core.errors import BrokenError, InputError
 from sonosteer.core.notice import NOT_A_DEVICE
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -24,6 +26,8 @@ EXTRAS = {
     "DICOM ultrasound": (("pydicom", "python-gdcm", "pillow"), "dicom"),
     "Studies over a dask cluster": (("distributed",), "cluster"),
     "OpenIGTLink: PLUS, 3D Slicer, scanners": (("fastcrc",), "live"),
+    "A needle axis over CANopen": (("canopen", "python-can"), "canopen"),
+    "A needle axis on a serial port": (("pyserial",), "serial"),
     "Results as pandas tables": (("pandas",), "pandas"),
     "Training networks, Qwen2.5-VL": (("torch", "transformers", "accelerate", "onnx", "onnxscript"), "vla"),
 }
@@ -36,20 +40,35 @@ GPU_S = 10.0  # chosen: a driver that takes longer to answer does not work
 def doctor_command(
     where: Annotated[
         str | None,
-        typer.Argument(metavar="SOURCE", help="A live source to try: igtl://HOST:PORT[/DEVICE] or video:..."),
+        typer.Argument(
+            metavar="SOURCE|RIG.toml",
+            help="A live source to try, igtl://HOST:PORT[/DEVICE] or video:..., or a rig file.",
+        ),
     ] = None,
     seconds: Annotated[
         float, typer.Option("--seconds", metavar="S", help="How long to look at a live source.")
     ] = LOOK_S,
+    reset: Annotated[
+        str | None,
+        typer.Option("--reset", metavar="PART", help="Reset the fault of a rig's part, once its reason is found."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is installed, what is missing, how to get it. Or try a live source and say what comes.
+    """Say what is installed, what is missing, how to get it. Or try a live source or a rig and say what comes.
 
     A live source is connected to for a few seconds. Said are size, scale, orientation, rate, time stamps, offset of the
     clocks, transforms with their age, and everything that is wrong.
+
+    Each part of a rig is tried in turn, without motion, and said is what is seen of it. A part that does not work makes
+    the exit code 1.
     """
     from sonosteer.recording.summary import versions
 
+    if where is not None and where.endswith(".toml"):
+        _look_at_rig(Path(where), reset, as_json=as_json)
+        return
+    if reset is not None:
+        raise InputError("--reset needs a rig file: sonosteer doctor rig.toml --reset needle")
     if where is not None:
         _look(where, seconds, as_json=as_json)
         return
@@ -90,6 +109,27 @@ def _look(where: str, seconds: float, *, as_json: bool) -> None:
         return
     terminal.print_table(f"sonosteer doctor {where}", ("what", "seen"), _rows_of(seen))
     terminal.print_notice()
+
+
+def _look_at_rig(path: Path, reset: str | None, *, as_json: bool) -> None:
+    """Try each part of a rig, after resetting the fault of one if that is asked for."""
+    from sonosteer.core.clock import RealClock
+    from sonosteer.robots.rig_check import look_at_rig, reset_part
+
+    was_reset = None if reset is None else reset_part(path, reset, RealClock())
+    rig_file, parts = look_at_rig(path, RealClock())
+    if as_json:
+        said = {"rig": str(path), "name": rig_file.name, "reset": was_reset, "parts": parts, "notice": NOT_A_DEVICE}
+        terminal.print_json(to_dict(said))
+    else:
+        rows = [] if was_reset is None else [(f"{reset} was reset", was_reset)]
+        rows += [(f"{p.name} ({p.kind})", p.seen if p.works else f"does not work: {p.seen}") for p in parts]
+        rows += [(f"calibration {kind}", f"{c.method}, accepted") for kind, c in rig_file.calibrations.items()]
+        terminal.print_table(f"sonosteer doctor {path}", ("part", "seen, without motion"), rows)
+        terminal.print_notice()
+    broken = [part.name for part in parts if not part.works]
+    if broken:
+        raise BrokenError(f"{path}: {', '.join(broken)} cannot be used as it is")
 
 
 def _rows_of(seen: dict[str, Any]) -> list[tuple[str, str]]:

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sonosteer.commands import parsing, terminal
+from sonosteer.commands import insert_live, parsing
+from sonosteer.commands.insert_live import (
+    DryRunning,
+    EntersText,
+    ImageCalibration,
+    LiveOrientation,
+    LiveSourceText,
+    PlannedAngle,
+    ProbeTransform,
+    RigFileName,
+    RunSeconds,
+    TargetMm,
+    TargetWorldMm,
+    TipStart,
+)
+from sonosteer.commands.insertion_ending import Insertion, carried_out, configuration_of
 from sonosteer.commands.names import PageCommand, complete
-from sonosteer.commands.parsing import AsJson, Seed
-from sonosteer.core.errors import InputError, SonosteerError
-from sonosteer.core.progress import StageProgress
+from sonosteer.commands.parsing import AsJson, Seed, SpacingText
+from sonosteer.core.errors import InputError
 
 if TYPE_CHECKING:
-    from sonosteer.episodes.insertion import Episode, EpisodeResult
-    from sonosteer.recording.run_log import RunLog
+    from sonosteer.episodes.insertion import InsertionConfig
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -55,6 +67,7 @@ Forbid = Annotated[
 @app.command(cls=PageCommand, epilog="Example: sonosteer insert --policy vla --mode ipm --seed 3 --out insertion")
 def insert_command(
     context: typer.Context,
+    source: LiveSourceText = None,
     policy: PolicyName = "vla",
     mode: Annotated[
         str, typer.Option("--mode", metavar="ips|ipm", help="The probe stands still, or moves along with the needle.")
@@ -73,6 +86,18 @@ def insert_command(
     live: Annotated[bool, typer.Option("--live", help="On a real clock, each branch in its thread.")] = False,
     paused: Paused = False,
     calibration: CalibrationSd = None,
+    rig: RigFileName = None,
+    dry_run: DryRunning = False,
+    target_mm: TargetMm = None,
+    target_world_mm: TargetWorldMm = None,
+    enters: EntersText = None,
+    angle_deg: PlannedAngle = None,
+    start: TipStart = None,
+    spacing_mm: SpacingText = None,
+    orientation: LiveOrientation = None,
+    calibration_file: ImageCalibration = None,
+    probe: ProbeTransform = None,
+    seconds: RunSeconds = None,
     synchronous: Annotated[
         bool, typer.Option("--synchronous", help="Tracker and policy wait for one another (ablation).")
     ] = False,
@@ -87,18 +112,25 @@ def insert_command(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Insert a simulated needle by robot: tracker, policy, safety gate, recording.
+    """Insert a needle by robot: tracker, policy, safety gate, recording. Simulated, or on a live source.
 
     Everything that is ordered passes the gate (SAFETY.md). By default time is simulated, so that a seed gives the same
     run on every machine, with the branches as fast as on the machine of Zhang et al. 2026. With --live it takes the
     time it takes, and the operator has keys of the terminal, each with Enter. s stops and r releases, p pauses and c
     continues. While the tip is lost, b draws the needle back and f pushes it on the way that it has gone, 1 mm a press
-    and 3 mm in all. Simulation only: nothing here drives a real robot.
+    and 3 mm in all.
+
+    On a live source, as in sonosteer insert --live igtl://scanner:18944 --rig rig.toml --enters left --target-mm 20,35,
+    the robot of the rig file moves. --dry-run sends it nothing. Research software, not a medical device.
     """
-    from sonosteer.episodes.insertion import InsertionConfig, build_episode
-    from sonosteer.recording.output_folder import claimed_folder
+    from sonosteer.episodes.insertion import InsertionConfig
     from sonosteer.runtime.insertion import Pace
 
+    typed = {k: str(v) if isinstance(v, Path) else v for k, v in parsing.as_typed(context, "out").items()}
+    if source is not None:
+        insert_live.insert_on_source(typed, out, paused=_paused(paused, live), as_json=as_json)
+        return
+    insert_live.check_no_live_words(typed)
     if seed < 0:
         raise InputError(f"--seed is {seed}: it must be 0 or more")
     config = InsertionConfig(
@@ -115,52 +147,23 @@ def insert_command(
         calibration_mm2=parsing.parse_calibration(calibration),
         paused=_paused(paused, live),
     )
+    _insert_simulated(config, typed, out, as_json=as_json)
+
+
+def _insert_simulated(config: InsertionConfig, typed: Mapping[str, Any], out: Path | None, *, as_json: bool) -> None:
+    from sonosteer.episodes.insertion import build_episode, run_episode
+
     episode = build_episode(config)
     episode.tracker.prepare()  # before anything is written
     episode.policy.prepare()
-    typed = parsing.as_typed(context, "out")
-    quiet = as_json or live  # nothing disturbs a live run
-    with claimed_folder(out), terminal.shown_progress("inserting", quiet=quiet) as progress:
-        done, log = _carry_out(episode, typed, out, progress)
-        result = done.summary() | ({} if log is None else {"digest": log.digest})
-        if out is not None and log is not None:
-            progress("writing the report", 0, 0)
-            _write_results(out, done, result, log, typed)
-    if as_json:
-        terminal.print_json(result)
-    else:
-        _tell(done, result, episode)
-        if out is not None:
-            terminal.print_files(out, (parsing.RECORDING, "overlay.mp4", "report.html", "summary.json"))
-            print(f"digest of the recording: {result['digest'] or 'none, since it is not whole'}")
-        terminal.print_notice()
-    terminal.raise_what_ended(done.run, None if log is None else log.error, out)
-
-
-def _carry_out(
-    episode: Episode, typed: Mapping[str, Any], out: Path | None, progress: StageProgress
-) -> tuple[EpisodeResult, RunLog | None]:
-    """Insert and record. Returns the result and the closed recorder, None where nothing is recorded."""
-    from sonosteer.episodes.insertion import run_episode
-    from sonosteer.recording.run_log import RunLog
-
-    live = episode.config.live
-    frames = 0
-    with ExitStack() as opened:
-        log = None
-        if out is not None:
-            log = opened.enter_context(RunLog(out / parsing.RECORDING, _configuration(typed, episode), live=live))
-
-        def count(*_: object) -> None:
-            nonlocal frames
-            frames += 1
-            progress("frames", frames, 0)
-
-        done = run_episode(episode, recorder=log, watch=count, button=terminal.operators_button(live=live))
-        if log is not None:
-            log.write("/ledger", done.run.time_s, done.run.ledger.counts())
-            log.close(done.run.ended)
-    return done, log
+    insertion = Insertion(
+        insert=lambda log, watch, button: run_episode(episode, recorder=log, watch=watch, button=button),
+        title=lambda done: f"{config.policy}, {config.mode}, seed {config.seed}: {done.summary()['reason']}",
+        configuration=configuration_of(typed, episode.gate, episode.task, episode.hint),
+        typed=typed,
+        live=config.live,
+    )
+    carried_out(insertion, out, as_json=as_json, tell=lambda done, result: _tell(config, result))
 
 
 def _paused(paused: bool, live: bool) -> bool:
@@ -172,71 +175,9 @@ def _paused(paused: bool, live: bool) -> bool:
     return paused
 
 
-def _configuration(typed: Mapping[str, Any], episode: Episode) -> dict[str, Any]:
-    """All that a replay needs to build tracker, policy and gate again."""
-    from sonosteer.safety.regions import Circle
-
-    config = episode.config
-    circles = [r for r in config.regions if isinstance(r, Circle)]
-    regions = [{"name": r.name, "center_mm": r.center_mm, "radius_mm": r.radius_mm} for r in circles]
-    return {
-        "command": typed,
-        "task": episode.task,
-        "hint": episode.hint,
-        "limits": config.limits,
-        "regions": regions,
-        "calibration_mm2": config.calibration_mm2,
-        "shows_depth": episode.gate.shows_depth,
-    }
-
-
-def _write_results(
-    out: Path,
-    done: EpisodeResult,
-    result: Mapping[str, Any],
-    log: RunLog,
-    typed: Mapping[str, Any],
-) -> None:
-    """Write summary.json, overlay.mp4, insertion.svg and report.html. If the recorder failed, its error is raised."""
-    from sonosteer.episodes.insertion_files import write_insertion_files
-    from sonosteer.recording.summary import versions, write_summary
-
-    summary = {
-        **result,
-        "ended": done.run.ended,
-        "held_because": dict(done.held_because),
-        "counts": done.run.ledger.counts(),
-        "timing": _latency(done),
-        "recorder": {"failed": log.failed, "pictures_dropped": dict(log.dropped)},
-        "configuration": typed,
-        "versions": versions(),
-    }
-    title = f"{typed['policy']}, {typed['mode']}, seed {typed['seed']}: {done.outcome.reason}"
-    try:
-        write_summary(out / "summary.json", summary)
-        write_insertion_files(out, done, title=title, summary=summary, recording=out / parsing.RECORDING)
-    except (SonosteerError, OSError) as e:
-        raise log.error or e from None
-
-
-def _latency(done: EpisodeResult) -> dict[str, dict[str, float]]:
-    from sonosteer.metrics.latency import percentiles_ms
-
-    return {stage: percentiles_ms(times) for stage, times in done.run.ledger.times_ms.items() if times}
-
-
-def _tell(done: EpisodeResult, result: Mapping[str, Any], episode: Episode) -> None:
-    config = episode.config
+def _tell(config: InsertionConfig, result: Mapping[str, Any]) -> None:
     word = "reached" if result["success"] else "missed"
     who = f"{config.policy}{' (simulated operator)' if config.policy == 'operator' else ''}"
     error = "" if result["final_error_mm"] is None else f", tip {result['final_error_mm']:.2f} mm from it"
     asked = f"{who}, {config.mode}, seed {config.seed}"
     print(f"target {word}: {result['reason']}{error}, {result['time_s']:.1f} s ({asked})")
-    print(f"tracking {result['tracking_hz']:.1f} a second, actions {result['action_hz']:.1f} a second")
-    for stage, t in _latency(done).items():
-        numbers = f"p50 {t['median_ms']:.1f}, p95 {t['p95_ms']:.1f}, p99 {t['p99_ms']:.1f} ms"
-        print(f"capture to {stage:9} {numbers}")
-    counts = done.run.ledger.counts()
-    print("frames: " + ", ".join(f"{counts[k]} {k}" for k in ("captured", "used", "late", "dropped", "refused")))
-    for rule, count in result["refused"].items():
-        print(f"refused by the gate: {count} x {rule}")

@@ -13,7 +13,7 @@ from sonosteer.commands.names import PageCommand, complete
 from sonosteer.commands.parsing import AsJson, Executor
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-SHOWN = ("rank", "method", "given", "cost", "95 %", "right %", "wrong %")
+SHOWN = ("rank", "method", "given", "cost", "95 %", "than silence", "right %", "wrong %")
 
 
 @app.command(cls=PageCommand, epilog="Example: sonosteer needlebench --method mine:Mine --out needlebench-mine")
@@ -39,21 +39,24 @@ def needlebench_command(
         typer.Option("--real", metavar="DIR", help="Folder with your real tracks and their manifest.toml."),
     ] = None,
     version: Annotated[
-        str, typer.Option("--version", metavar="N", help="Version of the frozen tracks. The newest is 1.")
-    ] = "1",
+        str, typer.Option("--version", metavar="N", help="Version of tracks and prices. The newest is 2.")
+    ] = "2",
     executor: Executor = "process",
     as_json: AsJson = False,
 ) -> None:
     """Rank trackers on frozen tracks: simulated ones of any scanner, and some without a needle. Silence has its price.
 
     Each tracker runs twice: with nothing given, and with one click. Three that know nothing always take part. All
-    baselines take half an hour on two cores. Can be interrupted. The same command goes on where it stopped.
+    baselines take half an hour on two cores at most. Can be interrupted. The same command goes on where it stopped.
     """
     from sonosteer.recording.output_folder import claimed_folder
     from sonosteer.studies.needlebench.run import run_needlebench
+    from sonosteer.studies.needlebench.tracks import NEWEST
 
     words = ["sonosteer", "needlebench", *(w for m in method or () for w in ("--method", m))]
-    words += ["--quick"] * quick + (["--real", str(real)] if real else [])
+    words += (
+        (version != NEWEST) * ["--version", version] + ["--quick"] * quick + (["--real", str(real)] if real else [])
+    )
     kept = f"the tracks done so far are in {out}: run it again to go on"
     with (
         terminal.interruptible(kept),

@@ -1,4 +1,4 @@
-"""`sonosteer open`: the console, a page on this machine: clip room, steer room and playground."""
+"""`sonosteer open`: the console, a page on this machine: a clip, recorded runs, or the playground."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import typer
 from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand
 from sonosteer.commands.parsing import Seed, SpacingText
-from sonosteer.commands.steering_runs import open_steering_run, recording_in
+from sonosteer.commands.steering_runs import is_steering_run, open_steering_run, recording_in
 from sonosteer.core.errors import InputError, MissingExtraError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -23,12 +23,12 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command(cls=PageCommand, epilog="Example: sonosteer open clip.mp4")
 def open_command(
-    path: Annotated[
-        str | None,
+    paths: Annotated[
+        list[str] | None,
         typer.Argument(
-            metavar="PATH",
-            help="Video, folder of PNG/JPEG, .mha/.nrrd sequence, DICOM cine, sim:SETUP, a folder that `track` or "
-            "`steer run` wrote.",
+            metavar="PATH...",
+            help="Video, folder of PNG/JPEG, .mha/.nrrd sequence, DICOM cine, sim:SETUP, a folder of `track`, "
+            "`insert` or `steer run`, or up to two recording.mcap.",
         ),
     ] = None,
     playground: Annotated[
@@ -47,12 +47,13 @@ def open_command(
     spacing_mm: SpacingText = None,
     seed: Seed = 0,
 ) -> None:
-    """Open a clip in the console, a page in your browser.
+    """Open a clip, or a recorded run, in the console, a page in your browser.
 
-    Look, zoom, track by several methods, drag the tip to correct it, and export tips, labels, overlay and data set.
-    Labels are on the disk as they are made. A folder of `track --out` brings its track along.
+    Of a clip: look, zoom, track by several methods, drag the tip to correct it, and export tips, labels, overlay and
+    data set. Labels are on the disk as they are made. A folder of `track --out` brings its track along.
 
-    A folder of `steer run --out` is shown with its axial pictures, its path, plan, budget and obstacles.
+    Of a recording (insert --out): what was seen, decided, cleared and refused at every moment. Two recordings are
+    shown beside each other. One of `steer run` is shown with its path, plan, budget and obstacles.
 
     --playground plays a simulated scene. "Track this" opens it as a clip. Labels go into a folder below the current
     one, or below --out.
@@ -61,15 +62,21 @@ def open_command(
     only and needs no network. Ctrl-C ends it.
     """
     _check_extra()
-    if playground != (path is None):
+    given = paths or []
+    if playground != (not given):
         raise InputError("give a PATH to open, or --playground alone")
+    recordings = [found for found in map(recording_in, given) if found is not None]
+    if len(given) > 1 and len(recordings) < len(given):
+        raise InputError(f"{len(given)} paths were named: one clip is opened at a time, or two recordings")
     try:
-        if path is None:
+        if playground:
             _open_playground(out, port, no_browser=no_browser)
-        elif recording_in(path) is not None:
-            _open_steering(path, port, no_browser=no_browser)
+        elif len(recordings) == 1 and is_steering_run(recordings[0]):
+            _open_steering(recordings[0], port, no_browser=no_browser)
+        elif recordings:
+            _open_runs(recordings, port, no_browser=no_browser)
         else:
-            _open_clip(path, out, port, no_browser=no_browser, spacing_mm=spacing_mm, seed=seed)
+            _open_clip(given[0], out, port, no_browser=no_browser, spacing_mm=spacing_mm, seed=seed)
     except KeyboardInterrupt:
         print("sonosteer: the console has ended; what was labelled is kept", file=sys.stderr)
 
@@ -81,16 +88,20 @@ def _open_playground(out: Path | None, port: int | None, *, no_browser: bool) ->
     serve_playground(folder=out or Path(), port=port, ready=_ready(told, no_browser=no_browser))
 
 
-def _open_steering(path: str, port: int | None, *, no_browser: bool) -> None:
+def _open_steering(recording: Path, port: int | None, *, no_browser: bool) -> None:
     from sonosteer.console.steer_room import serve_steering
 
-    recording = recording_in(path)
-    assert recording is not None
     with terminal.shown_progress("opening the run", quiet=False):
         recorded, story = open_steering_run(recording)
     for note in story.notes:
         print(f"sonosteer: {note}", file=sys.stderr)
     serve_steering(story, recorded, port=port, ready=_ready("Ctrl-C ends the console.", no_browser=no_browser))
+
+
+def _open_runs(recordings: list[Path], port: int | None, *, no_browser: bool) -> None:
+    from sonosteer.console.serving import serve_runs
+
+    serve_runs(recordings, port=port, ready=_ready("Ctrl-C ends the console.", no_browser=no_browser))
 
 
 def _open_clip(

@@ -51,6 +51,22 @@ Executor = Annotated[
         autocompletion=complete("executors"),
     ),
 ]
+PosesText = Annotated[
+    str | None,
+    typer.Option(
+        "--poses",
+        metavar="CHAIN",
+        help="Transforms from the picture to the world, of a tracked sequence: "
+        "ImageToProbe=calibration.txt,ProbeToTracker.",
+    ),
+]
+KeepIdentity = Annotated[
+    bool,
+    typer.Option(
+        "--keep-identity",
+        help="Leaves a patient's name in the results where DICOM says it is: burned into pictures, in paths.",
+    ),
+]
 
 
 def as_typed(context: typer.Context, *without: str) -> dict[str, Any]:

@@ -17,7 +17,14 @@ def recording_in(path: str) -> Path | None:
     """The recording that a path names, itself or the folder that it is in. None if it names none."""
     whole = Path(path)
     inside = whole / parsing.RECORDING if whole.is_dir() else whole
-    return inside if inside.suffix == ".mcap" and inside.is_file() else None
+    return inside if inside.suffix == ".mcap" and (inside.is_file() or not whole.is_dir()) else None
+
+
+def is_steering_run(path: Path) -> bool:
+    """True if a recording is of `steer run`. Raises InputError if it is none of ours."""
+    from sonosteer.recording.run_reader import RunReader
+
+    return "steered" in RunReader(path).configuration
 
 
 def open_steering_run(path: Path) -> tuple[RunReader, SteeringStory]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sonosteer.core.errors import BrokenError, InterruptedRunError, SonosteerError
+from sonosteer.core.errors import BrokenError, InterruptedRunError, SonosteerError, with_options
 from sonosteer.core.notice import NOT_A_DEVICE
 from sonosteer.core.progress import StageProgress
 
@@ -167,6 +167,11 @@ def print_files(out: Path, names: Iterable[str]) -> None:
     """Print where results are, a line for every file."""
     for name in names:
         print(f"  {out / name}")
+
+
+def tell_line(line: str) -> None:
+    """Say one thing on stderr, with parameters spelled as options."""
+    print(f"sonosteer: {' '.join(with_options(line).split())}", file=sys.stderr)
 
 
 def tell_notes(info: SourceInfo) -> None:

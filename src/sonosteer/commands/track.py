@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,8 +10,8 @@ import typer
 
 from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand, complete
-from sonosteer.commands.parsing import AsJson, Executor, Frames, Seed, SpacingText
-from sonosteer.core.errors import InterruptedRunError, with_options
+from sonosteer.commands.parsing import AsJson, Executor, Frames, KeepIdentity, PosesText, Seed, SpacingText
+from sonosteer.core.errors import InterruptedRunError
 
 if TYPE_CHECKING:
     from sonosteer.episodes.clip_request import ClipRequest
@@ -123,24 +122,8 @@ TruthFile = Annotated[
         "Of several clips: a folder with NAME.csv.",
     ),
 ]
-PosesText = Annotated[
-    str | None,
-    typer.Option(
-        "--poses",
-        metavar="CHAIN",
-        help="Transforms from the picture to the world, of a tracked sequence: "
-        "ImageToProbe=calibration.txt,ProbeToTracker. tips.csv then has the tip in world mm, too.",
-    ),
-]
 AlsoParquet = Annotated[bool, typer.Option("--parquet", help="Writes tips.parquet beside tips.csv.")]
 AlsoMarkups = Annotated[bool, typer.Option("--markups", help="Writes the tip's way for 3D Slicer, too: tips.mrk.json.")]
-KeepIdentity = Annotated[
-    bool,
-    typer.Option(
-        "--keep-identity",
-        help="Leaves a patient's name in the results where DICOM says it is: burned into pictures, in paths.",
-    ),
-]
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", metavar="TOML", help="File with settings of the method, named as in --set."),
@@ -285,7 +268,7 @@ def _track_many(
     from sonosteer.episodes.many_clips import exit_code_of, requests_of, track_many
     from sonosteer.recording.output_folder import claimed_folder
 
-    asked = requests_of(request, groups)
+    asked = requests_of(request, groups, terminal.tell_line)
     kept = f"the clips done so far are in {request.out}: run it again to go on"
     with (
         terminal.interruptible(kept),
@@ -302,4 +285,4 @@ def _track_many(
 
 
 def _tell_failed(row: Mapping[str, Any]) -> None:
-    print(f"sonosteer: {' '.join(with_options(row['why']).split())}; the rest goes on", file=sys.stderr)
+    terminal.tell_line(f"{row['why']}; the rest goes on")

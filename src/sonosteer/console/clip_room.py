@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from sonosteer.console.clip_frames import ClipFrames
+from sonosteer.console.clip_frames import ClipFrames, ShownPicture
 from sonosteer.console.doubtful import doubtful_frames
 from sonosteer.console.jobs import Job, Jobs, News
 from sonosteer.console.label_book import TABLE, Change, ConflictError, LabelBook, ScaleSaid, Tip
+from sonosteer.console.room import PROTOCOL, Listener, Told
 from sonosteer.console.tracks import MAX_TRACKS, HeldTrack, pair_of, rows_of
 from sonosteer.console.words import (
     Cancel,
@@ -25,6 +26,7 @@ from sonosteer.console.words import (
     LookAtScreen,
     PlaceLabel,
     Redo,
+    SeekFrame,
     SettleOutside,
     StartTrack,
     TabWord,
@@ -38,23 +40,9 @@ from sonosteer.core.notice import NOT_A_DEVICE
 from sonosteer.core.types import Estimate, Hint
 from sonosteer.trackers.table import TRACKERS
 
-PROTOCOL = 1
 FORMATS_AFTER_S = 1.5  # chosen: the first picture is there by then
 LOOK_S = 1.0  # chosen: soon enough to say that a file was changed
 ROWS_IN_MESSAGE = 2000  # chosen: half a megabyte in a message
-
-Told = Mapping[str, Any]
-
-
-class Listener(Protocol):
-    """A tab that is told things."""
-
-    name: str
-    """Name of the tab, the same after a reload."""
-
-    def tell(self, said: Told) -> None:
-        """Queue a message."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +67,7 @@ class ClipRoom:
 
     opened: OpenedClip
     """The clip."""
-    frames: ClipFrames
+    clip: ClipFrames
     """Its pictures."""
     book: LabelBook
     """Its labels."""
@@ -97,6 +85,25 @@ class ClipRoom:
     """Formats of data sets. Empty until they have been looked up."""
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    # -- pictures ------------------------------------------------------------------------------------------------
+
+    @property
+    def ways(self) -> int:
+        """Number of pictures that are shown at a time."""
+        return 1
+
+    def picture(self, wish: SeekFrame) -> ShownPicture:
+        """The picture that a tab asked for."""
+        return self.clip.picture(wish.index, exact=wish.exact)
+
+    def frames(self, way: int) -> int:
+        """Number of frames of the clip."""
+        return self.clip.info.frames or 0
+
+    def close(self) -> None:
+        """End the worker."""
+        self.jobs.close()
+
     # -- telling -------------------------------------------------------------------------------------------------
 
     def tell_all(self, said: Told) -> None:
@@ -106,7 +113,7 @@ class ClipRoom:
 
     def hello(self, tab: Listener) -> None:
         """Tell a new tab everything."""
-        info = self.frames.info
+        info = self.clip.info
         tab.tell(
             {
                 "t": "hello",
@@ -143,7 +150,7 @@ class ClipRoom:
         return {"t": "labels", "labels": rows}
 
     def _scale(self) -> Told:
-        said, own = self.book.scale, self.frames.info.spacing
+        said, own = self.book.scale, self.clip.info.spacing
         if said is not None:
             return {"t": "scale", "spacing_mm": pair_of(said.spacing), "how": said.how, "given": True}
         how = "the file says so" if own is not None else "unknown: positions are in pixels"
@@ -155,7 +162,7 @@ class ClipRoom:
 
     def _doubtful(self) -> Told:
         tracks = [t.estimates for t in self.tracks.values()]
-        side = float(max(self.frames.info.size_px))
+        side = float(max(self.clip.info.size_px))
         found = doubtful_frames(tracks, self.book.labels().keys(), side) if tracks else []
         return {"t": "doubtful", "frames": [[d.frame, d.why] for d in found]}
 
@@ -247,14 +254,14 @@ class ClipRoom:
     # -- scale ---------------------------------------------------------------------------------------------------
 
     def _spacing(self) -> Spacing | None:
-        return self.book.scale.spacing if self.book.scale is not None else self.frames.info.spacing
+        return self.book.scale.spacing if self.book.scale is not None else self.clip.info.spacing
 
     def _clip(self) -> ClipPlace:
         return ClipPlace(self.opened.where, self._spacing(), self.opened.seed)
 
     def _ruler(self, word: LayRuler) -> ScaleSaid:
         """The scale of a line. Pixels keep the shape that the file says, and are square where it says none."""
-        own = self.frames.info.spacing
+        own = self.clip.info.spacing
         shape = 1.0 if own is None else own.x_mm / own.y_mm
         dx, dy = word.end[0] - word.start[0], word.end[1] - word.start[1]
         length_px = math.hypot(dx * shape, dy)
@@ -266,7 +273,7 @@ class ClipRoom:
     # -- tracks --------------------------------------------------------------------------------------------------
 
     def _track(self, word: StartTrack) -> Told:
-        info = self.frames.info
+        info = self.clip.info
         if not 0 <= word.first < (info.frames or 0):
             raise InputError(f"there is no frame {word.first}")
         hint = _hint(word)
@@ -308,7 +315,7 @@ class ClipRoom:
         return HeldTrack(name, word.method, number, self._spacing())
 
     def _heard_track(self, track: HeldTrack, job: Job, news: News, more: tuple[Any, ...]) -> None:
-        total = (self.frames.info.frames or 0) - (job.work.first if isinstance(job.work, TrackWork) else 0)
+        total = (self.clip.info.frames or 0) - (job.work.first if isinstance(job.work, TrackWork) else 0)
         if news == "rows":
             rows: list[Estimate] = more[0]
             track.estimates.update((e.frame_index, e) for e in rows)
@@ -379,7 +386,7 @@ class ClipRoom:
         plain = _plain(track.name)
         if word.what == "tips":
             path = out / f"tips-{plain}.csv"
-            write_tips(path, track, self.frames.info.frames or 0, self.frames.info.rate_hz)
+            write_tips(path, track, self.clip.info.frames or 0, self.clip.info.rate_hz)
             return {"file": str(path), "get": f"/export/{path.name}"}
         tips = {k: v for k, v in self.book.labels().items() if isinstance(v, tuple)}
         clip = replace(self._clip(), spacing=track.spacing)
@@ -405,12 +412,12 @@ class ClipRoom:
             raise InputError(self.book.trouble)
         if self.book.outside is not None:
             raise InputError(f"{self.book.outside}: say first which of them holds")
-        if self.frames.info.kind != "images" or not where.is_dir():
+        if self.clip.info.kind != "images" or not where.is_dir():
             return table
         named = self.opened.out / "labels-by-picture.csv"
         lines = ["image,tip_x_px,tip_y_px,visible"]
         for frame, tip in self.book.labels().items():
-            name = self.frames.file_of(frame).relative_to(where).as_posix()
+            name = self.clip.file_of(frame).relative_to(where).as_posix()
             lines.append(f"{name},,,0" if isinstance(tip, str) else f"{name},{tip[0]:.3f},{tip[1]:.3f},1")
         try:
             named.write_text("\n".join(lines) + "\n", encoding="utf-8")

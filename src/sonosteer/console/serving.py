@@ -11,7 +11,7 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import uvicorn
 from starlette.applications import Starlette
@@ -21,13 +21,16 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from sonosteer.console.clip_frames import ClipFrames
-from sonosteer.console.clip_room import ClipRoom, OpenedClip, Told
+from sonosteer.console.clip_frames import ClipFrames, ShownPicture
+from sonosteer.console.clip_room import ClipRoom, OpenedClip
 from sonosteer.console.door import Door
 from sonosteer.console.jobs import Jobs
 from sonosteer.console.label_book import LabelBook
 from sonosteer.console.palette import palette_css
 from sonosteer.console.picture_way import PictureWay, pack
+from sonosteer.console.recorded_run import RecordedRun
+from sonosteer.console.replay_room import ReplayRoom
+from sonosteer.console.room import Room, Told
 from sonosteer.console.tracks import HeldTrack
 from sonosteer.console.words import MAX_WORD_BYTES, Drawn, Ping, SeekFrame, parse_word
 from sonosteer.core.errors import InputError
@@ -37,6 +40,9 @@ from sonosteer.recording.output_folder import claimed_folder
 PAGE = Path(__file__).parent / "page"
 MAX_QUEUED = 10_000  # chosen: what a tab that hangs may leave unread before it is closed. It asks anew then
 EXPORTED = (".csv", ".mp4")
+
+#: runs a function in the loop's thread, from any other
+Call: TypeAlias = Callable[[Callable[[], None]], None]
 
 
 def listening_socket(port: int | None) -> socket.socket:
@@ -97,8 +103,13 @@ def clip_application(
         book = LabelBook(out, info, today=_today)
         frames = ClipFrames(source)
         opened = OpenedClip(where, seed, out, secrets.token_hex(4), beside)
+        held = {track.name: track for track in tracks}
+
+        def make(call: Call) -> Room:
+            return ClipRoom(opened, frames, book, Jobs(call), tracks=dict(held))
+
         try:
-            yield _Page(opened, frames, book, tracks).application()
+            yield _Page(make, out).application()
         finally:
             book.close()
             frames.close()
@@ -111,6 +122,27 @@ def serve_behind_door(
     number = listening.getsockname()[1]
     door = Door(application, number)
     asyncio.run(_serve(door, listening, lambda: ready(f"http://127.0.0.1:{number}/?token={door.token}")))
+
+
+def serve_runs(
+    paths: Sequence[Path], *, port: int | None = None, ready: Callable[[str], None] = lambda address: None
+) -> None:
+    """Serve the replay room until it is interrupted: one recorded run, or two beside each other.
+
+    `ready` is called with its address, which holds a token. Raises InputError if the port cannot be used, or if a path
+    is no recording.
+    """
+    listening = listening_socket(port)
+    runs: list[RecordedRun] = []
+    try:
+        for path in paths:
+            runs.append(RecordedRun(path))
+        room = ReplayRoom(runs)
+        serve_behind_door(_Page(lambda call: room, None).application(), listening, ready)
+    finally:
+        for run in runs:
+            run.close()
+        listening.close()
 
 
 async def _serve(door: Door, listening: socket.socket, ready: Callable[[], None]) -> None:
@@ -143,9 +175,9 @@ def _today() -> str:
 class _Tab:
     """One browser tab: what it is told, in order, and the pictures that it asked for."""
 
-    def __init__(self, name: str, web: WebSocket) -> None:
+    def __init__(self, name: str, web: WebSocket, ways: int) -> None:
         self.name = name
-        self.way: PictureWay[SeekFrame] = PictureWay()
+        self.ways: list[PictureWay[SeekFrame]] = [PictureWay() for _ in range(ways)]
         self._web = web
         self._queue: deque[Told] = deque()
         self._more = asyncio.Event()
@@ -164,14 +196,15 @@ class _Tab:
             self._more.clear()
             await self._more.wait()
 
-    async def send_pictures(self, frames: ClipFrames) -> None:
+    async def send_pictures(self, number: int, picture: Callable[[SeekFrame], ShownPicture]) -> None:
+        way = self.ways[number]
         while True:
-            serial, wish = await self.way.next()
-            shown = await asyncio.to_thread(frames.picture, wish.index, exact=wish.exact)
+            serial, wish = await way.next()
+            shown = await asyncio.to_thread(picture, wish)
             header = {
-                **{"v": 1, "t": "picture", "serial": serial, "index": shown.index, "time_s": shown.time_s},
-                **{"size": list(shown.size_px), "kind": shown.kind, "wrong": shown.wrong},
-                **{"asked": self.way.asked, "sent": self.way.sent, "passed_by": self.way.passed_by},
+                **{"v": 1, "t": "picture", "serial": serial, "way": number, "index": shown.index},
+                **{"time_s": shown.time_s, "size": list(shown.size_px), "kind": shown.kind, "wrong": shown.wrong},
+                **{"asked": way.asked, "sent": way.sent, "passed_by": way.passed_by},
             }
             await self._web.send_bytes(pack(header, shown.payload))
 
@@ -179,12 +212,9 @@ class _Tab:
 class _Page:
     """The application behind the door."""
 
-    def __init__(
-        self, opened: OpenedClip, frames: ClipFrames, book: LabelBook, tracks: Sequence[HeldTrack] = ()
-    ) -> None:
-        self._opened, self._frames, self._book = opened, frames, book
-        self._tracks = {track.name: track for track in tracks}
-        self._room: ClipRoom | None = None
+    def __init__(self, make: Callable[[Call], Room], exports: Path | None) -> None:
+        self._make, self._exports = make, exports
+        self._room: Room | None = None
 
     def application(self) -> Any:
         """The Starlette application."""
@@ -199,33 +229,35 @@ class _Page:
     @contextlib.asynccontextmanager
     async def _life(self, app: Starlette) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
-        jobs = Jobs(lambda work: _call(loop, work))
-        self._room = ClipRoom(self._opened, self._frames, self._book, jobs, tracks=dict(self._tracks))
-        watch = asyncio.create_task(self._room.watch())
+        room = self._room = self._make(lambda work: _call(loop, work))
+        watch = asyncio.create_task(room.watch())
         try:
             yield
         finally:
             watch.cancel()
-            jobs.close()
+            room.close()
 
     async def _palette(self, request: Request) -> Response:
         return PlainTextResponse(palette_css(), media_type="text/css")
 
     async def _export(self, request: Request) -> Response:
         """A file that was exported. Nothing else in the folder, and nothing beside it."""
-        folder = self._opened.out.resolve()
-        path = (folder / request.path_params["name"]).resolve()
-        if path.parent != folder or path.suffix not in EXPORTED or not path.is_file():
-            return PlainTextResponse("there is no such file", status_code=404)
-        return FileResponse(path, filename=path.name)
+        if self._exports is not None:
+            folder = self._exports.resolve()
+            path = (folder / request.path_params["name"]).resolve()
+            if path.parent == folder and path.suffix in EXPORTED and path.is_file():
+                return FileResponse(path, filename=path.name)
+        return PlainTextResponse("there is no such file", status_code=404)
 
     async def _talk(self, web: WebSocket) -> None:
         assert self._room is not None
         await web.accept()
-        room, tab = self._room, _Tab(web.query_params.get("tab", "")[:32] or secrets.token_hex(4), web)
+        room = self._room
+        tab = _Tab(web.query_params.get("tab", "")[:32] or secrets.token_hex(4), web, room.ways)
         room.tabs.add(tab)
         room.hello(tab)
-        sending = [asyncio.create_task(tab.send_words()), asyncio.create_task(tab.send_pictures(self._frames))]
+        sending = [asyncio.create_task(tab.send_words())]
+        sending += [asyncio.create_task(tab.send_pictures(way, room.picture)) for way in range(room.ways)]
         try:
             while True:
                 await self._hear(room, tab, await web.receive_text())
@@ -237,20 +269,23 @@ class _Page:
                 task.cancel()
             await asyncio.gather(*sending, return_exceptions=True)
 
-    async def _hear(self, room: ClipRoom, tab: _Tab, text: str) -> None:
+    async def _hear(self, room: Room, tab: _Tab, text: str) -> None:
         try:
             word = parse_word(text)
         except InputError as e:
             tab.tell({"t": "said", "id": None, "ok": False, "reason": str(e)})
             return
+        if isinstance(word, Drawn | SeekFrame) and not 0 <= word.way < room.ways:
+            tab.tell({"t": "said", "id": None, "ok": False, "reason": f"there is no picture number {word.way}"})
+            return
         match word:
             case Drawn():
-                tab.way.drawn(word.serial)
+                tab.ways[word.way].drawn(word.serial)
             case Ping():
                 tab.tell({"t": "pong", "at": word.at})
             case SeekFrame():
-                if 0 <= word.index < (self._frames.info.frames or 0):
-                    tab.way.want(word)
+                if 0 <= word.index < room.frames(word.way):
+                    tab.ways[word.way].want(word)
                 else:
                     tab.tell({"t": "said", "id": None, "ok": False, "reason": f"there is no frame {word.index}"})
             case _:

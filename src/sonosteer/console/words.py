@@ -22,6 +22,8 @@ class Drawn:
 
     serial: int
     """Serial number of the picture on this tab's way, no unit."""
+    way: int = 0
+    """As in `SeekFrame`, no unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class SeekFrame:
     """Number of the frame, from 0."""
     exact: bool = False
     """Whether without loss."""
+    way: int = 0
+    """Which of the pictures that are shown at a time, from 0, no unit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from sonosteer.core.clock import Clock
 from sonosteer.core.protocols import Source
 from sonosteer.core.types import Frame
+from sonosteer.core.wall_clock import ClockStep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,14 @@ class LiveSource(Source, Protocol):
 
     def complaint(self) -> str | None:
         """Say why nothing comes just now: not connected, nothing sent. None while pictures come."""
+        ...
+
+    def clock_step(self) -> ClockStep | None:
+        """Return the last step of this machine's time of day, dated on `clock`. None if there was none."""
+        ...
+
+    def to_wall_s(self, time_s: float) -> float:
+        """Return the time of day of a moment on `clock`, s since 1970. A run has this one mapping."""
         ...
 
 

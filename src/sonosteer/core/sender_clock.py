@@ -19,6 +19,10 @@ SURE_S = 0.15  # chosen: a step is named within 0.3 s also where pictures come t
 SURE_COUNT = 3  # chosen: one damaged stamp, or two, are no step
 BACKLOG_S = 2.0  # chosen: so long ages are upper bounds. A backlog is over by then, or it changes.
 DRIFT_BUCKETS = 10  # chosen: fewer seconds tell no drift
+STEPPED_FORWARD = "the sender's clock stepped forward"
+STEPPED_BACK = "the sender's clock stepped back, or every picture comes later than before"
+#: faults after which ages begin anew
+STEPS = (STEPPED_FORWARD, STEPPED_BACK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +74,10 @@ class SenderClock:
                 self._note(each_s, each)
             self._odd.clear()
         if off_s < 0:
-            words = "the sender's clock stepped forward" if sure else "a time stamp is ahead of the sender's clock"
+            words = STEPPED_FORWARD if sure else "a time stamp is ahead of the sender's clock"
             return Acquired(arrived_s, words)
         if sure:
-            return Acquired(arrived_s, "the sender's clock stepped back, or every picture comes later than before")
+            return Acquired(arrived_s, STEPPED_BACK)
         return Acquired(stamp_s + offset_s, "a picture is late, or the sender's clock stepped back")
 
     def _note(self, arrived_s: float, delta_s: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from sonosteer.core.clock import Clock
 
@@ -12,16 +13,33 @@ STEP_S = 0.02  # chosen: chrony and ntpd slew slower than 1 ms in a second, and 
 LOOKS = 5  # chosen: a thread that is put aside between the two readings makes one of five wrong, not all
 
 
+@dataclass(frozen=True, slots=True)
+class ClockStep:
+    """A step of the time of day while a run goes on."""
+
+    at_s: float
+    """When it was noticed, s on the run's clock."""
+    by_s: float
+    """By how much, s. Positive: the time of day went forward."""
+
+    @property
+    def reason(self) -> str:
+        """One line that says so."""
+        return f"the time of day on this machine stepped by {self.by_s:+.3f} s"
+
+
 class WallClock:
     """Turns the time of day (s since 1970, UTC) into a run's time and back. Safe between threads.
 
-    wall_s: reads the time of day. The mapping follows slow changes. A step is told by `check`, once.
+    wall_s: reads the time of day. The mapping follows slow changes. A step is told by `check`, once, and kept as
+    `last_step`.
     """
 
     def __init__(self, clock: Clock, wall_s: Callable[[], float] = time.time) -> None:
         self._clock, self._wall_s = clock, wall_s
         self._lock = threading.Lock()
         self._origin_s = self._read_origin_s()
+        self.last_step: ClockStep | None = None
 
     def to_run_s(self, wall_s: float) -> float:
         """Time of day, s -> the run's time, s."""
@@ -36,9 +54,10 @@ class WallClock:
         with self._lock:
             origin_s = self._read_origin_s()
             step_s, self._origin_s = origin_s - self._origin_s, origin_s
-        if abs(step_s) <= STEP_S:
-            return None
-        return f"the time of day on this machine stepped by {step_s:+.3f} s"
+            if abs(step_s) <= STEP_S:
+                return None
+            self.last_step = step = ClockStep(self._clock.now_s(), step_s)
+        return step.reason
 
     def _read_origin_s(self) -> float:
         """Time of day at which the run's clock was zero, s. Of the look that took the least time."""

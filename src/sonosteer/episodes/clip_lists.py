@@ -10,9 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sonosteer.core.errors import InputError
+from sonosteer.episodes.clip_identity import ClipIdentity, name_is_withheld
 from sonosteer.sources.endings import ENDINGS
 from sonosteer.sources.opening import LIVE
 
+#: how tables of marks in a folder end, the first that there is counts
+MARK_ENDINGS = (".csv", ".mrk.json", ".json", ".xml")
 #: names below an output folder that are ours
 TAKEN = frozenset({"index", "summary", "compare", "tips", "film-strip"})
 
@@ -44,15 +47,18 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts]
 
 
-def clip_names(sources: Sequence[str]) -> list[str]:
+def clip_names(sources: Sequence[str], identities: Mapping[str, ClipIdentity] | None = None) -> list[str]:
     """A name for each source, unlike all others also where case does not count, fit for a folder.
 
     It is the file's name without its ending. Where several have it, their endings stand behind it, then a part of the
-    hash of their places. So a name does not hang on the order, and is the same the next time.
+    hash of their places. So a name does not hang on the order, and is the same the next time. identities: of
+    `identities_of`. A clip that is named after its patient is called `clip-` and that hash.
     """
-    plain = [_slug(_stem(s)) for s in sources]
-    whole = [_slug(_last(s)) for s in sources]
-    hashed = [f"{p}-{hashlib.sha256(_place(s).encode()).hexdigest()[:6]}" for p, s in zip(plain, sources, strict=True)]
+    hidden = [name_is_withheld(s, identities or {}) for s in sources]
+    ends = [hashlib.sha256(_place(s).encode()).hexdigest()[:6] for s in sources]
+    plain = [f"clip-{end}" if h else _slug(_stem(s)) for s, h, end in zip(sources, hidden, ends, strict=True)]
+    whole = [f"clip-{end}" if h else _slug(_last(s)) for s, h, end in zip(sources, hidden, ends, strict=True)]
+    hashed = [f"{p}-{end}" for p, end in zip(plain, ends, strict=True)]
     out: list[str] = []
     for names in zip(plain, whole, hashed, strict=True):
         for name, kind in zip(names, (plain, whole, hashed), strict=True):
@@ -66,8 +72,8 @@ def clip_names(sources: Sequence[str]) -> list[str]:
 def marks_of(sources: Sequence[str], names: Sequence[str], marks: Sequence[Path]) -> list[Path | None]:
     """The table of marks of each source: one for each in their order, or a folder with NAME.csv for some or all.
 
-    None where there is none. NAME is the clip's, or its file's name without the ending. Raises InputError if their
-    number is another, or a folder has no table of any of the clips.
+    None where there is none. NAME is the clip's, or its file's name without the ending. Marks of other programs end in
+    one of MARK_ENDINGS. Raises InputError if their number is another, or a folder has no table of any of the clips.
     """
     if not marks:
         return [None] * len(sources)
@@ -110,7 +116,8 @@ def stamps_of(sources: Sequence[str]) -> Mapping[str, list[int]]:
 
 
 def _in_folder(folder: Path, stems: Sequence[str]) -> Path | None:
-    return next((path for stem in stems if (path := folder / f"{stem}.csv").is_file()), None)
+    places = (folder / f"{stem}{ending}" for stem in stems for ending in MARK_ENDINGS)
+    return next((path for path in places if path.is_file()), None)
 
 
 def _last(source: str) -> str:

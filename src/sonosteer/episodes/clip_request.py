@@ -68,6 +68,8 @@ class ClipRequest:
     """Whether the tip's way is written for 3D Slicer, too."""
     keep_identity: bool = False
     """Whether a patient's name stays where DICOM says it is."""
+    identity: tuple[str, ...] = ()
+    """Words of the patients of other clips that are tracked with it, lower case, that no result may hold."""
     seed: int = 0
     """Seed of a simulated clip."""
     seconds: float | None = None
@@ -209,7 +211,7 @@ def _job_on(request: ClipRequest, tracker: Tracker[Any], clip: Source) -> ClipJo
         stills=stills,
         parquet=request.parquet,
         markups=request.markups,
-        identity=() if request.keep_identity else identity_words(clip),
+        identity=() if request.keep_identity else (*identity_words(clip), *request.identity),
         seconds=request.seconds,
         velocity_mm_s=speed if isinstance(speed, float) and live else None,
         publisher=_publisher_of(request, clip),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +15,8 @@ import numpy as np
 from sonosteer.core.errors import InputError, InterruptedRunError, SonosteerError, with_options
 from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.types import Hint, TipEstimate, Truth
-from sonosteer.episodes.clip_lists import clip_names, named_sources, stamps_of
+from sonosteer.episodes.clip_identity import identities_of
+from sonosteer.episodes.clip_lists import clip_names, marks_of, named_sources, stamps_of
 from sonosteer.episodes.comparison import ClipComparison, ComparedClip
 from sonosteer.episodes.tracking import (
     Clip,
@@ -24,19 +27,27 @@ from sonosteer.episodes.tracking import (
     evaluate,
     html_table,
     name_of,
+    spacing_of,
     track,
     tracker_of,
     truths_in,
 )
 from sonosteer.metrics.clip_scores import summarise_scores
 from sonosteer.metrics.latency import percentiles_ms
+from sonosteer.recording.marks import is_foreign, marks_format
+from sonosteer.recording.markups import PlaceInPicture
 from sonosteer.recording.summary import read_summary, versions, write_summary
 from sonosteer.recording.tips import TipRow, read_tips
 from sonosteer.recording.truths import TruthWriter, check_truth, read_truth
-from sonosteer.sources.opening import open_source
+from sonosteer.sources.identity import identity_words, without_identity, without_place
+from sonosteer.sources.opening import is_live_address, open_source
+from sonosteer.sources.plugged_in import WithSpacing
+from sonosteer.sources.poses import place_in
 from sonosteer.sources.simulated import SimulatedSource
 from sonosteer.trackers.table import needs_click
 
+#: options that are for opening the clip, and not for tracking it
+OPENING = ("poses", "keep_identity")
 ERRORS_MM = ("mean_mm", "median_mm", "p95_mm")
 ERRORS_PX = ("mean_px", "median_px", "p95_px")
 #: of a comparison's row; None where it is not known
@@ -104,9 +115,12 @@ def compare(
     source: a clip as `track` takes it, or a list of paths, patterns and "sim:SETUP". methods: names, classes or
     trackers of your own, or a mapping from the names to show to them. truth: as `evaluate` takes it, of several clips a
     list with a table for each, or a folder with NAME.csv; left out for simulated clips. options: as `track` takes them,
-    the same for all methods. A method that needs a click (csrt, kcf, mil, lk) is told `start`, or the first mark of
-    each clip. A method that breaks has its reason in its row, and the others go on. Raises InputError for a method that
-    there is not, and if no method can be run at all.
+    the same for all methods, and two more: `poses`, the chain of transforms to the world of tracked sequences, and
+    `keep_identity`, whether a patient's name stays where a DICOM file says it is.
+
+    A method that needs a click (csrt, kcf, mil, lk) is told `start`, or the first mark of each clip. A method that
+    breaks has its reason in its row, and the others go on. Raises InputError for a method that there is not, and if no
+    method can be run at all.
     """
     named = dict(methods) if isinstance(methods, Mapping) else {name_of(m): m for m in methods}
     if not named:
@@ -114,7 +128,8 @@ def compare(
     settings = options.get("settings") or {}
     for each in named.values():
         tracker_of(each, settings)  # a name that there is not is said before anything is tracked
-    clips = _clips_in(source, truth, stills=bool(options.get("stills")))
+    keep = bool(options.get("keep_identity"))
+    clips = _clips_in(source, truth, stills=bool(options.get("stills")), keep_identity=keep)
     results: dict[str, TrackResult] = {}
     compared: list[ComparedClip] = []
     refused: list[SonosteerError] = []
@@ -149,8 +164,12 @@ def compare_clip(
     of another one.
     """
     clip = read_again(source, options)
+    options = {k: v for k, v in options.items() if k not in OPENING}
     known = tuple(clip.truths) if isinstance(clip, SimulatedClip) else ()
-    truths = known if marks is None else tuple(truths_in(marks))
+    truths = known if marks is None else tuple(truths_in(marks, _place_in(clip, options)))
+    keep = bool(options.get("keep_identity"))
+    words = () if keep or not hasattr(clip, "info") else identity_words(clip)  # type: ignore[arg-type]
+    where = str(source) if isinstance(source, str | Path) else ""
     results: dict[str, TrackResult] = {}
     given: dict[str, str] = {}
     broke: dict[str, str] = {}
@@ -162,7 +181,7 @@ def compare_clip(
         except InterruptedRunError:
             raise
         except SonosteerError as e:
-            broke[label] = with_options(str(e))
+            broke[label] = without_place(with_options(str(e)), where, name, words)
             if isinstance(e.kept, TrackResult):
                 results[label] = e.kept
             else:
@@ -172,13 +191,14 @@ def compare_clip(
         size, spacing = _size_of(clip, options)
     else:
         size, spacing = first.source.size_px, first.spacing
-        where = marks if isinstance(marks, Path) else Path(str(marks) if isinstance(marks, str) else f"{name}'s truth")
+        table = marks if isinstance(marks, Path) else Path(str(marks) if isinstance(marks, str) else f"{name}'s truth")
         if marks is not None:
-            check_truth(where, truths, frames=first.source.frames, size_px=size)
+            check_truth(table, truths, frames=first.source.frames, size_px=size)
         truths = truths or first.truths
+    results = {m: _without_identity(r, words) for m, r in results.items()}
     done = ComparedClip(
         name=name,
-        source=str(source) if isinstance(source, str | Path) else "",
+        source=where,
         seed=int(options.get("seed", 0)),
         size_px=size,
         spacing=spacing,
@@ -187,22 +207,31 @@ def compare_clip(
         given=given,
         median_ms={m: percentiles_ms(r.times_ms["track"])["median_ms"] for m, r in results.items() if len(r)},
         broke=broke,
+        keep_identity=keep,
     )
     return done, results, refused
 
 
-def _clips_in(source: Any, truth: Any, *, stills: bool) -> list[tuple[str, Clip, Any]]:
+def _place_in(clip: Clip, options: Mapping[str, Any]) -> PlaceInPicture | None:
+    """Turns positions of markups into places in a clip's pictures. None for what is no source, such as an array."""
+    if not hasattr(clip, "info"):
+        return None
+    spacing = options.get("spacing_mm")
+    known: Any = clip if spacing is None else WithSpacing(clip, spacing_of(spacing))  # type: ignore[arg-type]
+    return place_in(known)
+
+
+def _clips_in(source: Any, truth: Any, *, stills: bool, keep_identity: bool) -> list[tuple[str, Clip, Any]]:
     """(name, clip, marks) of each clip."""
     several = isinstance(source, list | tuple) and source and all(isinstance(s, str | Path) for s in source)
+    one = [str(source)] if isinstance(source, str | Path) else []
+    sources = named_sources([str(s) for s in source]) if several else one
+    names = clip_names(sources, identities_of(sources, keep=keep_identity))
     if not several or stills:
-        return [("clip" if not isinstance(source, str | Path) else clip_names([str(source)])[0], source, truth)]
-    sources = named_sources([str(s) for s in source])
-    names = clip_names(sources)
+        return [(names[0] if one else "clip", source, truth)]
     if truth is None:
         marks: Sequence[Any] = [None] * len(sources)
     else:
-        from sonosteer.episodes.clip_lists import marks_of
-
         tables = [truth] if isinstance(truth, str | Path) else list(truth)
         marks = marks_of(sources, names, [Path(t) for t in tables])
     return list(zip(names, sources, marks, strict=True))
@@ -256,9 +285,19 @@ def read_again(source: Clip, options: Mapping[str, Any]) -> Clip:
         drawn = SimulatedSource(source[4:], seed=options.get("seed", 0))
         frames = list(drawn.frames())
         return SimulatedClip(drawn.info, frames, [drawn.truth(f.index) for f in frames], drawn.scene)
+    if isinstance(source, str | Path) and not options.get("stills") and not is_live_address(source):
+        keep = bool(options.get("keep_identity"))
+        return open_source(source, poses=options.get("poses"), keep_identity=keep)
     if isinstance(source, str | Path | np.ndarray) or callable(getattr(source, "frames", None)):
         return source
     return list(source) if isinstance(source, Iterable) else source
+
+
+def _without_identity(result: TrackResult, words: Sequence[str]) -> TrackResult:
+    """A result whose clip's name and notes hold no word of its patient's identity."""
+    info = result.source
+    name, notes = (without_identity(each, words) for each in (info.name, info.notes))
+    return dataclasses.replace(result, source=dataclasses.replace(info, name=name, notes=tuple(notes)))
 
 
 def _compared(
@@ -311,7 +350,15 @@ class ComparisonTask:
     folder: Path
     """Folder in which each method has a folder of its own."""
     options: Mapping[str, Any]
-    """As `track` takes them, the same for all methods."""
+    """As `compare` takes them, the same for all methods."""
+    identity: tuple[str, ...] = ()
+    """Words of the patient's identity, lower case, that no result may hold."""
+
+
+def killed_task(task: ComparisonTask) -> dict[str, Any]:
+    """What is said of a clip whose worker was killed."""
+    why = f"{task.name}: its worker process was killed (out of memory?): the same command tries it again"
+    return {"why": f"{why}, and `jobs` 1 needs the least memory", "broke": True}
 
 
 def run_task(task: ComparisonTask) -> dict[str, Any]:
@@ -327,8 +374,9 @@ def run_task(task: ComparisonTask) -> dict[str, Any]:
     except InterruptedRunError:
         raise
     except SonosteerError as e:
-        return {"why": with_options(str(e)), "broke": not isinstance(e, InputError)}
-    if results and done.truths and task.marks is None:
+        why = without_place(with_options(str(e)), task.source, task.name, task.identity)
+        return {"why": why, "broke": not isinstance(e, InputError)}
+    if done.truths and _keeps_truth(task):
         with TruthWriter(_made(task.folder) / "truth.csv") as table:
             for truth in done.truths:
                 table.add(truth)
@@ -356,7 +404,7 @@ def kept_clip(task: ComparisonTask) -> ComparedClip:
         m: read_tips(_folder(task, m) / "tips.csv") if a["tracked"] else [] for m, a in about.items()
     }
     own = task.folder / "truth.csv"
-    table = task.marks or (own if own.exists() else None)
+    table = task.marks if not _keeps_truth(task) else own if own.exists() else None
     return ComparedClip(
         name=task.name,
         source=task.source,
@@ -368,7 +416,13 @@ def kept_clip(task: ComparisonTask) -> ComparedClip:
         given={m: a["given"] for m, a in about.items()},
         median_ms={m: a["median_ms"] for m, a in about.items() if a["median_ms"] is not None},
         broke={m: a["broke"] for m, a in about.items() if a["broke"]},
+        keep_identity=bool(task.options.get("keep_identity")),
     )
+
+
+def _keeps_truth(task: ComparisonTask) -> bool:
+    """True where truth.csv is kept: of clips that bring their truth, and of markups, which need the clip to be read."""
+    return task.marks is None or (is_foreign(task.marks) and marks_format(task.marks) == "markups")
 
 
 def _is_kept(task: ComparisonTask, method: str) -> bool:
@@ -382,9 +436,10 @@ def _is_kept(task: ComparisonTask, method: str) -> bool:
 
 
 def _asked(task: ComparisonTask, method: str) -> dict[str, Any]:
+    """What makes a track another one, as a hash, so that no path, which may hold a patient's name, is kept."""
     files = [task.source, *([str(task.marks)] if task.marks else [])]
     words = {k: repr(v) for k, v in sorted(task.options.items()) if k != "progress"}
-    return {
+    asked = {
         "method": method,
         "source": task.source,
         "marks": str(task.marks),
@@ -392,6 +447,7 @@ def _asked(task: ComparisonTask, method: str) -> dict[str, Any]:
         "files": dict(stamps_of(files)),
         "version": versions()["sonosteer"],
     }
+    return {"method": method, "sha256": hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()}
 
 
 def _folder(task: ComparisonTask, method: str) -> Path:

@@ -66,6 +66,8 @@ class ComparedClip:
     """Method -> median time for a frame, ms. Without the methods that tracked nothing."""
     broke: Mapping[str, str]
     """Method -> why it broke. Without the methods that did not."""
+    keep_identity: bool = False
+    """Whether what a DICOM file says to be burned in stays in pictures of it."""
 
 
 @dataclass(frozen=True)

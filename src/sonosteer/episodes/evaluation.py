@@ -9,14 +9,17 @@ from typing import Any
 
 from sonosteer.core.config import to_dict
 from sonosteer.core.errors import InputError
-from sonosteer.core.geometry import Spacing
-from sonosteer.core.types import Truth
+from sonosteer.core.geometry import Point, Spacing
+from sonosteer.core.protocols import Source
+from sonosteer.core.types import Truth, Vector
 from sonosteer.metrics.clip_scores import ClipScore, detection_curve, mean_cost, score_clip, summarise_scores
-from sonosteer.metrics.tip_error import TipErrors, summarise, summarise_by_state, tip_errors
+from sonosteer.metrics.tip_error import TipErrors, scale_of_tips, summarise, summarise_by_state, tip_errors
+from sonosteer.recording.markups import Axes, PlaceInPicture
 from sonosteer.recording.summary import read_summary, versions, write_summary
 from sonosteer.recording.tables import make_folder
 from sonosteer.recording.tips import TipRow, read_tips
 from sonosteer.recording.truths import check_truth, read_truth
+from sonosteer.sources.poses import place_by_scale, place_in
 
 #: chosen: distances at which the detection curve is written down, px
 CURVE_PX = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100)
@@ -38,15 +41,19 @@ class TrackEvaluation:
     """All figures, as `sonosteer evaluate --json` prints them. None where one cannot be had."""
 
 
-def evaluate_files(tips: Path, truth: Path, *, spacing: Spacing | None = None) -> TrackEvaluation:
+def evaluate_files(
+    tips: Path, truth: Path, *, spacing: Spacing | None = None, clip: Source | None = None
+) -> TrackEvaluation:
     """Measure a tips.csv against truth.csv or marks by hand, matched by frame.
 
-    spacing: the scale, mm per px. None: that of the track. summary.json beside the track says how long and large its
-    clip is. Raises InputError for damaged tables, for marks of another clip, and if there is nothing to compare.
+    spacing: the scale, mm per px. None: that of the track. clip: needed only by markups of 3D Slicer in the world of a
+    clip with poses. summary.json beside the track says how long and large its clip is. Raises InputError for damaged
+    tables, for marks of another clip, and if there is nothing to compare.
     """
     if tips.is_dir():
         tips = tips / "tips.csv"
-    rows, marks = read_tips(tips), read_truth(truth)
+    rows = read_tips(tips)
+    marks = read_truth(truth, place=place_in_track(tips, rows, spacing) if clip is None else place_in(clip))
     frames, size_px = clip_behind(tips)
     check_truth(truth, marks, frames=frames, size_px=size_px)
     if frames is None:
@@ -100,6 +107,34 @@ def write_evaluation(evaluation: TrackEvaluation, out: Path, title: str) -> None
         score=evaluation.score,
         numbers=evaluation.numbers,
     )
+
+
+def place_in_track(tips: Path, rows: Sequence[TipRow], spacing: Spacing | None) -> PlaceInPicture:
+    """Turns positions of markups into places in the pictures behind a track, by its scale.
+
+    It raises InputError if nobody says the scale, or if the clip has poses, since those are not in a track.
+    """
+    if any(row.tip_world_mm is not None for row in rows):
+        return in_world(str(tips))
+    return place_by_scale(str(tips), spacing or scale_of_tips(rows) or _scale_behind(tips))
+
+
+def in_world(name: str) -> PlaceInPicture:
+    """Says that positions in the world need the clip. name: of the track, for messages."""
+
+    def place(frame: int, position_mm: Vector, axes: Axes) -> Point | None:
+        raise InputError(f"{name} is of a clip with poses, so markups are in its world: name the clip by `clip`, too")
+
+    return place
+
+
+def _scale_behind(tips: Path) -> Spacing | None:
+    """Scale of the clip behind a track, from the summary beside it. None where nobody says."""
+    try:
+        said = read_summary(tips.parent / "summary.json")["source"]["spacing"]
+        return Spacing(float(said["x_mm"]), float(said["y_mm"]))
+    except (InputError, KeyError, TypeError, ValueError):
+        return None
 
 
 def clip_behind(tips: Path) -> tuple[int | None, tuple[int, int] | None]:

@@ -22,6 +22,7 @@ from sonosteer.core.config import to_dict
 from sonosteer.core.errors import InputError, InterruptedRunError, SonosteerError, with_options
 from sonosteer.core.plugins import describe_error
 from sonosteer.core.progress import StageProgress
+from sonosteer.episodes.clip_identity import identities_of, identity_lines
 from sonosteer.episodes.clip_lists import clip_names, marks_of, stamps_of
 from sonosteer.episodes.clip_request import ClipRequest, job_of
 from sonosteer.episodes.clip_tracking import track_into_folder
@@ -29,7 +30,7 @@ from sonosteer.recording.output_folder import claimed_folder
 from sonosteer.recording.summary import read_summary, versions
 from sonosteer.recording.tables import writing_failed
 from sonosteer.runtime.executor import run_trials
-from sonosteer.sources.identity import WITHHELD
+from sonosteer.sources.identity import WITHHELD, without_identity, without_place
 from sonosteer.viz.clips_page import write_clips_page
 
 #: columns of summary.csv
@@ -50,16 +51,23 @@ class BatchItem:
     """Whether it has the machine for itself. Otherwise it keeps to one thread where it can."""
 
 
-def requests_of(request: ClipRequest, groups: Sequence[tuple[str, ...]]) -> list[ClipRequest]:
+def requests_of(
+    request: ClipRequest, groups: Sequence[tuple[str, ...]], told: Callable[[str], None] = lambda line: None
+) -> list[ClipRequest]:
     """A request for each group of sources: the same in all but the sources, a folder of its own and its marks.
 
-    Raises InputError if the marks do not fit the number of clips.
+    told: called with a line for each clip that is named after its patient, or may have names in its pictures. Raises
+    InputError if the marks do not fit the number of clips.
     """
     first = [group[0] if len(group) == 1 else "pictures" for group in groups]
-    names = clip_names(first)
+    identities = identities_of(first, keep=request.keep_identity)
+    names = clip_names(first, identities)
+    for line in identity_lines(first, names, identities):
+        told(line)
     marks = marks_of(first, names, [] if request.truth is None else [request.truth])
+    words = tuple(sorted({word for found in identities.values() for word in found.words}))  # all results name all clips
     return [
-        replace(request, sources=group, out=request.out / name, truth=truth)
+        replace(request, sources=group, out=request.out / name, truth=truth, identity=words)
         for group, name, truth in zip(groups, names, marks, strict=True)
     ]
 
@@ -75,9 +83,10 @@ def track_many(
 ) -> list[dict[str, Any]]:
     """Track all clips and return a row for each, in their order. `out` must be claimed.
 
-    executor, jobs: as `run_trials` takes them, jobs is the number of clips at once. failed: called with the row of each
-    clip that could not be tracked. summary.csv and index.html are written anew after every clip, so that what is done
-    can be read whenever the run ends.
+    executor, jobs: as `run_trials` takes them, jobs is the number of clips at once. A clip whose worker is killed, as
+    for its memory, has failed, and the rest goes on. failed: called with the row of each clip that could not be
+    tracked. summary.csv and index.html are written anew after every clip, so that what is done can be read whenever the
+    run ends.
     """
     rows: dict[int, dict[str, Any]] = {}
     for i, request in enumerate(requests):
@@ -89,7 +98,7 @@ def track_many(
     progress("clips", len(rows), len(requests))
     _write(out, requests, rows)
     workers = 1 if len(missing) == 1 else jobs
-    with closing(run_trials(track_one, items, executor, workers)) as results:
+    with closing(run_trials(track_one, items, executor, workers, died=_died)) as results:
         for k, row in results:
             rows[missing[k]] = row
             if row["outcome"] != "done":
@@ -124,11 +133,18 @@ def track_one(item: BatchItem) -> dict[str, Any]:
     except InterruptedRunError:
         raise
     except InputError as e:
-        return _row(request, "refused", with_options(str(e)), _read_or_none(request.out))
+        return _row(request, "refused", str(e), _read_or_none(request.out))
     except SonosteerError as e:
-        return _row(request, "broke", with_options(str(e)), _read_or_none(request.out))
+        return _row(request, "broke", str(e), _read_or_none(request.out))
     except Exception as e:  # noqa: BLE001  whatever goes wrong in one clip, the others go on
         return _row(request, "broke", f"{request.name} broke with {describe_error(e)}", _read_or_none(request.out))
+
+
+def _died(item: BatchItem) -> dict[str, Any]:
+    """The row of a clip whose worker was killed."""
+    request = item.request
+    why = f"{request.sources[0]}: its worker process was killed (out of memory?): the same command tries it again"
+    return _row(request, "broke", f"{why}, and `jobs` 1 needs the least memory", _read_or_none(request.out))
 
 
 def finished_row(request: ClipRequest) -> dict[str, Any] | None:
@@ -146,7 +162,7 @@ def _asked(request: ClipRequest) -> dict[str, Any]:
     It is a hash so that no path, which may hold a patient's name, is kept.
     """
     files = [*request.sources, *(str(p) for p in (request.truth, request.velocity) if isinstance(p, Path))]
-    words = {k: v for k, v in to_dict(request).items() if k not in ("out", "options")}
+    words = {k: v for k, v in to_dict(request).items() if k not in ("out", "options", "identity")}
     asked = to_dict({**words, "files": stamps_of(files), "version": versions()["sonosteer"]})
     return {"sha256": hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()}
 
@@ -170,8 +186,9 @@ def _row(request: ClipRequest, outcome: str, why: str, summary: Mapping[str, Any
         "name": request.out.name,
         "source": request.sources[0] if len(request.sources) == 1 else request.name,
         "outcome": outcome,
-        "why": why,
+        "why": without_place(with_options(why), request.sources[0], request.out.name, request.identity),
     }
+    row["source"] = without_identity(row["source"], request.identity)
     if summary is None:
         return row
     counts, source = summary["counts"], summary["source"]

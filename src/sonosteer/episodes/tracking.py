@@ -26,11 +26,12 @@ from sonosteer.core.protocols import Source, SourceInfo, Tracker
 from sonosteer.core.types import Estimate, Frame, Hint, Side, TipEstimate, Track, Truth
 from sonosteer.episodes.clip_tracking import are_stills, check_clip, check_method, scale_note, without_workspaces
 from sonosteer.episodes.cropping import Crop, in_crop
-from sonosteer.episodes.evaluation import clip_behind, figures_of
+from sonosteer.episodes.evaluation import clip_behind, figures_of, in_world, place_in_track
 from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.metrics.tip_error import TipErrors, tip_errors
 from sonosteer.recording.clips import open_clip
 from sonosteer.recording.frame_ledger import FrameLedger
+from sonosteer.recording.markups import PlaceInPicture
 from sonosteer.recording.output_folder import claimed_folder
 from sonosteer.recording.summary import versions, write_summary
 from sonosteer.recording.tips import NAME_COLUMN, PIXEL_COLUMNS, TipRow, TipsWriter, read_tips
@@ -42,6 +43,7 @@ from sonosteer.sim.truth import NeedleTruth
 from sonosteer.sources.in_memory import FramesFromLoop, FramesInMemory, frames_of_array
 from sonosteer.sources.opening import open_source, open_stills
 from sonosteer.sources.plugged_in import PluggedInSource, WithSpacing
+from sonosteer.sources.poses import place_by_scale, place_in
 from sonosteer.sources.simulated import SimulatedSource
 from sonosteer.sources.velocity import WithVelocity
 from sonosteer.trackers.table import TRACKERS, make_tracker, plug_in_tracker
@@ -382,29 +384,37 @@ def evaluate(
     truth: SimulatedClip | Iterable[Truth] | str | Path | None = None,
     *,
     spacing_mm: SpacingMm | None = None,
+    clip: Source | str | Path | None = None,
 ) -> Evaluation:
     """Measure the errors of a track against the truth, matched by frame.
 
     tips: a result, or the path of a tips.csv or of the folder it is in. truth: a simulated clip, truths, or the path of
-    a truth.csv; it may be left out for the result of a simulated clip. spacing_mm: mm per pixel, if it is not the one
-    of the track. A frame without an estimate counts against the tracker. Raises InputError if there is nothing to
-    compare, and for marks of another clip.
+    a truth.csv or of marks of another program; it may be left out for the result of a simulated clip. spacing_mm: mm
+    per pixel, if it is not the one of the track. clip: needed only by markups of 3D Slicer in the world of a clip with
+    poses. A frame without an estimate counts against the tracker. Raises InputError if there is nothing to compare, and
+    for marks of another clip.
     """
     frames: int | None
+    scale = spacing_of(spacing_mm)
     if isinstance(tips, TrackResult):
         rows, known, spacing = tips.rows(), tips.truths, tips.source.spacing
+        name = tips.source.name
+        place = place_by_scale(name, scale or spacing) if tips.source.world is None else in_world(name)
         frames, size_px = tips.source.frames, None if tips.names else tips.source.size_px
     else:
         path = Path(tips) / "tips.csv" if Path(tips).is_dir() else Path(tips)
         rows, known, spacing = read_tips(path), (), None
         frames, size_px = clip_behind(path)
+        place = place_in_track(path, rows, scale)
     if truth is not None:
-        known = tuple(truths_in(truth))
+        if clip is not None:
+            place = place_in(open_source(clip, spacing=scale) if isinstance(clip, str | Path) else clip)
+        known = tuple(truths_in(truth, place))
         where = Path(truth) if isinstance(truth, str | Path) else Path("`truth`")
         check_truth(where, known, frames=frames, size_px=size_px)
     if not known:
         raise InputError("`truth` is missing: the clip does not know where the needle was")
-    errors = tip_errors(rows, known, _spacing(spacing_mm) or spacing)
+    errors = tip_errors(rows, known, scale or spacing)
     return Evaluation(errors, figures_of(rows, known, errors, size_px=size_px))
 
 
@@ -455,7 +465,8 @@ def _pair(value: Any, name: str, wanted: str) -> tuple[float, float]:
     return x, y
 
 
-def _spacing(spacing_mm: SpacingMm | None) -> Spacing | None:
+def spacing_of(spacing_mm: SpacingMm | None) -> Spacing | None:
+    """A scale as it may be given, mm per px. Raises InputError if it is none."""
     if spacing_mm is None or isinstance(spacing_mm, Spacing):
         return spacing_mm
     if isinstance(spacing_mm, int | float | np.number):
@@ -497,7 +508,7 @@ def _range(frames: FrameRange | None) -> tuple[int, int | None]:
 
 
 def _open(source: Clip, spacing_mm: SpacingMm | None, *, rate_hz: float, seed: int, stills: bool) -> Source:
-    spacing = _spacing(spacing_mm)
+    spacing = spacing_of(spacing_mm)
     if stills and isinstance(source, list | tuple) and source and all(isinstance(each, str | Path) for each in source):
         return open_stills(source, spacing=spacing)
     if isinstance(source, str | Path):
@@ -561,10 +572,15 @@ def _truths_of(clip: Source, estimates: Sequence[Estimate]) -> tuple[Truth, ...]
     return tuple(out)
 
 
-def truths_in(truth: SimulatedClip | Iterable[Truth] | str | Path) -> Iterable[Truth]:
-    """What was given as truth: the rows of a table, the truths of a simulated clip, or truths."""
+def truths_in(
+    truth: SimulatedClip | Iterable[Truth] | str | Path, place: PlaceInPicture | None = None
+) -> Iterable[Truth]:
+    """What was given as truth: the rows of a table, the truths of a simulated clip, or truths.
+
+    place: turns a position of 3D Slicer's markups into a place in the picture.
+    """
     if isinstance(truth, str | Path):
-        return read_truth(Path(truth))
+        return read_truth(Path(truth), place=place)
     return truth.truths if isinstance(truth, SimulatedClip) else truth
 
 

@@ -70,7 +70,12 @@ def _read(clips: Sequence[ComparedClip], wanted: set[tuple[int, int]]) -> dict[t
         if not indices or not clip.source:
             continue
         try:
-            source = open_source(clip.source, spacing=clip.spacing if _is_file(clip) else None, seed=clip.seed)
+            source = open_source(
+                clip.source,
+                spacing=clip.spacing if _is_file(clip) else None,
+                seed=clip.seed,
+                keep_identity=clip.keep_identity,
+            )
             for frame in source.frames(indices[0], indices[-1] + 1):
                 if frame.index in indices:
                     out[c, frame.index] = frame

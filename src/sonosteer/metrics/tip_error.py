@@ -89,7 +89,7 @@ def tip_errors(tips: Sequence[TipRow], truths: Sequence[Truth], spacing: Spacing
         raise InputError("the truth has no frame with a tip: there is nothing to compare with")
     if not any(t.frame_index in by_frame for t in with_tip):
         raise InputError("the track and the truth have no frame in common: are they of the same clip?")
-    spacing = spacing or _scale(tips)
+    spacing = spacing or scale_of_tips(tips)
     rows: list[tuple[float, ...]] = []
     for truth in with_tip:
         row = by_frame.get(truth.frame_index)
@@ -116,8 +116,11 @@ def tip_errors(tips: Sequence[TipRow], truths: Sequence[Truth], spacing: Spacing
     )
 
 
-def _scale(tips: Sequence[TipRow]) -> Spacing | None:
-    """Scale as the ratio of the mm and px columns. Each axis uses the row farthest from the origin."""
+def scale_of_tips(tips: Sequence[TipRow]) -> Spacing | None:
+    """Scale as the ratio of the mm and px columns, mm per px. Each axis uses the row farthest from the origin.
+
+    None if no row has both.
+    """
     known = [(r.tip_px, r.tip_mm) for r in tips if r.tip_px is not None and r.tip_mm is not None]
     out = []
     for axis in (0, 1):

@@ -98,6 +98,24 @@ class RunReader:
         """Yield the frames whose pictures were recorded, as they arrived."""
         return (message.what for message in self.messages(PICTURE))
 
+    def coded_pictures(self) -> Iterator[tuple[int, FrameArrival, bytes]]:
+        """Yield (index of the frame, its arrival, PNG as it was recorded) of each picture. It is not decoded.
+
+        Raises InputError if one makes no sense.
+        """
+        arrival: FrameArrival | None = None
+        for message in McapWalk(self.path).messages():
+            if message.topic == ARRIVAL:
+                arrival = self._what(message)["arrival"]
+            elif message.topic == PICTURE:
+                said = self._what(message)
+                if arrival is None or arrival.index != said.get("index"):
+                    raise InputError(f"{self.path}: the picture of frame {said.get('index')} has no arrival")
+                try:
+                    yield arrival.index, arrival, base64.b64decode(said["data"])
+                except (ValueError, TypeError, KeyError) as e:
+                    raise InputError(f"{self.path}: the picture of frame {arrival.index} is damaged: {e}") from None
+
     def _what(self, message: WalkedMessage) -> dict[str, Any]:
         try:
             said: dict[str, Any] = json.loads(message.body)

@@ -73,6 +73,15 @@ TICK = {
     "hold": TEXT,
     "by_hand": YES_NO,
     "verdict": _object(VERDICT),
+    "would": _object(VERDICT),
+}
+#: of a live source: what came, by how much its clock differs, and the time of day at 0 s of the run
+SOURCE = {
+    "counts": _object(dict.fromkeys(("received", "seen", "overwritten", "connections", "lost_before"), WHOLE)),
+    "lag": _object({"clock_offset_s": NUMBER, "clock_drift_ppm": NUMBER}),
+    "complaint": TEXT,
+    "run_began_wall_s": NUMBER,
+    "clock_step": _object({"at_s": NUMBER, "by_s": NUMBER}),
 }
 OUTCOME = {"index": WHOLE, "time_s": NUMBER, "arrived_s": NUMBER, "outcome": TEXT, "why": TEXT}
 
@@ -85,6 +94,7 @@ TOPICS: dict[str, tuple[str, dict[str, Any]]] = {
     "/estimate": ("sonosteer.Estimate", {"estimate": shown(Estimate), **SPAN}),
     "/decision": ("sonosteer.Decision", {"observation": shown(Observation), "action": shown(Action), **SPAN}),
     "/tick": ("sonosteer.Tick", TICK),
+    "/source": ("sonosteer.Source", SOURCE),
     "/event": ("sonosteer.Event", {"text": TEXT}),
     "/ledger": ("sonosteer.Ledger", {"captured": WHOLE, "used": WHOLE, "late": WHOLE}),
     END: ("sonosteer.End", {"ended": TEXT}),

@@ -32,6 +32,7 @@ from sonosteer.safety.stop import MAY_RELEASE
 from sonosteer.safety.watchdog import StreamState, StreamWatch, WatchedFrame, fingerprint
 
 ROBOT = "robot"  # the rule of a refusal that is not the gate's but the robot's
+DRY_RUN = "a dry run sends nothing"
 GATE_STARTS = "gate_started_s"  # key in the event of its beginning
 RELEASED_BY, RELEASED = "released_by", "released_s"  # keys in the event of a released stop
 KEPT_SPACINGS = 1000  # chosen: an estimate is refused for its age long before so many frames have come after its own
@@ -181,8 +182,12 @@ class ControlBranch:
     """What records the run."""
     stop: str | None = None
     """Why the operator pressed stop, None while nobody has."""
+    just_pressed: bool = False
+    """True while a press has not held a control period yet. It cannot be released before."""
     held: str | None = None
     """Why the operator lets everything wait, None while nobody does. It is not latched."""
+    dry_run: bool = False
+    """True where nothing is sent: the gate holds, and the recording has what it would have cleared."""
     unheard: str | None = None
     """Why the operator can no longer be heard, which holds the needle. None while all is well."""
     by_hand: bool = False
@@ -256,11 +261,15 @@ class ControlBranch:
             spacing=None if estimate is None else self.spacings.get(estimate.frame_index),
             faults=(*faults, *self.watch.reasons(self.stream, now_s), *wrong),
             stop=self.stop,
-            hold=self.held,
+            hold=self.held or (DRY_RUN if self.dry_run else None),
             by_hand=self.by_hand or by_hand is not None,
         )
         self.gone = None
+        would = None
+        if self.dry_run and self.held is None:
+            _, would = self.gate.clear(self.state, action, dataclasses.replace(gate_input, hold=None))
         self.state, verdict = self.gate.clear(self.state, action, gate_input)
+        self.just_pressed = False
         try:
             if isinstance(verdict, Cleared):
                 self.robot.send(verdict)
@@ -268,7 +277,7 @@ class ControlBranch:
                 self.robot.hold(verdict.reason)
         except RobotError as e:
             return self._lost_robot(now_s, str(e), gate_input)
-        self._note(now_s, gate_input, action, verdict, by_hand=by_hand)
+        self._note(now_s, gate_input, action, verdict, by_hand=by_hand, would=would)
         return verdict
 
     def pause(self, why: str = "the operator lets it wait") -> None:
@@ -281,7 +290,7 @@ class ControlBranch:
 
     def press(self, why: str = "the operator pressed stop") -> None:
         """Stop from the next control period on, until somebody releases it."""
-        self.stop = why
+        self.stop, self.just_pressed = why, True
 
     def release(self, by: str, now_s: float) -> None:
         """Release the button and take a latched stop back.
@@ -290,7 +299,7 @@ class ControlBranch:
         """
         if by not in MAY_RELEASE:
             raise InputError(f"a stop is released by the {' or '.join(MAY_RELEASE)}, not by {by!r}")
-        if self.stop is not None and self.state.stop is None:
+        if self.just_pressed:
             raise InputError("a stop that was just pressed is released only after it has held a control period")
         self.state = self.gate.release(self.state, by, now_s)
         self.stop = None
@@ -356,14 +365,16 @@ class ControlBranch:
         verdict: Cleared | Refused,
         *,
         by_hand: Action | None = None,
+        would: Cleared | Refused | None = None,
     ) -> None:
         self.ticks += 1
         self.last = verdict
+        passed = verdict if would is None else would
         if isinstance(verdict, Refused):
             self.held_because[verdict.rule] += 1
-            if action is not None:
-                self.refused[verdict.rule] += 1
-        elif action is not None:
+            if action is not None and isinstance(passed, Refused):
+                self.refused[passed.rule] += 1
+        if action is not None and isinstance(passed, Cleared):
             self.commanded.setdefault(action.frame_index, now_s - action.capture_time_s)
         estimate = None if gate_input is None else gate_input.estimate
         what = {
@@ -373,9 +384,11 @@ class ControlBranch:
             "faults": () if gate_input is None else gate_input.faults,
             "spacing": None if gate_input is None else gate_input.spacing,
             "stop": self.stop,
-            "hold": self.held,
+            "hold": self.held if gate_input is None else gate_input.hold,
             "by_hand": self.by_hand if gate_input is None else gate_input.by_hand,
             "hand": by_hand,
             "verdict": verdict,
         }
+        if would is not None:
+            what["would"] = would
         self.recorder.write("/tick", now_s, what)

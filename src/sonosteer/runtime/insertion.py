@@ -174,7 +174,7 @@ class RunJudge:
             run.rows.append(row)
             if row.ordered_mm_s:
                 self._moved_s = now_s
-        if self.control_branch.held is not None:  # who pauses has the time that he wants
+        if self.control_branch.held is not None or self.control_branch.dry_run:  # who pauses has the time he wants
             self._moved_s = now_s
         if isinstance(verdict, Cleared) and verdict.command.stop and not run.stopped:
             run.stopped, self._rested_s = True, now_s

@@ -25,6 +25,7 @@ from sonosteer.runtime.insertion import (
     record_estimate,
     record_used,
 )
+from sonosteer.runtime.live_camera import Camera, SteppedCamera
 from sonosteer.runtime.mailbox import Latest
 
 LIVE = Pace()
@@ -33,7 +34,7 @@ WAIT_S = 0.05  # chosen: how often a branch with nothing to do looks whether the
 
 
 def insert_live(
-    rig: Rig,
+    rig: Rig | Camera,
     tracking_branch: TrackingBranch,
     policy_branch: PolicyBranch,
     control_branch: ControlBranch,
@@ -45,12 +46,12 @@ def insert_live(
 ) -> Run:
     """Insert in real time until the policy stops, nothing moves for too long, or time is up.
 
-    The branches take as long as they take: what `pace` says of that does not count. rig.capture and rig.advance are
-    called by the camera's thread only. watch: called every control period, may say why the run is over. button: the
-    operator's. Ctrl-C ends the run. The robot holds at the end.
+    The branches take as long as they take: what `pace` says of that does not count. rig: a camera beside a robot, on
+    `clock`, or a world that moves on its own. Its frames are taken by the camera's thread only. watch: called every
+    control period, may say why the run is over. button: the operator's. Ctrl-C ends it. The robot holds at the end.
     """
     live = _Live(
-        rig=rig,
+        camera=rig if isinstance(rig, Camera) else SteppedCamera(rig, clock),
         tracking_branch=tracking_branch,
         policy_branch=policy_branch,
         control_branch=control_branch,
@@ -85,14 +86,14 @@ class _Live:
     def __init__(
         self,
         *,
-        rig: Rig,
+        camera: Camera,
         tracking_branch: TrackingBranch,
         policy_branch: PolicyBranch,
         control_branch: ControlBranch,
         clock: Clock,
         pace: Pace,
     ) -> None:
-        self.rig, self.clock, self.pace, self.began_s = rig, clock, pace, clock.now_s()
+        self.source, self.clock, self.pace, self.began_s = camera, clock, pace, clock.now_s()
         self.tracking_branch, self.policy_branch = tracking_branch, policy_branch
         self.control_branch = control_branch
         self.captures: Latest[Capture] = Latest()
@@ -102,6 +103,7 @@ class _Live:
         self.run = Run()
         self.judge = RunJudge(self.run, control_branch, pace, began_s=self.began_s)
         self.fault: str | None = None
+        self.unmatched: str | None = None  # why the newest frame has no robot state
         self._period = 0
         self._proposed = self._shown = 0  # serial numbers of the decision and the capture that were taken last
 
@@ -111,8 +113,11 @@ class _Live:
         """Do one control period."""
         self._propose_newest(now)
         observation = self._newest_observation()
-        faults = tuple(f for f in (self.tracking_branch.fault, self.policy_branch.fault, self.fault) if f)
+        broken = (self.tracking_branch.fault, self.policy_branch.fault, self.fault, self.unmatched)
+        faults = (*filter(None, broken), *self.source.faults(now))
         verdict = self.control_branch.tick(now, observation, faults)
+        if self.control_branch.robot_state is not None:
+            self.source.heard(self.control_branch.robot_state)
         self.judge.judge(now, observation, verdict)
         capture = self._new_capture()
         said = None if watch is None else watch(now, capture, observation)
@@ -158,19 +163,24 @@ class _Live:
             self.fault = f"{branch.__name__} broke: {type(e).__name__}: {e}"
 
     def camera(self) -> None:
-        """Let the rig's time pass, and hand over its pictures."""
-        last = self.began_s
+        """Hand over pictures as they come, each with the robot's state of its time."""
         while not self.over.is_set():
+            frame = self.source.next_frame(WAIT_S)
             now = self.clock.now_s()
-            self.rig.advance(now - last)
-            last = now
-            capture = self.rig.capture(now)
-            if capture is None:
-                time.sleep(0.001)
+            account = self.source.account(now)
+            if account is not None:
+                self.control_branch.recorder.write("/source", now, account)
+            if frame is None:
                 continue
-            self.run.ledger.captured(capture.frame.index)
-            self.control_branch.frame_came(capture.frame, self.clock.now_s())
-            self.captures.put(capture)
+            self.run.ledger.captured(frame.index)
+            self.run.ledger.timed("arrival", now - frame.time_s, frame.index)
+            self.control_branch.frame_came(frame, now)
+            found = self.source.state_of(frame)
+            if isinstance(found, str):
+                self.unmatched = found
+                continue
+            self.unmatched = None
+            self.captures.put(Capture(frame, found, now))
 
     def tracking(self) -> None:
         """Track every frame that there is time for: the real-time branch."""

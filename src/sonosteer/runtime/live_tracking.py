@@ -10,10 +10,10 @@ from sonosteer.core.live import LiveSource
 from sonosteer.core.protocols import Tracker, Watcher
 from sonosteer.core.types import Hint
 from sonosteer.recording.frame_ledger import FrameLedger
+from sonosteer.runtime.awaited import AwaitedFrames
 from sonosteer.runtime.tracking import step_tracker, without_features
 
 WAIT_S = 0.1  # chosen: how often the loop looks whether it is to end while nothing comes
-SILENT_S = 0.5  # chosen: as long as a publisher shows a tip without a new picture
 
 
 @runtime_checkable
@@ -21,7 +21,7 @@ class SilenceWatcher(Protocol):
     """A watcher that wants to know when no pictures come."""
 
     def silent(self, reason: str) -> None:
-        """Note that no picture came for SILENT_S or longer. Called again while that lasts."""
+        """Note that no picture came for a while (`awaited.SILENT_S`). Called again while that lasts."""
         ...
 
 
@@ -46,7 +46,7 @@ def track_live(
     on. The ledger's stage `age` is from a frame's acquisition until its estimate is handed to the watchers.
     """
     clock, state = source.clock, tracker.start(hint)
-    began_s = last_s = clock.now_s()
+    awaited, began_s = AwaitedFrames(source), clock.now_s()
     taken = 0
     with ledger.until_the_end():
         while stop is None or taken < stop:
@@ -54,11 +54,10 @@ def track_live(
             left_s = WAIT_S if seconds is None else min(WAIT_S, began_s + seconds - now_s)
             if left_s <= 0.0:
                 break
-            frame = source.next_frame(left_s)
+            frame = awaited.next(left_s)
             if frame is None:
-                last_s = _tell_silence(source, watchers, last_s, ledger.frames, progress)
+                _tell_silence(awaited, watchers, ledger.frames, progress)
                 continue
-            last_s = clock.now_s()
             taken += 1
             if taken <= start:
                 continue
@@ -71,26 +70,20 @@ def track_live(
             ledger.timed("age", tracked_s - frame.time_s)
             for watcher in watchers:
                 watcher.saw(frame, estimate)
-            ledger.timed("track", tracked_s - last_s)
+            ledger.timed("track", tracked_s - awaited.last_s)
             ledger.timed("hand over", clock.now_s() - tracked_s)
             progress("", ledger.frames)
     return ledger
 
 
 def _tell_silence(
-    source: LiveSource,
-    watchers: Sequence[Watcher],
-    last_s: float,
-    done: int,
-    progress: Callable[[str, int], None],
-) -> float:
-    """Tell the watchers that nothing comes, once it is so. Returns when a picture came last."""
-    silent_s = source.clock.now_s() - last_s
-    if silent_s < SILENT_S:
-        return last_s
-    reason = source.complaint() or "nothing is sent"
+    awaited: AwaitedFrames, watchers: Sequence[Watcher], done: int, progress: Callable[[str, int], None]
+) -> None:
+    """Tell the watchers that nothing comes, once it is so."""
+    silent_s = awaited.silent_s
+    if not silent_s:
+        return
     for watcher in watchers:
         if isinstance(watcher, SilenceWatcher):
-            watcher.silent(f"no picture for {silent_s:.1f} s, {reason}")
-    progress(f"no picture for {silent_s:.0f} s, {reason}", done)
-    return last_s
+            watcher.silent(f"no picture for {silent_s:.1f} s, {awaited.reason}")
+    progress(f"no picture for {silent_s:.0f} s, {awaited.reason}", done)

@@ -29,7 +29,7 @@ from sonosteer.runtime.branches import (
     TrackingBranch,
     with_fields,
 )
-from sonosteer.safety.gate import Gate, GateInput, GateState
+from sonosteer.safety.gate import Cleared, Gate, GateInput, GateState, Refused
 
 _KEPT = 400  # chosen: number of frames, features and actions that later messages may refer to
 #: what is raised by a recording that makes no sense
@@ -222,13 +222,18 @@ class Replay:
             hold=what["hold"],
             by_hand=what["by_hand"],
         )
+        if what.get("would") is not None:  # of a dry run
+            _, would = self.gate.clear(self._gate, action, replace(gate_input, hold=None))
+            self.result.enter("would-be verdict", f"at {now_s:.3f} s", what["would"], _as_recorded(would))
         self._gate, verdict = self.gate.clear(self._gate, action, gate_input)
         if what["verdict"].get("rule") == ROBOT:
             self.result.skipped["orders that the robot refused"] += 1
             return
-        self.result.enter(
-            "verdict", f"at {now_s:.3f} s", what["verdict"], revive(json.loads(json.dumps(encode(verdict))))
-        )
+        self.result.enter("verdict", f"at {now_s:.3f} s", what["verdict"], _as_recorded(verdict))
+
+
+def _as_recorded(verdict: Cleared | Refused) -> Any:
+    return revive(json.loads(json.dumps(encode(verdict))))
 
 
 def _keep(store: dict[int, Any], index: int, value: Any) -> None:

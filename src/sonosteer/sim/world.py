@@ -118,6 +118,22 @@ class World:
             self.drag.advance(self.plant.state.inserted_mm - before, step)
             self._deepest_mm = max(self._deepest_mm, self.plant.state.inserted_mm)
 
+    def follow(self, to: RobotState, dt_s: float) -> None:
+        """Let dt_s pass while needle and probe go to where the encoders of an outside robot say they are.
+
+        The rig's own motors do nothing meanwhile.
+        """
+        rig = self.rig
+        steps = max(math.ceil(dt_s / SCRIPT_STEP_S), 1)
+        begin = np.array([rig.depth_mm, rig.insertion_angle_rad, rig.roll_rad, *rig.probe_mm])
+        end = np.array([to.depth_mm, to.insertion_angle_rad, to.roll_rad, *to.probe_mm])
+        for k in range(1, steps + 1):
+            depth, angle, roll, x, y, z = (begin + k / steps * (end - begin)).tolist()
+            rig.depth_mm, rig.insertion_angle_rad, rig.roll_rad, rig.base_rad = depth, angle, roll, roll
+            rig.probe_mm, rig.insertion_speed_mm_s = (x, y, z), 0.0
+            self.advance(dt_s / steps)
+        rig.insertion_speed_mm_s = to.insertion_speed_mm_s
+
     def read(self) -> RobotState:
         """What the rig's encoders say."""
         return self.rig.read()

@@ -23,7 +23,7 @@ from sonosteer.core.limits import check_limit
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Frame, Pixels
 from sonosteer.sources.endings import ENDINGS
-from sonosteer.sources.identity import MAY_BE_BURNED_IN, Region, blackened, regions_of, words_of
+from sonosteer.sources.identity import BURNED_IN, MAY_BE_BURNED_IN, Region, blackened, regions_of, words_of
 
 CENTIMETRES = 3  # PhysicalUnitsXDirection, DICOM PS3.3 C.8.5.5.1.15
 TISSUE = 1  # RegionDataType
@@ -164,7 +164,7 @@ def _kept_regions(
                 f"{path} says that names are burned into its pictures, and not where: nothing is passed on; "
                 "`keep_identity` passes them on as they are"
             )
-        return regions, ("names are burned into its pictures: all but the ultrasound regions is blackened",)
+        return regions, (BURNED_IN,)
     return None, () if said == {"NO"} else (MAY_BE_BURNED_IN,)
 
 

@@ -7,7 +7,7 @@ asks for them (`keep_identity`):
   nothing. If it says YES, all that lies outside of the ultrasound regions of the file (PS3.3 C.8.5.5) is blackened. If
   the file has no regions, it is refused. If the tag is missing, a line warns, and the pictures are as they are.
 * **Paths.** Folders and files are often named after a patient. A text that holds a word of the file's identity is
-  withheld.
+  withheld. A clip whose name holds one is called `clip-` and a part of a hash where it needs a name.
 
 It is not more than that: a name inside of an ultrasound region stays, a wrong tag is believed, and files of other
 formats do not say what is in them. Look at the pictures before you pass them on.
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ WITHHELD = "withheld: it holds a word of the patient's identity"
 MIN_WORD = 3  # chosen: shorter words, such as initials, are in every path
 #: (left, top, right, bottom), px, all included
 Region = tuple[int, int, int, int]
+BURNED_IN = "names are burned into its pictures: all but the ultrasound regions is blackened"
 MAY_BE_BURNED_IN = (
     "the file does not say whether names are burned into its pictures (Burned In Annotation is missing): look at them "
     "before you pass the results on"
@@ -58,6 +60,19 @@ def without_identity(value: Any, words: Sequence[str]) -> Any:
     if isinstance(value, list | tuple):
         return [without_identity(v, words) for v in value]
     return value
+
+
+def without_place(text: str, where: str, name: str, words: Sequence[str]) -> str:
+    """A line about a clip, with its name in place of its path if the line holds one of the words.
+
+    where: the clip as it was named. What holds a word all the same is withheld.
+    """
+    if without_identity(text, words) == text:
+        return text
+    for each in (where, str(Path(where)), Path(where).name):
+        text = text.replace(each, name)
+    told: str = without_identity(text, words)
+    return told
 
 
 def regions_of(regions: Sequence[Mapping[str, float | None]], size_px: tuple[int, int]) -> tuple[Region, ...]:

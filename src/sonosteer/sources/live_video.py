@@ -14,7 +14,7 @@ import statistics
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -30,7 +30,7 @@ from sonosteer.core.live import StreamCounts
 from sonosteer.core.newest import Newest
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Frame
-from sonosteer.core.wall_clock import WallClock
+from sonosteer.core.wall_clock import ClockStep, WallClock
 from sonosteer.sources.live_frames import live_frames
 from sonosteer.sources.video import DECODER_ERRORS
 
@@ -316,6 +316,11 @@ class LiveVideo:
     def to_wall_s(self, time_s: float) -> float:
         """Time of day of a moment on `clock`, s since 1970."""
         return self._wall.to_wall_s(time_s + self._origin_s)
+
+    def clock_step(self) -> ClockStep | None:
+        """The last step of this machine's time of day, dated on `clock`. None if there was none."""
+        step = self._wall.last_step
+        return None if step is None else replace(step, at_s=step.at_s - self._origin_s)
 
     def close(self) -> None:
         """End the thread. What still waits is counted as overwritten. May be called twice."""

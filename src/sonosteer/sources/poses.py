@@ -157,6 +157,29 @@ def tip_in_world(T_world_image: Matrix | None, tip_mm: Point | None) -> Vector |
     return transform_point(T_world_image, (tip_mm[0], tip_mm[1], 0.0))
 
 
+def place_by_scale(name: str, spacing: Spacing | None) -> PlaceInPicture:
+    """Turns positions of markups into places in the pictures of a clip without poses: mm of the picture, in LPS.
+
+    name: of the clip, for messages. It raises InputError if the scale is unknown, or the place is not in the picture.
+    """
+
+    def place(frame: int, position_mm: Vector, axes: Axes) -> Point | None:
+        if spacing is None:
+            raise InputError(f"{name}: markups are in mm, and the scale is unknown: give `spacing_mm`")
+        x, y, z = turned(position_mm, axes, "LPS")
+        return spacing.to_px(_on_picture(name, frame, (x, y, z)))
+
+    return place
+
+
+def _on_picture(name: str, frame: int, place_mm: Vector) -> Point:
+    """(x, y) of a place in the mm of a picture. Raises InputError if it is off the picture's plane."""
+    x, y, z = place_mm
+    if abs(z) > MAX_OUT_OF_PLANE_MM:
+        raise InputError(f"{name}: the mark of frame {frame} lies {abs(z):.1f} mm off its picture")
+    return x, y
+
+
 def place_in(source: Source) -> PlaceInPicture:
     """Turns positions of markups into places in a clip's pictures. Poses are read when the first one is asked for.
 
@@ -164,23 +187,21 @@ def place_in(source: Source) -> PlaceInPicture:
     None for a frame without a pose. It raises InputError if the scale is unknown, or the place is not in the picture.
     """
     poses: dict[int, Matrix | None] = {}
+    flat = place_by_scale(source.info.name, source.info.spacing)
 
     def place(frame: int, position_mm: Vector, axes: Axes) -> Point | None:
         spacing = source.info.spacing
         if spacing is None:
-            raise InputError(f"{source.info.name}: markups are in mm, and the scale is unknown: give `spacing_mm`")
+            return flat(frame, position_mm, axes)
         if not poses:
             poses.update((f.index, f.T_world_image) for f in source.frames())
-        if any(T is not None for T in poses.values()):
-            T = poses.get(frame)
-            if T is None:
-                return None
-            T_image_world: Matrix = np.array(np.linalg.inv(T), dtype=np.float64)
-            x, y, z = transform_point(T_image_world, turned(position_mm, axes, "RAS"))
-        else:
-            x, y, z = turned(position_mm, axes, "LPS")
-        if abs(z) > MAX_OUT_OF_PLANE_MM:
-            raise InputError(f"{source.info.name}: the mark of frame {frame} lies {abs(z):.1f} mm off its picture")
-        return spacing.to_px((x, y))
+        if all(T is None for T in poses.values()):
+            return flat(frame, position_mm, axes)
+        T = poses.get(frame)
+        if T is None:
+            return None
+        T_image_world: Matrix = np.array(np.linalg.inv(T), dtype=np.float64)
+        place_mm = transform_point(T_image_world, turned(position_mm, axes, "RAS"))
+        return spacing.to_px(_on_picture(source.info.name, frame, place_mm))
 
     return place

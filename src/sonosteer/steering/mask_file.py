@@ -17,7 +17,8 @@ def read_voxels(path: str) -> NDArray[np.uint8]:
         image = SimpleITK.ReadImage(path)
     except RuntimeError as e:
         raise InputError(f"{path} cannot be read as an image: {_last_line(e)}") from None
-    return (SimpleITK.GetArrayViewFromImage(image) != 0).astype(np.uint8)
+    voxels: NDArray[np.uint8] = (SimpleITK.GetArrayViewFromImage(image) != 0).astype(np.uint8)
+    return voxels
 
 
 def read_place(path: str) -> F64:

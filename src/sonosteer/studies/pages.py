@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from sonosteer.core.progress import StageProgress
-from sonosteer.viz.page import PAGE_STYLE
+from sonosteer.viz.page import html_page
 
 #: a row of a table: title of the column -> what stands there
 TableRow: TypeAlias = dict[str, Any]
@@ -41,18 +41,10 @@ def writing(progress: StageProgress) -> Iterator[None]:
     progress("writing the report", 1, 1)
 
 
-def html_page(title: str, body: Sequence[str], quick: str = "") -> str:
-    """A self-contained page. quick: what a quick run says of itself, in the title and in the first line."""
+def study_page(title: str, body: Sequence[str], quick: str = "") -> str:
+    """A self-contained page of a study. quick: what a quick run says of itself, in the title and in the first line."""
     first = [f"<p><b>{html.escape(quick)}</b></p>"] if quick else []
-    title = f"Quick run: {title}" if quick else title
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{html.escape(title)}</title>'
-        f"<style>{PAGE_STYLE} "
-        "table.wide td, table.wide th { font-size: 12px; padding: 2px 7px; white-space: nowrap } "
-        "tr.theirs td { color: #8a8f98 } div.scroll { overflow-x: auto }</style></head>"
-        f"<body>{''.join([*first, *body])}</body></html>\n"
-    )
+    return html_page(f"Quick run: {title}" if quick else title, [*first, *body])
 
 
 def markdown_head(title: str, quick: str = "") -> list[str]:

@@ -172,7 +172,7 @@ class Mil(OpenCvBox):
     name: ClassVar[BoxName] = "mil"
     """Name of the method."""
     repeats_itself: ClassVar[bool] = False
-    """OpenCV draws its samples from a generator that nobody can seed. So the track varies by a pixel or so."""
+    """OpenCV draws its samples from a generator that nobody can seed. So it may follow something else another time."""
 
 
 @dataclass(frozen=True, slots=True)

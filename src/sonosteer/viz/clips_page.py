@@ -76,7 +76,7 @@ def _line(row: Mapping[str, Any], unit: str | None, reported: bool, pictured: bo
     return (
         picture,
         f"{linked}{source}{why}",
-        f"{state_bar(row)}<span>{said}</span>",
+        f"{state_bar(row)}{_with_unit(said, 'tracking, coasting, lost')}",
         _with_unit(str(row["frames"]), "frames"),
         "" if error is None else _with_unit(f"{error:.2f}", f"{unit} off"),
         "" if row["median_ms"] is None else _with_unit(f"{row['median_ms']:.1f}", "ms a frame"),

@@ -12,8 +12,11 @@ from sonosteer.metrics.success import HIT_MM
 from sonosteer.viz.plots import AMBER, BLUE, GREEN, MID_GREY, PLOT_STYLE, RED, _figure, _svg
 
 
-def speed_and_visibility(rows: F64, error_mm: F64, title: str) -> str:
-    """One insertion over time. rows: as `ControlRow`. error_mm: (n, 2) time, distance of tip and target."""
+def speed_and_visibility(rows: F64, error_mm: F64, title: str, *, known: str = "true") -> str:
+    """One insertion over time. rows: as `ControlRow`. error_mm: (n, 2) time, distance of tip and target.
+
+    known: by what that distance is known, true or as tracked.
+    """
     with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(2, 1, 4.4)
         top, low = axes[:, 0]
@@ -37,7 +40,7 @@ def speed_and_visibility(rows: F64, error_mm: F64, title: str) -> str:
             bbox_to_anchor=(1, 1.0),
             borderaxespad=0.2,
         )
-        low.plot(error_mm[:, 0], error_mm[:, 1], color=GREEN, lw=1.6, label="tip to target, true")
+        low.plot(error_mm[:, 0], error_mm[:, 1], color=GREEN, lw=1.6, label=f"tip to target, {known}")
         low.axhline(HIT_MM, color=MID_GREY, lw=0.8, ls="--")
         low.set(xlabel="time (s), shaded: held by the gate", ylabel="mm", ylim=(0, None), xlim=top.get_xlim())
         low.legend(fontsize=8, loc="upper right")

@@ -113,11 +113,12 @@ def state_bar(counts: Mapping[str, int | None]) -> str:
 
 
 def figure(svg: str, caption: str) -> str:
-    """A figure with its caption. It takes on the page's colours, so that it can be read in the dark."""
+    """A figure with its caption, empty for none. It takes on the colours of the page, so that the dark can be read."""
     for ink, name in PLOT_INKS.items():
         svg = svg.replace(f": {ink}", f": {name}")
     svg = svg.replace("fill: #ffffff", "fill: none")
-    return f'<figure class="plot">{svg}<figcaption>{html.escape(caption)}</figcaption></figure>'
+    words = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    return f'<figure class="plot">{svg}{words}</figure>'
 
 
 def picture_data(picture: RgbPicture, width_px: int = THUMB_PX) -> bytes:

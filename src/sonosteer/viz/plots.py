@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from sonosteer.metrics.tip_error import TipErrors
 from sonosteer.recording.tips import TipRow
@@ -36,7 +37,8 @@ PLOT_STYLE: dict[str, Any] = {
 def _svg(figure: Figure) -> str:
     """The figure as an <svg> element that scales with its page."""
     out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None}, bbox_inches="tight")
+    fixed = figure.get_layout_engine() is None  # then nothing has to be drawn to know how large it is
+    figure.savefig(out, format="svg", metadata={"Date": None}, bbox_inches=None if fixed else "tight")
     text = out.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
@@ -55,11 +57,49 @@ def _figure(rows: int, columns: int, height: float, width: float = 8.6) -> tuple
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def _pair(height: float) -> tuple[Figure, Any, Any]:
+    """A figure with two axes side by side, for `_fit` to place."""
+    figure = Figure(figsize=(8.6, height))
+    left, right = figure.subplots(1, 2)
+    return figure, left, right
+
+
+def _fit(figure: Figure, axes: Sequence[Any], *, above_pt: float = 0.0, behind_pt: float = 0.0) -> None:
+    """Place axes side by side with room for what stands around them, by the length of its text.
+
+    matplotlib's layouts draw a figure three times for that, which took half of the time of a short clip. above_pt,
+    behind_pt: further room above all axes, and at the right of the last, points.
+    """
+    width, height = (72.0 * float(v) for v in figure.get_size_inches())
+    before = [_room_pt(axis) for axis in axes]
+    inner = (width - sum(before) - 12.0 * len(axes) - behind_pt) / len(axes)
+    x = 0.0
+    for axis, room in zip(axes, before, strict=True):
+        x += room
+        axis.set_position((x / width, 36.0 / height, inner / width, (height - 56.0 - above_pt) / height))
+        x += inner + 12.0
+
+
+def _room_pt(axis: Any) -> float:
+    """Room at the left of axes for the labels of their ticks and their own, points."""
+    low, high = axis.get_ylim()
+    ticks = [v for v in axis.yaxis.get_major_locator()() if min(low, high) <= v <= max(low, high)]
+    longest = max(map(len, axis.yaxis.get_major_formatter().format_ticks(ticks)), default=0)
+    return 10.0 + 5.6 * longest + (16.0 if axis.get_ylabel() else 0.0)
+
+
+def _log_ticks(axis: Any) -> None:
+    """Plain numbers on a logarithmic axis whose limits are set: at 1, 2 and 5, over many decades at 1 only."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 300.0 * low else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
 def tip_path(tips: Sequence[TipRow], errors: TipErrors | None, truth: Sequence[tuple[float, float, float]]) -> str:
     """Tip in the image (mm, px without a scale) and both coordinates over time. Truth as (time_s, x, y)."""
     with mpl.rc_context(PLOT_STYLE):
-        figure, axes = _figure(1, 2, 3.4)
-        path, over = axes[0]
+        figure, path, over = _pair(3.4)
         unit = "mm" if any(r.tip_mm is not None for r in tips) else "px"
         seen = [(r, at) for r in tips if (at := r.tip_mm if unit == "mm" else r.tip_px) is not None]
         x = np.array([at[0] for _, at in seen])
@@ -85,6 +125,7 @@ def tip_path(tips: Sequence[TipRow], errors: TipErrors | None, truth: Sequence[t
             over.annotate("x", (t[-1], x[-1]), textcoords="offset points", xytext=(5, 0))
             over.annotate("y", (t[-1], y[-1]), textcoords="offset points", xytext=(5, 0))
             path.legend(fontsize=8)
+        _fit(figure, (path, over))
         return _svg(figure)
 
 
@@ -105,8 +146,7 @@ def _shade_lost(axis: Any, tips: Sequence[TipRow]) -> None:
 def error_over_time(tips: Sequence[TipRow], e: TipErrors) -> str:
     """Errors along and across against truth with the 95 % band that the tracker claims, and their spread."""
     with mpl.rc_context(PLOT_STYLE):
-        figure, axes = _figure(1, 2, 3.0)
-        over, spread = axes[0]
+        figure, over, spread = _pair(3.0)
         along, across = (e.along_mm, e.across_mm)
         if along is None or across is None:
             along, across = e.along_px, e.across_px
@@ -131,14 +171,14 @@ def error_over_time(tips: Sequence[TipRow], e: TipErrors) -> str:
         spread.set(xlabel=f"tip error ({unit})", ylabel="frames with at most this error (%)", title="Spread")
         spread.set_xlim(left=0)
         spread.set_ylim(0, 102)
+        _fit(figure, (over, spread), above_pt=14.0)
         return _svg(figure)
 
 
 def angle_and_confidence(tips: Sequence[TipRow]) -> str:
     """Angle, claimed standard deviations and confidence over time."""
     with mpl.rc_context(PLOT_STYLE):
-        figure, axes = _figure(1, 2, 2.6)
-        angle, doubt = axes[0]
+        figure, angle, doubt = _pair(2.6)
         seen = [r for r in tips if r.angle_deg is not None]
         t = [r.time_s for r in seen]
         angle.plot(t, [r.angle_deg for r in seen], color=GREEN, lw=1.3)
@@ -157,6 +197,7 @@ def angle_and_confidence(tips: Sequence[TipRow]) -> str:
         doubt.legend(lines, [line.get_label() for line in lines], fontsize=8)
         for axis in (angle, doubt):
             _shade_lost(axis, tips)
+        _fit(figure, (angle, doubt), behind_pt=0.0 if sure is doubt else 42.0)
         return _svg(figure)
 
 
@@ -176,13 +217,13 @@ def _or_nan(value: float | None) -> float:
 def latency(times_ms: Mapping[str, Sequence[float]]) -> str:
     """Time per frame of each stage over the run, and its percentiles."""
     with mpl.rc_context(PLOT_STYLE):
-        figure, axes = _figure(1, 2, 2.6)
-        over, bars = axes[0]
+        figure, over, bars = _pair(2.6)
         colours = dict(zip(times_ms, (BLUE, GREEN, AMBER, MID_GREY), strict=False))
         for stage, values in times_ms.items():
             over.plot(values, lw=0.8, color=colours[stage], label=stage)
         over.set(xlabel="frame", ylabel="ms", title="Time per frame")
         over.set_yscale("log")
+        _log_ticks(over.yaxis)
         over.legend(fontsize=8)
         for i, (stage, values) in enumerate(times_ms.items()):
             q = np.percentile(values, [50, 95, 99, 100])
@@ -193,5 +234,7 @@ def latency(times_ms: Mapping[str, Sequence[float]]) -> str:
         bars.set(xlabel="ms", title="Percentiles")
         bars.set_xscale("log")
         bars.set_xlim(right=bars.get_xlim()[1] * 8)
+        _log_ticks(bars.xaxis)
         bars.grid(visible=False, axis="y")
+        _fit(figure, (over, bars))
         return _svg(figure)

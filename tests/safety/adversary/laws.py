@@ -89,8 +89,9 @@ def judge(plan: Plan, trace: Trace) -> list[Measure]:
     path = _path(trace)
     lies = {t.name for t in plan.tricks if t.kind.startswith("encoder ")}
     blind = any(t.kind in PICTURE_LIES for t in plan.tricks)
+    dated_s = max((t.size for t in plan.tricks if t.kind == "picture is late and dated now"), default=0.0)
     behind = any(t.kind in ("axis sticks", "link") or t.name.endswith((" angle", " roll")) for t in plan.tricks)
-    out = [*_limits(path, lies, blind), *_rates(path, behind), *_stands(path, trace), *_knows(path, trace)]
+    out = [*_limits(path, lies, blind), *_rates(path, behind), *_stands(path, trace), *_knows(path, trace, dated_s)]
     if trace.region is not None and plan.exact and not blind:
         lied = any(not n.endswith("roll") for n in lies)
         tip, shaft = inside_mm(path, trace)
@@ -241,8 +242,11 @@ def _longest(moved: F64, wrong: NDArray[np.bool_]) -> float:
     return float(max(sums[b] - sums[a] for a, b in zip(edges[::2], edges[1::2], strict=True)))
 
 
-def _knows(path: Path, trace: Trace) -> list[Measure]:
-    """How old the newest good estimate and the newest reading are while the needle moves."""
+def _knows(path: Path, trace: Trace, dated_s: float) -> list[Measure]:
+    """How old the newest good estimate and the newest reading are while the needle moves.
+
+    dated_s: by how much pictures were dated too late. Nothing can tell that from outside while encoders agree.
+    """
     turned = np.abs(np.convolve(path.sideways_mm, np.ones(WINDOW))[: len(path.dt_s)]) > 0.25
     moving = np.flatnonzero((np.abs(path.along_mm_s) > 1.0) | turned)
     ends = path.time_s[1:]
@@ -251,7 +255,12 @@ def _knows(path: Path, trace: Trace) -> list[Measure]:
     good = [(t, true_s) for t, true_s, kind in trace.handed if kind in ("tracking", "coasting")]
     read_s = LIMITS.robot_state_age_s + LIMITS.order_s + LIMITS.standstill_s + PERIOD_S
     out = [
-        Measure("moves on old pictures", _oldest(ends[moving], good), seen_s + 0.15, "s"),
+        Measure(
+            "moves on old pictures",
+            _oldest(ends[moving], good),
+            max(seen_s + 0.15, dated_s + LIMITS.estimate_age_s + rests_s),
+            "s",
+        ),
         Measure("moves on old readings", _oldest(ends[moving], trace.reads), read_s + WINDOW * PERIOD_S + 0.02, "s"),
     ]
     lost = np.zeros(len(ends), dtype=bool)

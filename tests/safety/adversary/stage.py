@@ -62,7 +62,7 @@ class Trace:
     told: list[tuple[float, str, float]] = field(default_factory=list)  # time, "cleared" or "held", expiry there
     handed: list[tuple[float, float, str]] = field(default_factory=list)  # time, of when, what kind of estimate
     reads: list[tuple[float, float]] = field(default_factory=list)  # time, of when the reading is
-    ticks: list[tuple[float, bool]] = field(default_factory=list)  # time, cleared
+    ticks: list[tuple[float, bool]] = field(default_factory=list)  # time, cleared to move
     must_stand: list[tuple[str, float, float]] = field(default_factory=list)  # why, since, until
     presses: list[float] = field(default_factory=list)
     raised: list[str] = field(default_factory=list)
@@ -498,7 +498,9 @@ class WatchedGate(Gate):
         if stage.deck.on("junk", stage.world.time_s):
             stage.ask_junk(super().clear, state, action, gate_input)
         out = super().clear(state, action, gate_input)
-        stage.trace.ticks.append((stage.world.time_s, isinstance(out[1], Cleared)))
+        said = out[1]
+        moves = isinstance(said, Cleared) and not said.command.stop  # the order to stop is no motion
+        stage.trace.ticks.append((stage.world.time_s, moves))
         if isinstance(out[1], Refused):
             stage.trace.rules.add(out[1].rule)
         return out

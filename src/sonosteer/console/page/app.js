@@ -1,13 +1,16 @@
 // The page: theme, connection, and the room that the console opened.
-import { byId } from "./dom.js";
+import { byId, el } from "./dom.js";
 import { listen } from "./keys.js";
 import { banner } from "./notices.js";
 import { Socket } from "./socket.js";
 import { startTheme } from "./theme.js";
 import { clipKeys } from "./clip/keys.js";
 import { ClipRoom } from "./clip/room.js";
+import { replayKeys } from "./replay/keys.js";
+import { ReplayRoom } from "./replay/room.js";
 
 const GONE_AFTER_MS = 300;
+const ROOMS = { clip: ["Clip", ClipRoom, clipKeys], replay: ["Replay", ReplayRoom, replayKeys] };
 let room = null, gone = null;
 
 const socket = new Socket({
@@ -23,19 +26,23 @@ const socket = new Socket({
       room?.closed();
     }, GONE_AFTER_MS);
   },
-  picture: (header, bytes) => room?.player.took(header, bytes),
+  picture: (header, bytes) => room?.picture(header, bytes),
   word: (word) => {
-    if (word.t === "hello" && !room) {
-      room = new ClipRoom(byId("room"), socket);
-      listen(clipKeys(room));
-    }
+    if (word.t === "hello" && !room) enter(word.room);
     room?.hear(word);
     if (room) document.documentElement.dataset.ready = "1";
   },
 });
 
+/** Make the room that the console serves. */
+function enter(name) {
+  const [title, Room, keys] = ROOMS[name];
+  byId("rooms").replaceChildren(el("a", { href: `#${name}`, "aria-current": "page" }, title));
+  room = new Room(byId("room"), socket);
+  listen(keys(room));
+}
+
 startTheme(() => room?.refresh());
 addEventListener("beforeunload", (event) => {
-  room?.flushNudge();
-  if (room?.state.unsaved.size) event.preventDefault(); // the browser asks whether to leave
+  if (room?.leaving?.()) event.preventDefault(); // the browser asks whether to leave
 });

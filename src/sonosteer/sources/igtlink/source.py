@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from sonosteer.core.geometry import Matrix, Spacing, rigid
 from sonosteer.core.live import StreamCounts
 from sonosteer.core.protocols import SourceInfo
 from sonosteer.core.types import Frame, Pixels
-from sonosteer.core.wall_clock import WallClock
+from sonosteer.core.wall_clock import ClockStep, WallClock
 from sonosteer.sources.igtlink.address import IgtlAddress, parse_address
 from sonosteer.sources.igtlink.intake import Arrived, Intake
 from sonosteer.sources.igtlink.receiver import Receiver
@@ -230,6 +231,11 @@ class OpenIGTLinkSource:
     def to_wall_s(self, time_s: float) -> float:
         """Time of day of a moment on `clock`, s since 1970."""
         return self._wall.to_wall_s(time_s + self._origin_s)
+
+    def clock_step(self) -> ClockStep | None:
+        """The last step of this machine's time of day, dated on `clock`. None if there was none."""
+        step = self._wall.last_step
+        return None if step is None else replace(step, at_s=step.at_s - self._origin_s)
 
     def close(self) -> None:
         """End the connection. What still waits is counted as overwritten."""

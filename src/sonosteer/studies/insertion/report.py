@@ -18,14 +18,15 @@ from sonosteer.studies.insertion.trials import AS_THEY_COME, OUR_METHOD
 from sonosteer.studies.pages import (
     TableRow,
     caption,
-    html_page,
     html_table,
     markdown_head,
     markdown_table,
     quick_words,
+    study_page,
     write_csv,
 )
 from sonosteer.viz import insertion_plots as plots
+from sonosteer.viz.page import figure
 from sonosteer.viz.plots import standalone
 
 #: method -> mode -> what came of each target, in the order of the targets
@@ -96,11 +97,12 @@ def _page(
     body = [f"<h1>{INSERTION_TITLE}</h1>", f"<p>{html.escape(INSERTION_NOTE)}</p>"]
     body += [f"<p>{html.escape(line)}</p>" for line in missing]
     body += [f"<h2>{html.escape(title)}</h2>{html_table(rows)}" for title, rows in tables.items()]
-    said = f"<figcaption>{caption('', quick)}</figcaption>" if quick else ""
-    body += [f"<figure>{svg}{said}</figure>" for svg in figures.values()]
-    picture = '<img src="failures.png" alt="failed insertions frame by frame">'
+    words = caption("", quick)
+    body += [figure(svg, words) for svg in figures.values()]
+    said = f"<figcaption>{words}</figcaption>" if quick else ""
+    picture = '<div class="scroll"><img class="cells" src="failures.png" alt="failed insertions frame by frame"></div>'
     body += [f"<h2>Failures</h2><figure>{picture}{said}</figure>"] * strip
-    return html_page("Insertions", body, quick)
+    return study_page("Insertions", body, quick)
 
 
 def _markdown(tables: Mapping[str, list[TableRow]], missing: Sequence[str], *, quick: str, strip: bool) -> str:

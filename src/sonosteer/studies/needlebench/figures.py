@@ -19,8 +19,8 @@ import numpy as np
 from sonosteer.core.arrays import F64
 from sonosteer.inference.needle_detector import RIGHT_WITHIN, WRONG_BEYOND
 from sonosteer.metrics.clip_scores import ClipScore, interval_by_clip, mean_cost, paired_interval, risk_coverage
-from sonosteer.studies.needlebench.tracks import GROUPS
-from sonosteer.studies.needlebench.trials import CLICK, DUMMIES, NOTHING, PROTOCOLS, AnyTrack, score_of
+from sonosteer.studies.needlebench.tracks import GROUPS, BenchScoring
+from sonosteer.studies.needlebench.trials import CLICK, DUMMIES, NOTHING, PROTOCOLS, SILENT, AnyTrack, score_of
 from sonosteer.studies.pages import TableRow
 
 #: track name -> method -> protocol -> what was said, as `run_bench_trial` gives it
@@ -55,13 +55,15 @@ class Entry:
         return cost_of(self.frozen)
 
 
-def entries_of(tracks: Sequence[AnyTrack], methods: Sequence[str], said: Said, protocol: str) -> list[Entry]:
+def entries_of(
+    tracks: Sequence[AnyTrack], methods: Sequence[str], said: Said, protocol: str, scoring: BenchScoring
+) -> list[Entry]:
     """All methods under one protocol, the best first, those that have not entered last."""
-    entries = [_entry(tracks, method, said, protocol) for method in methods]
+    entries = [_entry(tracks, method, said, protocol, scoring) for method in methods]
     return sorted(entries, key=lambda e: (bool(e.refused), 2.0 if e.cost is None else e.cost))
 
 
-def _entry(tracks: Sequence[AnyTrack], method: str, said: Said, protocol: str) -> Entry:
+def _entry(tracks: Sequence[AnyTrack], method: str, said: Said, protocol: str, scoring: BenchScoring) -> Entry:
     scores: dict[str, list[ClipScore]] = {}
     first: dict[str, float | None] = {}
     given: dict[str, None] = {}
@@ -74,7 +76,7 @@ def _entry(tracks: Sequence[AnyTrack], method: str, said: Said, protocol: str) -
                 continue
             return Entry(method, (), {}, {}, words["refused"])
         given |= dict.fromkeys(words["given"])
-        score = score_of(track, method, words, protocol)
+        score = score_of(track, method, words, protocol, scoring)
         scores.setdefault(track.group, []).append(score)
         if score.seen.any():
             first[track.name] = _first_right_s(score, track)
@@ -91,15 +93,16 @@ def _first_right_s(score: ClipScore, track: AnyTrack) -> float | None:
 
 
 def right_frames(score: ClipScore) -> Any:
-    """(n,) True where a tip that can be seen was found within RIGHT_WITHIN of the longer side."""
+    """(n,) True where a tip that can be seen was found within RIGHT_WITHIN of the longer side, or its mark's doubt."""
+    limit_px = np.maximum(RIGHT_WITHIN * score.longer_px, score.dead_px)
     with np.errstate(invalid="ignore"):
-        return score.seen & score.compared & (score.beyond_px <= RIGHT_WITHIN * score.longer_px)
+        return score.seen & score.compared & (score.error_px <= limit_px)
 
 
 def wrong_frames(score: ClipScore) -> Any:
     """(n,) True where a claim is more than WRONG_BEYOND of the longer side off, or where there is no needle."""
     with np.errstate(invalid="ignore"):
-        far = score.compared & (score.beyond_px > WRONG_BEYOND * score.longer_px)
+        far = score.compared & (score.error_px > np.maximum(WRONG_BEYOND * score.longer_px, score.dead_px))
     return far | (score.claimed & score.empty)
 
 
@@ -124,6 +127,7 @@ def leaderboard(entries: Sequence[Entry]) -> list[TableRow]:
     """The ranked table of one protocol. Costs to three digits: what is below hangs on the last grey level."""
     rows: list[TableRow] = []
     best = next((e for e in entries if not e.refused), None)
+    silent = next((e for e in entries if e.method == SILENT), None)
     groups = [g for g in GROUPS if best is not None and g in best.scores]
     rank = 0
     for entry in entries:
@@ -140,6 +144,7 @@ def leaderboard(entries: Sequence[Entry]) -> list[TableRow]:
                 "cost": _three(entry.cost),
                 "95 %": _interval(interval_of(entry)),
                 "behind the first": "" if entry is best or best is None else _interval(_behind(entry, best)),
+                "than silence": "" if silent in (None, entry) else _told_apart(_behind(entry, silent)),
                 **{g: _three(cost_of(shown.get(g, ()))) for g in groups},
                 "right %": _percent([right_frames(s)[s.seen] for s in entry.frozen]),
                 "wrong %": _percent([wrong_frames(s)[s.marked | s.empty] for s in entry.frozen]),
@@ -154,6 +159,13 @@ def leaderboard(entries: Sequence[Entry]) -> list[TableRow]:
 def interval_of(entry: Entry) -> tuple[float, float] | None:
     """95 % interval of the cost, by drawing whole tracks."""
     return interval_by_clip(entry.frozen, _Costs(entry))
+
+
+def _told_apart(interval: tuple[float, float] | None) -> str:
+    """What an interval of the difference from silence says. Empty where there is none."""
+    if interval is None:
+        return ""
+    return "better" if interval[1] < 0 else "worse" if interval[0] > 0 else "not told apart"
 
 
 def _behind(entry: Entry, best: Entry) -> tuple[float, float] | None:

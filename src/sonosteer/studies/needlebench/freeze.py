@@ -25,6 +25,7 @@ from sonosteer.sim.truth import NeedleTruth
 from sonosteer.sim.wild import TISSUE_SEEDS
 from sonosteer.sim.world import World
 from sonosteer.studies.needlebench.tracks import (
+    CLICK_SD,
     FIRST_SEED,
     GROUPS,
     BenchTrack,
@@ -47,7 +48,6 @@ CLEAR_DB, CLEAR_SEEN, CLEAR_CLUTTER = 12.0, 0.8, 0.02
 HARD_DB, HARD_CLUTTER = 7.0, 0.08
 NEAR = 0.03  # chosen: pixels nearer to the needle than this part of the longer side are not clutter
 BLUR_PX = 1.5  # chosen: grain of speckle is no structure
-CLICK_SD = 0.004  # chosen: a person's click is off by about 3 px on a picture of 700, as a part of the longer side
 OLDER_START = 0.3  # chosen: an older set-up begins with so much of the needle inside
 
 Clip = list[tuple[Frame, NeedleTruth]]

@@ -32,6 +32,7 @@ from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.types import Frame, Truth
 from sonosteer.recording.truths import read_truth
 from sonosteer.sources.opening import open_source
+from sonosteer.sources.poses import place_in
 
 MANIFEST = "manifest.toml"
 
@@ -151,7 +152,6 @@ def _track(folder: Path, manifest: Path, entry: ManifestEntry) -> RealTrack:
     spacing = None if entry.spacing_mm is None else Spacing(*entry.spacing_mm)
     source = open_source(folder / entry.source, spacing=spacing)
     count, size = source.info.frames, source.info.size_px
-    source.close()
     begin, end = entry.frames or (0, count)
     if begin < 0 or (end is not None and end <= begin) or (count is not None and begin >= count):
         raise InputError(f"{where}: frames {begin} to {end} are not in {entry.source}, which has {count}")
@@ -160,7 +160,7 @@ def _track(folder: Path, manifest: Path, entry: ManifestEntry) -> RealTrack:
     marks: tuple[Truth, ...]
     if entry.needle:
         _check_hash(folder / entry.marks, entry.marks_sha256, where)
-        read = read_truth(folder / entry.marks)
+        read = read_truth(folder / entry.marks, place=place_in(source))
         inside = [t for t in read if t.frame_index >= begin and (end is None or t.frame_index < end)]
         marks = tuple(replace(t, frame_index=t.frame_index - begin) for t in inside)
         if not marks:
@@ -170,6 +170,7 @@ def _track(folder: Path, manifest: Path, entry: ManifestEntry) -> RealTrack:
         if count is None:
             raise InputError(f"{where}: {entry.source} does not say how many frames it has: give frames")
         marks = tuple(_nothing(i) for i in range(min(end or count, count) - begin))
+    source.close()
     return RealTrack(
         name=entry.name,
         path=folder / entry.source,

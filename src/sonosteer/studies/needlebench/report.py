@@ -20,17 +20,12 @@ from sonosteer.studies.needlebench.figures import (
     track_rows,
 )
 from sonosteer.studies.needlebench.trials import CLICK, DUMMIES, NOTHING, PROTOCOLS, AnyTrack
-from sonosteer.studies.pages import TableRow, caption, html_page, html_table, markdown_head, markdown_table, write_csv
+from sonosteer.studies.pages import TableRow, caption, html_table, markdown_head, markdown_table, study_page, write_csv
 from sonosteer.viz.needlebench_plots import cost_plot, risk_plot
 from sonosteer.viz.page import figure
 from sonosteer.viz.plots import standalone
 
 BENCH_TITLE = "needlebench"
-#: the leaderboard has more columns than other tables, and its figures fewer points
-STYLE = (
-    "<style>body { max-width: 80rem } figure { max-width: 44rem } .plot svg { min-width: 0 } p { max-width: 62rem } "
-    "table.wide.wrap td { white-space: normal; vertical-align: top }</style>"
-)
 CURVES = 8  # chosen: more lines cannot be told apart
 SLUGS = {NOTHING: "nothing-given", CLICK: "one-click"}
 PROTOCOL_WORDS = {
@@ -38,6 +33,12 @@ PROTOCOL_WORDS = {
     CLICK: "One click on the tip in the first frame that shows it, off by a few pixels as a person's is. That frame "
     "has no score. Tracks without a needle are left out.",
 }
+#: said of a method below `always lost`
+SILENCE = (
+    "**Than silence** says by the paired interval whether a method is better than saying nothing. One that is right "
+    "more often than wrong stands before `always lost`, one that is wrong more often behind it: better not asked. "
+    "So `always lost` is not the last row where such methods enter: that is what they cost."
+)
 HOW = (
     f"**Cost of a frame.** A claim costs its distance from the true tip, as a part of {100 * CAP_FRACTION:g} % of the "
     "picture's longer side, at most 1. A claim without a needle in the picture costs 1. Silence costs "
@@ -50,7 +51,10 @@ HOW = (
     "**Risk area**: mean cost of the surest claims, over all coverages. It tells whether a method knows when it is "
     "right.",
     "**Rows without a rank** know nothing: one is always lost, one claims the middle of the picture, one claims any "
-    "place. A method below `always lost` is better not asked.",
+    "place.",
+    SILENCE,
+    "**mil** draws at random, and OpenCV lets nobody seed it. Its row is another one in every run, by about 0.01. All "
+    "others come out the same.",
 )
 CAPTIONS = {
     "costs": "Cost and its interval of 95 %. Grey: methods that know nothing.",
@@ -105,9 +109,28 @@ def _facts(about: Mapping[str, Any]) -> list[str]:
         "simulated, except those that a user supplies.",
         f"Version {about['version']} (`{about['digest'][:16]}`), {about['tracks']} tracks{real}. Command: "
         f"`{about['command']}`.",
+        *_prices(about["prices"]),
         *HOW,
         f"Models: {models}. sonosteer {about['versions']['sonosteer']}.",
     ]
+
+
+def _prices(prices: Mapping[str, Any]) -> list[str]:
+    """What this version prices otherwise than others. Empty for version 1."""
+    said = []
+    if prices["reader_off"]:
+        said.append(
+            f"**The reader's uncertainty** is {100 * prices['reader_off']:g} % of the longer side in simulated tracks: "
+            "two standard deviations of the click. No person could tell from the picture that such an answer is wrong, "
+            "so it costs nothing."
+        )
+    if not prices["hidden_after_click"]:
+        said.append(
+            "**Hidden after a click.** With one click it is known that the needle is there. Where its tip is hidden, "
+            "silence says nothing that was not known, and a place can only be guessed. Such frames have no price. With "
+            "nothing given they have: whoever claims what nobody sees may claim what is not there."
+        )
+    return said
 
 
 # -- LaTeX ---------------------------------------------------------------------------------------------------
@@ -143,7 +166,7 @@ def latex(boards: Mapping[str, Sequence[TableRow]], about: Mapping[str, Any]) ->
 
 
 def _page(parts: Sequence[Any], figures: Mapping[str, str], facts: Sequence[str], quick: str) -> str:
-    body = [STYLE, f"<h1>{BENCH_TITLE}</h1>", f"<p>{_marked(facts[0])}</p>", f"<p>{_marked(facts[1])}</p>"]
+    body = [f'<h1 class="board">{BENCH_TITLE}</h1>', f"<p>{_marked(facts[0])}</p>", f"<p>{_marked(facts[1])}</p>"]
     body.append('<p class="soft">Research software, not a medical device: not for clinical decisions.</p>')
     for title, words, rows, names in parts:
         body.append(f"<h2>{html.escape(title)}</h2><p>{_marked(words)}</p>{_table(title, rows)}")
@@ -152,7 +175,7 @@ def _page(parts: Sequence[Any], figures: Mapping[str, str], facts: Sequence[str]
                 said = caption(CAPTIONS[name.partition("-")[0]], quick)
                 body.append(figure(figures[name], said))
     body.append("<h2>How it is scored</h2>" + "".join(f"<p>{_marked(fact)}</p>" for fact in facts[2:]))
-    return html_page(BENCH_TITLE, body, quick)
+    return study_page(BENCH_TITLE, body, quick)
 
 
 def _table(title: str, rows: Sequence[TableRow]) -> str:

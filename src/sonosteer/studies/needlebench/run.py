@@ -1,7 +1,8 @@
 """The benchmark needlebench: `sonosteer needlebench`.
 
 Every track is drawn once and given to all methods (`trials`). A journal keeps each track that is done, so that an
-interrupted run goes on where it stopped. Another version, other methods, other models or other real tracks begin anew.
+interrupted run goes on where it stopped. Other tracks, other methods or other models begin anew. Another version with
+the same tracks prices the same answers.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sonosteer.core.config import save_json
+from sonosteer.core.config import save_json, to_dict
 from sonosteer.core.errors import InputError
 from sonosteer.core.progress import StageProgress
 from sonosteer.recording.summary import versions
@@ -61,8 +62,7 @@ def run_needlebench(
     tracks += _unlike(own, tracks)
     question = {
         "benchmark": "needlebench",
-        "version": frozen.name,
-        "digest": frozen.digest,
+        "tracks_digest": frozen.tracks_digest,
         "quick": quick,
         "methods": list(entrants),
         "models": models_used({}),
@@ -78,8 +78,11 @@ def run_needlebench(
     finally:
         journal.close()
     with writing(progress):
-        entries = {p: entries_of(tracks, entrants, said, p) for p in PROTOCOLS}
+        entries = {p: entries_of(tracks, entrants, said, p, frozen.scoring) for p in PROTOCOLS}
         about = {
+            "version": frozen.name,
+            "digest": frozen.digest,
+            "prices": to_dict(frozen.scoring),
             **question,
             **quick_facts(len(tracks), quick=quick),
             "tracks": len(tracks) - len(own),

@@ -1,6 +1,7 @@
-"""Frozen tracks of needlebench: which scenes are drawn, and what was true in each frame.
+"""Frozen tracks of needlebench: which scenes are drawn, what was true in each frame, and what an answer costs.
 
-A version is a file of this folder, `v1.json`. It holds for each track the scene's name, seed and settings, the truth of
+A version is a set of tracks and a price list. The tracks are a file of this folder, `v1.json`, the same for versions 1
+and 2. It holds for each track the scene's name, seed and settings, the truth of
 each frame, a click by a person who is a little off, and small thumbnails of three frames. Scores use this truth. So
 they do not hang on the last bits of a machine's sine. The frames are drawn anew. They may differ by a grey level
 between processors (CONVENTIONS.md). The thumbnails tell whether they are still the same pictures.
@@ -22,10 +23,11 @@ import cv2
 import numpy as np
 
 from sonosteer.core.arrays import U8
-from sonosteer.core.config import from_dict
+from sonosteer.core.config import from_dict, to_dict
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.types import Frame, Truth
+from sonosteer.metrics.clip_scores import CAP_FRACTION, SILENCE_COST
 from sonosteer.sim.scenes import Scene, make_scene
 from sonosteer.sim.world import World
 
@@ -35,9 +37,13 @@ THUMBNAIL = (8, 6)
 THUMBNAILED = 3  # chosen: first, middle and last frame
 #: chosen: a thumbnail may differ by this from the frozen one, grey levels. Another scene differs by tens
 MAX_GREY_OFF = 4
-#: version -> SHA-256 of what its file holds
-VERSION_HASHES = {"1": "5137f1cc667352f3931f0cc8fdf18f5cdf794cd55da81cbd9487eedd8dc91b5d"}
-NEWEST = "1"
+NEWEST = "2"
+#: file of tracks -> SHA-256 of what it holds
+TRACK_HASHES = {"1": "5137f1cc667352f3931f0cc8fdf18f5cdf794cd55da81cbd9487eedd8dc91b5d"}
+#: version -> SHA-256 of its tracks and prices. Version 1 had no prices in its own
+VERSION_HASHES = {"1": TRACK_HASHES["1"], "2": "5517fba8be43306abf9bff68548ed9cddc2e61eb390e1de92bace442160db522"}
+#: chosen: a person's click is off by about 3 px on a picture of 700, as a fraction of the longer side, SD of x and of y
+CLICK_SD = 0.004
 
 #: groups of tracks in the order of tables, and what they are
 GROUPS = {
@@ -46,6 +52,23 @@ GROUPS = {
     "hard": "in-the-wild, a faint tip or much that is as bright as the needle",
     "older": "in-plane-linear, in-plane-convex, in-plane-thin",
     "needle-free": "in-the-wild and in-plane-linear without a needle",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchScoring:
+    """What differs between the price lists of versions. Common to all is `metrics.clip_scores.frame_costs`."""
+
+    reader_off: float
+    """How far a reader's mark of a simulated tip may be off, as a fraction of the longer side. It costs nothing."""
+    hidden_after_click: bool
+    """Whether a frame with a hidden tip has a price after a click, which says that a needle is there."""
+
+
+#: version -> its prices. In 2 the reader is the one who clicks: two standard deviations
+SCORINGS = {
+    "1": BenchScoring(reader_off=0.0, hidden_after_click=True),
+    "2": BenchScoring(reader_off=2 * CLICK_SD, hidden_after_click=False),
 }
 
 
@@ -137,7 +160,7 @@ def thumbnail(grey: U8) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class BenchVersion:
-    """A frozen set of tracks."""
+    """A frozen set of tracks and prices."""
 
     name: str
     """Number of the version, as text."""
@@ -145,6 +168,10 @@ class BenchVersion:
     """SHA-256 of all that is frozen, 64 hexadecimal digits."""
     tracks: tuple[BenchTrack, ...]
     """All tracks, in the order of GROUPS."""
+    scoring: BenchScoring
+    """What an answer costs."""
+    tracks_digest: str
+    """SHA-256 of the tracks alone. Answers hang on them, and not on prices."""
 
     def part(self, per_group: int) -> tuple[BenchTrack, ...]:
         """The first tracks of each group."""
@@ -153,15 +180,22 @@ class BenchVersion:
 
 @lru_cache(maxsize=2)
 def load_version(name: str = NEWEST) -> BenchVersion:
-    """Read a frozen version. Raises InputError if there is none of this name, or if its file was changed."""
+    """Read a frozen version. Raises InputError if there is none of this name, or if tracks or prices were changed."""
     if name not in VERSION_HASHES:
         raise InputError(f"needlebench has no version {name!r}; there are: {', '.join(VERSION_HASHES)}")
-    text = (resources.files("sonosteer.studies.needlebench") / f"v{name}.json").read_text(encoding="utf-8")
+    text = (resources.files("sonosteer.studies.needlebench") / "v1.json").read_text(encoding="utf-8")
     packed = json.loads(text)
-    digest = content_digest(packed)
-    if digest != VERSION_HASHES[name]:
+    tracks = content_digest(packed)
+    digest = tracks if name == "1" else priced_digest(tracks, SCORINGS[name])
+    if digest != VERSION_HASHES[name] or tracks != TRACK_HASHES["1"]:
         raise InputError(f"needlebench version {name} was changed: its hash is {digest[:16]}; install sonosteer again")
-    return BenchVersion(name, digest, tuple(unpack_track(t) for t in packed["tracks"]))
+    return BenchVersion(name, digest, tuple(unpack_track(t) for t in packed["tracks"]), SCORINGS[name], tracks)
+
+
+def priced_digest(tracks: str, scoring: BenchScoring) -> str:
+    """SHA-256 of the hash of tracks and all prices."""
+    prices = {**to_dict(scoring), "cap_fraction": CAP_FRACTION, "silence": SILENCE_COST}
+    return content_digest({"tracks": tracks, "prices": prices})
 
 
 def content_digest(packed: Mapping[str, Any]) -> str:

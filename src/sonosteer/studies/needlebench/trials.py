@@ -12,7 +12,7 @@ given. One that refuses to start has not entered.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from typing import Any, TypeAlias
@@ -21,18 +21,19 @@ import cv2
 
 from sonosteer.core.errors import InputError
 from sonosteer.core.protocols import Tracker
-from sonosteer.core.types import Frame, Hint, TipEstimate, Truth
+from sonosteer.core.types import Frame, Hint, TipEstimate
 from sonosteer.metrics.clip_scores import ClipScore, score_clip
 from sonosteer.recording.tips import TipRow
 from sonosteer.studies.needlebench.dummies import AlwaysCentre, AlwaysLost, AtRandom
 from sonosteer.studies.needlebench.real import RealTrack
-from sonosteer.studies.needlebench.tracks import BenchTrack, shown
+from sonosteer.studies.needlebench.tracks import BenchScoring, BenchTrack, shown
 from sonosteer.trackers.table import make_tracker, needs_scale
 
 NOTHING, CLICK = "nothing given", "one click"
 PROTOCOLS = (NOTHING, CLICK)
+SILENT = "always lost"
 #: trackers that know nothing, always among the entrants
-DUMMIES: Mapping[str, type[Any]] = {"always lost": AlwaysLost, "always centre": AlwaysCentre, "random": AtRandom}
+DUMMIES: Mapping[str, type[Any]] = {SILENT: AlwaysLost, "always centre": AlwaysCentre, "random": AtRandom}
 PAPER_METHODS = ("df", "om", "om+f", "kf", "kf+f", "pf", "pf+f", "kfv", "kfv+f", "pfv", "pfv+f")
 GENERAL_METHODS = ("csrt", "kcf", "mil", "lk")
 #: methods whose paper measures the speed of the needle
@@ -145,7 +146,7 @@ def _begin(tracker: Tracker[Any], track: AnyTrack, protocol: str) -> tuple[Any, 
 STATE_NAMES = {"t": "tracking", "c": "coasting", "l": "lost"}
 
 
-def score_of(track: AnyTrack, method: str, said: Mapping[str, Any], protocol: str) -> ClipScore:
+def score_of(track: AnyTrack, method: str, said: Mapping[str, Any], protocol: str, scoring: BenchScoring) -> ClipScore:
     """Lay what was said beside the truth. The frame of the click has no score."""
     begin = said["begin"]
     scored = begin + (protocol == CLICK)
@@ -154,7 +155,12 @@ def score_of(track: AnyTrack, method: str, said: Mapping[str, Any], protocol: st
         if i >= scored:
             rows.append(_row(i, STATE_NAMES[letter], tip, sure))
     last = begin + len(said["states"])
-    truths: list[Truth] = [t for t in track.truths() if scored <= t.frame_index < last]
+    truths = [t for t in track.truths() if scored <= t.frame_index < last]
+    if protocol == CLICK and not scoring.hidden_after_click:
+        truths = [t for t in truths if t.visible or t.tip_px is None]
+    if isinstance(track, BenchTrack) and scoring.reader_off:  # a real track's marks say it themselves
+        off_px = scoring.reader_off * max(track.size_px)
+        truths = [replace(t, uncertainty_px=off_px) for t in truths]
     return score_clip(rows, truths, clip=track.name, method=method, size_px=track.size_px)
 
 

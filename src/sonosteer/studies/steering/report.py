@@ -19,15 +19,16 @@ from sonosteer.steering.simulated_fits import DEPTHS
 from sonosteer.studies.pages import (
     TableRow,
     caption,
-    html_page,
     html_table,
     markdown_head,
     markdown_table,
     quick_facts,
+    study_page,
     write_csv,
 )
 from sonosteer.studies.steering.published import TABLE_1, TABLE_2, TABLE_3
 from sonosteer.viz import steering_plots as plots
+from sonosteer.viz.page import figure
 from sonosteer.viz.plots import standalone
 
 Pair = tuple[Any, dict[str, Any]]
@@ -325,11 +326,8 @@ def _page(summary: TableRow, figures: dict[str, str]) -> str:
     for title, rows in summary["tables"].items():
         body.append(f"<h2>{html.escape(title)}</h2>{html_table(rows)}")
         if title.startswith("Controllers"):
-            body += [
-                f"<figure>{svg}<figcaption>{caption(STEERING_CAPTIONS[name], quick)}</figcaption></figure>"
-                for name, svg in figures.items()
-            ]
-    return html_page("Steering study", body, quick)
+            body += [figure(svg, caption(STEERING_CAPTIONS[name], quick)) for name, svg in figures.items()]
+    return study_page("Steering study", body, quick)
 
 
 def _markdown(summary: TableRow) -> str:

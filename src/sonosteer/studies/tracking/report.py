@@ -21,15 +21,16 @@ from sonosteer.metrics.significance import (
 )
 from sonosteer.studies.pages import (
     caption,
-    html_page,
     html_table,
     markdown_head,
     markdown_table,
     quick_facts,
+    study_page,
     write_csv,
 )
 from sonosteer.studies.tracking.published import ORDER, PAPER_FRAMES, PEARSON_R, TABLE_III, TABLE_VI
 from sonosteer.viz import study_plots
+from sonosteer.viz.page import figure
 from sonosteer.viz.plots import standalone
 
 TrackingResult = dict[str, Any]
@@ -371,16 +372,14 @@ def _page(summary: dict[str, Any], figures: dict[str, str], tables: dict[str, li
         body.append(f"<h2>{html.escape(title)}</h2>{html_table(rows)}")
         if title.startswith("Table III"):
             for name, svg in figures.items():
-                narrow = ' style="max-width: 430px"' if name == "calibration" else ""
-                body.append(
-                    f"<figure{narrow}>{svg}<figcaption>{caption(TRACKING_CAPTIONS[name], quick)}</figcaption></figure>"
-                )
+                drawn = figure(svg, caption(TRACKING_CAPTIONS[name], quick))
+                body.append(f'<div class="narrow">{drawn}</div>' if name == "calibration" else drawn)
     free = summary["needle_free_claims"]
     body.append(
         f"<h2>Without a needle</h2><p>{summary['needle_free_frames']} simulated frames without a needle: auto claimed "
         f"one in {free['auto']} with nothing given, in {free['auto, side given']} with the side given.</p>"
     )
-    return html_page("Tracking study", body, quick)
+    return study_page("Tracking study", body, quick)
 
 
 def _markdown(

@@ -15,11 +15,11 @@ from sonosteer.learning.nets.presets import tracking_preset
 from sonosteer.metrics.success import success_curve
 from sonosteer.studies.pages import (
     caption,
-    html_page,
     html_table,
     markdown_head,
     markdown_table,
     quick_words,
+    study_page,
     write_csv,
 )
 from sonosteer.studies.vla_tracking import film_strip, speed
@@ -34,6 +34,7 @@ from sonosteer.studies.vla_tracking.figures import (
 )
 from sonosteer.studies.vla_tracking.published import ABLATIONS, ZHANG2026_TABLE_1
 from sonosteer.studies.vla_tracking.trials import CLASSIC, OUR_NETWORK, SHIPPED_MODEL, VlaTrackingResults
+from sonosteer.viz.page import figure
 from sonosteer.viz.plots import standalone
 from sonosteer.viz.study_plots import tracking_curves
 
@@ -99,7 +100,7 @@ def write_vla_tracking_study(
         "quick": quick_words(sum(map(len, results.values()))) if summary["quick"] else "",
     }
     (out / "README.md").write_text("\n".join(_markdown(tables, said)) + "\n")
-    (out / "report.html").write_text(html_page(PAGE_TITLE, _html(tables, said, svg), said["quick"]))
+    (out / "report.html").write_text(study_page(PAGE_TITLE, _html(tables, said, svg), said["quick"]))
     return tables["Table I"]
 
 
@@ -161,15 +162,16 @@ def _paper_in_italics(row: Mapping[str, Any]) -> dict[str, Any]:
 def _html(tables: Mapping[str, Table], said: Mapping[str, str], svg: str) -> list[str]:
     body = [f"<h1>{html.escape(VLA_TRACKING_TITLE)}</h1><p>{VLA_TRACKING_NOTE}</p>"]
     quick = said["quick"]
-    words = f"<figcaption>{caption('', quick)}</figcaption>" if quick else ""
+    words = caption("", quick)
     body += [f"<p>{_code(said['facts'])}</p><p>{_code(said['ahead'])}</p>"]
     for title, rows in tables.items():
         if not rows:
             continue
         body += [f'<h2>{title}</h2><p class="soft">{_code(WORDS[title])}</p>', html_table(rows)]
         if title == "Table I":
-            body += [f"<figure>{svg}{words}</figure>"]
-            picture = f'<img src="{film_strip.STRIP_FILE}" alt="Hard cases" style="width: 100%">'
+            body += [figure(svg, words)]
+            strip = f'<img class="cells" src="{film_strip.STRIP_FILE}" alt="Hard cases">'
+            picture = f'<div class="scroll">{strip}</div>'
             below = f"<figcaption>{_code(caption(said['strip'], quick))}</figcaption>"
             body += [f"<h2>Hard cases</h2><figure>{picture}{below}</figure>"] if said["strip"] else []
     return body

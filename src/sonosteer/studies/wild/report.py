@@ -13,7 +13,7 @@ import numpy as np
 from sonosteer.core.arrays import F64
 from sonosteer.inference.needle_detector import RIGHT_WITHIN, WRONG_BEYOND
 from sonosteer.sim.scenes import make_scene
-from sonosteer.studies.pages import TableRow, caption, html_page, html_table, markdown_head, markdown_table, write_csv
+from sonosteer.studies.pages import TableRow, caption, html_table, markdown_head, markdown_table, study_page, write_csv
 from sonosteer.studies.wild.figures import (
     WildSample,
     aims_table,
@@ -30,6 +30,7 @@ from sonosteer.studies.wild.trials import (
     WildFrame,
     WildStill,
 )
+from sonosteer.viz.page import figure
 from sonosteer.viz.plots import standalone
 from sonosteer.viz.study_plots import error_curves, reliability
 
@@ -208,11 +209,12 @@ def _page(
     for title, rows in tables.items():
         body.append(f"<h2>{html.escape(title)}</h2><p>{_marked(WILD_WORDS[title])}</p>{html_table(rows)}")
     for name, svg in figures.items():
-        body.append(f"<figure>{svg}<figcaption>{caption(WILD_CAPTIONS[name], quick)}</figcaption></figure>")
+        body.append(figure(svg, caption(WILD_CAPTIONS[name], quick)))
     for name in sheets:
-        picture = f'<img src="{name}.png" alt="{WILD_CAPTIONS[name]}" style="max-width: 100%">'
+        strip = f'<img class="cells" src="{name}.png" alt="{WILD_CAPTIONS[name]}">'
+        picture = f'<div class="scroll">{strip}</div>'
         body.append(f"<figure>{picture}<figcaption>{caption(WILD_CAPTIONS[name], quick)}</figcaption></figure>")
-    return html_page(WILD_TITLE, body, quick)
+    return study_page(WILD_TITLE, body, quick)
 
 
 def _marked(text: str) -> str:

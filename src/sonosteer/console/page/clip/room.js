@@ -61,6 +61,14 @@ export class ClipRoom {
 
   closed() { this.stage.element.classList.add("stale"); }
 
+  picture(header, bytes) { this.player.took(header, bytes); }
+
+  /** Whether something would be lost if the page were left now. */
+  leaving() {
+    this.flushNudge();
+    return this.state.unsaved.size > 0;
+  }
+
   hear(word) {
     const state = this.state;
     const hears = {
