@@ -139,7 +139,8 @@ def test_a_track_that_is_ended_can_be_read(tmp_path, number):
     assert "interrupted; the " in stderr
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["counts"]["interrupted"] is True
-    assert len(rows) == summary["counts"]["frames"]
+    # the signal may come between the count of a frame and its row
+    assert 0 <= summary["counts"]["frames"] - len(rows) <= 1
 
 
 @pytest.mark.slow

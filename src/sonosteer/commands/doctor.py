@@ -13,7 +13,6 @@ import typer
 from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand, names_of
 from sonosteer.commands.parsing import AsJson
-from sonosteer.core.config import to_dict
 from sonosteer.core.errors import BrokenError, InputError
 from sonosteer.core.notice import NOT_A_DEVICE
 
@@ -120,6 +119,8 @@ def _look_at_rig(path: Path, reset: str | None, *, as_json: bool) -> None:
     rig_file, parts = look_at_rig(path, RealClock())
     if as_json:
         said = {"rig": str(path), "name": rig_file.name, "reset": was_reset, "parts": parts, "notice": NOT_A_DEVICE}
+        from sonosteer.core.config import to_dict
+
         terminal.print_json(to_dict(said))
     else:
         rows = [] if was_reset is None else [(f"{reset} was reset", was_reset)]
