@@ -128,7 +128,17 @@ class Page:
 
     def until(self, script: str) -> Any:
         """Wait until a script says something true. Not by wait_for_function, which our CSP forbids."""
-        return until(lambda: self.page.evaluate(script), script)
+        from playwright.sync_api import Error
+
+        def asked() -> Any:
+            try:
+                return self.page.evaluate(script)
+            except Error as e:
+                if "context was destroyed" not in str(e):
+                    raise
+                return None  # another page is being opened
+
+        return until(asked, script)
 
     def press(self, *keys: str) -> None:
         for key in keys:

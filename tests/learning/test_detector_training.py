@@ -126,7 +126,7 @@ def test_train_detector_makes_a_folder_that_finds_needles(folder, tmp_path, caps
     stdout, stderr = capsys.readouterr()
     assert end.value.code == 0, stderr
     said = json.loads(stdout)
-    assert said["data"] == {"stills": 12, "validation_stills": 12}
+    assert said["data"] == {"stills": 12, "validation_stills": 12, "labelled": 0}
     assert (said["steps"], said["seed"], said["quick"]) == (6, 4, True)
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     out = tmp_path / "out"
