@@ -111,9 +111,10 @@ class UrArm:
         self._row_s = -math.inf
         self._lag = Lag()
         self._inputs: Recipe | None = None
-        self._session = self._sequence = self._told_at_first = 0
+        self._session = self._sequence = 0
         self._serial, self._standing = -1, (-1, 0)
-        self._taken_s = self._ticked_s = -math.inf
+        self._ticked_s = -math.inf
+        self._untaken_s = math.inf  # since when an order waits to be taken
         self._step_s = 0.002
         self._client: RtdeClient | None = None
         try:
@@ -235,15 +236,14 @@ class UrArm:
         """The connection ended. Whatever is read from a new one, nothing moves again before it is opened again."""
         if self._enabled or self._telling:
             self._fail("no link", f"the connection to {self._where()} broke: {why}")
-        with self._lock:
-            self._client = None
 
     def _read_again(self) -> None:
         """Connect again to read. Orders need more than that."""
         with contextlib.suppress(*_GONE):
+            self._hang_up()
             client = self._connected()
             with self._lock:
-                self._client = client
+                self._client, self._inputs, self._telling = client, None, False
 
     # -- before anything moves -------------------------------------------------------------------------------------------
 
@@ -309,8 +309,7 @@ class UrArm:
         with self._lock:
             self._session = row.session % 1_000_000_000 + 1
             self._sequence = (row.sequence % 1_000_000_000) + 1
-            self._told_at_first = self._sequence
-            self._taken_s = self._ticked_s = self._clock.now_s()
+            self._ticked_s = self._clock.now_s()
             self._telling = True
         armed = lambda row: row.session == self._session and row.state == ur.ProgramState.HOLDS  # noqa: E731
         self._wait_for(armed, ARMED_S, f"runs {ur.PROGRAM_NAME}, which does not take a session")
@@ -351,10 +350,8 @@ class UrArm:
             self._row, self._row_s = row, now
             if before is None or row.tick != before.tick:
                 self._ticked_s = now
-            if self._telling and row.sequence >= self._sequence - 1:
-                self._taken_s = now
-            elif before is not None and row.sequence != before.sequence:
-                self._taken_s = now
+            if before is None or row.sequence != before.sequence:
+                self._untaken_s = math.inf
             enabled = self._enabled and self._fault is None
         if enabled:
             wrong = self._wrong(row, now)
@@ -373,8 +370,8 @@ class UrArm:
             return "stale", f"what the controller says is {self._lag.now_s:.3g} s old: look at the network"
         if not now - self._ticked_s <= s.silent_s:
             return "not ready", f"our program stands for {now - self._ticked_s:.3g} s: was it paused?"
-        if not now - self._taken_s <= s.silent_s:
-            return "silent", f"the program takes no order of ours for {now - self._taken_s:.3g} s"
+        if not now - self._untaken_s <= s.silent_s:
+            return "silent", f"the program takes no order of ours for {now - self._untaken_s:.3g} s: look at the network"
         aside_mm = self._carried.sideways_mm(row.pose)
         if not aside_mm <= s.sideways_mm:
             return "following error", f"the arm is {aside_mm:.3g} mm off what it moves along: was it moved by hand?"
@@ -401,7 +398,7 @@ class UrArm:
         tried_s = self._clock.now_s()
         while not self._closing.is_set():
             try:
-                if self._client is None:
+                if self._client is None or self._client.ended is not None:
                     if self._clock.now_s() - tried_s >= AGAIN_S:
                         tried_s = self._clock.now_s()
                         self._read_again()
@@ -438,6 +435,7 @@ class UrArm:
             order = ur.Order(self._session, self._sequence, last, twist)
             for watch, speed in zip(self._following, speeds, strict=True):
                 watch.told(now, speed)
+            self._untaken_s = min(self._untaken_s, now)
         client.write(inputs, order.values())
 
     def _last_tick(self, serial: int, expires_at_s: float | None, now: float) -> int:

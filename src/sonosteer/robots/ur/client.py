@@ -97,6 +97,11 @@ class RtdeClient:
         """Write values to the controller. Raises OSError if the connection is gone or takes nothing."""
         self._write(recipe.pack(values))
 
+    @property
+    def ended(self) -> str | None:
+        """Why the connection ended. None while it stands."""
+        return self._ended
+
     def close(self) -> None:
         """Hang up. May be called twice."""
         self._closing = True
