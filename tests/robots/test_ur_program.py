@@ -144,7 +144,18 @@ def test_an_arm_that_was_paused_does_not_go_on_when_somebody_plays_it(controller
     controller.hand("play")
     said = cycles(controller, 200)
     assert (said["state"], said["why"]) == ("LATCHED", 4)
-    np.testing.assert_allclose(said["pose"], before["pose"], atol=2e-4)  # a fifth of a mm, until it notices
+    np.testing.assert_array_equal(said["pose"], before["pose"])
+
+
+def test_an_arm_that_was_paused_and_told_to_hold_does_not_finish_its_braking_when_somebody_plays_it(controller):
+    k = at_full_speed(controller)
+    controller.hand("pause")
+    before = cycles(controller, 500)
+    controller.wrote(Order(1, k).values())
+    controller.hand("play")
+    said = cycles(controller, 200)
+    assert said["speed_mm_s"] == 0.0
+    np.testing.assert_array_equal(said["pose"], before["pose"])
 
 
 def test_a_slider_far_down_is_noticed_by_the_program_too(controller):

@@ -31,7 +31,8 @@ FIRST_S = 5.0  # chosen: time for a first row, and for a program to begin
 ARMED_S = 2.0  # chosen: time to take a session
 RATE_HZ = 125.0  # as often as the older controllers can
 AHEAD_S = 0.02  # chosen: ticks are counted on for so long without a row
-WATCHED_S = 0.2  # chosen: the program's cycle is measured so long
+WATCHED_ROWS = 25  # chosen: the program's cycle is measured so long
+WATCHED_TIMES = 5
 CYCLE_WRONG = 0.1  # chosen: and may differ by that, as a fraction
 AGAIN_S = 0.5  # chosen: a connection that broke is tried again so often, for reading
 SLIDER_FULL = 0.999
@@ -74,7 +75,7 @@ class UrSettings:
     def __post_init__(self) -> None:
         check_finite(self, "ur")
         check_range(self, "ur", 0.02, ur.FURTHEST_S - AHEAD_S, "watchdog_s")
-        check_range(self, "ur", 0.01, 10.0, "following_mm", "sideways_mm")
+        check_range(self, "ur", 0.01, 100.0, "following_mm", "sideways_mm")
         check_range(self, "ur", 0.02, 1.0, "silent_s")
         check_range(self, "ur", 0.002, 0.05, "period_s")
         check_range(self, "ur", 1, 65535, "rtde_port", "dashboard_port", "script_port")
@@ -277,19 +278,21 @@ class UrArm:
             )
 
     def _check_cycle(self) -> None:
-        """Raise unless a cycle of the program lasts as long as one of the controller, since deadlines are counted in them."""
-        until_s, ratio = self._clock.now_s() + FIRST_S, math.nan
-        while self._clock.now_s() < until_s:
+        """Raise unless the program runs once in each cycle of the controller, since deadlines are counted in its ticks.
+
+        Rows come each so many cycles, so they tell how many have passed.
+        """
+        cycles, ratio = round(1.0 / (RATE_HZ * self._step_s)), math.nan
+        for _ in range(WATCHED_TIMES):
             a = self._newest()
-            enough_s = a.timestamp_s + WATCHED_S
-            self._wait_for(lambda row, enough_s=enough_s: row.timestamp_s >= enough_s, FIRST_S, "sends no rows")
+            self._wait_for(lambda row, a=a: row.number >= a.number + WATCHED_ROWS, FIRST_S, "sends no rows")
             b = self._newest()
-            ratio = (b.tick - a.tick) * self._step_s / (b.timestamp_s - a.timestamp_s)
+            ratio = (b.tick - a.tick) / (cycles * (b.number - a.number))
             if abs(ratio - 1.0) <= CYCLE_WRONG:
                 return
         raise RobotError(
-            f"the program runs {ratio:.2f} times as fast as the controller's cycle of {1e3 * self._step_s:g} ms, so its "
-            "deadlines would be wrong: report this"
+            f"the program runs {ratio:.2f} times in a cycle of the controller ({1e3 * self._step_s:g} ms) and not once, "
+            "so its deadlines would be wrong: it cannot be used with this controller"
         )
 
     def _claim(self) -> None:
@@ -337,9 +340,9 @@ class UrArm:
 
     # -- what the controller says, in the client's thread ----------------------------------------------------------------
 
-    def _came_row(self, said: dict[str, Value]) -> None:
+    def _came_row(self, said: dict[str, Value], number: int) -> None:
         """Keep a row, and look for faults in it."""
-        row, now = ur.ArmRow.of(said), self._clock.now_s()
+        row, now = ur.ArmRow.of(said, number), self._clock.now_s()
         numbers = (row.timestamp_s, row.slider, *row.pose, *row.twist)
         if not all(map(math.isfinite, numbers)):
             self._fail("contradiction", "the controller says a pose that is no number")

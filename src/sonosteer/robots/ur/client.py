@@ -42,7 +42,7 @@ class RtdeCounts:
 class RtdeClient:
     """Connects and agrees on the protocol. Raises OSError or WireError if that fails.
 
-    on_row: called in the reader's thread with the newest row. on_end: called there once, with why the connection ended,
+    on_row: called in the reader's thread with the newest row and how many have come. on_end: called there once, with why the connection ended,
     unless `close` ended it.
     """
 
@@ -51,7 +51,7 @@ class RtdeClient:
         host: str,
         port: int,
         answer_s: float,
-        on_row: Callable[[dict[str, Value]], None],
+        on_row: Callable[[dict[str, Value], int], None],
         on_end: Callable[[str], None],
     ) -> None:
         self.counts = RtdeCounts()
@@ -167,7 +167,7 @@ class RtdeClient:
                 self._answers.put((kind, payload))
         if newest is not None and self._outputs is not None:
             self.counts.handed_over += 1
-            self._on_row(self._outputs.unpack(newest))
+            self._on_row(self._outputs.unpack(newest), self.counts.handed_over + self.counts.overwritten)
 
 
 def _numbered(said: bytes) -> tuple[int, str]:

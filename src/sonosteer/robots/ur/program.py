@@ -126,12 +126,14 @@ class ArmRow:
     """Cycles that the program has run, no unit."""
     refused: int
     """Orders that it refused, no unit."""
+    number: int
+    """Rows that have come on this connection, no unit."""
 
     @classmethod
-    def of(cls, said: Mapping[str, Value]) -> ArmRow:
+    def of(cls, said: Mapping[str, Value], number: int) -> ArmRow:
         """A row of the fields `OUTPUTS`."""
         values = [said[name] for name in OUTPUTS]
-        return cls(*values)  # type: ignore[arg-type]
+        return cls(*values, number)  # type: ignore[arg-type]
 
 
 def program_text() -> str:

@@ -22,7 +22,7 @@ class ArmModel:
     turn_rad: np.ndarray = field(default_factory=lambda: np.array(DOWN))
     """How the tool is turned, rotation vector (3,), rad."""
     twist: np.ndarray = field(default_factory=lambda: np.zeros(6))
-    """Velocity of the TCP in the base frame, (6,): m/s, rad/s."""
+    """Velocity that it aims at, of the TCP in the base frame, (6,): m/s, rad/s."""
     time_s: float = 0.0
     """Its own time, s."""
     jammed: bool = False
@@ -45,31 +45,38 @@ class ArmModel:
         self.stands = False
 
     @property
+    def actual(self) -> np.ndarray:
+        """Velocity of the TCP, (6,): m/s, rad/s. Zero where it is jammed."""
+        return np.zeros(6) if self.jammed else self.twist
+
+    @property
     def speed_mm_s(self) -> float:
         """How fast the TCP goes, mm/s."""
-        return 1e3 * float(np.linalg.norm(self.twist[:3]))
+        x, y, z = self.actual[:3].tolist()
+        return 1e3 * math.hypot(x, y, z)
 
     def toward(self, goal: np.ndarray, most_m_s2: float, dt_s: float) -> None:
         """Change the velocity toward a goal (6,) as fast as the acceleration allows. 10 rad/s^2 for each m/s^2."""
         change = goal - self.twist
+        if not change.any():
+            return
         size = float(np.linalg.norm(change[:3]) + 0.1 * np.linalg.norm(change[3:]))
         self.twist = goal.copy() if size <= most_m_s2 * dt_s else self.twist + change * (most_m_s2 * dt_s / size)
 
     def advance(self, dt_s: float, *, holds: bool) -> None:
         """Let time pass. holds: whether the program means it to stand."""
         self.time_s += dt_s
-        if self.jammed:
-            self.twist = np.zeros(6)
-        step = 1e3 * float(np.linalg.norm(self.twist[:3])) * dt_s
-        self.place_m = self.place_m + self.twist[:3] * dt_s
-        if np.any(self.twist[3:]):
-            turned = rotation_of(self.twist[3:] * dt_s) @ rotation_of(self.turn_rad)
-            self.turn_rad = vector_of(turned)
+        step = self.speed_mm_s * dt_s
+        if step or self.twist.any():
+            actual = self.actual
+            self.place_m = self.place_m + actual[:3] * dt_s
+            if actual[3:].any():
+                self.turn_rad = vector_of(rotation_of(actual[3:] * dt_s) @ rotation_of(self.turn_rad))
         if self.stands:
             self.crept_mm += step
         else:
             self.travel_mm += step
-            self.stands = holds and not np.any(self.twist)
+            self.stands = holds and not self.twist.any()
 
     @property
     def pose(self) -> tuple[float, ...]:
