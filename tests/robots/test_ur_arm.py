@@ -70,7 +70,9 @@ def open_arm(controller):
 def moving(controller, arm, speed=5.0, **how):
     arm.enable()
     arm.carry_out(cleared(arm._clock.now_s(), speed, **({"lasts_s": 30.0} | how)))
-    wait_until(lambda: controller.report()["along_mm_s"] == pytest.approx(speed) or arm.state().fault, "the arm to move")
+    wait_until(
+        lambda: controller.report()["along_mm_s"] == pytest.approx(speed) or arm.state().fault, "the arm to move"
+    )
     assert arm.state().fault is None, arm.state().fault
     return arm
 
@@ -282,7 +284,14 @@ def test_lag_is_how_much_later_than_the_quickest_a_row_comes():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"host": ""}, {"watchdog_s": 0.14}, {"watchdog_s": 0.0}, {"silent_s": 2.0}, {"rtde_port": 0}, {"zero_mm": (np.nan,) * 3}],
+    [
+        {"host": ""},
+        {"watchdog_s": 0.14},
+        {"watchdog_s": 0.0},
+        {"silent_s": 2.0},
+        {"rtde_port": 0},
+        {"zero_mm": (np.nan,) * 3},
+    ],
 )
 def test_settings_that_cannot_be_are_refused(wrong):
     with pytest.raises(InputError):

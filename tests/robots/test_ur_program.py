@@ -97,7 +97,9 @@ def test_a_hold_brakes_and_is_no_latch(controller):
     assert tell(controller, 1, k + 1, 60, DOWN)["state"] == "MOVES"
 
 
-@pytest.mark.parametrize(("ahead", "state", "why"), [(74, "MOVES", 0), (78, "LATCHED", 2), (2**31 - 1000, "LATCHED", 2)])
+@pytest.mark.parametrize(
+    ("ahead", "state", "why"), [(74, "MOVES", 0), (78, "LATCHED", 2), (2**31 - 1000, "LATCHED", 2)]
+)
 def test_an_order_that_would_last_too_long_is_refused(controller, ahead, state, why):
     armed(controller)
     said = tell(controller, 1, 2, ahead, DOWN)

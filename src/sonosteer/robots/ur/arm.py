@@ -374,7 +374,10 @@ class UrArm:
         if not now - self._ticked_s <= s.silent_s:
             return "not ready", f"our program stands for {now - self._ticked_s:.3g} s: was it paused?"
         if not now - self._untaken_s <= s.silent_s:
-            return "silent", f"the program takes no order of ours for {now - self._untaken_s:.3g} s: look at the network"
+            return (
+                "silent",
+                f"the program takes no order of ours for {now - self._untaken_s:.3g} s: look at the network",
+            )
         aside_mm = self._carried.sideways_mm(row.pose)
         if not aside_mm <= s.sideways_mm:
             return "following error", f"the arm is {aside_mm:.3g} mm off what it moves along: was it moved by hand?"
@@ -507,7 +510,10 @@ def _not_ready(row: ur.ArmRow) -> tuple[FaultKind, str] | None:
         mode = ur.named(ur.SAFETY_MODES, row.safety_mode)
         return "stopped", f"the controller is in {mode}: find out why, and unlock it at the pendant"
     if row.robot_mode != ur.POWERED:
-        return "not ready", f"robot mode is {ur.named(ur.ROBOT_MODES, row.robot_mode)}: switch the arm on at the pendant"
+        return (
+            "not ready",
+            f"robot mode is {ur.named(ur.ROBOT_MODES, row.robot_mode)}: switch the arm on at the pendant",
+        )
     if not row.slider >= SLIDER_FULL:
         return "not ready", f"the speed slider stands at {100.0 * row.slider:.0f} %: set it to 100 % at the pendant"
     return None

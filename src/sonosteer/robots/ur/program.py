@@ -91,7 +91,9 @@ class Order:
     def values(self) -> dict[str, Value]:
         """Values of the input registers."""
         whole: tuple[float, ...] = (self.session, self.sequence, self.last_tick, self.twist is not None, self.sequence)
-        return dict(zip(_ORDER, map(int, whole), strict=True)) | dict(zip(_TWIST, self.twist or (0.0,) * 6, strict=True))
+        return dict(zip(_ORDER, map(int, whole), strict=True)) | dict(
+            zip(_TWIST, self.twist or (0.0,) * 6, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,9 +95,7 @@ class StandInController:
             "read_input_float_register": Word(
                 lambda k: self._number(f"input_double_register_{k}"), ("whole number",), "number"
             ),
-            "write_output_integer_register": Word(
-                self._write_integer, ("whole number", "whole number"), "nothing"
-            ),
+            "write_output_integer_register": Word(self._write_integer, ("whole number", "whole number"), "nothing"),
         }
         self._lock, self._over = threading.RLock(), threading.Event()
         self._began_s = time.perf_counter()
