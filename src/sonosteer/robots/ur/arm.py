@@ -11,10 +11,10 @@ import contextlib
 import math
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from sonosteer.core.clock import Clock
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.errors import InputError, RobotError
 from sonosteer.robots.following import FollowingWatch
@@ -46,7 +46,7 @@ class UrSettings:
     host: str
     """Name or address of the controller."""
     moves: Literal["insertion", "probe"]
-    """What the arm moves. "insertion": the needle along the tool's z axis. "probe": the probe along the picture's axes."""
+    """What the arm moves. "insertion": the needle along the tool's z. "probe": the probe along the picture's axes."""
     zero: Literal["here", "absolute"] = "here"
     """Where depth is 0. "here": where the tip stands as the arm is opened. "absolute": at `zero_mm`."""
     zero_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -133,8 +133,10 @@ class UrArm:
             if settings.moves == "probe"
             else needle_at(first.pose, None if settings.zero == "here" else settings.zero_mm)
         )
-        watch = lambda: FollowingWatch(ur.SPEED_UP_MM_S2, ur.SLOW_DOWN_MM_S2, settings.following_mm)  # noqa: E731
-        self._following = [watch() for _ in self._carried.places_mm(first.pose)]
+        self._following = [
+            FollowingWatch(ur.SPEED_UP_MM_S2, ur.SLOW_DOWN_MM_S2, settings.following_mm)
+            for _ in self._carried.places_mm(first.pose)
+        ]
         self._thread = threading.Thread(target=self._run, name=f"{opening.name} ur", daemon=True)
         self._thread.start()
 
@@ -211,7 +213,7 @@ class UrArm:
         self._thread.join(ANSWER_S + 1.0)
         self._hang_up()
 
-    # -- connection ----------------------------------------------------------------------------------------------------
+    # -- connection ------------------------------------------------------------------------------------------------
 
     def _connected(self) -> RtdeClient:
         s = self._settings
@@ -246,7 +248,7 @@ class UrArm:
             with self._lock:
                 self._client, self._inputs, self._telling = client, None, False
 
-    # -- before anything moves -------------------------------------------------------------------------------------------
+    # -- before anything moves -------------------------------------------------------------------------------------
 
     def _check_ready(self) -> None:
         """Raise unless people have made the arm ready."""
@@ -265,7 +267,7 @@ class UrArm:
         if row.runtime_state != ur.PLAYING:
             state = ur.named(ur.RUNTIME_STATES, row.runtime_state)
             raise InputError(
-                f"no program runs ({state}): load {ur.PROGRAM_NAME} at the pendant and play it, "
+                f"no program runs ({state}): load {ur.program_path()} at the pendant and play it, "
                 'or set start = "send" and switch to remote control'
             )
         begun = row.tick
@@ -273,8 +275,8 @@ class UrArm:
         row = self._newest()
         if row.version != ur.PROGRAM_VERSION:
             raise InputError(
-                f"version {row.version} of {ur.PROGRAM_NAME} runs, and {ur.PROGRAM_VERSION} is needed: load the one of "
-                "this installation (sonosteer doctor says where)"
+                f"version {row.version} of {ur.PROGRAM_NAME} runs, and {ur.PROGRAM_VERSION} is needed: load "
+                f"{ur.program_path()}"
             )
 
     def _check_cycle(self) -> None:
@@ -291,8 +293,8 @@ class UrArm:
             if abs(ratio - 1.0) <= CYCLE_WRONG:
                 return
         raise RobotError(
-            f"the program runs {ratio:.2f} times in a cycle of the controller ({1e3 * self._step_s:g} ms) and not once, "
-            "so its deadlines would be wrong: it cannot be used with this controller"
+            f"the program runs {ratio:.2f} times in a cycle of the controller ({1e3 * self._step_s:g} ms) and not "
+            "once, so its deadlines would be wrong: it cannot be used with this controller"
         )
 
     def _claim(self) -> None:
@@ -317,14 +319,14 @@ class UrArm:
         armed = lambda row: row.session == self._session and row.state == ur.ProgramState.HOLDS  # noqa: E731
         self._wait_for(armed, ARMED_S, f"runs {ur.PROGRAM_NAME}, which does not take a session")
 
-    def _wait_for(self, met: object, lasts_s: float, what: str) -> None:
+    def _wait_for(self, met: Callable[[ur.ArmRow], bool], lasts_s: float, what: str) -> None:
         """Wait until a row meets it. Raises RobotError that says what the controller does not do."""
         until_s = self._clock.now_s() + lasts_s
         while True:
             with self._came:
                 self._came.wait(0.05)
             row = self._row
-            if row is not None and met(row):  # type: ignore[operator]
+            if row is not None and met(row):
                 return
             if self._fault is not None:
                 raise RobotError(str(self._fault))
@@ -338,7 +340,7 @@ class UrArm:
             raise RobotError(f"the controller at {self._where()} sends no rows")
         return row
 
-    # -- what the controller says, in the client's thread ----------------------------------------------------------------
+    # -- what the controller says, in the client's thread ----------------------------------------------------------
 
     def _came_row(self, said: dict[str, Value], number: int) -> None:
         """Keep a row, and look for faults in it."""
@@ -397,7 +399,7 @@ class UrArm:
         self._order.hold(str(fault))
         return fault
 
-    # -- what it is told, in our thread ----------------------------------------------------------------------------------
+    # -- what it is told, in our thread ----------------------------------------------------------------------------
 
     def _run(self) -> None:
         """Tell the program the newest order every period, and at once where it is new."""
@@ -448,7 +450,8 @@ class UrArm:
         """Tick past which nothing moves on an order. It is counted once for an order that ends within the watchdog."""
         if self._standing[0] == serial:
             return self._standing[1]
-        assert expires_at_s is not None and self._row is not None
+        assert expires_at_s is not None
+        assert self._row is not None
         s = self._settings
         lasts_s = min(expires_at_s - now + AHEAD_S, s.watchdog_s)
         since_s = min(max(now - self._row_s, 0.0), AHEAD_S)

@@ -22,8 +22,10 @@ Vec: TypeAlias = NDArray[np.float64]
 class Carried(Protocol):
     """What an arm carries."""
 
-    axes: frozenset[Axis]
-    """What it moves."""
+    @property
+    def axes(self) -> frozenset[Axis]:
+        """What it moves."""
+        ...
 
     def measured(self, pose: Sequence[float], twist: Sequence[float]) -> dict[str, Any]:
         """Fields of a PartState, of the TCP's pose (6,) and velocity (6,)."""

@@ -1,4 +1,4 @@
-"""A connection to a controller by RTDE. Its thread always drains: the newest row is handed over, the rest are counted."""
+"""A connection to a controller by RTDE. Its thread always drains: it hands the newest row over, and counts the rest."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class RtdeCounts:
 class RtdeClient:
     """Connects and agrees on the protocol. Raises OSError or WireError if that fails.
 
-    on_row: called in the reader's thread with the newest row and how many have come. on_end: called there once, with why the connection ended,
-    unless `close` ended it.
+    on_row: called in the reader's thread with the newest row and how many have come. on_end: called there once, with
+    why the connection ended, unless `close` ended it.
     """
 
     def __init__(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from importlib import resources
+from pathlib import Path
 
 from sonosteer.robots.parts import FaultKind
 from sonosteer.robots.ur.wire import Value
@@ -90,10 +91,9 @@ class Order:
 
     def values(self) -> dict[str, Value]:
         """Values of the input registers."""
-        whole: tuple[float, ...] = (self.session, self.sequence, self.last_tick, self.twist is not None, self.sequence)
-        return dict(zip(_ORDER, map(int, whole), strict=True)) | dict(
-            zip(_TWIST, self.twist or (0.0,) * 6, strict=True)
-        )
+        numbers = (self.session, self.sequence, self.last_tick, int(self.twist is not None), self.sequence)
+        out: dict[str, Value] = dict(zip(_ORDER, numbers, strict=True))
+        return out | dict(zip(_TWIST, self.twist or (0.0,) * 6, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +135,17 @@ class ArmRow:
     def of(cls, said: Mapping[str, Value], number: int) -> ArmRow:
         """A row of the fields `OUTPUTS`."""
         values = [said[name] for name in OUTPUTS]
-        return cls(*values, number)  # type: ignore[arg-type]
+        return cls(*values, number)  # type: ignore[arg-type,call-arg]
+
+
+def program_path() -> Path:
+    """Where the program lies in this installation."""
+    return Path(str(resources.files("sonosteer.robots.ur"))) / PROGRAM_NAME
 
 
 def program_text() -> str:
     """The program as it is sent to the controller."""
-    return (resources.files("sonosteer.robots.ur") / PROGRAM_NAME).read_text(encoding="utf-8")
+    return program_path().read_text(encoding="utf-8")
 
 
 def named(names: Mapping[int, str], number: int) -> str:
