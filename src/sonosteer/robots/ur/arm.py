@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 from sonosteer.core.config import check_finite, check_range
@@ -287,7 +288,8 @@ class UrArm:
         cycles, ratio = round(1.0 / (RATE_HZ * self._step_s)), math.nan
         for _ in range(WATCHED_TIMES):
             a = self._newest()
-            self._wait_for(lambda row, a=a: row.number >= a.number + WATCHED_ROWS, FIRST_S, "sends no rows")
+            enough = a.number + WATCHED_ROWS
+            self._wait_for(partial(_has_come, enough), FIRST_S, "sends no rows")
             b = self._newest()
             ratio = (b.tick - a.tick) / (cycles * (b.number - a.number))
             if abs(ratio - 1.0) <= CYCLE_WRONG:
@@ -505,6 +507,10 @@ class Lag:
         elif differs_s < self._least[-1][1]:
             self._least[-1] = (self._least[-1][0], differs_s)
         self.now_s = differs_s - min(least for _, least in self._least)
+
+
+def _has_come(number: int, row: ur.ArmRow) -> bool:
+    return row.number >= number
 
 
 def _not_ready(row: ur.ArmRow) -> tuple[FaultKind, str] | None:

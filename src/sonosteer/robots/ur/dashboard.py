@@ -40,7 +40,7 @@ def check_remote(host: str, port: int, answer_s: float) -> None:
 
 
 def send_program(host: str, port: int, text: str, answer_s: float) -> None:
-    """Send a program, which begins at once. It moves nothing before it is armed. Raises RobotError if nobody is there."""
+    """Send a program, which begins at once, and moves nothing yet. Raises RobotError if nobody is there."""
     try:
         with socket.create_connection((host, port), answer_s) as sock:
             sock.sendall(text.encode("ascii") + b"\n")

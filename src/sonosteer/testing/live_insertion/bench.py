@@ -94,7 +94,10 @@ def live_trial(
     dry_run: bool = False,
     robot_kind: RobotKind = "line",
 ) -> LiveTrial:
-    """Do one insertion in five processes. robot_kind: what pushes the needle. Raises BrokenError if sonosteer did not come to an end."""
+    """Do one insertion in five processes. robot_kind: what pushes the needle.
+
+    Raises BrokenError if sonosteer did not come to an end.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     asked = {"seed": seed, "policy": policy, "tracker": tracker, "scene_fields": {"rate_hz": rate_hz}}
     (folder / "scanner.json").write_text(json.dumps(asked), encoding="utf-8")

@@ -1,7 +1,7 @@
 """Stand-in of a robot: what pushes the needle, and a guide that turns and rolls it and moves the probe.
 
-What pushes is a drive that takes lines (`testing/line_drive`, for the driver `line`), or a UR arm (`testing/ur`, for the
-driver `ur`), whose stand-in interprets the program that ships. The guide takes lines of JSON. It
+What pushes is a drive that takes lines (`testing/line_drive`, for the driver `line`), or a UR arm (`testing/ur`, for
+the driver `ur`), whose stand-in interprets the program that ships. The guide takes lines of JSON. It
 keeps the deadline of each order in its own time, and answers each line with where all axes are. `GuidePart` is its
 driver.
 
@@ -77,7 +77,7 @@ class GuideModel:
 
 
 class SimulatedGuide:
-    """The guide's axes in their own time, for any number of clients. drive: pushes the needle, whose place it tells, too."""
+    """The guide's axes in their own time, for any number of clients. drive: pushes the needle, of which it tells, too."""
 
     def __init__(self, drive: SimulatedLineDrive | StandInController, angle_rad: float, roll_rad: float) -> None:
         self.model = GuideModel(angle_rad, roll_rad)

@@ -8,6 +8,6 @@
 | `rtde_server` | RTDE 2 for any number of clients |
 | `controller` | all of it, with a hand that breaks it |
 
-It interprets the URScript file that ships. So what is tested here is what runs on a controller, as far as the interpreter
-is right: it was written after Universal Robots' manual and never compared with a real one.
+It interprets the URScript file that ships. So what is tested here is what runs on a controller, as far as the
+interpreter is right: it was written after Universal Robots' manual and never compared with a real one.
 """
