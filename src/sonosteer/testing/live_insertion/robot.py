@@ -77,7 +77,7 @@ class GuideModel:
 
 
 class SimulatedGuide:
-    """The guide's axes in their own time, for any number of clients. drive: pushes the needle, of which it tells, too."""
+    """The guide's axes in their own time, for any number of clients. drive: pushes the needle, of which it tells."""
 
     def __init__(self, drive: SimulatedLineDrive | StandInController, angle_rad: float, roll_rad: float) -> None:
         self.model = GuideModel(angle_rad, roll_rad)

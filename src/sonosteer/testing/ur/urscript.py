@@ -1,8 +1,8 @@
 """Interprets the part of URScript that our program uses, a word of motion at a time.
 
 Statements: def, return, while, if, elif, else, end, assignments to variables and to elements of lists, and calls. All
-of a program is read and its types are checked before anything runs, also where it seldom comes to. It is strict: the type
-of a variable never changes, conditions are truth values, and what is not known here is refused.
+of a program is read and its types are checked before anything runs, also where it seldom comes to. It is strict: the
+type of a variable never changes, conditions are truth values, and what is not known here is refused.
 
 What was checked becomes a Python generator, since a controller runs the program 500 times a second.
 """
