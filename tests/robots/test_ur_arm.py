@@ -16,7 +16,7 @@ from sonosteer.robots.rig_check import look_at_rig
 from sonosteer.robots.ur.arm import Lag, UrArm, UrSettings
 from sonosteer.robots.ur.carried import needle_at, probe_at
 from sonosteer.robots.ur.client import RtdeClient
-from sonosteer.robots.ur.program import INPUTS
+from sonosteer.robots.ur.program import INPUT_FIELDS
 from sonosteer.robots.ur.wire import RecipeError, package
 from sonosteer.testing.ur.controller import UR_HAND, StandInController
 
@@ -171,7 +171,7 @@ def test_what_somebody_has_to_set_first_is_one_line_and_nothing_moves(controller
 def test_the_program_is_sent_where_the_rig_file_says_so_and_the_controller_is_remote(controller, open_arm):
     controller.hand("halt")
     controller.text = ""
-    arm = open_arm(start="send")
+    arm = open_arm(start="remote")
     controller.hand("local")
     with pytest.raises(InputError, match="local mode and takes no program from here"):
         arm.enable()
@@ -359,7 +359,7 @@ def test_texts_in_between_are_no_answers_and_rows_are_all_accounted_for(controll
     client.outputs(("timestamp", "robot_mode"), 125.0)
     for k in range(20):
         controller.rtde.say(f"text {k}")
-    recipe = client.inputs(INPUTS)
+    recipe = client.inputs(INPUT_FIELDS)
     assert recipe.number == 1
     wait_until(lambda: len(rows) > 20 and client.counts.messages == 20, "rows and texts")
     assert client.messages[-1] == "controller: text 19"

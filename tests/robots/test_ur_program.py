@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonosteer.robots.ur import program as ur
-from sonosteer.robots.ur.program import Order, ProgramState
-from sonosteer.testing.ur.controller import CYCLE_S, StandInController
+from sonosteer.robots.ur.program import ArmOrder, ProgramState
+from sonosteer.testing.ur.controller import CONTROLLER_CYCLE_S, StandInController
 
 DOWN = (0.0, 0.0, -0.025, 0.0, 0.0, 0.0)  # 25 mm/s, in m/s
 TURN = (0.0, 0.0, 0.0)
@@ -38,7 +38,7 @@ def cycles(controller, count):
 
 def tell(controller, session, sequence, ahead=None, twist=None, **changed):
     last = 0 if ahead is None else controller.report()["tick"] + ahead
-    controller.wrote(Order(session, sequence, last, twist).values() | changed)
+    controller.wrote(ArmOrder(session, sequence, last, twist).values() | changed)
     return cycles(controller, 2)
 
 
@@ -65,8 +65,8 @@ def test_an_order_moves_the_arm_until_its_last_tick_then_it_brakes_and_stays(con
     at_full_speed(controller)
     said = cycles(controller, 200)
     assert (said["state"], said["why"], said["speed_mm_s"]) == ("LATCHED", 1, 0.0)
-    bound_mm = 25.0 * (60 * CYCLE_S + CYCLE_S) + BRAKE_MM
-    assert 25.0 * 50 * CYCLE_S < said["travel_mm"] <= bound_mm
+    bound_mm = 25.0 * (60 * CONTROLLER_CYCLE_S + CONTROLLER_CYCLE_S) + BRAKE_MM
+    assert 25.0 * 50 * CONTROLLER_CYCLE_S < said["travel_mm"] <= bound_mm
     later = tell(controller, 1, 1000, 60, DOWN)
     assert (later["state"], later["refused"], later["crept_mm"]) == ("LATCHED", 1, 0.0)
 
@@ -127,7 +127,7 @@ def test_what_is_too_fast_or_no_number_latches(controller, wrong):
     assert (said["state"], said["why"]) == ("LATCHED", 3)
     said = cycles(controller, 100)
     assert said["speed_mm_s"] == 0.0
-    assert said["travel_mm"] <= 25.0 * 3 * CYCLE_S + BRAKE_MM
+    assert said["travel_mm"] <= 25.0 * 3 * CONTROLLER_CYCLE_S + BRAKE_MM
 
 
 def test_an_order_of_which_half_has_come_is_not_taken(controller):
@@ -156,7 +156,7 @@ def test_an_arm_that_was_paused_and_told_to_hold_does_not_finish_its_braking_whe
     k = at_full_speed(controller)
     controller.hand("pause")
     before = cycles(controller, 500)
-    controller.wrote(Order(1, k).values())
+    controller.wrote(ArmOrder(1, k).values())
     controller.hand("play")
     said = cycles(controller, 200)
     assert said["speed_mm_s"] == 0.0
@@ -198,14 +198,14 @@ ORDERS = st.lists(
 def test_whatever_is_written_nothing_moves_on_past_its_last_tick_nor_faster_than_it_may(orders):
     controller = StandInController()
     allowed = -1  # last tick of any order that was ever written, never more than FURTHEST_S ahead
-    furthest = round(ur.FURTHEST_S / CYCLE_S)
-    brake = math.ceil(1e-3 * ur.FASTEST_MM_S / (1e-3 * ur.SLOW_DOWN_MM_S2) / CYCLE_S) + 2
+    furthest = round(ur.FURTHEST_S / CONTROLLER_CYCLE_S)
+    brake = math.ceil(1e-3 * ur.FASTEST_MM_S / (1e-3 * ur.SLOW_DOWN_MM_S2) / CONTROLLER_CYCLE_S) + 2
     try:
         for session, sequence, ahead, twist, pause, torn, word in orders:
             if word:
                 controller.hand(word)
             tick = controller.report()["tick"]
-            values = Order(session, sequence, tick + ahead, twist).values()
+            values = ArmOrder(session, sequence, tick + ahead, twist).values()
             if torn:
                 values["input_int_register_28"] = sequence + 1
             if twist is not None and ahead <= furthest:

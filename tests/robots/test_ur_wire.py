@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonosteer.robots.ur.wire import (
-    TYPES,
+    FIELD_TYPES,
     PackageReader,
     Recipe,
     RecipeError,
-    WireError,
+    RtdeError,
     agreed,
     message_text,
     package,
@@ -27,7 +27,7 @@ NUMBERS = {
     "VECTOR6INT32": st.tuples(*[st.integers(-(2**31), 2**31 - 1)] * 6),
     "VECTOR6UINT32": st.tuples(*[st.integers(0, 2**32 - 1)] * 6),
 }
-FIELDS = st.lists(st.sampled_from(sorted(TYPES)), min_size=1, max_size=6).flatmap(
+FIELDS = st.lists(st.sampled_from(sorted(FIELD_TYPES)), min_size=1, max_size=6).flatmap(
     lambda kinds: st.tuples(st.just(tuple(kinds)), st.tuples(*[NUMBERS[k] for k in kinds]))
 )
 
@@ -71,13 +71,13 @@ def test_recipe_number_0_is_a_refusal():
 
 @pytest.mark.parametrize("payload", [b"", b"\x02" + bytes(12), b"\x01" + bytes(11), b"\x01" + bytes(13)])
 def test_a_row_of_another_length_or_recipe_is_none(payload):
-    with pytest.raises(WireError):
+    with pytest.raises(RtdeError):
         agreed(("a", "b"), 1, "DOUBLE,INT32").unpack(payload)
 
 
 @pytest.mark.parametrize("values", [{}, {"a": 1.0}, {"a": 1.0, "b": 2**31}, {"a": 1.0, "b": "x"}])
 def test_values_that_do_not_fit_are_refused(values):
-    with pytest.raises(WireError):
+    with pytest.raises(RtdeError):
         agreed(("a", "b"), 1, "DOUBLE,INT32").pack(values)
 
 
@@ -103,7 +103,7 @@ def test_any_bytes_at_all_are_packages_or_a_broken_stream(stream, data):
                 assert package(kind, payload) in stream
                 message_text(payload)
             rest = rest[n:]
-    except WireError:
+    except RtdeError:
         pass
 
 

@@ -2,16 +2,16 @@
 
 import pytest
 
-from sonosteer.testing.ur.urscript import Program, ScriptError, Word
+from sonosteer.testing.ur.urscript import Program, ScriptError, ScriptWord
 
 
 def ran(body, **words):
     """What a program notes, and its words of motion."""
     noted = []
     notes = {
-        "note": Word(noted.append, ("number",), "nothing"),
-        "tell": Word(noted.append, ("truth value",), "nothing"),
-        "show": Word(lambda v: noted.append(list(v)), ("list",), "nothing"),
+        "note": ScriptWord(noted.append, ("number",), "nothing"),
+        "tell": ScriptWord(noted.append, ("truth value",), "nothing"),
+        "show": ScriptWord(lambda v: noted.append(list(v)), ("list",), "nothing"),
     }
     text = "def p():\n" + "\n".join("  " + line for line in body.strip().splitlines()) + "\nend\n"
     return noted, list(Program(text, notes | words).run())

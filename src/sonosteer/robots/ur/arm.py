@@ -24,20 +24,20 @@ from sonosteer.robots.ur import program as ur
 from sonosteer.robots.ur.carried import Carried, needle_at, probe_at
 from sonosteer.robots.ur.client import RtdeClient
 from sonosteer.robots.ur.dashboard import check_remote, send_program
-from sonosteer.robots.ur.wire import Recipe, RecipeError, Value, WireError
+from sonosteer.robots.ur.wire import FieldValue, Recipe, RecipeError, RtdeError
 from sonosteer.safety.cleared import Cleared, genuine
 
 ANSWER_S = 1.0  # chosen: a controller that takes longer to answer is not there
-FIRST_S = 5.0  # chosen: time for a first row, and for a program to begin
+FIRST_ROW_S = 5.0  # chosen: time for a first row, and for a program to begin
 ARMED_S = 2.0  # chosen: time to take a session
-RATE_HZ = 125.0  # as often as the older controllers can
+ROWS_HZ = 125.0  # as often as the older controllers can
 AHEAD_S = 0.02  # chosen: ticks are counted on for so long without a row
 WATCHED_ROWS = 25  # chosen: the program's cycle is measured so long
 WATCHED_TIMES = 5
 CYCLE_WRONG = 0.1  # chosen: and may differ by that, as a fraction
 AGAIN_S = 0.5  # chosen: a connection that broke is tried again so often, for reading
 SLIDER_FULL = 0.999
-_GONE = (OSError, WireError, RecipeError)
+_GONE = (OSError, RtdeError, RecipeError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +54,8 @@ class UrSettings:
     """Where the tip is at depth 0, in the base frame, mm."""
     picture_rad: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """How the picture's axes (x along it, y across it, z down) are turned in the tool's frame, rotation vector, rad."""
-    start: Literal["pendant", "send"] = "pendant"
-    """Who begins our program. "pendant": somebody plays it there. "send": it is sent, which needs remote control."""
+    start: Literal["pendant", "remote"] = "pendant"
+    """Who begins our program. "pendant": somebody plays it there. "remote": sonosteer, in remote control."""
     watchdog_s: float = 0.12
     """How long the program goes on without a new order, s. `Limits.order_s` and the time for our own hold."""
     following_mm: float = 1.0
@@ -79,7 +79,8 @@ class UrSettings:
         check_range(self, "ur", 0.01, 100.0, "following_mm", "sideways_mm")
         check_range(self, "ur", 0.02, 1.0, "silent_s")
         check_range(self, "ur", 0.002, 0.05, "period_s")
-        check_range(self, "ur", 1, 65535, "rtde_port", "dashboard_port", "script_port")
+        for port in ("rtde_port", "dashboard_port", "script_port"):
+            check_range(self, "ur", 1, 65535, port)
         if not self.host:
             raise InputError("host is empty: give the controller's address")
 
@@ -220,7 +221,7 @@ class UrArm:
         s = self._settings
         client = RtdeClient(s.host, s.rtde_port, ANSWER_S, self._came_row, self._ended)
         try:
-            client.outputs(ur.OUTPUTS, RATE_HZ)
+            client.outputs(ur.OUTPUT_FIELDS, ROWS_HZ)
         except BaseException:
             client.close()
             raise
@@ -232,7 +233,7 @@ class UrArm:
             client.close()
 
     def _first_row(self) -> ur.ArmRow:
-        self._wait_for(lambda row: True, FIRST_S, "sends no rows")
+        self._wait_for(lambda row: True, FIRST_ROW_S, "sends no rows")
         assert self._row is not None
         return self._row
 
@@ -260,19 +261,19 @@ class UrArm:
     def _check_program(self) -> None:
         """Raise unless our program runs, in this version. Sends it where the rig file says so."""
         s, row = self._settings, self._newest()
-        if row.runtime_state != ur.PLAYING and s.start == "send":
+        if row.runtime_state != ur.PLAYING and s.start == "remote":
             check_remote(s.host, s.dashboard_port, ANSWER_S)
             send_program(s.host, s.script_port, ur.program_text(), ANSWER_S)
-            self._wait_for(lambda row: row.runtime_state == ur.PLAYING, FIRST_S, "does not begin our program")
+            self._wait_for(lambda row: row.runtime_state == ur.PLAYING, FIRST_ROW_S, "does not begin our program")
         row = self._newest()
         if row.runtime_state != ur.PLAYING:
             state = ur.named(ur.RUNTIME_STATES, row.runtime_state)
             raise InputError(
                 f"no program runs ({state}): load {ur.program_path()} at the pendant and play it, "
-                'or set start = "send" and switch to remote control'
+                'or set start = "remote" and switch to remote control'
             )
         begun = row.tick
-        self._wait_for(lambda row: row.tick > begun, FIRST_S, f"runs a program that is not {ur.PROGRAM_NAME}")
+        self._wait_for(lambda row: row.tick > begun, FIRST_ROW_S, f"runs a program that is not {ur.PROGRAM_NAME}")
         row = self._newest()
         if row.version != ur.PROGRAM_VERSION:
             raise InputError(
@@ -285,11 +286,11 @@ class UrArm:
 
         Rows come each so many cycles, so they tell how many have passed.
         """
-        cycles, ratio = round(1.0 / (RATE_HZ * self._step_s)), math.nan
+        cycles, ratio = round(1.0 / (ROWS_HZ * self._step_s)), math.nan
         for _ in range(WATCHED_TIMES):
             a = self._newest()
             enough = a.number + WATCHED_ROWS
-            self._wait_for(partial(_has_come, enough), FIRST_S, "sends no rows")
+            self._wait_for(partial(_has_come, enough), FIRST_ROW_S, "sends no rows")
             b = self._newest()
             ratio = (b.tick - a.tick) / (cycles * (b.number - a.number))
             if abs(ratio - 1.0) <= CYCLE_WRONG:
@@ -306,7 +307,7 @@ class UrArm:
             raise ConnectionError("it hung up")
         if self._inputs is None:
             try:
-                self._inputs = client.inputs(ur.INPUTS)
+                self._inputs = client.inputs(ur.INPUT_FIELDS)
             except RecipeError as e:
                 raise InputError(f"{e}: close the other program, or switch off the fieldbus that has them") from None
 
@@ -338,13 +339,13 @@ class UrArm:
     def _newest(self) -> ur.ArmRow:
         with self._lock:
             row, age_s = self._row, self._clock.now_s() - self._row_s
-        if row is None or not age_s <= FIRST_S:
+        if row is None or not age_s <= FIRST_ROW_S:
             raise RobotError(f"the controller at {self._where()} sends no rows")
         return row
 
     # -- what the controller says, in the client's thread ----------------------------------------------------------
 
-    def _came_row(self, said: dict[str, Value], number: int) -> None:
+    def _came_row(self, said: dict[str, FieldValue], number: int) -> None:
         """Keep a row, and look for faults in it."""
         row, now = ur.ArmRow.of(said, number), self._clock.now_s()
         numbers = (row.timestamp_s, row.slider, *row.pose, *row.twist)
@@ -442,7 +443,7 @@ class UrArm:
             twist = self._carried.twist(command) if command is not None and any(speeds) else None
             last = self._last_tick(serial, command.expires_at_s, now) if command is not None and twist else 0
             self._sequence += 1
-            order = ur.Order(self._session, self._sequence, last, twist)
+            order = ur.ArmOrder(self._session, self._sequence, last, twist)
             for watch, speed in zip(self._following, speeds, strict=True):
                 watch.told(now, speed)
             self._untaken_s = min(self._untaken_s, now)

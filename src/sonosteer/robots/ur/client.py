@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sonosteer.robots.ur.wire import (
-    PROTOCOL,
+    RTDE_VERSION,
+    FieldValue,
     PackageReader,
     Recipe,
     RecipeError,
-    Value,
-    WireError,
+    RtdeError,
     agreed,
     message_text,
     package,
@@ -40,7 +40,7 @@ class RtdeCounts:
 
 
 class RtdeClient:
-    """Connects and agrees on the protocol. Raises OSError or WireError if that fails.
+    """Connects and agrees on the protocol. Raises OSError or RtdeError if that fails.
 
     on_row: called in the reader's thread with the newest row and how many have come. on_end: called there once, with
     why the connection ended, unless `close` ended it.
@@ -51,7 +51,7 @@ class RtdeClient:
         host: str,
         port: int,
         answer_s: float,
-        on_row: Callable[[dict[str, Value], int], None],
+        on_row: Callable[[dict[str, FieldValue], int], None],
         on_end: Callable[[str], None],
     ) -> None:
         self.counts = RtdeCounts()
@@ -68,11 +68,11 @@ class RtdeClient:
         self._thread = threading.Thread(target=self._drain, name="rtde", daemon=True)
         self._thread.start()
         try:
-            if self._ask("V", struct.pack(">H", PROTOCOL)) != b"\x01":
-                raise WireError("the controller does not speak RTDE 2")
+            if self._ask("V", struct.pack(">H", RTDE_VERSION)) != b"\x01":
+                raise RtdeError("the controller does not speak RTDE 2")
             said = self._ask("v")
             if len(said) != 16:
-                raise WireError("the controller does not say its version")
+                raise RtdeError("the controller does not say its version")
             self.controller_version: str = ".".join(map(str, struct.unpack(">4I", said)))
         except BaseException:
             self.close()
@@ -87,13 +87,13 @@ class RtdeClient:
     def inputs(self, names: Sequence[str]) -> Recipe:
         """Agree on what is written. Rows pause meanwhile. Raises RecipeError for a field that another client has."""
         if self._ask("P") != b"\x01":
-            raise WireError("the controller does not pause its rows")
+            raise RtdeError("the controller does not pause its rows")
         try:
             return agreed(names, *_numbered(self._ask("I", ",".join(names).encode("ascii"))))
         finally:
             self._start()
 
-    def write(self, recipe: Recipe, values: Mapping[str, Value]) -> None:
+    def write(self, recipe: Recipe, values: Mapping[str, FieldValue]) -> None:
         """Write values to the controller. Raises OSError if the connection is gone or takes nothing."""
         self._write(recipe.pack(values))
 
@@ -113,7 +113,7 @@ class RtdeClient:
 
     def _start(self) -> None:
         if self._ask("S") != b"\x01":
-            raise WireError("the controller does not start its rows")
+            raise RtdeError("the controller does not start its rows")
 
     def _ask(self, kind: str, payload: bytes = b"") -> bytes:
         """Ask, and wait for the answer. Rows and text messages in between go their own ways."""
@@ -148,7 +148,7 @@ class RtdeClient:
                 if not data:
                     raise ConnectionError("the controller closed the connection")
                 self._take(reader, data)
-        except (OSError, WireError) as e:
+        except (OSError, RtdeError) as e:
             self._ended = str(e)
             self._answers.put(("", b""))
             if not self._closing:

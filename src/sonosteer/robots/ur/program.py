@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from sonosteer.robots.parts import FaultKind
-from sonosteer.robots.ur.wire import Value
+from sonosteer.robots.ur.wire import FieldValue
 
 PROGRAM_NAME = "sonosteer.script"
 PROGRAM_VERSION = 1
@@ -19,9 +19,9 @@ FASTEST_MM_S = 80.0
 FURTHEST_S = 0.15
 _ORDER = tuple(f"input_int_register_{k}" for k in range(24, 29))
 _TWIST = tuple(f"input_double_register_{k}" for k in range(24, 30))
-INPUTS = (*_ORDER, *_TWIST)
+INPUT_FIELDS = (*_ORDER, *_TWIST)
 _SAID = tuple(f"output_int_register_{k}" for k in range(24, 31))
-OUTPUTS = (
+OUTPUT_FIELDS = (
     *("timestamp", "actual_TCP_pose", "actual_TCP_speed", "robot_mode", "safety_mode", "runtime_state"),
     *("target_speed_fraction", *_SAID),
 )
@@ -77,7 +77,7 @@ LATCHED_WHY: Mapping[int, tuple[FaultKind, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ArmOrder:
     """What the program is told. It takes an order only if `sequence` is new, and arms only on a hold."""
 
     session: int
@@ -89,10 +89,10 @@ class Order:
     twist: tuple[float, ...] | None = None
     """Velocity of the TCP in the base frame: m/s, then rad/s. None: hold."""
 
-    def values(self) -> dict[str, Value]:
+    def values(self) -> dict[str, FieldValue]:
         """Values of the input registers."""
         numbers = (self.session, self.sequence, self.last_tick, int(self.twist is not None), self.sequence)
-        out: dict[str, Value] = dict(zip(_ORDER, numbers, strict=True))
+        out: dict[str, FieldValue] = dict(zip(_ORDER, numbers, strict=True))
         return out | dict(zip(_TWIST, self.twist or (0.0,) * 6, strict=True))
 
 
@@ -107,11 +107,11 @@ class ArmRow:
     twist: tuple[float, ...]
     """Velocity of the TCP in the base frame: m/s, and rad/s."""
     robot_mode: int
-    """Robot mode, a key of `ROBOT_MODES`."""
+    """Robot mode, a key of `ROBOT_MODES`, no unit."""
     safety_mode: int
-    """Safety mode, a key of `SAFETY_MODES`."""
+    """Safety mode, a key of `SAFETY_MODES`, no unit."""
     runtime_state: int
-    """State of whatever program runs, a key of `RUNTIME_STATES`."""
+    """State of whatever program runs, a key of `RUNTIME_STATES`, no unit."""
     slider: float
     """Where the speed slider stands, 0 to 1, no unit."""
     version: int
@@ -121,9 +121,9 @@ class ArmRow:
     session: int
     """Session in which it is armed, no unit."""
     state: int
-    """State of the program, a `ProgramState`."""
+    """State of the program, a `ProgramState`, no unit."""
     why: int
-    """Why it is latched, a key of `LATCHED_WHY`. 0 where it is not."""
+    """Why it is latched, a key of `LATCHED_WHY`, no unit. 0 where it is not."""
     tick: int
     """Cycles that the program has run, no unit."""
     refused: int
@@ -132,9 +132,9 @@ class ArmRow:
     """Rows that have come on this connection, no unit."""
 
     @classmethod
-    def of(cls, said: Mapping[str, Value], number: int) -> ArmRow:
-        """A row of the fields `OUTPUTS`."""
-        values = [said[name] for name in OUTPUTS]
+    def of(cls, said: Mapping[str, FieldValue], number: int) -> ArmRow:
+        """A row of the fields `OUTPUT_FIELDS`."""
+        values = [said[name] for name in OUTPUT_FIELDS]
         return cls(*values, number)  # type: ignore[arg-type,call-arg]
 
 

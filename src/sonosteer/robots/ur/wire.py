@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 #: a field's value: a number, or several
-Value: TypeAlias = float | tuple[float, ...]
+FieldValue: TypeAlias = float | tuple[float, ...]
 #: type of a field as the controller calls it -> how it is packed
-TYPES: Mapping[str, str] = {
+FIELD_TYPES: Mapping[str, str] = {
     "BOOL": "?",
     "UINT8": "B",
     "UINT32": "I",
@@ -27,9 +27,9 @@ TYPES: Mapping[str, str] = {
     "VECTOR6INT32": "6i",
     "VECTOR6UINT32": "6I",
 }
-HEADER = struct.Struct(">HB")
-PROTOCOL = 2
-KINDS = frozenset("VvMUOISP")
+PACKAGE_HEAD = struct.Struct(">HB")
+RTDE_VERSION = 2
+PACKAGE_KINDS = frozenset("VvMUOISP")
 _WHY = {
     "NOT_FOUND": "the controller does not know it",
     "IN_USE": "another client writes to it",
@@ -37,7 +37,7 @@ _WHY = {
 }
 
 
-class WireError(ValueError):
+class RtdeError(ValueError):
     """What came is no RTDE, or not what was agreed."""
 
 
@@ -46,11 +46,11 @@ class RecipeError(ValueError):
 
 
 def package(kind: str, payload: bytes = b"") -> bytes:
-    """One package. Raises WireError for a payload that is too long."""
-    size = HEADER.size + len(payload)
+    """One package. Raises RtdeError for a payload that is too long."""
+    size = PACKAGE_HEAD.size + len(payload)
     if size > 0xFFFF:
-        raise WireError(f"a package of {size} bytes is too long")
-    return HEADER.pack(size, ord(kind)) + payload
+        raise RtdeError(f"a package of {size} bytes is too long")
+    return PACKAGE_HEAD.pack(size, ord(kind)) + payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +62,13 @@ class Recipe:
     names: tuple[str, ...]
     """Names of the fields."""
     types: tuple[str, ...]
-    """Their types, keys of `TYPES`."""
+    """Their types, keys of `FIELD_TYPES`."""
 
-    def unpack(self, payload: bytes) -> dict[str, Value]:
-        """Values of a data package. Raises WireError unless it is one of this recipe."""
+    def unpack(self, payload: bytes) -> dict[str, FieldValue]:
+        """Values of a data package. Raises RtdeError unless it is one of this recipe."""
         row = self._row()
         if len(payload) != 1 + row.size or payload[0] != self.number:
-            raise WireError(f"a row of {len(payload)} bytes came, where recipe {self.number} has {1 + row.size}")
+            raise RtdeError(f"a row of {len(payload)} bytes came, where recipe {self.number} has {1 + row.size}")
         flat, out, at = row.unpack(payload[1:]), {}, 0
         for name, kind in zip(self.names, self.types, strict=True):
             n = _length(kind)
@@ -76,8 +76,8 @@ class Recipe:
             at += n
         return out
 
-    def pack(self, values: Mapping[str, Value]) -> bytes:
-        """A data package. Raises WireError for a value that is missing or does not fit its type."""
+    def pack(self, values: Mapping[str, FieldValue]) -> bytes:
+        """A data package. Raises RtdeError for a value that is missing or does not fit its type."""
         flat: list[float] = []
         try:
             for name in self.names:
@@ -85,19 +85,19 @@ class Recipe:
                 flat.extend(value if isinstance(value, tuple) else (value,))
             return package("U", bytes([self.number]) + self._row().pack(*flat))
         except KeyError as e:
-            raise WireError(f"there is no value for {e.args[0]}") from None
+            raise RtdeError(f"there is no value for {e.args[0]}") from None
         except struct.error as e:
-            raise WireError(f"a value does not fit: {e}") from None
+            raise RtdeError(f"a value does not fit: {e}") from None
 
     def _row(self) -> struct.Struct:
-        return struct.Struct(">" + "".join(TYPES[t] for t in self.types))
+        return struct.Struct(">" + "".join(FIELD_TYPES[t] for t in self.types))
 
 
 def agreed(names: Sequence[str], number: int, types: str) -> Recipe:
     """The recipe of a controller's answer. Raises RecipeError that names the fields it will not exchange."""
     said = types.split(",")
     said += [""] * (len(names) - len(said))
-    wrong = [f"{n} ({_WHY.get(t, f'of type {t}')})" for n, t in zip(names, said, strict=False) if t not in TYPES]
+    wrong = [f"{n} ({_WHY.get(t, f'of type {t}')})" for n, t in zip(names, said, strict=False) if t not in FIELD_TYPES]
     if wrong or len(said) != len(names) or number == 0:
         raise RecipeError(f"the controller will not exchange {', '.join(wrong) or types}")
     return Recipe(number, tuple(names), tuple(said))
@@ -112,16 +112,16 @@ class PackageReader:
     def fed(self, data: bytes) -> Iterator[tuple[str, bytes]]:
         """Take bytes, and yield (kind, payload) of each whole package.
 
-        Raises WireError for what cannot be a package: from then on the stream is lost, since nothing marks a beginning.
+        Raises RtdeError for what cannot be a package: from then on the stream is lost, since nothing marks a beginning.
         """
         self._rest += data
-        while len(self._rest) >= HEADER.size:
-            size, kind = HEADER.unpack_from(self._rest)
-            if size < HEADER.size or chr(kind) not in KINDS:
-                raise WireError(f"a package of {size} bytes and kind {kind} came: the stream is broken")
+        while len(self._rest) >= PACKAGE_HEAD.size:
+            size, kind = PACKAGE_HEAD.unpack_from(self._rest)
+            if size < PACKAGE_HEAD.size or chr(kind) not in PACKAGE_KINDS:
+                raise RtdeError(f"a package of {size} bytes and kind {kind} came: the stream is broken")
             if len(self._rest) < size:
                 return
-            payload = bytes(self._rest[HEADER.size : size])
+            payload = bytes(self._rest[PACKAGE_HEAD.size : size])
             del self._rest[:size]
             yield chr(kind), payload
 
@@ -140,5 +140,5 @@ def message_text(payload: bytes) -> str:
 
 def _length(kind: str) -> int:
     """How many numbers a field of this type has."""
-    head = TYPES[kind][0]
+    head = FIELD_TYPES[kind][0]
     return int(head) if head.isdigit() else 1

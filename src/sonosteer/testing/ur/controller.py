@@ -20,15 +20,15 @@ import numpy as np
 
 from sonosteer.calibration.poses import rotation_of
 from sonosteer.robots.ur import program as ur
-from sonosteer.robots.ur.wire import Value
+from sonosteer.robots.ur.wire import FieldValue
 from sonosteer.testing.axis_model import STEP_S, OwnTime
 from sonosteer.testing.stand_in import obey_input
 from sonosteer.testing.ur.arm_model import ArmModel
 from sonosteer.testing.ur.fields import OUTPUT_TYPES
 from sonosteer.testing.ur.rtde_server import CYCLE_HZ, RtdeServer
-from sonosteer.testing.ur.urscript import Motion, Program, ScriptError, Word
+from sonosteer.testing.ur.urscript import MotionWord, Program, ScriptError, ScriptWord
 
-CYCLE_S = 1.0 / CYCLE_HZ
+CONTROLLER_CYCLE_S = 1.0 / CYCLE_HZ
 HARD_M_S2 = 5.0  # chosen: how an arm brakes at a stop of its own
 DELAY_S = 0.3
 NORMAL, PROTECTIVE, EMERGENCY = 1, 3, 7
@@ -82,20 +82,22 @@ class StandInController:
         self.text = "" if empty else ur.program_text()
         self._start_mm, self._depth_mm = 1e3 * self.arm.place_m, depth_mm
         self._needle = rotation_of(self.arm.turn_rad)[:, 2]
-        self._registers: dict[str, Value] = {}
-        self._program: Iterator[Motion] | None = None
-        self._motion: Motion | None = None
+        self._registers: dict[str, FieldValue] = {}
+        self._program: Iterator[MotionWord] | None = None
+        self._motion: MotionWord | None = None
         self._left = self._cycles = 0
         self._largest_tick = -(2**31)
         integer: Callable[[int], int] = lambda k: int(self._number(f"input_int_register_{k}"))  # noqa: E731
         self._words = {
-            "get_steptime": Word(lambda: CYCLE_S, (), "number"),
-            "get_target_tcp_speed": Word(lambda: self.arm.twist.tolist(), (), "list"),
-            "read_input_integer_register": Word(integer, ("whole number",), "whole number"),
-            "read_input_float_register": Word(
+            "get_steptime": ScriptWord(lambda: CONTROLLER_CYCLE_S, (), "number"),
+            "get_target_tcp_speed": ScriptWord(lambda: self.arm.twist.tolist(), (), "list"),
+            "read_input_integer_register": ScriptWord(integer, ("whole number",), "whole number"),
+            "read_input_float_register": ScriptWord(
                 lambda k: self._number(f"input_double_register_{k}"), ("whole number",), "number"
             ),
-            "write_output_integer_register": Word(self._write_integer, ("whole number", "whole number"), "nothing"),
+            "write_output_integer_register": ScriptWord(
+                self._write_integer, ("whole number", "whole number"), "nothing"
+            ),
         }
         self._lock, self._over = threading.RLock(), threading.Event()
         self._began_s = time.perf_counter()
@@ -227,7 +229,7 @@ class StandInController:
         assert isinstance(value, int)
         return value
 
-    def wrote(self, values: dict[str, Value]) -> None:
+    def wrote(self, values: dict[str, FieldValue]) -> None:
         """Take registers that a client wrote. A later tick in an order that the program will take is a renewal."""
         self._registers |= values
         last, session = (int(self._number(f"input_int_register_{k}")) for k in (26, 24))
@@ -241,11 +243,11 @@ class StandInController:
 
     def run(self) -> None:
         """Serve, and let its time pass, until it is closed."""
-        own, due, steps = OwnTime(), 0, round(CYCLE_S / (STEP_S * self._pace))
+        own, due, steps = OwnTime(), 0, round(CONTROLLER_CYCLE_S / (STEP_S * self._pace))
         while not self._over.is_set():
             listened = [*self.rtde.listened(), self._dashboard, self._scripts, *self._others]
             try:
-                ready, _, _ = select.select(listened, [], [], CYCLE_S)
+                ready, _, _ = select.select(listened, [], [], CONTROLLER_CYCLE_S)
             except (OSError, ValueError):
                 continue  # a word of the hand closed one of them
             with self._lock:
@@ -263,8 +265,8 @@ class StandInController:
         if moves:
             self._run_program()
         else:
-            self.arm.toward(np.zeros(6), HARD_M_S2, CYCLE_S)
-        self.arm.advance(CYCLE_S, holds=not moves or self._said(27) != ur.ProgramState.MOVES)
+            self.arm.toward(np.zeros(6), HARD_M_S2, CONTROLLER_CYCLE_S)
+        self.arm.advance(CONTROLLER_CYCLE_S, holds=not moves or self._said(27) != ur.ProgramState.MOVES)
         self.rtde.cycle(self._cycles, time.perf_counter() - self._began_s, self.value)
 
     def _run_program(self) -> None:
@@ -279,18 +281,18 @@ class StandInController:
                 self.rtde.say(self.broke or "the program ended")
                 return
             name, said = self._motion
-            self._left = max(round(said[2] / CYCLE_S), 1) if name == "speedl" else 1
+            self._left = max(round(said[2] / CONTROLLER_CYCLE_S), 1) if name == "speedl" else 1
         name, said = self._motion
         if name == "speedl":
-            self.arm.toward(self.slider * np.asarray(said[0], float), float(said[1]), CYCLE_S)
+            self.arm.toward(self.slider * np.asarray(said[0], float), float(said[1]), CONTROLLER_CYCLE_S)
             self._left -= 1
         else:
-            self.arm.toward(np.zeros(6), float(said[0]) if name == "stopl" else HARD_M_S2, CYCLE_S)
+            self.arm.toward(np.zeros(6), float(said[0]) if name == "stopl" else HARD_M_S2, CONTROLLER_CYCLE_S)
             self._left = int(name == "stopl" and bool(np.any(self.arm.twist)))
         if self._left == 0:
             self._motion = None
 
-    def value(self, name: str) -> Value:
+    def value(self, name: str) -> FieldValue:
         """What a field says now."""
         if name == "timestamp":
             return time.perf_counter() - self._began_s
@@ -298,7 +300,7 @@ class StandInController:
             return self.arm.pose
         if name in ("actual_TCP_speed", "target_TCP_speed"):
             return tuple((self.arm.actual if name[0] == "a" else self.arm.twist).tolist())
-        own: dict[str, Value] = {
+        own: dict[str, FieldValue] = {
             "robot_mode": self.robot_mode,
             "safety_mode": self.safety_mode,
             "safety_status": self.safety_mode,

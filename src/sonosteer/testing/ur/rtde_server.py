@@ -9,11 +9,11 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from sonosteer.robots.ur.wire import PROTOCOL, PackageReader, Recipe, Value, WireError, package
+from sonosteer.robots.ur.wire import RTDE_VERSION, FieldValue, PackageReader, Recipe, RtdeError, package
 from sonosteer.testing.ur.fields import type_of
 
 CYCLE_HZ = 500.0
-VERSION = (5, 19, 0, 0)
+CONTROLLER_VERSION = (5, 19, 0, 0)
 ROWS = 1  # number of the one recipe of rows that a client has
 
 
@@ -40,7 +40,7 @@ class Client:
 class RtdeServer:
     """Clients of one controller. on_inputs: told what a client writes. lacking: fields that this controller has not."""
 
-    def __init__(self, host: str, port: int, on_inputs: Callable[[dict[str, Value]], None]) -> None:
+    def __init__(self, host: str, port: int, on_inputs: Callable[[dict[str, FieldValue]], None]) -> None:
         self.lacking: set[str] = set()
         self.delay_s = 0.0
         self.frozen = self.deaf = self.muted = False
@@ -70,14 +70,14 @@ class RtdeServer:
                     self._answer(client, kind, payload)
             except BlockingIOError:
                 continue
-            except (OSError, WireError, struct.error, UnicodeDecodeError):
+            except (OSError, RtdeError, struct.error, UnicodeDecodeError):
                 self._drop(client)
 
-    def cycle(self, number: int, now_s: float, value: Callable[[str], Value]) -> None:
+    def cycle(self, number: int, now_s: float, value: Callable[[str], FieldValue]) -> None:
         """Let rows go, as they are due in this cycle of the controller."""
         for client in list(self.clients):
             if client.started and client.rows is not None and number % client.every == 0 and not self.frozen:
-                values: Mapping[str, Value] = {name: value(name) for name in client.rows.names}
+                values: Mapping[str, FieldValue] = {name: value(name) for name in client.rows.names}
                 client.waiting.append((now_s + self.delay_s, client.rows.pack(values)))
             while client.waiting and client.waiting[0][0] <= now_s and not self.muted:
                 if not self._write(client, client.waiting.popleft()[1]):
@@ -101,9 +101,9 @@ class RtdeServer:
 
     def _answer(self, client: Client, kind: str, payload: bytes) -> None:
         if kind == "V":
-            self._write(client, package("V", bytes([struct.unpack(">H", payload)[0] == PROTOCOL])))
+            self._write(client, package("V", bytes([struct.unpack(">H", payload)[0] == RTDE_VERSION])))
         elif kind == "v":
-            self._write(client, package("v", struct.pack(">4I", *VERSION)))
+            self._write(client, package("v", struct.pack(">4I", *CONTROLLER_VERSION)))
         elif kind == "O":
             (rate_hz,) = struct.unpack_from(">d", payload)
             self._agree_rows(client, rate_hz, _names(payload[8:]))
@@ -141,12 +141,11 @@ class RtdeServer:
     def _write(self, client: Client, data: bytes) -> bool:
         """Write, or drop a client that does not read."""
         try:
-            if client.sock.send(data) == len(data):
-                return True
+            client.sock.sendall(data)  # which raises where not all of it can go at once
         except OSError:
-            pass
-        self._drop(client)
-        return False
+            self._drop(client)
+            return False
+        return True
 
     def _drop(self, client: Client) -> None:
         if client in self.clients:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, TypeAlias
 
 #: a word of motion: what it is called, and what it was told
-Motion: TypeAlias = tuple[str, tuple[Any, ...]]
-Kind: TypeAlias = Literal["whole number", "number", "truth value", "list", "nothing"]
+MotionWord: TypeAlias = tuple[str, tuple[Any, ...]]
+ValueKind: TypeAlias = Literal["whole number", "number", "truth value", "list", "nothing"]
 
 MAX_LOOPS = 100_000  # chosen: a program that computes for so long without a word of motion has hung
 #: word of motion -> how many arguments it takes, at least and at most, and which of them is a list
@@ -41,15 +41,15 @@ class ScriptError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class ScriptWord:
     """Something that the controller does for a program."""
 
     do: Callable[..., Any]
     """What it does."""
-    takes: tuple[Kind, ...]
+    takes: tuple[ValueKind, ...]
     """Kinds of its arguments. A whole number will do for a number."""
-    gives: Kind
-    """Kind of its value."""
+    gives: ValueKind
+    """ValueKind of its value."""
 
 
 @dataclass(slots=True)
@@ -59,22 +59,22 @@ class _Function:
     parameters: tuple[str, ...]
     begins: int
     ends: int
-    takes: tuple[Kind, ...] | None = None
-    gives: Kind = "nothing"
+    takes: tuple[ValueKind, ...] | None = None
+    gives: ValueKind = "nothing"
 
 
 class _Scope:
     """Variables of the def that is translated."""
 
-    def __init__(self, variables: dict[str, Kind], *, main: bool) -> None:
+    def __init__(self, variables: dict[str, ValueKind], *, main: bool) -> None:
         self.variables, self.main = variables, main
-        self.gives: Kind = "nothing"
+        self.gives: ValueKind = "nothing"
 
 
 class Program:
     """A URScript file: one def, with defs in it. Raises ScriptError for what is not understood."""
 
-    def __init__(self, text: str, words: Mapping[str, Word]) -> None:
+    def __init__(self, text: str, words: Mapping[str, ScriptWord]) -> None:
         self._words = {**arithmetic_words(), **words}
         lines = [(n, line.split("#", 1)[0].strip()) for n, line in enumerate(text.splitlines(), 1)]
         self._lines = [(n, line) for n, line in lines if line]
@@ -100,7 +100,7 @@ class Program:
         self._space |= {"_loop": self._looped, "_at": _at}
         exec(code, self._space)
 
-    def run(self) -> Iterator[Motion]:
+    def run(self) -> Iterator[MotionWord]:
         """Run, and yield each word of motion as it comes. Raises ScriptError for what a controller would refuse."""
         self._loops = 0
         try:
@@ -228,7 +228,7 @@ class Program:
             return self._motion(name, node.value) if name in MOTIONS else self._built(node.value)[0]
         self._refuse(f"{line!r} is not known here")
 
-    def _assigned(self, target: ast.expr, source: str, kind: Kind) -> str:
+    def _assigned(self, target: ast.expr, source: str, kind: ValueKind) -> str:
         if kind == "nothing":
             self._refuse("that has no value")
         if isinstance(target, ast.Name):
@@ -268,21 +268,21 @@ class Program:
         except SyntaxError:
             self._refuse(f"{text.strip()!r} is not known here")
 
-    def _expression(self, text: str) -> tuple[str, Kind]:
+    def _expression(self, text: str) -> tuple[str, ValueKind]:
         return self._built(self._parsed(text))
 
     def _condition(self, text: str) -> str:
         return self._of_kind(self._parsed(text), "truth value")
 
-    def _of_kind(self, node: ast.expr, *kinds: Kind) -> str:
+    def _of_kind(self, node: ast.expr, *kinds: ValueKind) -> str:
         source, kind = self._built(node)
         if kind not in kinds:
             self._refuse(f"{ast.unparse(node)!r} is a {kind}, where a {kinds[-1]} is needed")
         return source
 
-    def _built(self, node: ast.expr) -> tuple[str, Kind]:
+    def _built(self, node: ast.expr) -> tuple[str, ValueKind]:
         if isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float):
-            named: dict[type, Kind] = {bool: "truth value", int: "whole number", float: "number"}
+            named: dict[type, ValueKind] = {bool: "truth value", int: "whole number", float: "number"}
             return repr(node.value), named[type(node.value)]
         if isinstance(node, ast.Name):
             if node.id not in self._scope.variables:
@@ -301,7 +301,7 @@ class Program:
     def _element(self, node: ast.Subscript) -> str:
         return f"{self._of_kind(node.value, 'list')}[_at({self._of_kind(node.slice, 'whole number')})]"
 
-    def _operated(self, node: ast.UnaryOp | ast.BinOp | ast.BoolOp | ast.Compare) -> tuple[str, Kind]:
+    def _operated(self, node: ast.UnaryOp | ast.BinOp | ast.BoolOp | ast.Compare) -> tuple[str, ValueKind]:
         if isinstance(node, ast.BoolOp):
             sign = " and " if isinstance(node.op, ast.And) else " or "
             return f"({sign.join(self._of_kind(e, 'truth value') for e in node.values)})", "truth value"
@@ -327,12 +327,12 @@ class Program:
             return f"({a} {_SIGNS[type(node.ops[0])]} {b})", "truth value"
         self._refuse(f"{ast.unparse(node)!r} is not known here")
 
-    def _check_numbers(self, node: ast.expr, *kinds: Kind) -> None:
+    def _check_numbers(self, node: ast.expr, *kinds: ValueKind) -> None:
         for kind in kinds:
             if kind not in _NUMBERS:
                 self._refuse(f"{ast.unparse(node)!r} reckons with a {kind}")
 
-    def _called(self, name: str, given: list[tuple[str, Kind]]) -> tuple[str, Kind]:
+    def _called(self, name: str, given: list[tuple[str, ValueKind]]) -> tuple[str, ValueKind]:
         sources, kinds = ", ".join(s for s, _ in given), tuple(kind for _, kind in given)
         if name in self._functions:
             return f"f_{name}({sources})", self._translated(name, kinds)
@@ -346,7 +346,7 @@ class Program:
             self._refuse(f"{name} takes ({', '.join(word.takes)}), and not ({', '.join(kinds)})")
         return f"w_{name}({sources})", word.gives
 
-    def _translated(self, name: str, kinds: tuple[Kind, ...]) -> Kind:
+    def _translated(self, name: str, kinds: tuple[ValueKind, ...]) -> ValueKind:
         """Translate a def for the kinds that it is called with. Returns the kind of its value."""
         function = self._functions[name]
         if function.takes is None:
@@ -375,9 +375,9 @@ def _at(place: int) -> int:
     return place
 
 
-def arithmetic_words() -> dict[str, Word]:
+def arithmetic_words() -> dict[str, ScriptWord]:
     """What needs no controller: sqrt and floor."""
     return {
-        "sqrt": Word(math.sqrt, ("number",), "number"),
-        "floor": Word(math.floor, ("number",), "whole number"),
+        "sqrt": ScriptWord(math.sqrt, ("number",), "number"),
+        "floor": ScriptWord(math.floor, ("number",), "whole number"),
     }
