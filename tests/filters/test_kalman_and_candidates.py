@@ -123,7 +123,7 @@ def test_particles_without_likelihood_stay_as_they_were():
 
 @pytest.mark.parametrize("tip", [KalmanTip(), ParticleTip()])
 def test_a_filter_led_astray_comes_back_to_the_peak_that_stays(tip):
-    """No gate: the only peak is taken however far it lies from the prediction, or the tip is not measured and drifts."""
+    """There is no gate: the only peak is taken, however far it lies from the prediction."""
     x = np.arange(400)
     h = np.exp(-0.5 * ((x - 300) / 6.0) ** 2).astype(np.float32)
     belief = tip.begin(60.0, None)

@@ -15,8 +15,8 @@ from dataclasses import replace
 from sonosteer.core.types import RobotState
 
 KEPT_S = 2.0  # chosen: several times the age at which the gate refuses an estimate
-#: chosen: so many states in a row that are older than the newest, but each newer than the one before, are right. Then the
-#: newest one's time was misread
+#: chosen: so many states in a row that are older than the newest, but each newer than the one before, are right. The
+#: newest one's time was misread then
 AGREE_COUNT = 5
 MAX_GAP_S = 0.1  # chosen: at 25 mm/s and 200 mm/s^2 a straight line over it is wrong by 0.3 mm at most
 

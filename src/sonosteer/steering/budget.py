@@ -20,7 +20,7 @@ from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.types import RollCommand, TipMeasurement
 
 MAX_GAP_S = 5.0  # chosen: a hand that waits for the tip still sees a picture far more often
-#: chosen: a little more than the gate allows, over the longest while that a needle is likely unmeasured, and the encoder
+#: chosen: a little faster than the gate allows, for as long as a moving needle is likely unmeasured. And the encoder
 FASTEST_MM_S, UNMEASURED_S, DEPTH_SLACK_MM = 30.0, 0.5, 2.0
 AGREE_COUNT = 5  # chosen: so many refused measurements in a row that agree are right, 0.25 s at 20 Hz
 LEAPT = "warning: time or depth of the measurements leapt, and goes on from there"

@@ -17,13 +17,13 @@ again with a new tree, here the tree grows anew only if the plan at hand no long
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from sonosteer.core.arrays import F64
 from sonosteer.core.errors import MissingExtraError
 from sonosteer.core.types import TipMeasurement
 from sonosteer.steering import moves
@@ -211,9 +211,8 @@ def _goal(base: Any, info: Any, ends_off_mm: Any) -> Any:
 
 def _turns(path: Any) -> list[tuple[float, float]]:
     """Return the turns (depth mm, turn rad) of a way through the tree."""
-    states = path.getStates()
     out = []
-    for before, after in zip(states[:-1], states[1:], strict=True):
+    for before, after in itertools.pairwise(path.getStates()):
         turn = after[1][BEVEL] - before[1][BEVEL]
         if turn != 0.0:
             out.append((float(before[0][DEPTH]), float(turn)))

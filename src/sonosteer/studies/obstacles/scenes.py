@@ -71,7 +71,7 @@ class ObstacleScene:
     split: Split
     """Split of the scenes. Other obstacles stand in the validation scene of a seed than in its test scene."""
     kind: Kind
-    """blocked: the straight way is blocked and another one is known. free: nothing is blocked. closed: no way at all."""
+    """blocked: the straight way is blocked, another one is known. free: nothing is blocked. closed: there is no way."""
     target_mm: Point
     """Target (y, z) across the axis, mm."""
     parts: tuple[Part, ...]
