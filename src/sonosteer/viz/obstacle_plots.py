@@ -47,7 +47,7 @@ def plot_obstacle_scenes(scenes: Sequence[DrawnScene]) -> str:
             axes[2, column].set_xlabel("inserted length (mm)")
         for row, what in enumerate(("y (mm)", "z (mm)", "clearance (mm)")):
             axes[row, 0].set_ylabel(what)
-        axes[2, 0].legend(fontsize=7, loc="upper left")
+        axes[0, 0].legend(*axes[2, 0].get_legend_handles_labels(), fontsize=7, loc="upper right")
         return _svg(figure)
 
 
