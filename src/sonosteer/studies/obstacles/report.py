@@ -39,8 +39,8 @@ KINDS = {
 INTRO = (
     "Scenes by seed, three tissues, two needles. Blocked: on the straight line and on the reference way the shaft "
     f"would overlap an obstacle by {MIN_BLOCK_MM:g} mm at least. Along one known way it keeps {MIN_MARGIN_MM:g} mm "
-    "from all. Closed: no needle can reach the target, and to stop is right. A contact is one of the true tip's way, or of "
-    "the shaft at the end, with the true obstacles. Solved: the target's depth is reached without contact, within "
+    "from all. Closed: no needle can reach the target, and to stop is right. A contact is one of the true tip's way or "
+    "of the shaft at the end, with the true obstacles. Solved: the target's depth is reached without contact, within "
     f"{SOLVED_MM:g} mm. Intervals: Wilson, 95 %, by scene. Points with 0.1 mm of noise instead of images. The "
     "controller is told the needle's mean curvature beforehand. Simulation, not tissue."
 )
