@@ -6,7 +6,7 @@ import math
 import pytest
 
 from sonosteer.core.types import TipMeasurement
-from sonosteer.steering.budget import AGREE_COUNT, LEAPT
+from sonosteer.steering.budget import AGREEING_COUNT, LEAPT
 from sonosteer.steering.table import make_steerer
 
 FRAME_S, SPEED_MM = 0.05, 0.25
@@ -50,7 +50,7 @@ def test_a_clock_that_was_set_goes_on_after_some_frames_and_is_said(shift_s):
         return dataclasses.replace(right, time_s=right.time_s + shift_s) if i >= 70 else right
 
     states, whys = pushed("moves", 120, misread)
-    last = 70 + AGREE_COUNT - 1
+    last = 70 + AGREEING_COUNT - 1
     assert all(why.startswith("hold: ") for why in whys[70:last])
     assert whys[last] == LEAPT
     assert not any(why.startswith("hold") for why in whys[last:])

@@ -16,7 +16,7 @@ from sonosteer.studies.obstacles.run import ObstacleStudyConfig, obstacle_trials
 from sonosteer.studies.obstacles.scenes import (
     MIN_BLOCK_MM,
     MIN_MARGIN_MM,
-    NEEDLE_MM,
+    SHAFT_MM,
     clearance_mm,
     draw_obstacle_scene,
     obstacle_scene,
@@ -44,8 +44,8 @@ def test_a_blocked_scene_blocks_both_straight_ways_and_leaves_the_known_one_free
     scene = obstacle_scene(2, "validation")
     assert scene.kind == "blocked"
     for way in straight_ways(scene.target_mm):
-        assert min(sampled_distance(p, way) for p in scene.parts) < NEEDLE_MM - MIN_BLOCK_MM + 1e-9
-    assert min(sampled_distance(p, scene.way) for p in scene.parts) > NEEDLE_MM + MIN_MARGIN_MM - 1e-9
+        assert min(sampled_distance(p, way) for p in scene.parts) < SHAFT_MM - MIN_BLOCK_MM + 1e-9
+    assert min(sampled_distance(p, scene.way) for p in scene.parts) > SHAFT_MM + MIN_MARGIN_MM - 1e-9
     assert scene.way[-1, 1:] == pytest.approx(scene.target_mm)
     assert scene.way[-1, 0] == pytest.approx(120.0, abs=0.2)
 

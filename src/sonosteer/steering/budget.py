@@ -19,10 +19,10 @@ from typing import Any, Protocol
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.types import RollCommand, TipMeasurement
 
-MAX_GAP_S = 5.0  # chosen: a hand that waits for the tip still sees a picture far more often
+LONGEST_GAP_S = 5.0  # chosen: a hand that waits for the tip still sees a picture far more often
 #: chosen: a little faster than the gate allows, for as long as a moving needle is likely unmeasured. And the encoder
 FASTEST_MM_S, UNMEASURED_S, DEPTH_SLACK_MM = 30.0, 0.5, 2.0
-AGREE_COUNT = 5  # chosen: so many refused measurements in a row that agree are right, 0.25 s at 20 Hz
+AGREEING_COUNT = 5  # chosen: so many refused measurements in a row that agree are right, 0.25 s at 20 Hz
 LEAPT = "warning: time or depth of the measurements leapt, and goes on from there"
 
 
@@ -104,7 +104,7 @@ class Limited:
         if leapt is not None:
             agrees = refused and _leapt(measurement, refused[-1].time_s, refused[-1].depth_mm) is None
             refused = (*refused, measurement) if agrees else (measurement,)
-        began_anew = leapt is not None and len(refused) >= AGREE_COUNT
+        began_anew = leapt is not None and len(refused) >= AGREEING_COUNT
         if bad is not None or (leapt is not None and not began_anew):
             held = dataclasses.replace(state, refused=refused)
             return held, RollCommand(state.ordered_rad, f"hold: {bad or leapt}")
@@ -152,7 +152,7 @@ def _leapt(s: TipMeasurement, before_s: float | None, before_mm: float | None) -
     elapsed_s = s.time_s - before_s
     if not elapsed_s > 0:
         return "nothing new since the last measurement"
-    if not elapsed_s <= MAX_GAP_S:
+    if not elapsed_s <= LONGEST_GAP_S:
         return f"the time leapt by {elapsed_s:.1f} s"
     leap_mm = abs(s.depth_mm - before_mm)
     if not leap_mm <= FASTEST_MM_S * min(elapsed_s, UNMEASURED_S) + DEPTH_SLACK_MM:

@@ -30,13 +30,15 @@ from sonosteer.steering import moves
 from sonosteer.steering.planner import MovePlanner, PlannerState
 
 GOAL_MM = 0.5  # chosen: a plan that ends so near is taken. An insertion within 1 mm counts as solved
-STEP_MM = 1.5  # as `moves` among obstacles
+TREE_STEP_MM = 1.5  # as `moves` among obstacles
 SIDE_MM = 20.0  # chosen: no needle of these scenes comes so far from its axis
 #: chosen: number of propagations of one tree, 2 to 4 s. Most ways were found within 150,000 on the validation scenes.
 #: A tree that finds none gives the way that came nearest
 CHECKED = 60_000
-EVERY_MM = 5.0  # chosen: insertion between two plans. With 1 mm, as ours, an insertion takes five times as long
-SMALL = 1e-3  # weight of slope, bevel and rotation in the distance between two states of the tree. The place has 1
+TREE_EVERY_MM = 5.0  # chosen: insertion between two plans. With 1 mm, as ours, an insertion takes five times as long
+SMALL_WEIGHT = (
+    1e-3  # weight of slope, bevel and rotation in the distance between two states of the tree. The place has 1
+)
 DEPTH, Y, Z = range(3)
 SLOPE_Y, SLOPE_Z, BEVEL, OFFSET, USED, TURNS = range(6)
 
@@ -45,7 +47,7 @@ SLOPE_Y, SLOPE_Z, BEVEL, OFFSET, USED, TURNS = range(6)
 class RandomTreePlanner(MovePlanner):
     """The controller `moves` with OMPL's random tree as its search. Needs the extra `peers`."""
 
-    every_mm: float = EVERY_MM
+    every_mm: float = TREE_EVERY_MM
     """Insertion between two plans, mm."""
     checked: int = CHECKED
     """Number of propagations after which a tree is given up."""
@@ -89,8 +91,8 @@ class _Tree:
         setup.setStatePropagator(self._propagate)
         setup.setStateValidityChecker(self._is_free)
         info = setup.getSpaceInformation()
-        info.setPropagationStepSize(STEP_MM)
-        info.setMinMaxControlDuration(1, int(self.planner.depth_mm / STEP_MM))
+        info.setPropagationStepSize(TREE_STEP_MM)
+        info.setMinMaxControlDuration(1, int(self.planner.depth_mm / TREE_STEP_MM))
         setup.setGoal(_goal(base, info, self._ends_off_mm))
         start = space.allocState()
         self._write(start, (self.s.depth_mm, *self.s.x[[0, 2, 1, 3]], self.s.tip_rad, self.offset_rad, 0.0, 0.0))
@@ -112,7 +114,7 @@ class _Tree:
             part.setBounds(_bounds(base, limits))
         space = base.CompoundStateSpace()
         space.addSubspace(place, 1.0)
-        space.addSubspace(rest, SMALL)
+        space.addSubspace(rest, SMALL_WEIGHT)
         controls = control.RealVectorControlSpace(space, 1)
         controls.setBounds(_bounds(base, ((-math.pi, math.pi),)))
         return space, controls

@@ -12,8 +12,8 @@ import numpy as np
 
 from sonosteer.metrics.proportions import mcnemar, wilson
 from sonosteer.steering.obstacles import Cuboid, Sphere
-from sonosteer.studies.obstacles.scenes import DEPTH_MM, MIN_BLOCK_MM, MIN_MARGIN_MM, NEEDLE_MM
-from sonosteer.studies.obstacles.trials import IGNORES, OURS, SOLVED_MM
+from sonosteer.studies.obstacles.scenes import GOAL_DEPTH_MM, MIN_BLOCK_MM, MIN_MARGIN_MM, SHAFT_MM
+from sonosteer.studies.obstacles.trials import IGNORES, OURS, WITHIN_MM
 from sonosteer.studies.pages import (
     TableRow,
     caption,
@@ -28,20 +28,20 @@ from sonosteer.viz.obstacle_plots import DrawnScene, plot_obstacle_scenes
 from sonosteer.viz.page import figure
 from sonosteer.viz.plots import standalone
 
-TITLE = "Obstacle study: targets whose straight way is blocked"
-DRAWN = 3  # scenes in the picture
-Result = dict[str, Any]
-KINDS = {
+OBSTACLE_TITLE = "Obstacle study: targets whose straight way is blocked"
+SCENES_DRAWN = 3  # scenes in the picture
+TrialResult = dict[str, Any]
+SCENE_KINDS = {
     "blocked": "straight way blocked, another way known",
     "free": "straight way free",
     "closed": "no way at all",
 }
-INTRO = (
+OBSTACLE_INTRO = (
     "Scenes by seed, three tissues, two needles. Blocked: on the straight line and on the reference way the shaft "
     f"would overlap an obstacle by {MIN_BLOCK_MM:g} mm at least. Along one known way it keeps {MIN_MARGIN_MM:g} mm "
     "from all. Closed: no needle can reach the target, and to stop is right. A contact is one of the true tip's way or "
     "of the shaft at the end, with the true obstacles. Solved: the target's depth is reached without contact, within "
-    f"{SOLVED_MM:g} mm. Intervals: Wilson, 95 %, by scene. Points with 0.1 mm of noise instead of images. The "
+    f"{WITHIN_MM:g} mm. Intervals: Wilson, 95 %, by scene. Points with 0.1 mm of noise instead of images. The "
     "controller is told the needle's mean curvature beforehand. Simulation, not tissue."
 )
 FIGURE_CAPTION = (
@@ -50,7 +50,7 @@ FIGURE_CAPTION = (
 )
 
 
-def write_obstacle_study(results: Sequence[Result], out: Path, about: TableRow, *, quick: bool) -> TableRow:
+def write_obstacle_study(results: Sequence[TrialResult], out: Path, about: TableRow, *, quick: bool) -> TableRow:
     """Write tables, figure, report.html and README.md into `out`. Returns the summary."""
     tables = {
         "Outcomes": outcome_rows(results),
@@ -68,16 +68,20 @@ def write_obstacle_study(results: Sequence[Result], out: Path, about: TableRow, 
     summary: TableRow = {**about, "tables": tables, **quick_facts(len(results), quick=quick)}
     words = summary.get("quick_run", "")
     body = [
-        f"<h1>{TITLE}</h1>",
-        f"<p>Split {about['split']}, seed {about['seed']}. {INTRO}</p>",
+        f"<h1>{OBSTACLE_TITLE}</h1>",
+        f"<p>Split {about['split']}, seed {about['seed']}. {OBSTACLE_INTRO}</p>",
         '<p class="soft">Research software, not a medical device: not for clinical decisions.</p>',
     ]
     for title, rows in tables.items():
         body.append(f"<h2>{html.escape(title)}</h2>{html_table(rows)}")
         if title == "Outcomes" and svg:
             body.append(figure(svg, caption(FIGURE_CAPTION, words)))
-    (out / "report.html").write_text(study_page(TITLE, body, words), encoding="utf-8")
-    lines = [*markdown_head(TITLE, words), f"Split {about['split']}, seed {about['seed']}. {INTRO}", ""]
+    (out / "report.html").write_text(study_page(OBSTACLE_TITLE, body, words), encoding="utf-8")
+    lines = [
+        *markdown_head(OBSTACLE_TITLE, words),
+        f"Split {about['split']}, seed {about['seed']}. {OBSTACLE_INTRO}",
+        "",
+    ]
     lines += ["Research software, not a medical device.", ""]
     for title, rows in tables.items():
         lines += [f"## {title}", "", *markdown_table(rows), ""]
@@ -87,9 +91,9 @@ def write_obstacle_study(results: Sequence[Result], out: Path, about: TableRow, 
     return summary
 
 
-def by_controller(results: Sequence[Result]) -> dict[str, dict[int, Result]]:
+def by_controller(results: Sequence[TrialResult]) -> dict[str, dict[int, TrialResult]]:
     """Return what came of it, by controller and by the scene's number. Each has the scene's kind added."""
-    out: dict[str, dict[int, Result]] = {}
+    out: dict[str, dict[int, TrialResult]] = {}
     for r in results:
         for name, outcome in r["outcomes"].items():
             scene = {key: r[key] for key in ("kind", "bevel_gain", "tissue", "margin_mm")}
@@ -97,18 +101,18 @@ def by_controller(results: Sequence[Result]) -> dict[str, dict[int, Result]]:
     return out
 
 
-def outcome_rows(results: Sequence[Result]) -> list[TableRow]:
+def outcome_rows(results: Sequence[TrialResult]) -> list[TableRow]:
     """Return how the insertions ended, by controller and kind of scene."""
     rows = []
     for name, of in by_controller(results).items():
-        for kind, words in KINDS.items():
+        for kind, words in SCENE_KINDS.items():
             found = [r for r in of.values() if r["kind"] == kind]
             if found:
                 rows.append({"scenes": words, "controller": name, **_ended(found, kind)})
-    return sorted(rows, key=lambda row: list(KINDS.values()).index(row["scenes"]))
+    return sorted(rows, key=lambda row: list(SCENE_KINDS.values()).index(row["scenes"]))
 
 
-def _ended(found: Sequence[Result], kind: str) -> TableRow:
+def _ended(found: Sequence[TrialResult], kind: str) -> TableRow:
     n = len(found)
     count = {word: sum(r["came_of_it"] == word for r in found) for word in ("solved", "contact", "stopped", "missed")}
     right = count["stopped" if kind == "closed" else "solved"]
@@ -130,12 +134,12 @@ def _ended(found: Sequence[Result], kind: str) -> TableRow:
     }
 
 
-def paired_rows(results: Sequence[Result]) -> list[TableRow]:
+def paired_rows(results: Sequence[TrialResult]) -> list[TableRow]:
     """Return exact McNemar tests of ours against each other controller, on the scenes that both steered."""
     of = by_controller(results)
     rows: list[TableRow] = []
     for other in (name for name in of if name != OURS and OURS in of):
-        for kind, words in KINDS.items():
+        for kind, words in SCENE_KINDS.items():
             both = [n for n, r in of[other].items() if n in of[OURS] and r["kind"] == kind]
             right = "stopped" if kind == "closed" else "solved"
             for what, is_it in (("right answer", right), ("contact", "contact")):
@@ -157,7 +161,7 @@ def paired_rows(results: Sequence[Result]) -> list[TableRow]:
     return rows
 
 
-def warning_rows(results: Sequence[Result]) -> list[TableRow]:
+def warning_rows(results: Sequence[TrialResult]) -> list[TableRow]:
     """Return how many insertions warned, by controller and outcome."""
     rows: list[TableRow] = []
     for name, of in by_controller(results).items():
@@ -169,11 +173,11 @@ def warning_rows(results: Sequence[Result]) -> list[TableRow]:
     return rows
 
 
-def scene_rows(results: Sequence[Result]) -> list[TableRow]:
+def scene_rows(results: Sequence[TrialResult]) -> list[TableRow]:
     """Return what is known of the scenes."""
     scenes = {r["number"]: r for r in results}.values()
     rows: list[TableRow] = []
-    for kind, words in KINDS.items():
+    for kind, words in SCENE_KINDS.items():
         found = [r for r in scenes if r["kind"] == kind]
         if found:
             off, margin, block = (np.array(v) for v in zip(*map(_sizes, found), strict=True))
@@ -190,11 +194,11 @@ def scene_rows(results: Sequence[Result]) -> list[TableRow]:
     return rows
 
 
-def _sizes(r: Result) -> tuple[float, float, float]:
+def _sizes(r: TrialResult) -> tuple[float, float, float]:
     return math.hypot(*r["target_mm"]), r["margin_mm"], r["block_mm"]
 
 
-def part_rows(results: Sequence[Result]) -> list[TableRow]:
+def part_rows(results: Sequence[TrialResult]) -> list[TableRow]:
     """Return the solved blocked scenes by bevel's force and by tissue."""
     rows: list[TableRow] = []
     for name, of in by_controller(results).items():
@@ -211,18 +215,18 @@ def part_rows(results: Sequence[Result]) -> list[TableRow]:
 # -- figure ------------------------------------------------------------------------------------------------------
 
 
-def _drawn(results: Sequence[Result]) -> list[DrawnScene]:
+def _drawn(results: Sequence[TrialResult]) -> list[DrawnScene]:
     """Choose the first blocked scenes that ours solved and the other did not, else the first blocked ones."""
     blocked = [r for r in results if r["kind"] == "blocked" and OURS in r["outcomes"]]
     won = [r for r in blocked if _word(r, OURS) == "solved" and _word(r, IGNORES) == "contact"]
-    return [_scene(r) for r in (won or blocked)[:DRAWN]]
+    return [_scene(r) for r in (won or blocked)[:SCENES_DRAWN]]
 
 
-def _word(r: Result, name: str) -> str:
+def _word(r: TrialResult, name: str) -> str:
     return str(r["outcomes"].get(name, {}).get("came_of_it", ""))
 
 
-def _scene(r: Result) -> DrawnScene:
+def _scene(r: TrialResult) -> DrawnScene:
     parts: list[Sphere | Cuboid] = [
         Sphere(tuple(p["centre_mm"]), p["radius_mm"])
         if "radius_mm" in p
@@ -232,12 +236,12 @@ def _scene(r: Result) -> DrawnScene:
     paths = {}
     for name, outcome in r["outcomes"].items():
         path = np.array(outcome["path"])
-        paths[name] = (path, np.min([part.distance(path) for part in parts], axis=0) - NEEDLE_MM)
+        paths[name] = (path, np.min([part.distance(path) for part in parts], axis=0) - SHAFT_MM)
     words = ", ".join(_word(r, name) for name in r["outcomes"])
     y, z = r["target_mm"]
     return DrawnScene(
         title=f"scene {r['number']}, {r['tissue']}\n{words}",
-        target_mm=(DEPTH_MM, y, z),
+        target_mm=(GOAL_DEPTH_MM, y, z),
         spheres=[(p.centre_mm, p.radius_mm) for p in parts if isinstance(p, Sphere)],
         boxes=[(p.low_mm, p.high_mm) for p in parts if isinstance(p, Cuboid)],
         paths=paths,

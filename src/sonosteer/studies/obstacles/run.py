@@ -24,7 +24,7 @@ from sonosteer.studies.obstacles.report import write_obstacle_study
 from sonosteer.studies.obstacles.trials import IGNORES, OURS, PEER, ObstacleTrial, run_obstacle_trial
 from sonosteer.studies.pages import writing
 
-SEEDS_APART = 10_000  # scenes between two study seeds
+SCENES_APART = 10_000  # scenes between two study seeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class ObstacleStudyConfig:
     scenes: int = 200
     """Number of scenes. 1 or more."""
     peer_every: int = 0
-    """Every so many-th scene is also steered by the peer. 0: none."""
+    """Every so many-th scene is also steered by the peer, no unit. 0: none."""
 
     def __post_init__(self) -> None:
         if self.split not in get_args(Split):
@@ -46,7 +46,7 @@ class ObstacleStudyConfig:
 
 
 #: a quick run never touches the test split
-QUICK = ObstacleStudyConfig(split="validation", scenes=2)
+QUICK_OBSTACLES = ObstacleStudyConfig(split="validation", scenes=2)
 
 
 def run_obstacle_study(
@@ -65,7 +65,7 @@ def run_obstacle_study(
     """
     config = from_dict(ObstacleStudyConfig, dict(settings or {}), "study obstacles")
     if quick:
-        config = dataclasses.replace(QUICK, peer_every=config.peer_every)
+        config = dataclasses.replace(QUICK_OBSTACLES, peer_every=config.peer_every)
     todo = obstacle_trials(config, seed)
     question = {"study": "obstacles", "quick": quick, "seed": seed, "split": config.split}
     journal = Journal(out / "trials.jsonl", question)
@@ -84,7 +84,7 @@ def run_obstacle_study(
 
 def obstacle_trials(config: ObstacleStudyConfig, seed: int = 0) -> list[ObstacleTrial]:
     """Return the trials of a study: ours and the controller that is not told on each scene, the peer on some."""
-    numbers = range(SEEDS_APART * seed, SEEDS_APART * seed + config.scenes)
+    numbers = range(SCENES_APART * seed, SCENES_APART * seed + config.scenes)
     told = [ObstacleTrial(n, config.split, (OURS, IGNORES)) for n in numbers]
     every = numbers[:: config.peer_every] if config.peer_every else []
     return told + [ObstacleTrial(n, config.split, (PEER,)) for n in every]

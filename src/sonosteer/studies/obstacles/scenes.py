@@ -31,11 +31,11 @@ from sonosteer.episodes.steering import SteeringConfig, build_steering_episode, 
 from sonosteer.sim.setups import TISSUES, Split
 from sonosteer.steering.obstacles import Cuboid, Sphere
 
-Part: TypeAlias = Sphere | Cuboid
-Kind = Literal["blocked", "free", "closed"]
+ScenePart: TypeAlias = Sphere | Cuboid
+SceneKind = Literal["blocked", "free", "closed"]
 
-DEPTH_MM = 120.0
-NEEDLE_MM = 0.64  # radius of an 18G shaft
+GOAL_DEPTH_MM = 120.0
+SHAFT_MM = 0.64  # radius of an 18G shaft
 #: chosen: by how much the shaft overlaps an obstacle on the straight line and on the reference way
 MIN_BLOCK_MM = 0.3
 #: chosen: the controller grows obstacles by at most this much (`MovePlanner.clearance_cap_mm`), so a way is free to it
@@ -46,7 +46,7 @@ FIRST_MM, LAST_MM = 35.0, 105.0
 RADIUS_MM = (1.5, 5.0)  # chosen: a vessel or a small bone
 HOLE_MM = 0.8  # chosen: width of a hole that a shaft of 1.28 mm does not pass
 WALL_HALF_WIDTH_MM = 25.0  # chosen: no needle of these scenes comes so far from its axis
-RECIPE = "harsh"
+SCENE_RECIPE = "harsh"
 OBSTACLES = 3  # chosen: as many as there are turns to avoid them
 MAX_TURNS = 3  # Carriere et al. 2019: event points
 BEVEL_GAINS = (1.0, 1.5)  # factor on the bevel's force. The recipe harsh is 1
@@ -70,11 +70,11 @@ class ObstacleScene:
     """Seed of the scene."""
     split: Split
     """Split of the scenes. Other obstacles stand in the validation scene of a seed than in its test scene."""
-    kind: Kind
+    kind: SceneKind
     """blocked: the straight way is blocked, another one is known. free: nothing is blocked. closed: there is no way."""
     target_mm: Point
     """Target (y, z) across the axis, mm."""
-    parts: tuple[Part, ...]
+    parts: tuple[ScenePart, ...]
     """The obstacles."""
     way: F64
     """(n, 3) depth, y, z of the needle whose end is the target, mm. Closed scenes block it, too."""
@@ -107,17 +107,17 @@ def obstacle_scene(number: int, split: Split = "test") -> ObstacleScene:
 
     Tissues take turns, and so do the two gains of the bevel's force.
     """
-    kind: Kind = ("blocked", "free", "closed")[max(number // 6 % 10 - 7, 0)]
+    kind: SceneKind = ("blocked", "free", "closed")[max(number // 6 % 10 - 7, 0)]
     return draw_obstacle_scene(TISSUES[number % 3], BEVEL_GAINS[number % 2], number, split, kind)
 
 
-def draw_obstacle_scene(tissue: str, bevel_gain: float, seed: int, split: Split, kind: Kind) -> ObstacleScene:
+def draw_obstacle_scene(tissue: str, bevel_gain: float, seed: int, split: Split, kind: SceneKind) -> ObstacleScene:
     """Draw a scene of a kind. The same arguments give the same scene."""
     rng = np.random.default_rng([seed, get_args(Split).index(split), 77])
     config = SteeringConfig(
         controller="none",
         tissue=tissue,
-        recipe=RECIPE,
+        recipe=SCENE_RECIPE,
         seed=seed,
         split=split,
         tracker=None,
@@ -130,21 +130,32 @@ def draw_obstacle_scene(tissue: str, bevel_gain: float, seed: int, split: Split,
         parts = _closing(target, way, rng) if kind == "closed" else _beside(target, way, rng, blocks=kind == "blocked")
         if parts is not None:
             block, margin = -max(clearance_mm(parts, w) for w in straight_ways(target)), clearance_mm(parts, way)
-            return ObstacleScene(tissue, bevel_gain, seed, split, kind, target, parts, way, margin, block)
+            return ObstacleScene(
+                tissue=tissue,
+                bevel_gain=bevel_gain,
+                seed=seed,
+                split=split,
+                kind=kind,
+                target_mm=target,
+                parts=parts,
+                way=way,
+                margin_mm=margin,
+                block_mm=block,
+            )
     raise RuntimeError(f"no {kind} scene was found for seed {seed}")
 
 
 def straight_ways(target_mm: Point) -> tuple[F64, F64]:
     """Return the straight line from the entry to a target, and the controllers' reference way. Each is (n, 3), mm."""
-    fraction = np.linspace(0.0, 1.0, round(DEPTH_MM / PATH_STEP_MM) + 1)
-    line = np.stack([DEPTH_MM * fraction, target_mm[0] * fraction, target_mm[1] * fraction], 1)
-    bent = np.stack([DEPTH_MM * fraction, target_mm[0] * fraction**2, target_mm[1] * fraction**2], 1)
+    fraction = np.linspace(0.0, 1.0, round(GOAL_DEPTH_MM / PATH_STEP_MM) + 1)
+    line = np.stack([GOAL_DEPTH_MM * fraction, target_mm[0] * fraction, target_mm[1] * fraction], 1)
+    bent = np.stack([GOAL_DEPTH_MM * fraction, target_mm[0] * fraction**2, target_mm[1] * fraction**2], 1)
     return line, bent
 
 
-def clearance_mm(parts: tuple[Part, ...], way: F64) -> float:
+def clearance_mm(parts: tuple[ScenePart, ...], way: F64) -> float:
     """Return the smallest distance of the shaft along an (n, 3) way from the nearest obstacle, mm. Below 0: contact."""
-    return min(float(part.distance(way).min()) for part in parts) - NEEDLE_MM
+    return min(float(part.distance(way).min()) for part in parts) - SHAFT_MM
 
 
 def _random_way(config: SteeringConfig, curvature_per_mm: float, rng: np.random.Generator) -> F64:
@@ -166,20 +177,20 @@ def _random_way(config: SteeringConfig, curvature_per_mm: float, rng: np.random.
 
 def _leaves_mm(depths_mm: F64, turns_rad: F64, curvature_per_mm: float) -> float:
     """Return how far a bicycle with these turns leaves the straight line and the reference way, the lesser one, mm."""
-    at = np.arange(0.0, DEPTH_MM + 1.0, 1.0)
+    at = np.arange(0.0, GOAL_DEPTH_MM + 1.0, 1.0)
     bevel = (turns_rad[None] * (depths_mm[None] <= at[:, None])).sum(axis=1)
     off = np.cumsum(np.cumsum(curvature_per_mm * np.exp(1j * bevel)))  # steps of 1 mm
     where = (at >= FIRST_MM) & (at <= LAST_MM)
-    return min(float(np.abs(off - off[-1] * (at / DEPTH_MM) ** p)[where].max()) for p in (1, 2))
+    return min(float(np.abs(off - off[-1] * (at / GOAL_DEPTH_MM) ** p)[where].max()) for p in (1, 2))
 
 
 def _at(way: F64, depth_mm: float) -> F64:
     return np.array([depth_mm, *(float(np.interp(depth_mm, way[:, 0], way[:, i])) for i in (1, 2))])
 
 
-def _beside(target: Point, way: F64, rng: np.random.Generator, *, blocks: bool) -> tuple[Part, ...] | None:
+def _beside(target: Point, way: F64, rng: np.random.Generator, *, blocks: bool) -> tuple[ScenePart, ...] | None:
     """Place three obstacles beside a known way. blocks: on both straight ways. None if they leave no room for it."""
-    parts: tuple[Part, ...] = ()
+    parts: tuple[ScenePart, ...] = ()
     straight = straight_ways(target)
     for each in reversed(straight) if blocks else ():
         if not parts or clearance_mm(parts, each) > -MIN_BLOCK_MM:
@@ -194,7 +205,7 @@ def _beside(target: Point, way: F64, rng: np.random.Generator, *, blocks: bool) 
     return parts if wanted and clearance_mm(parts, way) >= MIN_MARGIN_MM else None
 
 
-def _across(straight: F64, way: F64, rng: np.random.Generator) -> Part | None:
+def _across(straight: F64, way: F64, rng: np.random.Generator) -> ScenePart | None:
     """Place an obstacle across a straight way, beside a known one."""
     depths = np.arange(FIRST_MM, LAST_MM, 2.0)
     off = np.array([np.linalg.norm(_at(straight, d) - _at(way, d)) for d in depths])
@@ -214,11 +225,11 @@ def _one(
     angle_rad: float,
     depth_mm: float | None = None,
     gap_mm: tuple[float, float] = (MIN_MARGIN_MM, MAX_MARGIN_MM),
-) -> Part:
+) -> ScenePart:
     """Place a sphere or a cube beside a way, on the side of an angle."""
     depth = float(rng.uniform(FIRST_MM, LAST_MM)) if depth_mm is None else depth_mm
     radius = float(rng.uniform(*RADIUS_MM))
-    off = radius + NEEDLE_MM + float(rng.uniform(*gap_mm))
+    off = radius + SHAFT_MM + float(rng.uniform(*gap_mm))
     side = np.array([0.0, math.cos(angle_rad), math.sin(angle_rad)])
     centre = _at(way, depth) + off * side
     x, y, z = centre.tolist()
@@ -228,7 +239,7 @@ def _one(
     return Cuboid((x - half, y - half, z - half), (x + half, y + half, z + half))
 
 
-def _closing(target: Point, way: F64, rng: np.random.Generator) -> tuple[Part, ...]:
+def _closing(target: Point, way: F64, rng: np.random.Generator) -> tuple[ScenePart, ...]:
     """Place what no needle gets past: a wall, a wall with a hole narrower than the shaft, or a ball on the target."""
     wide = WALL_HALF_WIDTH_MM
     depth, thick = float(rng.uniform(50.0, 100.0)), float(rng.uniform(2.0, 6.0))
@@ -237,7 +248,7 @@ def _closing(target: Point, way: F64, rng: np.random.Generator) -> tuple[Part, .
         return (Cuboid((depth, -wide, -wide), (depth + thick, wide, wide)),)
     if which == 1:
         radius = float(rng.uniform(2.0, 5.0))
-        return (Sphere((DEPTH_MM, *target), radius),)
+        return (Sphere((GOAL_DEPTH_MM, *target), radius),)
     _, y, z = _at(straight_ways(target)[1], depth).tolist()
     h, far = HOLE_MM / 2, depth + thick
     return (

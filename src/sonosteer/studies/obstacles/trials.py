@@ -26,11 +26,18 @@ from sonosteer.steering.obstacles import NO_OBSTACLES, combine_obstacles
 from sonosteer.steering.planner import MovePlanner
 from sonosteer.steering.table import AMONG_OBSTACLES
 from sonosteer.steering.transient import transient_preset
-from sonosteer.studies.obstacles.peer import EVERY_MM, RandomTreePlanner
-from sonosteer.studies.obstacles.scenes import DEPTH_MM, LEAVES_PER_MM, NEEDLE_MM, RECIPE, ObstacleScene, obstacle_scene
+from sonosteer.studies.obstacles.peer import TREE_EVERY_MM, RandomTreePlanner
+from sonosteer.studies.obstacles.scenes import (
+    GOAL_DEPTH_MM,
+    LEAVES_PER_MM,
+    SCENE_RECIPE,
+    SHAFT_MM,
+    ObstacleScene,
+    obstacle_scene,
+)
 
-SOLVED_MM = 1.0  # chosen: as in the steering study
-NOISE_MM = 0.1  # chosen: standard deviation of the measured tip
+WITHIN_MM = 1.0  # chosen: as in the steering study
+TIP_NOISE_MM = 0.1  # chosen: standard deviation of the measured tip
 SAFE_STOP = "stop: no safe path"
 PATH_POINTS = 120  # points of a path that is kept for pictures
 SHAPE_STEP_MM = 0.5  # between two points of the shaft whose clearance is taken
@@ -80,7 +87,7 @@ def steer_scene(scene: ObstacleScene, controller: str) -> dict[str, Any]:
     )
     config = SteeringConfig(
         tissue=scene.tissue,
-        recipe=RECIPE,
+        recipe=SCENE_RECIPE,
         seed=scene.seed,
         split=scene.split,
         target_mm=scene.target_mm,
@@ -89,7 +96,7 @@ def steer_scene(scene: ObstacleScene, controller: str) -> dict[str, Any]:
         model=model,
         controller_settings={"weights": AMONG_OBSTACLES},
         tracker=None,
-        noise_mm=NOISE_MM,
+        noise_mm=TIP_NOISE_MM,
         scene_fields={"bevel_gain": scene.bevel_gain},
     )
     episode = build_steering_episode(config)
@@ -98,7 +105,7 @@ def steer_scene(scene: ObstacleScene, controller: str) -> dict[str, Any]:
         assert isinstance(ours, Limited)
         assert isinstance(ours.controller, MovePlanner)
         fields = {f.name: getattr(ours.controller, f.name) for f in dataclasses.fields(MovePlanner)}
-        peer = RandomTreePlanner(**fields | {"every_mm": EVERY_MM})
+        peer = RandomTreePlanner(**fields | {"every_mm": TREE_EVERY_MM})
         episode = dataclasses.replace(episode, steerer=Limited(peer, ours.limits))
     done = run_steering_episode(episode, RealClock())
     flexible = episode.world.plant.flexible
@@ -108,9 +115,9 @@ def steer_scene(scene: ObstacleScene, controller: str) -> dict[str, Any]:
 
 def _outcome(scene: ObstacleScene, done: SteeringResult, shape: Any) -> dict[str, Any]:
     path = done.path()
-    clearance = min(float(part.distance(path).min()) for part in scene.parts) - NEEDLE_MM
-    shaft = min(float(part.distance(shape).min()) for part in scene.parts) - NEEDLE_MM
-    final = path_errors(path, DEPTH_MM, scene.target_mm).final_mm
+    clearance = min(float(part.distance(path).min()) for part in scene.parts) - SHAFT_MM
+    shaft = min(float(part.distance(shape).min()) for part in scene.parts) - SHAFT_MM
+    final = path_errors(path, GOAL_DEPTH_MM, scene.target_mm).final_mm
     times = percentiles_ms(done.ledger.times_ms.get("steer", []))
     return {
         "came_of_it": came_of_it(done.ended, min(clearance, shaft), final),
@@ -135,4 +142,4 @@ def came_of_it(ended: str, clearance_mm: float, final_mm: float) -> str:
         return "stopped"
     if ended != REACHED:
         return "lost"
-    return "solved" if final_mm <= SOLVED_MM else "missed"
+    return "solved" if final_mm <= WITHIN_MM else "missed"
