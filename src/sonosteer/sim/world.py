@@ -193,8 +193,11 @@ class World:
         )
         return view, direction
 
-    def frames(self) -> Iterator[tuple[Frame, NeedleTruth]]:
-        """Play the scene's script: every frame of the clip with its truth."""
+    def frames(self, *, readings: bool = False) -> Iterator[tuple[Frame, NeedleTruth]]:
+        """Play the scene's script: every frame of the clip with its truth.
+
+        readings: frames bring what the encoders said at their time, too.
+        """
         self.restart()
         period = 1.0 / self.scene.rate_hz
         last: tuple[Frame, NeedleTruth] | None = None
@@ -210,6 +213,8 @@ class World:
                 last = self.look()
             time_s = tick * period
             frame = dataclasses.replace(last[0], index=shown, time_s=time_s)
+            if readings:
+                frame = dataclasses.replace(frame, robot_state=self.read())
             truth = dataclasses.replace(last[1], frame_index=shown, time_s=time_s, repeated=fate == "repeated")
             yield frame, truth
             shown += 1
