@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonosteer.core.types import RobotState
-from sonosteer.runtime.robot_states import KEPT_S, RobotStates, between
+from sonosteer.core.robot_readings import between
+from sonosteer.runtime.robot_states import KEPT_S, RobotStates
 
 
 def state(time_s, depth_mm=0.0, fault=None):

@@ -78,12 +78,14 @@ class EncoderAided:
 
     slip: tuple[float, float] = (0.03, 0.06)
     """Mean and deviation of the slip before anything was seen, no unit."""
-    slip_walk: float = 0.012
+    slip_walk: float = 0.004
     """How much the slip changes on a millimetre of way, no unit, as a random walk."""
     turn_sd_rad: float = math.radians(3.5)
     """Deviation of the registration's angle, rad. It turns needle and probe alike."""
     heading_sd_rad: float = math.radians(2.5)
     """Deviation of the needle's own direction beside that, rad."""
+    heading_walk_rad: float = 0.005
+    """How much the direction changes on a millimetre of way, rad, as a random walk."""
     bend_sd: float = 0.0012
     """Deviation of the bending, rad/mm."""
     bend_walk: float = 0.00012
@@ -94,7 +96,7 @@ class EncoderAided:
     """Usual rate of breathing, Hz."""
     breath_damping: float = 0.25
     """How soon a breath is forgotten, as a fraction of critical damping, no unit."""
-    walk_mm: float = 0.08
+    walk_mm: float = 0.12
     """What else the tip does on a millimetre of way, mm, as a random walk each way."""
     rest_mm: float = 0.12
     """What else it does in a second, mm, as a random walk each way."""
@@ -176,7 +178,8 @@ class EncoderAided:
         F[HEADING, BEND] = way
         Q = np.zeros(8)
         Q[[X, Y]] = self.walk_mm**2 * (abs(pushed) + 0.2 * math.hypot(qx, qz)) + self.rest_mm**2 * dt_s
-        Q[SLIP], Q[BEND] = self.slip_walk**2 * abs(pushed), self.bend_walk**2 * abs(pushed)
+        walks = np.square([self.slip_walk, self.heading_walk_rad, self.bend_walk])
+        Q[[SLIP, HEADING, BEND]] = walks * abs(pushed)
         return replace(belief, mean=mean, covariance=F @ belief.covariance @ F.T + np.diag(Q), reading=reading)
 
     def _swing(self, belief: AidedBelief, reading: RobotState) -> AidedBelief:

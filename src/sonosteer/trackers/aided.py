@@ -21,7 +21,7 @@ class Elsewhere:
     """Sightings of a tip away from the one that is followed, which may be the needle's."""
 
     offset_mm: Point
-    """Mean distance of the sightings from the expected tip, mm: x and y in the image."""
+    """Distance of the first from the expected tip, mm: x and y in the image."""
     sightings: int
     """How many agree."""
     since_s: float
@@ -46,6 +46,8 @@ class AidedTip:
     """Sightings that are still needed before a place that took over is called tracking."""
     blind_s: float = 0.0
     """Time since a reading could be used, s."""
+    fresh: float = 1.0
+    """How much of a sighting would be new, since the last one: 1 all of it, 0 nothing, no unit."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,16 @@ class Aid:
     """The filter."""
     gate: float = 3.0
     """Deviations from the expected place up to which a sighting is taken, no unit."""
-    gate_mm: float = 0.35
+    gate_mm: float = 0.45
     """Deviation that a sighting may have beside its own, mm each way."""
+    renews_mm: float = 2.0
+    """Way of needle and probe after which a sighting owes nothing to the last one, mm."""
+    renews_s: float = 1.0
+    """Time after which it does so at rest, s."""
     alike_mm: float = 1.5
     """Distance within which sightings elsewhere agree, mm."""
+    drifts: float = 0.2
+    """How much further apart they may be for the way between them, no unit. What stands still goes all of the way."""
     forgets: int = 4
     """Looks in a row without another place after which it is forgotten."""
     near_sightings: int = 12
@@ -91,7 +99,11 @@ class Aid:
         blind_s = 0.0 if usable(reading) else tip.blind_s + dt_s
         if blind_s > self.stale_s:
             return None
-        return replace(tip, belief=self.motion.predict(tip.belief, reading, dt_s), blind_s=blind_s)
+        belief = self.motion.predict(tip.belief, reading, dt_s)
+        now, last = belief.reading, tip.belief.reading
+        way = abs(now.depth_mm - last.depth_mm) + math.dist(now.probe_mm, last.probe_mm)
+        fresh = min(tip.fresh + way / self.renews_mm + dt_s / self.renews_s, 1.0)
+        return replace(tip, belief=belief, blind_s=blind_s, fresh=fresh)
 
     def fits(self, tip: AidedTip, seen_mm: Point, covariance_mm2: F64) -> bool:
         """True if the encoders explain a sighting."""
@@ -105,9 +117,12 @@ class Aid:
         return out
 
     def met(self, tip: AidedTip, seen_mm: Point, covariance_mm2: F64) -> AidedTip:
-        """The tip after a sighting that fits. Another place near it is forgotten."""
-        belief = self.motion.update(tip.belief, seen_mm, self.widened(covariance_mm2))
-        return replace(tip, belief=belief, near=None, on_trial=max(tip.on_trial - 1, 0))
+        """The tip after a sighting that fits. Another place near it is forgotten.
+
+        Neighbouring sightings err alike, so a sighting counts by what is new in it since the last.
+        """
+        belief = self.motion.update(tip.belief, seen_mm, self.widened(covariance_mm2) / max(tip.fresh, 1e-3))
+        return replace(tip, belief=belief, near=None, on_trial=max(tip.on_trial - 1, 0), fresh=0.0)
 
     def heard(self, known: Elsewhere | None, tip: AidedTip, seen_mm: Point | None, time_s: float) -> Elsewhere | None:
         """Join a sighting elsewhere with the earlier ones if it agrees. seen_mm: None where a look showed none."""
@@ -116,8 +131,10 @@ class Aid:
             return None if again is None or again.missed > self.forgets else again
         x, y = tip.belief.place_mm
         offset = (seen_mm[0] - x, seen_mm[1] - y)
-        if known is not None and math.dist(offset, known.offset_mm) < self.alike_mm:
-            return replace(known, sightings=known.sightings + 1, missed=0)
+        if known is not None:
+            way = abs(tip.belief.reading.depth_mm - known.since_mm)
+            if math.dist(offset, known.offset_mm) < self.alike_mm + self.drifts * way:
+                return replace(known, sightings=known.sightings + 1, missed=0)
         return Elsewhere(offset, 1, time_s, tip.belief.reading.depth_mm)
 
     def takes_over(

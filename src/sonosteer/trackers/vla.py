@@ -241,6 +241,14 @@ class VlaTipTracker:
     """True: what the rig's encoders say is used where frames bring it."""
     aid: Aid = field(default_factory=Aid)
     """How the encoders are used."""
+    aided_visible: float = 0.5
+    """With encoders: lowest visibility of a candidate that is believed, 0 to 1."""
+    aided_guess: float = 0.024
+    """With encoders: deviation above which a candidate is a guess, as a fraction of the picture, no unit."""
+    aided_sd: float = 0.004
+    """With encoders: largest deviation that a candidate is given, as a fraction of the picture, no unit."""
+    aided_claim: float = 0.003
+    """With encoders: deviation that a claim has beside the filter's, as a fraction of the picture, no unit."""
     aided_lost_sd: float = 0.0625
     """Deviation after which a tip that the encoders carry on is lost, as a fraction of the picture, no unit."""
     ahead_every: int = 3
@@ -502,9 +510,10 @@ class VlaTipTracker:
         assert belief is not None
         assert aided is not None
         assert longer_mm is not None
-        R = np.eye(2) * (max(best.sd, self.min_sd) * longer_mm) ** 2
+        R = np.eye(2) * (min(max(best.sd, self.min_sd), self.aided_sd) * longer_mm) ** 2
         at_mm = (best.at[0] * longer_mm, best.at[1] * longer_mm)
-        if best.score >= self.believed and self.aid.fits(aided, at_mm, R):
+        seen_well = best.visible >= self.aided_visible and best.sd <= self.aided_guess
+        if best.score >= self.believed and seen_well and self.aid.fits(aided, at_mm, R):
             aided = self.aid.met(aided, at_mm, R)
             belief = replace(belief, doubt_s=0.0, score=belief.score + 0.3 * (best.score - belief.score))
             return replace(state, aided=aided, belief=_as_fractions(belief, aided, longer_mm), elsewhere=None)
@@ -639,7 +648,8 @@ class VlaTipTracker:
         believed = belief.doubt_s == 0.0
         half = (0.5 * state.box[0] / side.x_fraction, 0.5 * state.box[1] / side.y_fraction)
         own = (self.sd_scale * best.sd) ** 2 if believed else 0.0  # errors of neighbouring frames are alike
-        P = belief.covariance[:2, :2] + np.eye(2) * max(own, self.min_sd**2)
+        claim = max(own, self.min_sd**2) if state.aided is None else self.aided_claim**2
+        P = belief.covariance[:2, :2] + np.eye(2) * claim
         to_px = np.diag([1.0 / side.x_fraction, 1.0 / side.y_fraction])
         longer_mm = None if frame.spacing is None else frame.spacing.x_mm / side.x_fraction
         return replace(state, contrast=contrast, shaft_rad=angle), TipEstimate(
