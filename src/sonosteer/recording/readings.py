@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 from sonosteer.core.errors import InputError
@@ -37,8 +38,8 @@ def read_readings(path: Path) -> tuple[RobotState, ...]:
     """
     rows = read_table(path, NEEDED_COLUMNS, _parse)
     if len(rows) < 2:
-        raise InputError(f"{path} has {len(rows) or 'no'} row{'s' * (not rows)}: give {','.join(NEEDED_COLUMNS)} twice")
-    for a, b in zip(rows, rows[1:], strict=False):
+        raise InputError(f"{path} has fewer than two rows: give {','.join(NEEDED_COLUMNS)}, a row for each reading")
+    for a, b in pairwise(rows):
         if not b.time_s > a.time_s:
             raise InputError(f"{path}: time_s must rise from row to row, but {b.time_s:g} follows {a.time_s:g}")
     return tuple(_with_speed(rows))
@@ -62,5 +63,5 @@ def _parse(row: dict[str, str]) -> RobotState:
 
 
 def _with_speed(rows: Sequence[RobotState]) -> list[RobotState]:
-    speeds = [(b.depth_mm - a.depth_mm) / (b.time_s - a.time_s) for a, b in zip(rows, rows[1:], strict=False)]
+    speeds = [(b.depth_mm - a.depth_mm) / (b.time_s - a.time_s) for a, b in pairwise(rows)]
     return [replace(row, insertion_speed_mm_s=v) for row, v in zip(rows, [speeds[0], *speeds], strict=True)]

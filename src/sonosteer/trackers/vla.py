@@ -247,8 +247,10 @@ class VlaTipTracker:
     """With encoders: deviation above which a candidate is a guess, as a fraction of the picture, no unit."""
     aided_sd: float = 0.004
     """With encoders: largest deviation that a candidate is given, as a fraction of the picture, no unit."""
-    aided_claim: float = 0.003
+    aided_claim: float = 0.0036
     """With encoders: deviation that a claim has beside the filter's, as a fraction of the picture, no unit."""
+    aided_scale: float = 1.3
+    """With encoders: factor on the filter's deviation in the claimed covariance, no unit."""
     aided_lost_sd: float = 0.0625
     """Deviation after which a tip that the encoders carry on is lost, as a fraction of the picture, no unit."""
     ahead_every: int = 3
@@ -438,8 +440,8 @@ class VlaTipTracker:
         else:
             state = self._weigh(state, image, side, best=best, dt_s=dt_s)
             state = self._look_ahead(state, image, before, side, best)
+        assert state.belief is not None
         belief = state.belief
-        assert belief is not None
         width, height = side.fractions((float(image.shape[1]), float(image.shape[0])))
         x, y = belief.at
         outside = max(-x, -y, x - width, y - height)
@@ -648,8 +650,9 @@ class VlaTipTracker:
         believed = belief.doubt_s == 0.0
         half = (0.5 * state.box[0] / side.x_fraction, 0.5 * state.box[1] / side.y_fraction)
         own = (self.sd_scale * best.sd) ** 2 if believed else 0.0  # errors of neighbouring frames are alike
-        claim = max(own, self.min_sd**2) if state.aided is None else self.aided_claim**2
-        P = belief.covariance[:2, :2] + np.eye(2) * claim
+        P = belief.covariance[:2, :2] + np.eye(2) * max(own, self.min_sd**2)
+        if state.aided is not None:
+            P = belief.covariance[:2, :2] * self.aided_scale**2 + np.eye(2) * self.aided_claim**2
         to_px = np.diag([1.0 / side.x_fraction, 1.0 / side.y_fraction])
         longer_mm = None if frame.spacing is None else frame.spacing.x_mm / side.x_fraction
         return replace(state, contrast=contrast, shaft_rad=angle), TipEstimate(
