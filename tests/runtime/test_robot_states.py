@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonosteer.core.types import RobotState
 from sonosteer.core.robot_readings import between
+from sonosteer.core.types import RobotState
 from sonosteer.runtime.robot_states import KEPT_S, RobotStates
 
 
