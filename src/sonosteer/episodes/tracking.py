@@ -311,9 +311,7 @@ def track(
     check_method(clip.info, tracker, name)
     shown = in_crop(tracker, part, clip.info.names)
     feed = clip if velocity_mm_s is None or is_live(clip) else WithVelocity(clip, _velocity(velocity_mm_s))
-    if readings is not None:
-        check_readings(clip.info, tracker, name, live=is_live(clip), stills=stills)
-        feed = WithReadings(feed, Path(readings))
+    feed = _with_readings(feed, readings, tracker, name, stills=stills)
     seen, total = _Seen(), clip.info.frames
     ledger = FrameLedger(None if total is None else min(total if end is None else end, total) - first)
     shown.prepare()
@@ -497,6 +495,16 @@ def _crop(crop: tuple[int, int, int, int]) -> Crop:
     except (TypeError, ValueError):
         raise InputError(f"`crop` is {crop!r}: give (x, y, width, height) in whole pixels") from None
     return Crop(left_px=left, top_px=top, width_px=width, height_px=height)
+
+
+def _with_readings(
+    feed: Source, readings: str | Path | None, tracker: Tracker[Any], name: str, *, stills: bool
+) -> Source:
+    """The clip with a robot's readings, if there are any. Raises InputError where they are of no use."""
+    if readings is None:
+        return feed
+    check_readings(feed.info, tracker, name, live=is_live(feed), stills=stills)
+    return WithReadings(feed, Path(readings))
 
 
 def _velocity(velocity_mm_s: float | str | Path) -> float | Path:

@@ -42,7 +42,7 @@ class AidedBelief:
     mean: F64
     """(8,) states in the order of the module's table."""
     covariance: F64
-    """(8, 8) their covariance."""
+    """(8, 8) their covariance, in mm, mm/s, rad and rad/mm."""
     reading: RobotState
     """The reading that the mean belongs to."""
     swung_rad: float

@@ -43,7 +43,7 @@ class AidedTip:
     whole: Elsewhere | None = None
     """Another place in looks at the whole picture. None if there is none."""
     on_trial: int = 0
-    """Sightings that are still needed before a place that took over is called tracking."""
+    """Number of sightings still needed before a place that took over is called tracking."""
     blind_s: float = 0.0
     """Time since a reading could be used, s."""
     fresh: float = 1.0
@@ -69,11 +69,11 @@ class Aid:
     drifts: float = 0.2
     """How much further apart they may be for the way between them, no unit. What stands still goes all of the way."""
     forgets: int = 4
-    """Looks in a row without another place after which it is forgotten."""
+    """Number of looks in a row without another place after which it is forgotten."""
     near_sightings: int = 12
-    """Agreeing looks near the tip that let another place take over."""
+    """Number of agreeing looks near the tip that let another place take over."""
     whole_sightings: int = 4
-    """Agreeing looks at the whole picture that do."""
+    """Number of agreeing looks at the whole picture that do."""
     pushed_mm: float = 5.0
     """Way by the encoder over which they must agree, mm. What stands still does not."""
     rests_s: float = 4.0
@@ -81,7 +81,7 @@ class Aid:
     unseen_s: float = 0.5
     """How long the followed tip must not have been seen by then, s."""
     trial: int = 5
-    """Sightings after a take-over until the new place is called tracking."""
+    """Number of sightings after a take-over until the new place is called tracking."""
     stale_s: float = 1.0
     """Time without a reading after which the encoders are given up, s."""
 
