@@ -291,10 +291,9 @@ def track(
     px only. velocity_mm_s: measured insertion speed, or a CSV file of it, for the methods that need one. readings: a
     CSV file of what a robot's encoders said, for auto and vla. frames: slice(first, end). crop: (x, y, width, height)
     of the part of each picture to track in, px; results are in px of the whole picture. stills: each picture is tracked
-    on its own, and sizes may differ; source is then a folder, a picture file, a list of them, or images. settings: of
-    the method. rate_hz: of arrays. seed: of "sim:SETUP". seconds: how long to track a live source, "igtl://..." or
-    "video:...", if not until `frames` or Ctrl-C end it; its frames are counted as they are seen. progress: called with
-    the number of frames done.
+    on its own; source is then a folder, a picture file, a list of them, or images. settings: of the method. rate_hz: of
+    arrays. seed: of "sim:SETUP". seconds: how long to track a live source, "igtl://..." or "video:...", if not until
+    `frames` or Ctrl-C end it; its frames are counted as they are seen. progress: called with the frames done.
 
     A picture that cannot be read is Lost, with the reason, and counted as `bad`. Raises InputError for what cannot be
     tracked. A source or a tracker that breaks off raises, too; the error's `kept` is the TrackResult up to there.
@@ -310,8 +309,7 @@ def track(
     check_clip(clip.info, first, crop=part, stills=stills)
     check_method(clip.info, tracker, name)
     shown = in_crop(tracker, part, clip.info.names)
-    feed = clip if velocity_mm_s is None or is_live(clip) else WithVelocity(clip, _velocity(velocity_mm_s))
-    feed = _with_readings(feed, readings, tracker, name, stills=stills)
+    feed = _with_readings(_with_velocity(clip, velocity_mm_s), readings, tracker, name, stills=stills)
     seen, total = _Seen(), clip.info.frames
     ledger = FrameLedger(None if total is None else min(total if end is None else end, total) - first)
     shown.prepare()
@@ -495,6 +493,10 @@ def _crop(crop: tuple[int, int, int, int]) -> Crop:
     except (TypeError, ValueError):
         raise InputError(f"`crop` is {crop!r}: give (x, y, width, height) in whole pixels") from None
     return Crop(left_px=left, top_px=top, width_px=width, height_px=height)
+
+
+def _with_velocity(clip: Source, velocity_mm_s: float | str | Path | None) -> Source:
+    return clip if velocity_mm_s is None or is_live(clip) else WithVelocity(clip, _velocity(velocity_mm_s))
 
 
 def _with_readings(
