@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sonosteer.core.robot_readings import between
 from sonosteer.core.types import RobotState
-from sonosteer.runtime.robot_states import KEPT_S, RobotStates, between
+from sonosteer.runtime.robot_states import KEPT_S, RobotStates
 
 
 def state(time_s, depth_mm=0.0, fault=None):

@@ -183,7 +183,7 @@ def test_the_lower_bound_of_the_clock_is_inclusive_too():
 
 
 NOT_NUMBERS = [math.nan, math.inf, -math.inf, None, "fast", 2 * LARGEST, -2 * LARGEST, (1.0,), 1j]
-NO_NUMBER_FIELDS = ("command", "features", "stop", "fault", "state", "reason")
+NO_NUMBER_FIELDS = ("command", "features", "stop", "fault", "state", "reason", "note")
 WHOLE_TIP = replace(
     TIP,
     visibility=0.5,

@@ -40,6 +40,10 @@ def simulate_command(
             "--truth", metavar="CSV", help="Where to write truth.csv. All else that is known goes beside it, .jsonl."
         ),
     ] = None,
+    readings: Annotated[
+        Path | None,
+        typer.Option("--readings", metavar="CSV", help="Where to write what the rig's encoders say, for track."),
+    ] = None,
     mode: Annotated[
         str | None, typer.Option("--mode", metavar="ips|ipm", help="in-plane-convex: probe stands still or slides.")
     ] = None,
@@ -58,13 +62,13 @@ def simulate_command(
     from sonosteer.sources.simulated import SimulatedSource
 
     fields = parsing.parse_settings(settings) | ({"mode": mode} if mode else {})
-    source = SimulatedSource(setup, seed=seed, **fields)
+    source = SimulatedSource(setup, seed=seed, readings=readings is not None, **fields)
     start, stop = parsing.parse_frames(frames)
     check_clip(source.info, start)
-    for folder in (out.parent, truth.parent if truth else out.parent):
-        make_folder(folder)
+    for written in filter(None, (out, truth, readings)):
+        make_folder(written.parent)
     with terminal.shown_progress("simulating", quiet=as_json) as progress:
-        done = _write_clip(source, start, stop, out=out, truth=truth, progress=progress)
+        done = _write_clip(source, start, stop, out=out, truth=truth, readings=readings, progress=progress)
     beside = out.with_name(out.name + ".json")
     result = {"clip": out, "truth": truth, "frames": done, "seed": seed, "scene": source.scene}
     save_json(result, beside)
@@ -82,11 +86,13 @@ def _write_clip(
     *,
     out: Path,
     truth: Path | None,
+    readings: Path | None,
     progress: StageProgress,
 ) -> int:
     """Write frames and truth as they are drawn. Returns the number of frames."""
     from sonosteer.core.config import to_dict
     from sonosteer.recording.clips import open_clip
+    from sonosteer.recording.readings import ReadingsWriter
     from sonosteer.recording.tables import LineWriter
     from sonosteer.recording.truths import TruthWriter
 
@@ -94,6 +100,7 @@ def _write_clip(
     clip = open_clip(out, source.info)
     table = TruthWriter(truth) if truth else None
     more = LineWriter(truth.with_suffix(".jsonl")) if truth else None
+    said = ReadingsWriter(readings) if readings else None
     done = 0
     try:
         for frame in source.frames(start, stop):
@@ -101,11 +108,13 @@ def _write_clip(
             if table is not None and more is not None:
                 table.add(source.truth(frame.index))
                 more.line(json.dumps(to_dict(source.truth(frame.index)), allow_nan=False))
+            if said is not None and frame.robot_state is not None:
+                said.add(frame.time_s, frame.robot_state)
             done += 1
             progress("", done, total)
     finally:
         clip.close()
-        for writer in (table, more):
+        for writer in (table, more, said):
             if writer is not None:
                 writer.close()
     return done

@@ -11,7 +11,7 @@ import typer
 from sonosteer.commands import parsing, terminal
 from sonosteer.commands.names import PageCommand, complete
 from sonosteer.commands.parsing import AsJson, Executor, Frames, KeepIdentity, PosesText, Seed, SpacingText
-from sonosteer.core.errors import InterruptedRunError
+from sonosteer.core.errors import InputError, InterruptedRunError
 
 if TYPE_CHECKING:
     from sonosteer.episodes.clip_request import ClipRequest
@@ -43,6 +43,15 @@ VelocityText = Annotated[
         "--velocity-mm-s",
         metavar="V|CSV",
         help="Measured insertion speed in mm/s, or a CSV file time_s,velocity_mm_s (for kfv, kfv+f, pfv, pfv+f).",
+    ),
+]
+ReadingsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--readings",
+        metavar="CSV",
+        help="What a robot's encoders said: time_s,depth_mm,angle_deg and, where it moved, probe_x_mm,probe_y_mm,"
+        "probe_z_mm (for auto and vla).",
     ),
 ]
 CropText = Annotated[
@@ -167,6 +176,7 @@ def track_command(
     enters: Enters = None,
     start: StartText = None,
     velocity_mm_s: VelocityText = None,
+    readings: ReadingsFile = None,
     frames: Frames = None,
     crop: CropText = None,
     stills: EachAlone = False,
@@ -216,6 +226,7 @@ def track_command(
         hint=parsing.parse_hint(angle_deg, enters, start),
         spacing=parsing.parse_spacing(spacing_mm),
         velocity=parsing.parse_velocity(velocity_mm_s),
+        readings=readings,
         start=first,
         stop=stop,
         crop=parsing.parse_crop(crop),
@@ -238,6 +249,8 @@ def track_command(
     groups: list[tuple[str, ...]] = with_stills_together(sources) if stills else [(each,) for each in sources]
     if len(groups) > 1 or any(map(is_pattern, source)):
         check_none_live(sources, publish)
+        if readings is not None:
+            raise InputError("`readings` belongs to one clip, and several were given")
         _track_many(request, groups, executor, jobs, as_json=as_json)
     else:
         _track_one(request, as_json=as_json)

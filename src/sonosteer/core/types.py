@@ -51,6 +51,8 @@ class Frame:
     """4x4 matrix, image mm to world mm. None without a tracking system."""
     velocity_mm_s: float | None = None
     """Measured speed of the needle along itself at that time, mm/s. None where nobody measured it."""
+    robot_state: RobotState | None = None
+    """What the robot's encoders said at that time. None without a robot."""
 
     def __post_init__(self) -> None:
         self.pixels.flags.writeable = False
@@ -104,6 +106,8 @@ class TipEstimate:
     """Covariance of the tip, px^2: (2, 2), axes along and across the needle as drawn. None where no tracker says it."""
     answer_frame: int | None = None
     """Index of the frame that the detector's answer applied here was about. None where none was applied."""
+    note: str | None = None
+    """What else the tracker has to say of this frame, such as that another place took over. None if nothing."""
     features: NDArray[np.float32] | None = field(default=None, repr=False)
     """What the tracker's network made of the frame, for a policy, no unit. Read-only, never recorded. None without."""
 

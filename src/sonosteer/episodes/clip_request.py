@@ -15,7 +15,14 @@ from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.live import is_live
 from sonosteer.core.protocols import Source, Tracker
 from sonosteer.core.types import Hint, Truth
-from sonosteer.episodes.clip_tracking import ClipJob, are_stills, check_clip, check_exports, check_method
+from sonosteer.episodes.clip_tracking import (
+    ClipJob,
+    are_stills,
+    check_clip,
+    check_exports,
+    check_method,
+    check_readings,
+)
 from sonosteer.episodes.cropping import Crop, in_crop
 from sonosteer.recording.truths import check_truth, read_truth
 from sonosteer.sources.calibrated import WithCalibration
@@ -24,6 +31,7 @@ from sonosteer.sources.igtlink.address import parse_address
 from sonosteer.sources.igtlink.publisher import Publisher, check_publishable
 from sonosteer.sources.opening import LIVE, is_live_address, open_source, open_stills
 from sonosteer.sources.poses import place_in
+from sonosteer.sources.readings import WithReadings
 from sonosteer.sources.velocity import WithVelocity
 from sonosteer.trackers.table import make_tracker
 
@@ -46,6 +54,8 @@ class ClipRequest:
     """Scale, mm per px. None: what the source says."""
     velocity: float | Path | None = None
     """Measured insertion speed, mm/s, or a CSV file of it. None: nobody measured it."""
+    readings: Path | None = None
+    """What a robot's encoders said beside the clip, a CSV file. None: nobody knows."""
     start: int = 0
     """Index of the first frame to track."""
     stop: int | None = None
@@ -194,9 +204,13 @@ def _job_on(request: ClipRequest, tracker: Tracker[Any], clip: Source) -> ClipJo
     check_clip(clip.info, request.start, crop=request.crop, stills=stills)
     check_method(clip.info, tracker, request.method)
     check_exports(clip.info, parquet=request.parquet, markups=request.markups)
+    feed = clip if speed is None or live else WithVelocity(clip, speed)
+    if request.readings is not None:
+        check_readings(clip.info, tracker, request.method, live=live, stills=stills)
+        feed = WithReadings(feed, request.readings)
     return ClipJob(
         source=clip,
-        feed=clip if speed is None or live else WithVelocity(clip, speed),
+        feed=feed,
         tracker=tracker,
         hint=request.hint,
         out=request.out,

@@ -35,7 +35,7 @@ from sonosteer.runtime.live_tracking import track_live
 from sonosteer.runtime.tracking import Background, track_frames
 from sonosteer.sources.identity import without_identity
 from sonosteer.sources.igtlink.publisher import Publisher
-from sonosteer.trackers.table import needs_scale
+from sonosteer.trackers.table import needs_scale, uses_readings
 from sonosteer.viz.overlay import OverlayPictures, OverlayVideo
 from sonosteer.viz.page import Sheet, write_picture
 from sonosteer.viz.report import Story, write_report
@@ -144,6 +144,18 @@ def check_method(info: SourceInfo, tracker: Tracker[Any], method: str) -> None:
             f"{info.name}: the scale is unknown: give `spacing_mm`, mm per pixel. "
             f"Method {method} works in millimetres, auto and vla do without"
         )
+
+
+def check_readings(info: SourceInfo, tracker: Tracker[Any], method: str, *, live: bool, stills: bool) -> None:
+    """Raise InputError where a robot's readings beside the clip would be of no use."""
+    if live:
+        raise InputError("`readings` is for recorded clips: beside a live source, `insert` reads the robot itself")
+    if stills:
+        raise InputError("`readings` is for clips: pictures on their own have no times")
+    if not uses_readings(tracker):
+        raise InputError(f"`readings`: method {method} does not use them; auto and vla do")
+    if info.spacing is None:
+        raise InputError(f"{info.name}: `readings` are in mm, and the scale is unknown: give `spacing_mm`, too")
 
 
 def _check_scale(info: SourceInfo, spacing: Spacing) -> None:

@@ -161,7 +161,10 @@ def _asked(request: ClipRequest) -> dict[str, Any]:
 
     It is a hash so that no path, which may hold a patient's name, is kept.
     """
-    files = [*request.sources, *(str(p) for p in (request.truth, request.velocity) if isinstance(p, Path))]
+    files = [
+        *request.sources,
+        *(str(p) for p in (request.truth, request.velocity, request.readings) if isinstance(p, Path)),
+    ]
     words = {k: v for k, v in to_dict(request).items() if k not in ("out", "options", "identity")}
     asked = to_dict({**words, "files": stamps_of(files), "version": versions()["sonosteer"]})
     return {"sha256": hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()}

@@ -24,7 +24,14 @@ from sonosteer.core.live import is_live
 from sonosteer.core.plugins import PluggedIn, construct
 from sonosteer.core.protocols import Source, SourceInfo, Tracker
 from sonosteer.core.types import Estimate, Frame, Hint, Side, TipEstimate, Track, Truth
-from sonosteer.episodes.clip_tracking import are_stills, check_clip, check_method, scale_note, without_workspaces
+from sonosteer.episodes.clip_tracking import (
+    are_stills,
+    check_clip,
+    check_method,
+    check_readings,
+    scale_note,
+    without_workspaces,
+)
 from sonosteer.episodes.cropping import Crop, in_crop
 from sonosteer.episodes.evaluation import clip_behind, figures_of, in_world, place_in_track
 from sonosteer.metrics.latency import percentiles_ms
@@ -44,6 +51,7 @@ from sonosteer.sources.in_memory import FramesFromLoop, FramesInMemory, frames_o
 from sonosteer.sources.opening import open_source, open_stills
 from sonosteer.sources.plugged_in import PluggedInSource, WithSpacing
 from sonosteer.sources.poses import place_by_scale, place_in
+from sonosteer.sources.readings import WithReadings
 from sonosteer.sources.simulated import SimulatedSource
 from sonosteer.sources.velocity import WithVelocity
 from sonosteer.trackers.table import TRACKERS, make_tracker, plug_in_tracker
@@ -263,6 +271,7 @@ def track(
     start: Point | None = None,
     spacing_mm: SpacingMm | None = None,
     velocity_mm_s: float | str | Path | None = None,
+    readings: str | Path | None = None,
     frames: FrameRange | None = None,
     crop: tuple[int, int, int, int] | None = None,
     stills: bool = False,
@@ -279,12 +288,12 @@ def track(
     What is known of the needle, if anything, is a `hint`, or its parts: `angle_deg`, the (low, high) direction from
     entry to tip from image +x downwards; `enters`, the side "left", "right" or "top"; `start`, the (x, y) of the tip in
     the first frame in px. spacing_mm: mm per pixel, where the source does not say it; without a scale positions are in
-    px only. velocity_mm_s: measured insertion speed, or a CSV file of it, for the methods that need one. frames:
-    slice(first, end). crop: (x, y, width, height) of the part of each picture to track in, px; results are in px of the
-    whole picture. stills: each picture is tracked on its own, and sizes may differ; source is then a folder, a picture
-    file, a list of them, or images. settings: of the method. rate_hz: of arrays. seed: of "sim:SETUP". seconds: how
-    long to track a live source, "igtl://..." or "video:...", if not until `frames` or Ctrl-C end it; its frames are
-    counted as they are seen. progress: called with the number of frames done.
+    px only. velocity_mm_s: measured insertion speed, or a CSV file of it, for the methods that need one. readings: a
+    CSV file of what a robot's encoders said, for auto and vla. frames: slice(first, end). crop: (x, y, width, height)
+    of the part of each picture to track in, px; results are in px of the whole picture. stills: each picture is tracked
+    on its own; source is then a folder, a picture file, a list of them, or images. settings: of the method. rate_hz: of
+    arrays. seed: of "sim:SETUP". seconds: how long to track a live source, "igtl://..." or "video:...", if not until
+    `frames` or Ctrl-C end it; its frames are counted as they are seen. progress: called with the frames done.
 
     A picture that cannot be read is Lost, with the reason, and counted as `bad`. Raises InputError for what cannot be
     tracked. A source or a tracker that breaks off raises, too; the error's `kept` is the TrackResult up to there.
@@ -300,7 +309,7 @@ def track(
     check_clip(clip.info, first, crop=part, stills=stills)
     check_method(clip.info, tracker, name)
     shown = in_crop(tracker, part, clip.info.names)
-    feed = clip if velocity_mm_s is None or is_live(clip) else WithVelocity(clip, _velocity(velocity_mm_s))
+    feed = _with_readings(_with_velocity(clip, velocity_mm_s), readings, tracker, name, stills=stills)
     seen, total = _Seen(), clip.info.frames
     ledger = FrameLedger(None if total is None else min(total if end is None else end, total) - first)
     shown.prepare()
@@ -372,7 +381,8 @@ def simulate(
     """
     fields = {f"{k}.{n}": v for k, part in scene.items() if isinstance(part, Mapping) for n, v in part.items()}
     fields |= {k: v for k, v in scene.items() if not isinstance(v, Mapping)}
-    source = SimulatedSource(setup, seed=seed, **fields, **({"mode": mode} if mode else {}))
+    fields |= {"mode": mode} if mode else {}
+    source = SimulatedSource(setup, seed=seed, **fields)
     first, end = _range(frames)
     check_clip(source.info, first)
     drawn = list(source.frames(first, end))
@@ -483,6 +493,20 @@ def _crop(crop: tuple[int, int, int, int]) -> Crop:
     except (TypeError, ValueError):
         raise InputError(f"`crop` is {crop!r}: give (x, y, width, height) in whole pixels") from None
     return Crop(left_px=left, top_px=top, width_px=width, height_px=height)
+
+
+def _with_velocity(clip: Source, velocity_mm_s: float | str | Path | None) -> Source:
+    return clip if velocity_mm_s is None or is_live(clip) else WithVelocity(clip, _velocity(velocity_mm_s))
+
+
+def _with_readings(
+    feed: Source, readings: str | Path | None, tracker: Tracker[Any], name: str, *, stills: bool
+) -> Source:
+    """The clip with a robot's readings, if there are any. Raises InputError where they are of no use."""
+    if readings is None:
+        return feed
+    check_readings(feed.info, tracker, name, live=is_live(feed), stills=stills)
+    return WithReadings(feed, Path(readings))
 
 
 def _velocity(velocity_mm_s: float | str | Path) -> float | Path:

@@ -111,7 +111,7 @@ class TrackingBranch:
 
     def see(self, capture: Capture) -> Observation:
         """Track one frame. Returns all that the policy is told of it."""
-        frame, estimate = capture.frame, self.track(capture.frame)
+        frame, estimate = capture.frame, self.track(capture.frame, capture.robot_state)
         target = self.task.target_at(capture.robot_state.probe_mm)
         return Observation(
             frame_index=frame.index,
@@ -122,8 +122,14 @@ class TrackingBranch:
             features=estimate.features,
         )
 
-    def track(self, frame: Frame) -> Estimate:
-        """Track one frame. If the tracker breaks, its state stays as it was."""
+    def track(self, frame: Frame, robot_state: RobotState | None) -> Estimate:
+        """Track one frame. If the tracker breaks, its state stays as it was.
+
+        robot_state: of the frame's time, which the frame brings to the tracker. Not where the image stands across the
+        needle: what the encoders say is of a needle in the image plane.
+        """
+        if self.task.technique != "across":
+            frame = dataclasses.replace(frame, robot_state=robot_state)
         try:
             state, said = self.tracker.step(self.state, frame)
             estimate = check_estimate(said, frame)

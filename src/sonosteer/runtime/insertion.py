@@ -215,11 +215,13 @@ def control_row(
     )
 
 
-def record_used(run: Run, control_branch: ControlBranch, index: int, now_s: float) -> None:
-    """Book and record that the tracker takes a frame. Those that waited longer are late."""
+def record_used(run: Run, control_branch: ControlBranch, capture: Capture, now_s: float) -> None:
+    """Book and record that the tracker takes a frame, with its robot state. Those that waited longer are late."""
+    index = capture.frame.index
     for late in run.ledger.used(index):
         control_branch.recorder.write("/frame", now_s, {"index": late, "outcome": "late"})
-    control_branch.recorder.write("/frame", now_s, {"index": index, "outcome": "used"})
+    used = {"index": index, "outcome": "used", "robot_state": capture.robot_state}
+    control_branch.recorder.write("/frame", now_s, used)
 
 
 def record_estimate(
@@ -310,7 +312,7 @@ class _Loop:
         capture, self.waiting = self.waiting, None
         took = self.pace.track_s if self.pace.asynchronous else self.pace.together_s
         seen = self.tracking_branch.see(capture)
-        record_used(self.run, self.control_branch, capture.frame.index, now)
+        record_used(self.run, self.control_branch, capture, now)
         self.tracking = (now, now + took, seen)
         if not self.pace.asynchronous:
             self._decide(seen, now, now + took)

@@ -191,7 +191,7 @@ class _Live:
                 continue
             serial, capture = fresh
             started = self.clock.now_s()
-            record_used(self.run, self.control_branch, capture.frame.index, started)
+            record_used(self.run, self.control_branch, capture, started)
             seen = self.tracking_branch.see(capture)
             done = self.clock.now_s()
             self.run.ledger.timed("estimate", done - capture.frame.time_s, capture.frame.index)

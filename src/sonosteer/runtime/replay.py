@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sonosteer.core.errors import InputError
 from sonosteer.core.protocols import Policy, Tracker
-from sonosteer.core.types import Action, Estimate, Frame, Hint, Observation, Task
+from sonosteer.core.types import Action, Estimate, Frame, Hint, Observation, RobotState, Task
 from sonosteer.recording.run_reader import Recorded, RunReader
 from sonosteer.recording.wire import encode, revive, same
 from sonosteer.runtime.branches import (
@@ -121,9 +121,10 @@ class Replay:
         self._policy_branch = PolicyBranch.open(policy, task)
         self._gate: GateState | None = None
         self._frames: dict[int, Frame] = {}
-        self._taken: deque[Frame | None] = deque()
+        self._taken: deque[tuple[Frame, RobotState | None] | None] = deque()
         self._estimates: dict[int, Estimate] = {}
         self._features: dict[int, NDArray[np.float32] | None] = {}
+        self._robot_states: dict[int, RobotState | None] = {}
         self._actions: dict[int, Action] = {}
         self._blind: str | None = None
 
@@ -160,7 +161,7 @@ class Replay:
         elif message.topic == "/frame":
             frame = self._frames.pop(what["index"], None)
             if what["outcome"] == "used":
-                self._taken.append(frame)
+                self._taken.append(None if frame is None else (frame, what.get("robot_state")))
         elif message.topic == "/estimate":
             self._estimate(what["estimate"])
         elif message.topic == "/decision":
@@ -171,15 +172,16 @@ class Replay:
     def _estimate(self, recorded: Estimate) -> None:
         index = recorded.frame_index
         _keep(self._estimates, index, recorded)
-        frame = self._taken.popleft() if self._taken else None
-        if frame is None or self._blind:
+        taken = self._taken.popleft() if self._taken else None
+        if taken is None or self._blind:
             self._blind = self._blind or f"the picture of frame {index} was not recorded: estimates from there on"
             self.result.lacks = self.result.lacks or f"the picture of frame {index} was not recorded"
             self.result.skipped[self._blind] += 1
             return
         if recorded.answer_frame is not None:
             self._answers[index] = recorded.answer_frame
-        estimate = self._tracking_branch.track(frame)
+        estimate = self._tracking_branch.track(*taken)
+        _keep(self._robot_states, index, taken[1])
         _keep(self._features, index, estimate.features)
         self.result.enter("estimate", f"of frame {index}", recorded, estimate)
 
@@ -193,6 +195,9 @@ class Replay:
         said = (self._estimates.get(index), self.task.target_at(observation.robot_state.probe_mm))
         if not same(said, (observation.estimate, observation.target_px)):
             self.result.enter("observation", f"on frame {index}", (observation.estimate, observation.target_px), said)
+        used = self._robot_states.get(index)
+        if used is not None and not same(used, observation.robot_state):
+            self.result.enter("robot state", f"of frame {index}", observation.robot_state, used)
         told = replace(observation, features=self._features.get(index))
         action = self._policy_branch.decide(told)
         again = self._policy_branch.fault if action is None else action

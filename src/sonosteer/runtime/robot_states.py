@@ -10,15 +10,14 @@ import math
 import threading
 from bisect import bisect_left
 from collections import deque
-from dataclasses import replace
 
+from sonosteer.core.robot_readings import MAX_GAP_S, between
 from sonosteer.core.types import RobotState
 
 KEPT_S = 2.0  # chosen: several times the age at which the gate refuses an estimate
 #: chosen: so many states in a row that are older than the newest, but each newer than the one before, are right. The
 #: newest one's time was misread then
 AGREE_COUNT = 5
-MAX_GAP_S = 0.1  # chosen: at 25 mm/s and 200 mm/s^2 a straight line over it is wrong by 0.3 mm at most
 
 
 class RobotStates:
@@ -79,22 +78,3 @@ class RobotStates:
         if not gap_s <= MAX_GAP_S:
             return f"at {time_s:.3f} s the robot had not said anything for {gap_s:.2f} s; {MAX_GAP_S:g} s are allowed"
         return between(before, after, (time_s - before.time_s) / gap_s)
-
-
-def between(before: RobotState, after: RobotState, fraction: float) -> RobotState:
-    """Interpolate between two states. fraction: 0 is the first, 1 the second. A fault of either stays."""
-
-    def mixed(a: float, b: float) -> float:
-        return a + fraction * (b - a)
-
-    x, y, z = (mixed(a, b) for a, b in zip(before.probe_mm, after.probe_mm, strict=True))
-    return replace(
-        after,
-        time_s=mixed(before.time_s, after.time_s),
-        depth_mm=mixed(before.depth_mm, after.depth_mm),
-        insertion_speed_mm_s=mixed(before.insertion_speed_mm_s, after.insertion_speed_mm_s),
-        insertion_angle_rad=mixed(before.insertion_angle_rad, after.insertion_angle_rad),
-        roll_rad=mixed(before.roll_rad, after.roll_rad),
-        probe_mm=(x, y, z),
-        fault=after.fault or before.fault,
-    )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 OUTSIDE_MM = 3.0  # chosen: length of shaft drawn before the skin
 DRIFT_RAD_S = 0.35  # chosen: the tip drifts out of the plane and back within 18 s
 MAX_PIVOT_RAD = 0.14  # chosen: about 8 degrees, so that the beam's slopes stay small
+SLIP_PERIOD_MM = 30.0  # chosen: the slip comes and goes along the way, between none and twice its mean
 
 
 class Plant:
@@ -44,6 +45,7 @@ class Plant:
             )
             self.flexible = FlexibleNeedle(scene.geometry, mechanics, rng)
         self._yaw, self._bend = math.tan(math.radians(scene.yaw_deg)), scene.bend_per_mm
+        self._slip_phase = np.random.default_rng([scene.seed, 41]).uniform(0, 2 * math.pi) if scene.slip else 0.0
         self._entry_slope = rng.normal(0.0, 1.0, 2) * scene.entry_sd_rad  # last: the fields do not depend on it
 
     @property
@@ -57,6 +59,7 @@ class Plant:
         A rigid needle pivots about its entry. Of a flexible one only the base does, up to 8 degrees.
         """
         self._now = (angle_rad, time_s)
+        depth_mm -= self.slipped_mm(depth_mm)
         if self.flexible is None:
             self._rigid_state = _rigid(max(depth_mm, 0.0), roll_rad)
             return
@@ -65,6 +68,15 @@ class Plant:
         else:
             slope_x, slope_z = math.tan(min(max(self._angle_rad - angle_rad, -MAX_PIVOT_RAD), MAX_PIVOT_RAD)), 0.0
         self.flexible.step(depth_mm, roll_rad, time_s, (slope_x, slope_z))
+
+    def slipped_mm(self, depth_mm: float) -> float:
+        """How much of the encoder's depth has not reached the tip since the scene's start, mm."""
+        if self.scene.slip == 0.0:
+            return 0.0
+        k = 2 * math.pi / SLIP_PERIOD_MM
+        pushed = depth_mm - self.scene.start_mm
+        waves = math.sin(k * pushed + self._slip_phase) - math.sin(self._slip_phase)
+        return self.scene.slip * (pushed + waves / k) if pushed > 0.0 else 0.0
 
     def place(self) -> tuple[F64, tuple[float, float, float]]:
         """((n, 3) axis in the world from the tip back in mm, a range step apart, unit vector (x, y, z) of the tip)."""

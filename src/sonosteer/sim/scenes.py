@@ -76,6 +76,12 @@ class Scene:
     """Factor on the preset's bevel forces, no unit. More than 0."""
     entry_sd_rad: float = 0.0
     """Standard deviation, each way, of a flexible needle's angle at an axial entry, rad. 0 or more."""
+    slip: float = 0.0
+    """Mean fraction of the pushed length that does not reach the tip of an in-plane needle. 0 to 0.5, no unit."""
+    registration_deg: float = 0.0
+    """Angle by which the encoders' axes are turned against the image of an in-plane needle, degrees. -10 to 10."""
+    registration_mm: tuple[float, float] = (0.0, 0.0)
+    """How far beside the tip an in-plane needle's tip is where the rig alone says where it is, x and z, mm."""
     roll_deg: float = 0.0
     """Roll of the base at the start, degrees. 0: the bevel's point lies on the probe's side."""
     turns: int = 0
@@ -221,12 +227,13 @@ def make_scene(setup: str, seed: int, **overrides: Any) -> Scene:
     name = setup.partition("/")[0] if path is None else path.stem
     if path is None and ":" in SETUPS.get(name, "") and name in SETUPS.built_in:
         return _make_drawn_scene(name, split, seed, overrides)
-    recipe = _recipe(name) if path is None else load_toml(path)
+    recipe = _extended(_recipe(name) if path is None else load_toml(path))
     rng = np.random.default_rng([seed, get_args(Split).index(split)])
     drawn: dict[str, Any] = {"setup": name, "split": split, "seed": seed}
     parts = [recipe.get("scene", {}), recipe.get(split, {})]
     mode = _pick_mode(name, recipe.get("modes", {}), overrides.get("mode"), rng)
     parts += _pick_variant(recipe.get(split, {}).get("variants"), overrides.get("material"), rng)
+    parts += recipe.get("more", ())
     if mode:  # last, so that a seed's tissue does not depend on the mode
         parts.append(recipe["modes"][mode])
         overrides["mode"] = mode
@@ -256,6 +263,19 @@ def _make_drawn_scene(name: str, split: Split, seed: int, overrides: Mapping[str
         if key != "mode":
             _merge(drawn, {part_name: {field_name: value}} if field_name else {key: value})
     return from_dict(Scene, drawn, f"scene {name}")
+
+
+def _extended(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A recipe that `extends` a built-in one: all is that one's, then the fields under its own [scene] are drawn."""
+    if "extends" not in recipe:
+        return recipe
+    base = str(recipe["extends"])
+    if base not in SETUPS.built_in or not SETUPS[base].endswith(".toml"):
+        raise InputError(f"a scene file extends {base!r}, which is no built-in set-up with a file")
+    unknown = sorted(recipe.keys() - {"extends", "scene"})
+    if unknown:
+        raise InputError(f"a scene file that extends {base} has only [scene]; leave out {unknown[0]!r}")
+    return {**_built_in_recipe(SETUPS[base]), "more": (recipe.get("scene", {}),)}
 
 
 def _pick_mode(name: str, modes: Mapping[str, Any], asked: str | None, rng: np.random.Generator) -> str:
@@ -341,6 +361,8 @@ def _draw(ranges: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]
                 out[key] = _draw({"it": value["of"]}, rng)["it"]
         elif isinstance(value, dict):
             out[key] = _draw(value, rng)
+        elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
+            out[key] = [_draw({"it": each}, rng).get("it") for each in value]
         else:
             out[key] = value
     return out
@@ -415,6 +437,8 @@ def _check(s: Scene) -> None:
         raise InputError(f"scene: angle_deg is {s.angle_deg}; 3 to 80 degrees below the horizontal are possible")
     check_range(s, "scene", -45.0, 45.0, "yaw_deg")
     check_range(s, "scene", -0.01, 0.01, "bend_per_mm")
+    check_range(s, "scene", 0.0, 0.5, "slip")
+    check_range(s, "scene", -10.0, 10.0, "registration_deg")
     check_range(s, "scene", 2, 200, "slices")
     if not 0.0 <= s.start_mm <= s.end_mm:
         raise InputError(f"scene: the needle goes from {s.start_mm} to {s.end_mm} mm; it can only be pushed in")

@@ -17,6 +17,8 @@ SETUPS = LazyTable(
         "axial": "axial.toml",
         "in-plane-convex": "in-plane-convex.toml",
         "in-plane-thin": "in-plane-thin.toml",
+        "in-plane-hard-view": "in-plane-hard-view.toml",
+        "in-plane-hard-plant": "in-plane-hard-plant.toml",
         "in-the-wild": "sonosteer.sim.wild:draw_wild_scene",
     },
     group="sonosteer.setups",

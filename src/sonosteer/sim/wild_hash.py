@@ -21,19 +21,19 @@ def wild_world_hash() -> str:
     digest = hashlib.sha256()
     for split in get_args(Split):
         for seed in range(HASHED_SEEDS):
-            digest.update(repr((split, seed, _rounded(draw_wild_scene(seed, split)))).encode())
+            digest.update(repr((split, seed, rounded(draw_wild_scene(seed, split)))).encode())
     return digest.hexdigest()
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """The same with every float as text of DIGITS significant digits, and dataclasses as (name, fields)."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: _rounded(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = {f.name: rounded(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return type(value).__name__, fields
     if isinstance(value, dict):
-        return {key: _rounded(inner) for key, inner in value.items()}
+        return {key: rounded(inner) for key, inner in value.items()}
     if isinstance(value, tuple | list):
-        return tuple(_rounded(inner) for inner in value)
+        return tuple(rounded(inner) for inner in value)
     if isinstance(value, float):
         return f"{value + 0.0:.{DIGITS}g}"
     return value

@@ -135,8 +135,18 @@ class World:
         rig.insertion_speed_mm_s = to.insertion_speed_mm_s
 
     def read(self) -> RobotState:
-        """What the rig's encoders say."""
-        return self.rig.read()
+        """What the rig's encoders say, in the rig's own axes: a wrong registration turns them against the image."""
+        said = self.rig.read()
+        turn_rad = math.radians(self.scene.registration_deg)
+        if turn_rad == 0.0:
+            return said
+        side, (x, y, z) = math.copysign(1.0, self.scene.direction[0]), said.probe_mm
+        c, s = math.cos(turn_rad), math.sin(turn_rad)
+        return dataclasses.replace(
+            said,
+            insertion_angle_rad=said.insertion_angle_rad + side * turn_rad,
+            probe_mm=(c * x - s * z, y, s * x + c * z),
+        )
 
     def look(self) -> tuple[Frame, NeedleTruth]:
         """Take an image now."""
@@ -183,8 +193,11 @@ class World:
         )
         return view, direction
 
-    def frames(self) -> Iterator[tuple[Frame, NeedleTruth]]:
-        """Play the scene's script: every frame of the clip with its truth."""
+    def frames(self, *, readings: bool = False) -> Iterator[tuple[Frame, NeedleTruth]]:
+        """Play the scene's script: every frame of the clip with its truth.
+
+        readings: frames bring what the encoders said at their time, too.
+        """
         self.restart()
         period = 1.0 / self.scene.rate_hz
         last: tuple[Frame, NeedleTruth] | None = None
@@ -200,6 +213,8 @@ class World:
                 last = self.look()
             time_s = tick * period
             frame = dataclasses.replace(last[0], index=shown, time_s=time_s)
+            if readings:
+                frame = dataclasses.replace(frame, robot_state=self.read())
             truth = dataclasses.replace(last[1], frame_index=shown, time_s=time_s, repeated=fate == "repeated")
             yield frame, truth
             shown += 1

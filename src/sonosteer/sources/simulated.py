@@ -20,12 +20,14 @@ class SimulatedSource:
     setup: a set-up of `sonosteer.sim.scenes.SETUPS`, or a scene file of your own (".toml"). A split ("/train",
     "/validation", "/test") may follow, and scene fields after "?":
     "in-plane-linear/train?angle_deg=40&needle=false&tissue.fibres=0". The same seed gives the same frames.
+    readings: frames bring what the rig's encoders said, too.
     """
 
-    def __init__(self, setup: str, seed: int = 0, **overrides: Any) -> None:
+    def __init__(self, setup: str, seed: int = 0, *, readings: bool = False, **overrides: Any) -> None:
         name, _, query = setup.partition("?")
         self.scene: Scene = make_scene(name, seed, **{**_fields(query), **overrides})
         self._world = World(self.scene)
+        self._readings = readings
         self._truths: dict[int, NeedleTruth] = {}
         s, w = self.scene, self._world
         self.info = SourceInfo(
@@ -40,7 +42,7 @@ class SimulatedSource:
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Yield frames `start` to `stop`."""
-        for frame, truth in self._world.frames():
+        for frame, truth in self._world.frames(readings=self._readings):
             if stop is not None and frame.index >= stop:
                 return
             self._truths[frame.index] = truth

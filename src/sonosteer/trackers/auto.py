@@ -7,6 +7,9 @@ None of this is published as a whole. `docs/explanation/auto.md` tells where eac
 * Near the tip it looks again several times a second. A Kalman filter carries the tip on (`course.py`).
 * The whole picture verifies: a needle that it does not show is given up, another that is more likely takes over.
 * A scene cut, a jump in time or another size of image begins anew.
+* Where frames bring what a rig's encoders say (`Frame.robot_state`) and have a scale, these carry the tip on, with
+  slip, bending, registration and breathing estimated online (`aided.py`). A needle that was told once is then kept
+  while it is hidden, and another takes over only with evidence.
 
 It needs no scale. Where the frame has one, the covariance is in mm^2 as well.
 """
@@ -20,7 +23,7 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from sonosteer.core.arrays import F32, U8
+from sonosteer.core.arrays import F32, F64, U8
 from sonosteer.core.frozen import load_locked, lock_fields
 from sonosteer.core.geometry import Point
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
@@ -28,6 +31,7 @@ from sonosteer.imaging import drift
 from sonosteer.imaging.detector_planes import reduce_picture
 from sonosteer.imaging.scratch import Scratch
 from sonosteer.inference.needle_detector import Detection, DetectorAnswer
+from sonosteer.trackers.aided import Aid, AidedTip, side_of, told
 from sonosteer.trackers.course import Course, new_course
 from sonosteer.trackers.questions import DetectorDesk, Question, heard
 from sonosteer.trackers.rivals import Rival, Sameness, allowed_needles, seen_again
@@ -73,6 +77,10 @@ class Target:
     """Probability that it is right, smoothed over answers about the whole picture, 0 to 1."""
     doubt_s: float = 0.0
     """How long no look near its tip was believed, s."""
+    aided: AidedTip | None = None
+    """Its tip as the encoders have it. None without encoders."""
+    proven: bool = False
+    """True once it was told. With encoders it is then not given up while it is hidden."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,6 +105,8 @@ class AutoState:
     """Time of the frame last asked about, s. None before the first."""
     past: tuple[Past, ...] = ()
     """Pictures of the last moments, to measure movement with."""
+    note: str | None = None
+    """What is to be said of this frame. None if nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +189,22 @@ class Auto:
     """Factors on the claimed deviations along and across, no unit."""
     min_sd: float = 0.006
     """Smallest claimed deviation, as a fraction of the picture, no unit."""
+    readings: bool = True
+    """True: what the rig's encoders say is used where frames bring it."""
+    aid: Aid = field(default_factory=lambda: Aid(near_sightings=8))
+    """How the encoders are used."""
+    aided_sd: float = 0.005
+    """With encoders: deviation of the detector's tip, as a fraction of the picture, no unit."""
     _scratch: Scratch = field(default_factory=Scratch, repr=False, compare=False)
     _desk: DetectorDesk = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_desk", DetectorDesk(self.model, self.threads))
+
+    @property
+    def uses_readings(self) -> bool:
+        """True if frames' robot states are used."""
+        return self.readings
 
     def prepare(self) -> None:
         """Load the detector and run it, so that the first frame is as quick as the others."""
@@ -201,7 +222,7 @@ class Auto:
     def step(self, state: AutoState, frame: Frame) -> tuple[AutoState, Estimate]:
         """Track the tip through one frame. Without a scale its covariance is in px^2 only."""
         state, view = self._look(state, frame)
-        state = self._advance(state, view)
+        state = self._advance(replace(state, note=None), view)
         state = self._look_near(state, view)
         state = self._ask(state, view)
         state, answered = self._hear(state, view)
@@ -247,10 +268,24 @@ class Auto:
         dt_s = 0.0 if state.time_s is None else max(view.frame.time_s - state.time_s, 0.0)
         then = state.past[-1].moved_px if state.past else view.here.moved_px
         dx, dy = view.here.moved_px[0] - then[0], view.here.moved_px[1] - then[1]
+        target = replace(target, entry_px=_plus(target.entry_px, (dx, dy)))
+        aided = self._aided(state.hint, target, view, dt_s)
+        if aided is not None:
+            return replace(state, target=_carried(target, aided, view))
         course = target.course.moved(dx, dy)
         course = course.predicted(dt_s, target.angle_rad, self.agility * view.longer_px**2, self.settle_s)
-        target = replace(target, course=course, entry_px=_plus(target.entry_px, (dx, dy)))
-        return replace(state, target=target)
+        return replace(state, target=replace(target, course=course, aided=None))
+
+    def _aided(self, hint: Hint, target: Target, view: View, dt_s: float) -> AidedTip | None:
+        """The target's tip as the encoders carry it on. None without them or a scale, and once they are silent."""
+        spacing = view.frame.spacing
+        if not self.readings or spacing is None:
+            return None
+        if target.aided is not None:
+            return self.aid.predict(target.aided, view.frame.robot_state, dt_s)
+        to_mm = np.diag([spacing.x_mm, spacing.y_mm])
+        P = to_mm @ target.course.covariance[:2, :2] @ to_mm
+        return self.aid.begin(spacing.to_mm(target.course.tip_px), P, view.frame, side_of(hint, target.angle_rad))
 
     def _look_near(self, state: AutoState, view: View) -> AutoState:
         """Let the detector look near the tip, if it is time, and take in what it sees."""
@@ -262,6 +297,11 @@ class Auto:
         answer = self._desk.detector.look_near(view.here.seen, earlier, tip, target.angle_rad)
         target = replace(target, looked_s=time_s)
         best = self._nearest(target, view, answer)
+        if target.aided is not None and best is not None and not self._explained(target, view, best):
+            targets, state, best = state.targets, self._hear_near(state, view, best), None
+            if state.target is None or state.targets != targets:
+                return state  # another needle was begun
+            target = replace(state.target, looked_s=time_s)
         score = 0.0 if best is None else best.score
         support = target.support + self.gain * (score - target.support)
         if best is None or score < self.near_believed:
@@ -269,15 +309,60 @@ class Auto:
             return replace(state, target=target)
         turn = math.remainder(best.angle_rad - target.angle_rad, math.tau)
         angle = target.angle_rad + self.gain * turn
+        target = replace(target, angle_rad=angle, support=support, doubt_s=0.0)
+        target = replace(target, proven=target.proven or support >= self.told)
+        if target.aided is not None and view.frame.spacing is not None:
+            at_mm = view.frame.spacing.to_mm(best.tip_px)
+            aided = self.aid.met(target.aided, at_mm, self._sighting_mm2(view, best))
+            return replace(state, target=_carried(target, aided, view))
         sd = self.tip_sd * view.longer_px * (2.0 - score)
-        target = replace(
-            target,
-            course=target.course.met(best.tip_px, angle, (sd, 0.7 * sd)),
-            angle_rad=angle,
-            support=support,
-            doubt_s=0.0,
+        course = target.course.met(best.tip_px, angle, (sd, 0.7 * sd))
+        return replace(state, target=replace(target, course=course))
+
+    def _sighting_mm2(self, view: View, d: Detection) -> F64:
+        """(2, 2) covariance of a needle's tip that the detector saw, mm^2."""
+        assert view.frame.spacing is not None
+        out: F64 = np.eye(2) * (self.aided_sd * view.longer_px * (2.0 - d.score) * view.frame.spacing.x_mm) ** 2
+        return out
+
+    def _explained(self, target: Target, view: View, d: Detection) -> bool:
+        """True if the encoders explain a needle's tip that the detector saw."""
+        assert target.aided is not None
+        assert view.frame.spacing is not None
+        return self.aid.fits(target.aided, view.frame.spacing.to_mm(d.tip_px), self._sighting_mm2(view, d))
+
+    def _hear_near(self, state: AutoState, view: View, d: Detection) -> AutoState:
+        """Hear out a tip near the target that the encoders do not explain."""
+        target, spacing, time_s = state.target, view.frame.spacing, view.frame.time_s
+        assert target is not None
+        assert target.aided is not None
+        assert spacing is not None
+        aided = target.aided
+        seen_mm = spacing.to_mm(d.tip_px) if d.score >= self.starts_again else None
+        near = self.aid.heard(aided.near, aided, seen_mm, time_s)
+        take = self.aid.takes_over(
+            near, aided, sightings=self.aid.near_sightings, unseen_s=target.doubt_s, time_s=time_s
         )
-        return replace(state, target=target)
+        if near is None or seen_mm is None or not take:
+            return replace(state, target=replace(target, aided=replace(aided, near=near)))
+        return self._follow_other(state, view, d, d.tip_px, note=told(near))
+
+    def _follow_other(self, state: AutoState, view: View, d: Detection, tip_px: Point, *, note: str) -> AutoState:
+        """Follow another needle, on trial. tip_px: its tip in this frame."""
+        x, y = tip_px[0] - d.tip_px[0], tip_px[1] - d.tip_px[1]
+        target = Target(
+            course=new_course(tip_px, d.angle_rad, view.longer_px * 2 * self.tip_sd, view.longer_px),
+            angle_rad=d.angle_rad,
+            entry_px=(d.tail_px[0] + x, d.tail_px[1] + y),
+            support=d.score,
+            whole=d.score,
+            looked_s=view.frame.time_s,
+            proven=True,
+        )
+        aided = self._aided(state.hint, target, view, 0.0)
+        if aided is not None:
+            target = replace(target, aided=replace(aided, on_trial=self.aid.trial))
+        return replace(state, target=target, targets=state.targets + 1, rival=None, note=note)
 
     def _nearest(self, target: Target, view: View, answer: DetectorAnswer) -> Detection | None:
         """The needle of a look near the tip that fits best what is expected. None if there is none."""
@@ -390,7 +475,9 @@ class Auto:
         state = replace(state, target=target)
         other = next((d for d in needles if math.dist(d.tip_px, question.tip_px) >= limit), None)
         if other is None or other.score < max(support + 0.1, self.starts_again):  # chosen: clearly more likely
-            return replace(state, rival=None)
+            return self._hear_whole(replace(state, rival=None), view, question, None)
+        if target.aided is not None:
+            return self._hear_whole(state, view, question, other)
         rival = seen_again(state.rival, other, self.sameness, view.longer_px)
         turned = math.cos(other.angle_rad - target.angle_rad) < 0.0
         enough = self.answers_again + (2 if turned else 0) - (1 if target.doubt_s > 0.0 else 0)
@@ -398,6 +485,23 @@ class Auto:
         if sure and rival.seen >= enough:
             return self._begin(state, view, question, other)
         return replace(state, rival=rival)
+
+    def _hear_whole(self, state: AutoState, view: View, question: Question, d: Detection | None) -> AutoState:
+        """Hear out another needle that the whole picture of the question's frame shows."""
+        target, spacing = state.target, view.frame.spacing
+        if target is None or target.aided is None or spacing is None or question.tip_px is None:
+            return state
+        aided, time_s, seen_mm, tip_px = target.aided, view.frame.time_s, None, target.course.tip_px
+        if d is not None:  # as far from the target as it was in its own frame
+            tip_px = _plus(tip_px, (d.tip_px[0] - question.tip_px[0], d.tip_px[1] - question.tip_px[1]))
+            seen_mm = spacing.to_mm(tip_px)
+        whole = self.aid.heard(aided.whole, aided, seen_mm, time_s)
+        take = self.aid.takes_over(
+            whole, aided, sightings=self.aid.whole_sightings, unseen_s=target.doubt_s, time_s=time_s
+        )
+        if whole is None or d is None or not take:
+            return replace(state, target=replace(target, aided=replace(aided, whole=whole)))
+        return self._follow_other(state, view, d, tip_px, note=told(whole))
 
     # -- judge and say ---------------------------------------------------------------------------------------------
 
@@ -408,12 +512,12 @@ class Auto:
             return state, "the needle was lost and is looked for" if state.targets else "no needle found yet"
         (x, y), (width, height) = target.course.tip_px, view.frame.size_px
         along = math.sqrt(float(target.course.spread(target.angle_rad)[0, 0]))
-        reason = ""
+        carried, reason = target.aided is not None and target.proven, ""  # then the encoders know where it is
         if not (0 <= x < width and 0 <= y < height):
             reason = "the tip has left the image"
-        elif target.doubt_s > self.lost_after_s:
+        elif target.doubt_s > self.lost_after_s and not carried:
             reason = "the tip is not seen any more"
-        elif target.whole < self.lost_whole:
+        elif target.whole < self.lost_whole and not carried:
             reason = "the whole picture does not show it as a needle"
         elif along > self.lost_sd * view.longer_px:
             reason = "the tip has not been seen for too long"
@@ -424,7 +528,8 @@ class Auto:
         frame, target = view.frame, state.target
         if target is None:
             return Lost(frame.index, frame.time_s, reason, answer_frame=answered)
-        if target.support < self.told:
+        carried = target.aided is not None and target.proven
+        if target.support < self.told and not carried:
             return Lost(
                 frame.index, frame.time_s, "a needle is followed, but it is not likely enough", answer_frame=answered
             )
@@ -435,6 +540,7 @@ class Auto:
         along = math.sqrt(float(spread[0])) / view.longer_px
         likely = min(target.support, target.whole) >= self.coast_support
         sure = likely and target.doubt_s == 0.0 and along < self.coast_sd
+        sure &= target.aided is None or (target.aided.on_trial == 0 and target.support >= self.told)
         mm_px = None if frame.spacing is None else math.sqrt(frame.spacing.x_mm * frame.spacing.y_mm)
         return TipEstimate(
             frame_index=frame.index,
@@ -447,7 +553,19 @@ class Auto:
             state=Track.TRACKING if sure else Track.COASTING,
             entry_px=(tip[0] - back * c, tip[1] - back * s),
             answer_frame=answered,
+            note=state.note,
         )
+
+
+def _carried(target: Target, aided: AidedTip, view: View) -> Target:
+    """A target whose tip is where the encoders' filter has it. Nothing is known of its velocity."""
+    spacing = view.frame.spacing
+    assert spacing is not None
+    to_px, P = np.diag([1.0 / spacing.x_mm, 1.0 / spacing.y_mm]), np.zeros((4, 4))
+    P[:2, :2] = to_px @ aided.belief.place_covariance_mm2 @ to_px
+    (x, y) = aided.belief.place_mm
+    course = Course(np.array([x / spacing.x_mm, y / spacing.y_mm, 0.0, 0.0]), P)
+    return replace(target, course=course, aided=aided)
 
 
 def _in_mm(angle_rad: float, frame: Frame) -> float:

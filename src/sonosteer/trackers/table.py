@@ -63,6 +63,11 @@ def says_confidence(tracker: Any) -> bool:
     return _says(tracker, "says_confidence", otherwise=True)
 
 
+def uses_readings(tracker: Any) -> bool:
+    """True for a tracker that uses `Frame.robot_state`: its `uses_readings` says so."""
+    return _says(tracker, "uses_readings", otherwise=False)
+
+
 def has_open_state(tracker: Any) -> bool:
     """False for a tracker whose states serve once, and cannot be stored: its `open_state` says so."""
     return _says(tracker, "open_state", otherwise=True)

@@ -17,6 +17,11 @@ unsure for long, the tip is lost. Without a click, and when it is lost, the need
 picture, as it does for `auto`. It also looks from time to time whether another needle is more likely. Angle and entry
 come from the shaft behind the tip near the detector's direction, since the network gives a tip only.
 
+Where frames bring what the rig's encoders say (`Frame.robot_state`) and have a scale, the prediction is theirs, with
+slip, bending, registration and breathing estimated online (`aided.py`). A tip that the encoders cannot explain is not
+taken, and another place takes over only with evidence. Without encoders the tracker also looks ahead along the shaft: a
+needle that has gone behind a shadow comes out there, while its end at the shadow's edge looks like a tip.
+
 It needs no scale. Every length is a fraction of the picture's longer side (`imaging.crops.LongerSide`), also the
 crop's. On pictures of the trained size (128 mm) they are the lengths in mm that were chosen in training. Where the
 frame has a scale, the covariance is in mm^2 as well.
@@ -37,7 +42,9 @@ from sonosteer.core.geometry import Point
 from sonosteer.core.types import Estimate, Frame, Hint, Lost, TipEstimate, Track
 from sonosteer.imaging.crops import LongerSide, crop, longer_side
 from sonosteer.imaging.shaft_direction import ray_contrast
+from sonosteer.inference.needle_detector import Detection
 from sonosteer.inference.tip_network import TRAINED_SIDE_MM, TipNetwork, TipReply, load_tip_network
+from sonosteer.trackers.aided import Aid, AidedTip, side_of, told
 from sonosteer.trackers.course import place_update
 from sonosteer.trackers.questions import DetectorDesk
 from sonosteer.trackers.rivals import Rival, Sameness, allowed_needles, seen_again
@@ -137,6 +144,16 @@ class VlaTipState:
     """Direction of the needle as the detector saw it, rad, at the spacing's ratio. None until it did."""
     ever: bool = False
     """True once a tip was found."""
+    aided: AidedTip | None = None
+    """The tip as the encoders have it. None without encoders."""
+    shaft_rad: float | None = None
+    """Direction towards the tip as last reported, rad. None before the first."""
+    ahead: Rumour | None = None
+    """A tip further along the shaft. None if there is none."""
+    followed: int = 0
+    """Number of frames in which a tip was followed."""
+    note: str | None = None
+    """What is to be said of this frame. None if nothing."""
 
     __setstate__ = load_locked
 
@@ -178,6 +195,12 @@ class VlaTipTracker:
     """Lowest score of a candidate that is believed, 0 to 1."""
     sure: float = 0.4
     """Lowest score of a visible tip that is called tracking, 0 to 1."""
+    sure_sd: float = 0.02
+    """Largest deviation of a tip that is called tracking, as a fraction of the picture, no unit."""
+    sure_peak: float = 0.1
+    """How much the score must exceed the next best place's for the tip to be called tracking, no unit."""
+    apart: float = 0.0390625
+    """How far from the tip the next best place is looked for, as a fraction of the picture, no unit."""
     found: float = 0.65
     """Lowest score from which a tip is taken up, or a jump followed, 0 to 1."""
     near: float = 0.0234375
@@ -214,6 +237,28 @@ class VlaTipTracker:
     """Length of the rays that look for the shaft behind the tip, as a fraction of the picture, no unit."""
     detector: str = "detector"
     """Needle detector that finds the tip in a whole picture: "detector", which ships, or a folder."""
+    readings: bool = True
+    """True: what the rig's encoders say is used where frames bring it."""
+    aid: Aid = field(default_factory=Aid)
+    """How the encoders are used."""
+    aided_visible: float = 0.5
+    """With encoders: lowest visibility of a candidate that is believed, 0 to 1."""
+    aided_guess: float = 0.024
+    """With encoders: deviation above which a candidate is a guess, as a fraction of the picture, no unit."""
+    aided_sd: float = 0.004
+    """With encoders: largest deviation that a candidate is given, as a fraction of the picture, no unit."""
+    aided_claim: float = 0.0036
+    """With encoders: deviation that a claim has beside the filter's, as a fraction of the picture, no unit."""
+    aided_scale: float = 1.3
+    """With encoders: factor on the filter's deviation in the claimed covariance, no unit."""
+    aided_lost_sd: float = 0.0625
+    """Deviation after which a tip that the encoders carry on is lost, as a fraction of the picture, no unit."""
+    ahead_every: int = 3
+    """Without encoders: number of frames between two looks ahead along the shaft. 0: never."""
+    ahead: float = 0.09375
+    """How far ahead is looked, as a fraction of the picture, no unit."""
+    ahead_again: int = 3
+    """Number of looks ahead in a row that must show a tip there to follow it."""
     starts: float = 0.5
     """Probability from which the detector's needle is begun on at once, 0 to 1."""
     starts_again: float = 0.3
@@ -236,6 +281,11 @@ class VlaTipTracker:
         for name in ("believed", "sure", "found"):
             check_range(self, "vla", 0.0, 1.0, name)
         check_range(self, "vla", 1.0, 4.0, "wide")
+
+    @property
+    def uses_readings(self) -> bool:
+        """True if frames' robot states are used."""
+        return self.readings
 
     def net(self) -> TipNetwork:
         """Network, loaded when it is first asked for. Raises InputError if there is no such model."""
@@ -324,7 +374,9 @@ class VlaTipTracker:
         """Start to follow a tip at a place."""
         belief = TipBelief(np.array([*at, 0.0, 0.0]), np.diag([self.click_sd**2] * 2 + [START_SPEED**2] * 2))
         kept = self._template(image, side, at) if state.kept is None else state.kept
-        return replace(state, belief=belief, kept=kept, elsewhere=None, contrast=None, ever=True)
+        return replace(
+            state, belief=belief, kept=kept, elsewhere=None, ahead=None, contrast=None, ever=True, aided=None
+        )
 
     # -- searching a tip -------------------------------------------------------------------------------------
 
@@ -359,9 +411,11 @@ class VlaTipTracker:
                 state = replace(state, direction_rad=side.direction(own.angle_rad))
         best = next((d for d in allowed_needles(state.hint, answer) if d is not own), None)
         if best is None or (own is not None and best.score < own.score + 0.1):  # chosen: clearly more likely
-            return replace(state, rival=None)
+            return self._hear_whole(replace(state, rival=None), frame, image, side, None)
         rival = seen_again(state.rival, best, self.sameness, longer)
         often = rival.seen >= self.answers_again and rival.score >= self.starts_again
+        if state.aided is not None:
+            return self._hear_whole(replace(state, rival=rival), frame, image, side, best)
         once = state.belief is None and best.score >= self.starts
         if once or (often and (state.belief is None or rival.score >= self.starts)):
             state = replace(state, rival=None, direction_rad=side.direction(best.angle_rad))
@@ -374,52 +428,184 @@ class VlaTipTracker:
         self, state: VlaTipState, frame: Frame, image: U8, before: U8 | None, side: LongerSide, *, dt_s: float
     ) -> tuple[VlaTipState, Estimate]:
         """Follow the tip through one frame."""
-        state = self._detect(state, frame, image, before, side)
+        state = self._detect(self._carry_on(replace(state, note=None), frame, side, dt_s), frame, image, before, side)
         assert state.belief is not None
         assert state.kept is not None
-        belief = self._predict(state.belief, dt_s)
+        belief = state.belief
         factor = self.wide if belief.doubt_s > self.doubt_s and round(belief.doubt_s / max(dt_s, 1e-3)) % 2 else 1.0
         seen = self._look(image, before, side, centre=belief.at, factor=factor, kept=state.kept)
-        best = self._choose(seen, belief)
-        far = math.dist(best.at, belief.at)
-        fits = far < self.near + 3.0 * belief.sd
-        if fits and best.score >= self.believed:
-            belief, elsewhere = self._update(belief, best), None
+        best, second = self._choose(seen, belief)
+        if state.aided is not None:
+            state = self._weigh_aided(state, frame, image, side, seen=seen, best=best, dt_s=dt_s)
         else:
-            belief = replace(belief, doubt_s=belief.doubt_s + dt_s, score=belief.score * 0.9)
-            elsewhere = self._rumour(state.elsewhere, best)
-            if elsewhere is not None and elsewhere.count >= self.again:
-                state = self._take(replace(state, belief=None), image, side, best.at)
-                assert state.belief is not None
-                belief, elsewhere, fits = state.belief, None, True
-        state = replace(state, belief=belief, elsewhere=elsewhere)
+            state = self._weigh(state, image, side, best=best, dt_s=dt_s)
+            state = self._look_ahead(state, image, before, side, best)
+        assert state.belief is not None
+        belief = state.belief
         width, height = side.fractions((float(image.shape[1]), float(image.shape[0])))
         x, y = belief.at
         outside = max(-x, -y, x - width, y - height)
-        if belief.doubt_s > self.lost_s or belief.sd > self.lost_sd or outside > self.margin:
+        gone = belief.doubt_s > self.lost_s or belief.sd > self.lost_sd
+        if state.aided is not None:
+            gone = belief.sd > self.aided_lost_sd
+        if gone or outside > self.margin:
             why = "the tip has left the image" if outside > self.margin else "the tip is not seen any more"
             lost = Lost(frame.index, frame.time_s, why, seen.reply.features)
-            return replace(state, belief=None, elsewhere=None, contrast=None), lost
+            return replace(state, belief=None, elsewhere=None, ahead=None, contrast=None, aided=None), lost
         accepted = belief.doubt_s == 0.0
         if accepted:
             state = replace(state, box=best.box)
         sure = accepted and best.score >= self.sure and best.visible >= 0.5
+        sure &= belief.sd <= self.sure_sd and best.score >= second + self.sure_peak
+        sure &= state.aided is None or state.aided.on_trial == 0
+        state = replace(state, followed=state.followed + 1)
         return self._report(state, frame, image, side, best=best, sure=sure, features=seen.reply.features)
 
-    def _choose(self, seen: _Seen, belief: TipBelief) -> TipCandidate:
-        """Choose the candidate with the largest score, which is lowered far from the prediction."""
+    def _weigh(
+        self, state: VlaTipState, image: U8, side: LongerSide, *, best: TipCandidate, dt_s: float
+    ) -> VlaTipState:
+        """Take a candidate that fits the prediction, or one that came back to another place often enough."""
+        belief = state.belief
+        assert belief is not None
+        if math.dist(best.at, belief.at) < self.near + 3.0 * belief.sd and best.score >= self.believed:
+            return replace(state, belief=self._update(belief, best), elsewhere=None)
+        belief = replace(belief, doubt_s=belief.doubt_s + dt_s, score=belief.score * 0.9)
+        elsewhere = self._rumour(state.elsewhere, best, self.again_near)
+        if elsewhere is not None and elsewhere.count >= self.again:
+            return self._take(replace(state, belief=None), image, side, best.at)
+        return replace(state, belief=belief, elsewhere=elsewhere)
+
+    # -- with what the encoders say ---------------------------------------------------------------------------------
+
+    def _carry_on(self, state: VlaTipState, frame: Frame, side: LongerSide, dt_s: float) -> VlaTipState:
+        """Predict the tip: by the encoders where the frame has them, else at constant velocity."""
+        belief, longer_mm = state.belief, _longer_mm(frame, side)
+        assert belief is not None
+        aided = state.aided
+        if aided is not None:
+            aided = None if longer_mm is None else self.aid.predict(aided, frame.robot_state, dt_s)
+            if aided is None:  # on at rest, as far as anybody knows
+                return replace(state, aided=None, belief=self._predict(belief, dt_s))
+        elif longer_mm is not None and self.readings:
+            before, entered = self._predict(belief, dt_s), side_of(state.hint, state.direction_rad)
+            x, y = before.at
+            at_mm, P = (x * longer_mm, y * longer_mm), before.covariance[:2, :2] * longer_mm**2
+            aided = self.aid.begin(at_mm, P, frame, entered)
+            belief = before if aided is not None else belief
+        if aided is None or longer_mm is None:
+            return replace(state, belief=self._predict(belief, dt_s))
+        return replace(state, aided=aided, belief=_as_fractions(belief, aided, longer_mm))
+
+    def _weigh_aided(
+        self,
+        state: VlaTipState,
+        frame: Frame,
+        image: U8,
+        side: LongerSide,
+        *,
+        seen: _Seen,
+        best: TipCandidate,
+        dt_s: float,
+    ) -> VlaTipState:
+        """Take a candidate that the encoders explain. Hear another place out."""
+        belief, aided, longer_mm = state.belief, state.aided, _longer_mm(frame, side)
+        assert belief is not None
+        assert aided is not None
+        assert longer_mm is not None
+        R = np.eye(2) * (min(max(best.sd, self.min_sd), self.aided_sd) * longer_mm) ** 2
+        at_mm = (best.at[0] * longer_mm, best.at[1] * longer_mm)
+        seen_well = best.visible >= self.aided_visible and best.sd <= self.aided_guess
+        if best.score >= self.believed and seen_well and self.aid.fits(aided, at_mm, R):
+            aided = self.aid.met(aided, at_mm, R)
+            belief = replace(belief, doubt_s=0.0, score=belief.score + 0.3 * (best.score - belief.score))
+            return replace(state, aided=aided, belief=_as_fractions(belief, aided, longer_mm), elsewhere=None)
+        belief = replace(belief, doubt_s=belief.doubt_s + dt_s, score=belief.score * 0.9)
+        raw = self._candidate(seen, int(seen.reply.score.argmax()))
+        good = raw.score >= self.found and raw.visible >= 0.5
+        raw_mm = (raw.at[0] * longer_mm, raw.at[1] * longer_mm) if good else None
+        near = self.aid.heard(aided.near, aided, raw_mm, frame.time_s)
+        state = replace(state, belief=belief, aided=replace(aided, near=near))
+        if not good or not self.aid.takes_over(
+            near, aided, sightings=self.aid.near_sightings, unseen_s=belief.doubt_s, time_s=frame.time_s
+        ):
+            return state
+        assert near is not None
+        return self._follow_other(state, frame, image, side, raw.at, note=told(near))
+
+    def _hear_whole(
+        self, state: VlaTipState, frame: Frame, image: U8, side: LongerSide, best: Detection | None
+    ) -> VlaTipState:
+        """Hear out a needle that the detector saw in the whole picture, away from the one that is followed."""
+        aided, belief, longer_mm = state.aided, state.belief, _longer_mm(frame, side)
+        if aided is None or belief is None or longer_mm is None:
+            return state
+        at = None if best is None or best.score < self.starts_again else side.fractions(best.tip_px)
+        at_mm = None if at is None else (at[0] * longer_mm, at[1] * longer_mm)
+        whole = self.aid.heard(aided.whole, aided, at_mm, frame.time_s)
+        state = replace(state, aided=replace(aided, whole=whole))
+        if at is None or not self.aid.takes_over(
+            whole, aided, sightings=self.aid.whole_sightings, unseen_s=belief.doubt_s, time_s=frame.time_s
+        ):
+            return state
+        assert whole is not None
+        return self._follow_other(state, frame, image, side, at, note=told(whole))
+
+    def _follow_other(
+        self, state: VlaTipState, frame: Frame, image: U8, side: LongerSide, at: Point, *, note: str
+    ) -> VlaTipState:
+        """Follow another place, on trial."""
+        state, longer_mm = self._take(replace(state, belief=None), image, side, at), _longer_mm(frame, side)
+        assert state.belief is not None
+        assert longer_mm is not None
+        at_mm, P = (at[0] * longer_mm, at[1] * longer_mm), state.belief.covariance[:2, :2] * longer_mm**2
+        entered = side_of(state.hint, state.direction_rad)
+        aided = self.aid.begin(at_mm, P, frame, entered, on_trial=self.aid.trial)
+        return replace(state, aided=aided, note=note)
+
+    # -- without: a look ahead ------------------------------------------------------------------------------------
+
+    def _look_ahead(
+        self, state: VlaTipState, image: U8, before: U8 | None, side: LongerSide, best: TipCandidate
+    ) -> VlaTipState:
+        """Look further along the shaft now and then. Follow a tip that several looks in a row show there."""
+        belief, towards = state.belief, state.shaft_rad
+        if not self.ahead_every or state.followed % self.ahead_every or belief is None or towards is None:
+            return state
+        assert state.kept is not None
+        c, s = math.cos(towards), math.sin(towards)
+        centre = (belief.at[0] + self.ahead * c, belief.at[1] + self.ahead * s)
+        seen = self._look(image, before, side, centre=centre, factor=1.0, kept=state.kept)
+        there = self._candidate(seen, int(seen.reply.score.argmax()))
+        along = (there.at[0] - belief.at[0]) * c + (there.at[1] - belief.at[1]) * s
+        across = (there.at[1] - belief.at[1]) * c - (there.at[0] - belief.at[0]) * s
+        beyond = along > self.near and abs(across) < 0.5 * along  # chosen: what is nearer is the tip that is followed
+        rumour = self._rumour(state.ahead, there, 2.0 * self.again_near) if beyond else None
+        if rumour is None or rumour.count < self.ahead_again:
+            return replace(state, ahead=rumour)
+        state = self._take(replace(state, belief=None), image, side, there.at)
+        return replace(state, note=f"a tip further on took over after {rumour.count} looks ahead")
+
+    # -- choosing and predicting ------------------------------------------------------------------------------------
+
+    def _choose(self, seen: _Seen, belief: TipBelief) -> tuple[TipCandidate, float]:
+        """Choose the candidate with the largest score, which is lowered far from the prediction.
+
+        Returns also the largest score of a place apart from it.
+        """
         reply, width, (x0, y0) = seen.reply, seen.width, seen.corner
         x, y = belief.at
         away = ((reply.centre[:, 0] * width + x0 - x) ** 2 + (reply.centre[:, 1] * width + y0 - y) ** 2) ** 0.5
         reach = self.near + belief.sd
         # chosen: far away a quarter of the score is left
-        return self._candidate(seen, int((reply.score * (0.25 + 0.75 * np.exp(-0.5 * (away / reach) ** 2))).argmax()))
+        best = self._candidate(seen, int((reply.score * (0.25 + 0.75 * np.exp(-0.5 * (away / reach) ** 2))).argmax()))
+        apart = np.hypot(reply.centre[:, 0] * width + x0 - best.at[0], reply.centre[:, 1] * width + y0 - best.at[1])
+        return best, float(reply.score[apart > self.apart].max(initial=0.0))
 
-    def _rumour(self, last: Rumour | None, best: TipCandidate) -> Rumour | None:
+    def _rumour(self, last: Rumour | None, best: TipCandidate, near: float) -> Rumour | None:
         """Count in how many frames in a row a good candidate was where it is now."""
         if best.score < self.found or best.visible < 0.5:
             return None
-        same = last is not None and math.dist(last.candidate.at, best.at) < self.again_near
+        same = last is not None and math.dist(last.candidate.at, best.at) < near
         return Rumour(best, 1 + (last.count if last is not None and same else 0))
 
     def _predict(self, belief: TipBelief, dt_s: float) -> TipBelief:
@@ -465,9 +651,11 @@ class VlaTipTracker:
         half = (0.5 * state.box[0] / side.x_fraction, 0.5 * state.box[1] / side.y_fraction)
         own = (self.sd_scale * best.sd) ** 2 if believed else 0.0  # errors of neighbouring frames are alike
         P = belief.covariance[:2, :2] + np.eye(2) * max(own, self.min_sd**2)
+        if state.aided is not None:
+            P = belief.covariance[:2, :2] * self.aided_scale**2 + np.eye(2) * self.aided_claim**2
         to_px = np.diag([1.0 / side.x_fraction, 1.0 / side.y_fraction])
         longer_mm = None if frame.spacing is None else frame.spacing.x_mm / side.x_fraction
-        return replace(state, contrast=contrast), TipEstimate(
+        return replace(state, contrast=contrast, shaft_rad=angle), TipEstimate(
             frame_index=frame.index,
             time_s=frame.time_s,
             tip_px=tip,
@@ -480,6 +668,7 @@ class VlaTipTracker:
             visibility=min(max(best.visible, 0.0), 1.0) if believed else 0.0,
             box_px=(tip[0] - half[0], tip[1] - half[1], tip[0] + half[0], tip[1] + half[1]),
             features=features,
+            note=state.note,
         )
 
     def _rays(self, image: U8, side: LongerSide, at: Point, old: F32 | None) -> F32:
@@ -489,6 +678,19 @@ class VlaTipTracker:
         ray_contrast(image, x, y, *side.step(pixel), round(self.ray / pixel), BESIDE / pixel, fresh)
         # chosen: a mean over about seven frames
         return fresh if old is None else (old + np.float32(0.15) * (fresh - old)).astype(np.float32)
+
+
+def _longer_mm(frame: Frame, side: LongerSide) -> float | None:
+    """Longer side of the picture, mm. None without a scale."""
+    return None if frame.spacing is None else frame.spacing.x_mm / side.x_fraction
+
+
+def _as_fractions(belief: TipBelief, aided: AidedTip, longer_mm: float) -> TipBelief:
+    """The belief that the encoders' filter has, in fractions of the longer side. Nothing is known of its velocity."""
+    x, y = aided.belief.place_mm
+    P = 1e-6 * np.eye(4)
+    P[:2, :2] = aided.belief.place_covariance_mm2 / longer_mm**2
+    return replace(belief, mean=np.array([x / longer_mm, y / longer_mm, 0.0, 0.0]), covariance=P)
 
 
 def _direction(contrast: F32, hint: Hint, seen_rad: float | None) -> float:
