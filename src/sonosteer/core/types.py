@@ -239,6 +239,8 @@ class Observation:
     """Place of the target in this frame, px: (column, row)."""
     features: NDArray[np.float32] | None = None
     """As in `TipEstimate`, no unit."""
+    frame: Frame | None = field(default=None, repr=False)
+    """The picture itself, for a policy that reads it. Recorded as a frame only. None where nobody hands it on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

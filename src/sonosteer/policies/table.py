@@ -21,6 +21,7 @@ POLICIES = LazyTable(
         "operator": "sonosteer.policies.simulated_operator:SimulatedOperator",
         "steer": "sonosteer.policies.steer:Steer",
         "seek": "sonosteer.policies.seek:Seek",
+        "window": "sonosteer.policies.window:Window",
         "expert": "sonosteer.policies.expert:Expert",
     },
     group="sonosteer.policies",

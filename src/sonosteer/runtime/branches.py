@@ -120,6 +120,7 @@ class TrackingBranch:
             robot_state=capture.robot_state,
             target_px=target,
             features=estimate.features,
+            frame=frame,
         )
 
     def track(self, frame: Frame) -> Estimate:

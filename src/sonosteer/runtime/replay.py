@@ -31,6 +31,7 @@ from sonosteer.runtime.branches import (
 )
 from sonosteer.safety.gate import Cleared, Gate, GateInput, GateState, Refused
 
+_KEPT_PICTURES = 32  # chosen: a decision is about one of the last pictures that were tracked
 _KEPT = 400  # chosen: number of frames, features and actions that later messages may refer to
 #: what is raised by a recording that makes no sense
 _NONSENSE = (InputError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
@@ -124,6 +125,7 @@ class Replay:
         self._taken: deque[Frame | None] = deque()
         self._estimates: dict[int, Estimate] = {}
         self._features: dict[int, NDArray[np.float32] | None] = {}
+        self._pictures: dict[int, Frame] = {}
         self._actions: dict[int, Action] = {}
         self._blind: str | None = None
 
@@ -181,6 +183,7 @@ class Replay:
             self._answers[index] = recorded.answer_frame
         estimate = self._tracking_branch.track(frame)
         _keep(self._features, index, estimate.features)
+        _keep(self._pictures, index, frame, _KEPT_PICTURES)
         self.result.enter("estimate", f"of frame {index}", recorded, estimate)
 
     def _decide(self, observation: Observation, recorded: Action) -> None:
@@ -193,7 +196,7 @@ class Replay:
         said = (self._estimates.get(index), self.task.target_at(observation.robot_state.probe_mm))
         if not same(said, (observation.estimate, observation.target_px)):
             self.result.enter("observation", f"on frame {index}", (observation.estimate, observation.target_px), said)
-        told = replace(observation, features=self._features.get(index))
+        told = replace(observation, features=self._features.get(index), frame=self._pictures.get(index))
         action = self._policy_branch.decide(told)
         again = self._policy_branch.fault if action is None else action
         self.result.enter("action", f"on frame {index}", recorded, again)
@@ -236,9 +239,9 @@ def _as_recorded(verdict: Cleared | Refused) -> Any:
     return revive(json.loads(json.dumps(encode(verdict))))
 
 
-def _keep(store: dict[int, Any], index: int, value: Any) -> None:
+def _keep(store: dict[int, Any], index: int, value: Any, kept: int = _KEPT) -> None:
     store[index] = value
-    while len(store) > _KEPT:
+    while len(store) > kept:
         del store[next(iter(store))]
 
 
