@@ -275,6 +275,8 @@ class Action:
     """When that frame was acquired, s."""
     command: Command
     """What shall be done, and until when."""
+    wiggle: bool = False
+    """True where a held needle shall be moved to and fro on the way that it has gone, so that pictures show its tip."""
 
     def age_s(self, now_s: float) -> float:
         """Seconds since the frame behind this action was acquired."""
