@@ -25,6 +25,7 @@ from sonosteer.core.types import Action, Capture, Estimate, Frame, Hint, Lost, O
 from sonosteer.runtime.button import Button
 from sonosteer.runtime.by_hand import STEP_S, HandMotion, HandWay
 from sonosteer.runtime.replies import check_action, check_estimate
+from sonosteer.runtime.wiggle import WiggleMotion
 from sonosteer.safety.gate import Cleared, Gate, GateInput, GateState, Refused
 from sonosteer.safety.gate_input import no
 from sonosteer.safety.robot import Robot
@@ -195,6 +196,8 @@ class ControlBranch:
     """True where the newest action is the operator's own, not the policy's."""
     hand: HandMotion | None = None
     """What the operator wants by hand, instead of the newest action until it is over. None while he wants nothing."""
+    wiggle: WiggleMotion | None = None
+    """The wiggle that the newest action asks for, while it lasts. None where none is asked for."""
     spacings: dict[int, Spacing | None] = field(default_factory=dict)
     """What each of the last frames says of its millimetres per pixel, by index."""
     refused: Counter[str] = field(default_factory=Counter)
@@ -254,7 +257,8 @@ class ControlBranch:
         wrong = filter(None, (self.recorder.failed, self.gone, self.unheard))
         estimate = None if observation is None else observation.estimate
         by_hand = self._wanted_by_hand(now_s, estimate, robot_state)
-        action = self.newest if by_hand is None else by_hand
+        wiggled = None if by_hand is not None else self._wiggled(now_s, estimate, robot_state)
+        action = next((each for each in (by_hand, wiggled) if each is not None), self.newest)
         gate_input = GateInput(
             now_s=now_s,
             robot_state=robot_state,
@@ -278,7 +282,7 @@ class ControlBranch:
                 self.robot.hold(verdict.reason)
         except RobotError as e:
             return self._lost_robot(now_s, str(e), gate_input)
-        self._note(now_s, gate_input, action, verdict, by_hand=by_hand, would=would)
+        self._note(now_s, gate_input, action, verdict, by_hand=by_hand, wiggled=wiggled, would=would)
         return verdict
 
     def pause(self, why: str = "the operator lets it wait") -> None:
@@ -358,6 +362,19 @@ class ControlBranch:
             self.hand = None
         return wanted
 
+    def _wiggled(self, now_s: float, estimate: Estimate | None, robot_state: RobotState) -> Action | None:
+        """Return this period's order of the wiggle that the newest action asks for, None if it asks for none."""
+        newest = self.newest
+        if newest is None or estimate is None or newest.wiggle is not True or newest.command.expired(now_s):
+            self.wiggle = None
+            return None
+        memory = self.state.memory
+        motion = self.wiggle or WiggleMotion.begin(max(memory.deepest_mm, robot_state.depth_mm), now_s)
+        self.wiggle, speed_mm_s = motion.step(now_s, self.gate.limits, robot_state)
+        return motion.action(
+            speed_mm_s, now_s, estimate=estimate, robot_state=robot_state, kept_rad=memory.angle_rad
+        )
+
     def _note(
         self,
         now_s: float,
@@ -366,6 +383,7 @@ class ControlBranch:
         verdict: Cleared | Refused,
         *,
         by_hand: Action | None = None,
+        wiggled: Action | None = None,
         would: Cleared | Refused | None = None,
     ) -> None:
         self.ticks += 1
@@ -388,6 +406,7 @@ class ControlBranch:
             "hold": self.held if gate_input is None else gate_input.hold,
             "by_hand": self.by_hand if gate_input is None else gate_input.by_hand,
             "hand": by_hand,
+            "wiggle": wiggled,
             "verdict": verdict,
         }
         if would is not None:

@@ -212,7 +212,8 @@ class Replay:
         if "spacing" not in what:
             raise ValueError("it does not say which scale the gate was told")
         estimate = None if what["estimate"] is None else _again(self._estimates, what["estimate"], "estimate")
-        action: Action | None = what.get("hand")  # the operator's own is recorded here and nowhere else
+        # the operator's own, and the orders of a wiggle, are recorded here and nowhere else
+        action: Action | None = what.get("hand") or what.get("wiggle")
         if action is None and what["action"] is not None:
             action = _again(self._actions, what["action"], "action")
         gate_input = GateInput(
