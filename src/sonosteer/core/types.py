@@ -51,6 +51,8 @@ class Frame:
     """4x4 matrix, image mm to world mm. None without a tracking system."""
     velocity_mm_s: float | None = None
     """Measured speed of the needle along itself at that time, mm/s. None where nobody measured it."""
+    robot_state: RobotState | None = None
+    """What the robot's encoders said at that time. None without a robot."""
 
     def __post_init__(self) -> None:
         self.pixels.flags.writeable = False
@@ -239,8 +241,8 @@ class Observation:
     """Place of the target in this frame, px: (column, row)."""
     features: NDArray[np.float32] | None = None
     """As in `TipEstimate`, no unit."""
-    frame: Frame | None = field(default=None, repr=False)
-    """The picture itself, for a policy that reads it. Recorded as a frame only. None where nobody hands it on."""
+    recent: tuple[Frame, ...] = field(default=(), repr=False)
+    """The pictures tracked last, this one at the end, each with its robot state. Recorded as frames only. May be empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +279,8 @@ class Action:
     """What shall be done, and until when."""
     wiggle: bool = False
     """True where a held needle shall be moved to and fro on the way that it has gone, so that pictures show its tip."""
+    found_px: Point | None = None
+    """Where the policy found the tip in this frame, px: the tracker begins anew there. None where it found none."""
 
     def age_s(self, now_s: float) -> float:
         """Seconds since the frame behind this action was acquired."""

@@ -22,6 +22,7 @@ POLICIES = LazyTable(
         "steer": "sonosteer.policies.steer:Steer",
         "seek": "sonosteer.policies.seek:Seek",
         "window": "sonosteer.policies.window:Window",
+        "wiggle": "sonosteer.policies.wiggle:WigglePolicy",
         "expert": "sonosteer.policies.expert:Expert",
     },
     group="sonosteer.policies",

@@ -94,6 +94,11 @@ class Window:
         check_range(self, "window", 1.0, 60.0, "reach_mm")
         check_range(self, "window", 0.0, 60.0, "look_s", "replan_s")
 
+    @property
+    def recent_s(self) -> float:
+        """How far back pictures are needed, s: only the newest, and what the wrapped policy needs."""
+        return float(getattr(self._wrapped(), "recent_s", 0.0))
+
     def prepare(self) -> None:
         """Prepare the wrapped policy."""
         self._wrapped().prepare()
@@ -107,7 +112,7 @@ class Window:
 
         Raises InputError if there is no picture with the geometry of its transducer.
         """
-        geometry = _geometry(observation.frame)
+        geometry = _geometry(_picture(observation))
         axes = stay(state.axes, observation.robot_state, state.task)
         state = replace(state, axes=axes)
         if not known(observation):
@@ -133,7 +138,7 @@ class Window:
 
     def _see(self, state: WindowState, o: Observation, geometry: ScanGeometry) -> WindowState:
         """Take in the picture, and the tip where it is seen well. Elsewhere the encoder says how far it went."""
-        frame, x, z = o.frame, o.robot_state.probe_mm[0], o.robot_state.probe_mm[2]
+        frame, x, z = _picture(o), o.robot_state.probe_mm[0], o.robot_state.probe_mm[2]
         assert frame is not None
         view = state.view or ViewMap.empty(geometry)
         read = scan_lines(frame.grey(), geometry, state.task.spacing)
@@ -163,9 +168,10 @@ class Window:
 
     @staticmethod
     def _keeps_tip(line: PlannedLine, x_mm: float, o: Observation, task: Task, geometry: ScanGeometry) -> bool:
-        assert o.frame is not None
+        frame = _picture(o)
+        assert frame is not None
         at = line.tip_mm[0] - x_mm, line.tip_mm[1] - o.robot_state.probe_mm[2]
-        return in_view(geometry, at, task.spacing, o.frame.size_px, SLIDE_MARGIN_LINES)
+        return in_view(geometry, at, task.spacing, frame.size_px, SLIDE_MARGIN_LINES)
 
     def _look(self, state: WindowState, o: Observation) -> WindowState:
         """Go on to the next place, and end the look once all were reached or the time is over."""
@@ -177,15 +183,16 @@ class Window:
 
     def _plan(self, state: WindowState, o: Observation) -> WindowState:
         """Choose the places, or choose them anew where that is better by more than a little."""
-        assert state.line is not None and state.view is not None and o.frame is not None
-        now = o.capture_time_s
+        assert state.line is not None and state.view is not None
+        frame, now = _picture(o), o.capture_time_s
+        assert frame is not None
         if state.plan is not None and now - state.planned_s < self.replan_s:
             return state
         moves = ProbeMoves(
             reach_mm=self.reach_mm, probe_mm_s=self.probe_mm_s, moving=state.task.technique == "in-plane-moving"
         )
         at_mm, z_mm = self._probe_mm(state, o), o.robot_state.probe_mm[2]
-        asked = (state.view, state.line, at_mm, moves, PictureSize(state.task.spacing, o.frame.size_px))
+        asked = (state.view, state.line, at_mm, moves, PictureSize(state.task.spacing, frame.size_px))
         best = plan_view(*asked, probe_z_mm=z_mm)
         if state.plan is not None and state.goal_mm is None:
             kept = plan_view(*asked, probe_z_mm=z_mm, kept=state.plan)
@@ -233,6 +240,11 @@ class Window:
         if abs(gap) <= 0.5 * ARRIVED_MM:
             return 0.0
         return float(min(max(gap / CLOSE_GAP_S, -self.probe_mm_s), self.probe_mm_s))
+
+
+def _picture(o: Observation) -> Frame | None:
+    """The picture that an observation is about, None where nobody hands it on."""
+    return o.recent[-1] if o.recent else None
 
 
 def _geometry(frame: Frame | None) -> ScanGeometry:

@@ -83,7 +83,10 @@ SOURCE = {
     "run_began_wall_s": NUMBER,
     "clock_step": _object({"at_s": NUMBER, "by_s": NUMBER}),
 }
-OUTCOME = {"index": WHOLE, "time_s": NUMBER, "arrived_s": NUMBER, "outcome": TEXT, "why": TEXT}
+OUTCOME = {"index": WHOLE, "time_s": NUMBER, "arrived_s": NUMBER, "outcome": TEXT, "why": TEXT} | {
+    "robot_state": shown(RobotState),
+    "start_px": {"type": "array", "items": NUMBER},
+}
 
 #: topic -> (name of its schema, fields)
 TOPICS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -44,7 +44,7 @@ NOT_RECORDED = {
     (TipEstimate, "features"),
     (Lost, "features"),
     (Observation, "features"),
-    (Observation, "frame"),
+    (Observation, "recent"),
 }
 
 
@@ -81,7 +81,8 @@ class FrameArrival:
         return Frame(pixels, **{n: getattr(self, n) for n in _OF_FRAME})
 
 
-_OF_FRAME = tuple(f.name for f in fields(Frame) if f.name != "pixels")
+#: what the robot said is not known yet when a frame arrives, and is recorded with its use
+_OF_FRAME = tuple(f.name for f in fields(Frame) if f.name not in ("pixels", "robot_state"))
 TYPES: dict[str, Any] = {
     cls.__name__: cls
     for cls in (

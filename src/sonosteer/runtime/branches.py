@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sonosteer.core.errors import InputError, RobotError
-from sonosteer.core.geometry import Spacing
+from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.protocols import Policy, Tracker
 from sonosteer.core.types import Action, Capture, Estimate, Frame, Hint, Lost, Observation, RobotState, Task
 from sonosteer.runtime.button import Button
@@ -104,15 +104,21 @@ class TrackingBranch:
     """State of the tracker after the last frame."""
     fault: str | None = None
     """How the tracker broke, None if it did not."""
+    recent: tuple[Frame, ...] = ()
+    """The pictures of the last `recent_s`, each with its robot state. The newest is last."""
+    recent_s: float = 0.0
+    """How far back the policy needs pictures, s. 0: only the newest."""
+    start_px: Point | None = None
+    """Where the tracker is to begin anew with the next frame, px. None where it goes on."""
 
     @classmethod
-    def open(cls, tracker: Tracker[Any], task: Task, hint: Hint) -> TrackingBranch:
-        """Begin a task."""
-        return cls(tracker, task, tracker.start(hint))
+    def open(cls, tracker: Tracker[Any], task: Task, hint: Hint, policy: Policy[Any] | None = None) -> TrackingBranch:
+        """Begin a task. policy: who is told. Its `recent_s`, if it has one, says how far back it needs pictures."""
+        return cls(tracker, task, tracker.start(hint), recent_s=float(getattr(policy, "recent_s", 0.0)))
 
     def see(self, capture: Capture) -> Observation:
         """Track one frame. Returns all that the policy is told of it."""
-        frame, estimate = capture.frame, self.track(capture.frame)
+        frame, estimate = capture.frame, self.track(capture.frame, capture.robot_state)
         target = self.task.target_at(capture.robot_state.probe_mm)
         return Observation(
             frame_index=frame.index,
@@ -121,11 +127,30 @@ class TrackingBranch:
             robot_state=capture.robot_state,
             target_px=target,
             features=estimate.features,
-            frame=frame,
+            recent=self.recent,
         )
 
-    def track(self, frame: Frame) -> Estimate:
-        """Track one frame. If the tracker breaks, its state stays as it was."""
+    def begin_at(self, start_px: Point) -> None:
+        """Let the tracker begin anew with the next frame, at a tip that the policy found."""
+        self.start_px = start_px
+
+    def begin_anew(self) -> Point | None:
+        """Begin anew before a frame, if somebody wants that. Returns where, px, or None."""
+        start_px, self.start_px = self.start_px, None
+        if start_px is not None:
+            self.state = self.tracker.start(Hint(enters=self.task.enters, start_px=start_px))
+        return start_px
+
+    def track(self, frame: Frame, robot_state: RobotState | None) -> Estimate:
+        """Track one frame. If the tracker breaks, its state stays as it was.
+
+        robot_state: of the frame's time, which the frame brings to the tracker. Not where the image stands across the
+        needle: what the encoders say is of a needle in the image plane.
+        """
+        if self.task.technique != "across":
+            frame = dataclasses.replace(frame, robot_state=robot_state)
+        oldest_s = frame.time_s - self.recent_s
+        self.recent = (*(each for each in self.recent if oldest_s <= each.time_s < frame.time_s), frame)
         try:
             state, said = self.tracker.step(self.state, frame)
             estimate = check_estimate(said, frame)

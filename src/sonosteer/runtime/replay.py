@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonosteer.core.errors import InputError
+from sonosteer.core.geometry import Point
 from sonosteer.core.protocols import Policy, Tracker
-from sonosteer.core.types import Action, Estimate, Frame, Hint, Observation, Task
+from sonosteer.core.types import Action, Estimate, Frame, Hint, Observation, RobotState, Task
 from sonosteer.recording.run_reader import Recorded, RunReader
 from sonosteer.recording.wire import encode, revive, same
 from sonosteer.runtime.branches import (
@@ -118,14 +119,15 @@ class Replay:
         self.gate, self.task = gate, task
         self.result = Replayed()
         self._answers: dict[int, int] = {}  # which answers of its detector the tracker applied, as recorded
-        self._tracking_branch = TrackingBranch.open(with_fields(tracker, applied=self._answers), task, hint)
+        self._tracking_branch = TrackingBranch.open(with_fields(tracker, applied=self._answers), task, hint, policy)
         self._policy_branch = PolicyBranch.open(policy, task)
         self._gate: GateState | None = None
         self._frames: dict[int, Frame] = {}
-        self._taken: deque[Frame | None] = deque()
+        self._taken: deque[tuple[Frame, RobotState | None, Point | None] | None] = deque()
         self._estimates: dict[int, Estimate] = {}
         self._features: dict[int, NDArray[np.float32] | None] = {}
-        self._pictures: dict[int, Frame] = {}
+        self._robot_states: dict[int, RobotState | None] = {}
+        self._recent: dict[int, tuple[Frame, ...]] = {}
         self._actions: dict[int, Action] = {}
         self._blind: str | None = None
 
@@ -162,7 +164,7 @@ class Replay:
         elif message.topic == "/frame":
             frame = self._frames.pop(what["index"], None)
             if what["outcome"] == "used":
-                self._taken.append(frame)
+                self._taken.append(None if frame is None else _taken(frame, what))
         elif message.topic == "/estimate":
             self._estimate(what["estimate"])
         elif message.topic == "/decision":
@@ -173,17 +175,22 @@ class Replay:
     def _estimate(self, recorded: Estimate) -> None:
         index = recorded.frame_index
         _keep(self._estimates, index, recorded)
-        frame = self._taken.popleft() if self._taken else None
-        if frame is None or self._blind:
+        taken = self._taken.popleft() if self._taken else None
+        if taken is None or self._blind:
             self._blind = self._blind or f"the picture of frame {index} was not recorded: estimates from there on"
             self.result.lacks = self.result.lacks or f"the picture of frame {index} was not recorded"
             self.result.skipped[self._blind] += 1
             return
         if recorded.answer_frame is not None:
             self._answers[index] = recorded.answer_frame
-        estimate = self._tracking_branch.track(frame)
+        frame, robot_state, start_px = taken
+        if start_px is not None:
+            self._tracking_branch.begin_at(start_px)
+            self._tracking_branch.begin_anew()
+        estimate = self._tracking_branch.track(frame, robot_state)
+        _keep(self._robot_states, index, robot_state)
         _keep(self._features, index, estimate.features)
-        _keep(self._pictures, index, frame, _KEPT_PICTURES)
+        _keep(self._recent, index, self._tracking_branch.recent, _KEPT_PICTURES)
         self.result.enter("estimate", f"of frame {index}", recorded, estimate)
 
     def _decide(self, observation: Observation, recorded: Action) -> None:
@@ -196,7 +203,10 @@ class Replay:
         said = (self._estimates.get(index), self.task.target_at(observation.robot_state.probe_mm))
         if not same(said, (observation.estimate, observation.target_px)):
             self.result.enter("observation", f"on frame {index}", (observation.estimate, observation.target_px), said)
-        told = replace(observation, features=self._features.get(index), frame=self._pictures.get(index))
+        used = self._robot_states.get(index)
+        if used is not None and not same(used, observation.robot_state):
+            self.result.enter("robot state", f"of frame {index}", observation.robot_state, used)
+        told = replace(observation, features=self._features.get(index), recent=self._recent.get(index, ()))
         action = self._policy_branch.decide(told)
         again = self._policy_branch.fault if action is None else action
         self.result.enter("action", f"on frame {index}", recorded, again)
@@ -238,6 +248,12 @@ class Replay:
 
 def _as_recorded(verdict: Cleared | Refused) -> Any:
     return revive(json.loads(json.dumps(encode(verdict))))
+
+
+def _taken(frame: Frame, what: dict[str, Any]) -> tuple[Frame, RobotState | None, Point | None]:
+    """A frame that the tracker took, what the robot said then, and where the tracker began anew, if it did."""
+    start = what.get("start_px")
+    return frame, what.get("robot_state"), None if start is None else (float(start[0]), float(start[1]))
 
 
 def _keep(store: dict[int, Any], index: int, value: Any, kept: int = _KEPT) -> None:
