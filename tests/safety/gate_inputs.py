@@ -98,7 +98,8 @@ def ask(action=ACTION, at=None, *, state=STATE, gate=GATE, **changes):
 
 def act(**changes):
     """ACTION with changes of its own and of its command."""
-    own = {name: changes.pop(name) for name in ("frame_index", "capture_time_s", "wiggle", "found_px") if name in changes}
+    names = ("frame_index", "capture_time_s", "wiggle", "found_px")
+    own = {name: changes.pop(name) for name in names if name in changes}
     return replace(ACTION, command=replace(ACTION.command, **changes), **own)
 
 

@@ -77,7 +77,9 @@ def test_all_wiggles_at_one_place_take_no_longer_than_stated():
     short = replace(LIMITS, wiggle_s=LIMITS.order_s)
     first = ask(
         act(insertion_speed_mm_s=-2.0, wiggle=True),
-        state=replace(STATE, command=replace(FAST, insertion_speed_mm_s=-24.0), memory=Memory(newest=9, deepest_mm=40.0)),
+        state=replace(
+            STATE, command=replace(FAST, insertion_speed_mm_s=-24.0), memory=Memory(newest=9, deepest_mm=40.0)
+        ),
         gate=Gate(short),
         estimate=LOST,
     )
@@ -95,6 +97,8 @@ def test_a_wiggle_turns_no_more_often_than_stated():
         )
         assert (no.value, no.bound, no.unit) == (0.125 - TINY, 0.125, "s")
         cleared(wiggle(-speed, before=replace(soon, forth=forth, turned_s=NOW)))
+        cleared(wiggle(-speed / 4, before=replace(soon, forth=forth, turned_s=NOW)))
+        refused(wiggle(speed / 4, before=replace(soon, forth=forth, turned_s=NOW)), "time between turns of a wiggle")
         cleared(wiggle(0.0, before=replace(soon, forth=forth, turned_s=NOW)))
 
 

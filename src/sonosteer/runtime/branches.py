@@ -396,9 +396,7 @@ class ControlBranch:
         memory = self.state.memory
         motion = self.wiggle or WiggleMotion.begin(max(memory.deepest_mm, robot_state.depth_mm), now_s)
         self.wiggle, speed_mm_s = motion.step(now_s, self.gate.limits, robot_state)
-        return motion.action(
-            speed_mm_s, now_s, estimate=estimate, robot_state=robot_state, kept_rad=memory.angle_rad
-        )
+        return motion.action(speed_mm_s, now_s, estimate=estimate, robot_state=robot_state, kept_rad=memory.angle_rad)
 
     def _note(
         self,

@@ -32,7 +32,11 @@ START_MM = 10.0  # chosen: the needle is in the image from the beginning
 
 #: an even grey, for policies that read pictures: no shadow and no needle
 PICTURE = Frame(
-    np.full((224, 224), 80, np.uint8), 0, 0.0, SPACING, ConvexProbe((0.0, 0.0), radius_mm=60.0, fov_rad=1.6, depth_mm=56.0)
+    np.full((224, 224), 80, np.uint8),
+    0,
+    0.0,
+    SPACING,
+    ConvexProbe((0.0, 0.0), radius_mm=60.0, fov_rad=1.6, depth_mm=56.0),
 )
 
 #: every number of an observation that may fail to be one
