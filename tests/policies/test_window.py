@@ -52,7 +52,7 @@ def mapped(places=(-5.0, 0.0, 5.0), **drawn):
 
 
 def truly_hidden(place, point, bone=BONE):
-    """Whether the beam from the face to a point crosses the bone. The beam comes from the probe's centre of curvature."""
+    """Whether the beam to a point crosses the bone. It comes from the probe's centre of curvature."""
     x, z, width = bone
     part = (z + 60.0) / (point[1] + 60.0)
     return point[1] > z + 3.0 and abs(place + (point[0] - place) * part - x) < width / 2

@@ -57,7 +57,7 @@ def swings(rows):
 
 @pytest.mark.parametrize("late_s", [0.0, 0.03])
 def test_a_wiggle_stays_within_its_limits_and_no_deeper_than_before(late_s):
-    fake, rows = run(late_s=late_s)
+    _, rows = run(late_s=late_s)
     held, swung = swings(rows)
     after = rows[rows[:, 0] > LOST_S + 0.25, 1]
     assert after.max() <= held + 1e-9

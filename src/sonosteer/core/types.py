@@ -242,7 +242,7 @@ class Observation:
     features: NDArray[np.float32] | None = None
     """As in `TipEstimate`, no unit."""
     recent: tuple[Frame, ...] = field(default=(), repr=False)
-    """The pictures tracked last, this one at the end, each with its robot state. Recorded as frames only. May be empty."""
+    """The pictures tracked last, this one at the end, each with its robot state. Recorded as frames. May be empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,9 @@
-"""Finds the tip of a needle that moves to and fro by a known way, in pictures in which it is no brighter than the tissue.
+"""Finds the tip of a needle that moves to and fro by a known way, where it is no brighter than the tissue.
 
 Detection is locked to the encoder (a lock-in amplifier, Michels and Curtis 1941, doi:10.1063/1.1769905): what moves as
 the encoder says is needle, what stays is tissue. Along the needle's line each place has a gain g, the part of the
-encoder's way by which the picture moves there. It is 1 along the shaft, since tissue sticks to it and comes along. Ahead
-of the tip the tissue is pushed less and less. The tip is where the gain begins to fall.
+encoder's way by which the picture moves there. It is 1 along the shaft, since tissue sticks to it and comes along.
+Ahead of the tip the tissue is pushed less and less. The tip is where the gain begins to fall.
 
 | symbol | name here | unit |
 | --- | --- | --- |
@@ -12,8 +12,8 @@ of the tip the tissue is pushed less and less. The tip is where the gain begins 
 | R(g, s) | variance over time at place s of pictures that are moved back by g d_t | grey levels^2 |
 | s_tip | place of the tip along the line: argmin over s_tip of the sum over s of log R(g(s - s_tip), s) | mm |
 
-Chosen, not published. `FADE_MM` and `AHEAD_MM` fit how simulated tissue is dragged. In real tissue they must be measured
-with tips that are seen.
+Chosen, not published. `FADE_MM` and `AHEAD_MM` fit how simulated tissue is dragged. In real tissue they must be
+measured with tips that are seen.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ def find_moving_tip(
 ) -> MovingTip | None:
     """Find the tip in pictures of a needle that moves to and fro. None where too little moves with it.
 
-    pictures: (rows, columns) grey, from one place of the probe. times_s, depths_mm: of each picture. near_mm: a place on
-    the needle's line near the tip in the picture, mm, at the mean depth. direction_rad: from entry to tip, from image +x
-    towards +y (down). within_mm: how far from there the tip may be, either way.
+    pictures: (rows, columns) grey, from one place of the probe. times_s, depths_mm: of each picture. near_mm: a place
+    on the needle's line near the tip in the picture, mm, at the mean depth. direction_rad: from entry to tip, from
+    image +x towards +y (down). within_mm: how far from there the tip may be, either way.
     """
     depths = np.asarray(depths_mm, np.float64)
     if len(pictures) < FEWEST or np.ptp(depths) < 2 * STEP_MM:

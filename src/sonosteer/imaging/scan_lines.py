@@ -92,13 +92,12 @@ def _where(
     width, height = size_px
     edge_x, edge_y = BLUR_MM / spacing.x_mm, BLUR_MM / spacing.y_mm
     inside = (column >= edge_x) & (column <= width - 1 - edge_x) & (row >= 0) & (row <= height - 1 - edge_y)
-    for each in (inside,):
-        each.flags.writeable = False
+    inside.flags.writeable = False
     return column.astype(np.float32), row.astype(np.float32), inside
 
 
 def scan_lines(grey: U8, geometry: ScanGeometry, spacing: Spacing) -> F32:
-    """(lines, steps) grey level along every scan line of a picture, smoothed over `BLUR_MM`. NaN outside the picture."""
+    """(lines, steps) grey level along every scan line, smoothed over `BLUR_MM`. NaN outside the picture."""
     columns, rows, inside = _where(geometry, spacing, (grey.shape[1], grey.shape[0]))
     kernel = tuple(max(round(BLUR_MM / mm), 1) for mm in (spacing.x_mm, spacing.y_mm))
     smooth = cv2.blur(grey, kernel)

@@ -1,9 +1,9 @@
 """A map of what hides the planned line from the probe, at every place of the probe, from pictures alone.
 
-A shadow in a picture begins at what casts it. So each picture says of every scan line how far it is free and where it is
-blocked. Pictures from several places of the probe add up in one grid of the tissue, as a robot's range readings add up
-in an occupancy grid (Elfes 1989, doi:10.1109/2.30720). From it follows which lines would be blocked at a place where the
-probe never was. Lost contact belongs to the probe's face and is kept by line.
+A shadow in a picture begins at what casts it. So each picture says of every scan line how far it is free and where it
+is blocked. Pictures from several places of the probe add up in one grid of the tissue, as a robot's range readings add
+up in an occupancy grid (Elfes 1989, doi:10.1109/2.30720). From it follows which lines would be blocked at a place where
+the probe never was. Lost contact belongs to the probe's face and is kept by line.
 
 All is in millimetres of the tissue: x along the image and z down, from the middle of the probe's face as the run began.
 """

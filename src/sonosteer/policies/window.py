@@ -3,8 +3,8 @@
 Zhang et al. 2026 name control of the probe for visibility as future work. How it is done here is not theirs.
 
 Before the needle is pushed the probe slides a little along the image, both ways, while the tip stays in view. Each
-picture tells where shadows begin and which lines have no contact (`imaging.scan_lines`). Together they are a map of what
-hides the planned line from any place of the probe (`view_map`). The probe then goes to the places that keep the tip in
+picture tells where shadows begin and which lines have no contact (`imaging.scan_lines`). Together they are a map of
+what hides the planned line from any place of the probe (`view_map`). The probe then goes to the places that keep the tip in
 view and the beam across the needle (`view_plan`). Where the technique lets the probe stand, it stands, and moves only
 while the needle waits. The map grows with every picture, and the places are chosen anew when the view closes.
 
@@ -175,7 +175,8 @@ class Window:
 
     def _look(self, state: WindowState, o: Observation) -> WindowState:
         """Go on to the next place, and end the look once all were reached or the time is over."""
-        assert state.goals_mm and state.began_s is not None
+        assert state.goals_mm
+        assert state.began_s is not None
         late = not o.capture_time_s - state.began_s <= self.look_s
         left = state.goals_mm[0] - self._probe_mm(state, o)
         there = abs(left) <= ARRIVED_MM or left * state.along_mm_s < 0  # it is there, or beyond
@@ -183,7 +184,8 @@ class Window:
 
     def _plan(self, state: WindowState, o: Observation) -> WindowState:
         """Choose the places, or choose them anew where that is better by more than a little."""
-        assert state.line is not None and state.view is not None
+        assert state.line is not None
+        assert state.view is not None
         frame, now = _picture(o), o.capture_time_s
         assert frame is not None
         if state.plan is not None and now - state.planned_s < self.replan_s:

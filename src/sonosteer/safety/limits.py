@@ -112,7 +112,7 @@ class Limits:
     wiggle_mm_s: float = 8.0
     """Fastest motion of a needle that is moved to and fro to be seen, mm/s."""
     wiggle_mm: float = 3.0
-    """How far behind the deepest point that it reached a wiggle may take the needle, mm. It goes no deeper than there."""
+    """How far behind the deepest point that it reached a wiggle may take the needle, mm. It goes no deeper."""
     wiggle_turn_s: float = 0.15
     """Shortest time from one turn of a wiggle to the next, s."""
     wiggle_s: float = 4.0

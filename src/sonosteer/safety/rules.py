@@ -232,15 +232,16 @@ def of_the_wiggle(reach: Reach, now_s: float) -> Answers:
     limits, memory, speed_mm_s = reach.limits, reach.memory, reach.command.insertion_speed_mm_s
     if speed_mm_s == 0:
         return
+    forth = speed_mm_s > 0
     least_mm, most_mm = reach.encoder_depths_mm()
-    if speed_mm_s > 0:
+    if forth:
         yield above("wiggle depth", most_mm, memory.deepest_mm, "mm")
     else:
         yield below("wiggle depth", least_mm, memory.deepest_mm - limits.wiggle_mm, "mm")
     before = wiggle_here(memory, limits)
     began_s = now_s if before is None else before.began_s
     yield above("wiggle time", now_s + reach.lasts_s - began_s, limits.wiggle_s, "s")
-    if before is not None and before.forth != (speed_mm_s > 0):
+    if before is not None and before.forth != forth:
         yield below("time between turns of a wiggle", now_s - before.turned_s, limits.wiggle_turn_s, "s")
 
 
