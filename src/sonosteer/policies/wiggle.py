@@ -2,8 +2,8 @@
 
 The needle rests, and for a while the tracker has not seen the tip: it lies below the speckle. Then this policy asks
 for a wiggle. The control branch moves the needle by half a millimetre on the way that it has gone (`runtime.wiggle`),
-within the limits of the gate. What moves in the pictures as the encoder says is needle (`imaging.moving_tip`). If the tip is
-found, the tracker begins anew there.
+within the limits of the gate. What moves in the pictures as the encoder says is needle (`imaging.moving_tip`). If the
+tip is found, the tracker begins anew there.
 """
 
 from __future__ import annotations
