@@ -5,8 +5,8 @@ Zhang et al. 2026 name control of the probe for visibility as future work. How i
 Before the needle is pushed the probe slides a little along the image, both ways, while the tip stays in view. Each
 picture tells where shadows begin and which lines have no contact (`imaging.scan_lines`). Together they are a map of
 what hides the planned line from any place of the probe (`view_map`). The probe then goes to the places that keep the
-tip in view and the beam across the needle (`view_plan`). Where the technique lets the probe stand, it stands, and moves only
-while the needle waits. The map grows with every picture, and the places are chosen anew when the view closes.
+tip in view and the beam across the needle (`view_plan`). Where the technique lets the probe stand, it stands, and moves
+only while the needle waits. The map grows with every picture, and the places are chosen anew when the view closes.
 
 The policy sees pictures, the tracker's estimate and the encoders. Everything that it wants passes the gate.
 """
