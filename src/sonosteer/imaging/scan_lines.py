@@ -101,7 +101,7 @@ def scan_lines(grey: U8, geometry: ScanGeometry, spacing: Spacing) -> F32:
     columns, rows, inside = _where(geometry, spacing, (grey.shape[1], grey.shape[0]))
     kernel = tuple(max(round(BLUR_MM / mm), 1) for mm in (spacing.x_mm, spacing.y_mm))
     smooth = cv2.blur(grey, kernel)
-    read = cv2.remap(smooth, columns, rows, cv2.INTER_LINEAR).astype(np.float32)
+    read: F32 = cv2.remap(smooth, columns, rows, cv2.INTER_LINEAR).astype(np.float32)
     read[~inside] = np.nan
     return read
 

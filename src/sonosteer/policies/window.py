@@ -206,11 +206,12 @@ class Window:
 
     def _follow(self, state: WindowState, o: Observation, action: Action) -> tuple[WindowState, Action]:
         """Let the needle go while the probe is where the plan has it, and move the probe there."""
-        assert state.plan is not None
+        plan = state.plan
+        assert plan is not None
         wanted, robot_state = action.command, o.robot_state
         ahead = robot_state.depth_mm + LEAD_S * max(robot_state.insertion_speed_mm_s, 0.0)
         state = replace(state, deepest_mm=max(state.deepest_mm, ahead))
-        place = state.plan.place_mm(state.deepest_mm)
+        place = plan.place_mm(state.deepest_mm)
         at = self._probe_mm(state, o)
         if state.task.technique == "in-plane-moving":
             goal, waits = place, abs(place - at) > LAGS_MM
