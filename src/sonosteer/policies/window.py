@@ -213,6 +213,7 @@ class Window:
         state = replace(state, deepest_mm=max(state.deepest_mm, ahead))
         place = plan.place_mm(state.deepest_mm)
         at = self._probe_mm(state, o)
+        goal: float | None
         if state.task.technique == "in-plane-moving":
             goal, waits = place, abs(place - at) > LAGS_MM
         else:
