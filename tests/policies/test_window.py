@@ -15,7 +15,7 @@ from sonosteer.imaging.scan_lines import ScanGeometry
 from sonosteer.policies.hold import HoldPolicy
 from sonosteer.policies.view_map import CONTACT_MM, ViewMap
 from sonosteer.policies.view_plan import (
-    STEP_MM,
+    DEPTH_STEP_MM,
     PictureSize,
     PlannedLine,
     ProbeMoves,
@@ -130,12 +130,12 @@ def plan(view=None, at=0.0, line=LINE, moves=MOVES, **more):
 
 def test_the_line_is_seen_from_the_places_that_are_chosen():
     stays = np.array([truly_hidden(0.0, p) for p in LINE.points_mm()[1]])
-    assert STEP_MM * stays.sum() > 8.0
+    assert DEPTH_STEP_MM * stays.sum() > 8.0
     for moving in (False, True):
         chosen = plan(moves=replace(MOVES, moving=moving))
         _, points = LINE.points_mm()
         hidden = [truly_hidden(x, p) for x, p in zip(chosen.places_mm, points, strict=True)]
-        assert STEP_MM * sum(hidden) < 0.5 * STEP_MM * stays.sum()
+        assert DEPTH_STEP_MM * sum(hidden) < 0.5 * DEPTH_STEP_MM * stays.sum()
 
 
 def test_without_anything_in_the_way_a_standing_probe_stays():
@@ -159,9 +159,9 @@ def test_no_other_places_are_cheaper():
     places = np.arange(-4.0, 5.0)
     cost, _ = costs_mm(view, line, places, SIZE, 0.0)
     way, _ = line.points_mm()
-    steps = np.diff(way, prepend=-STEP_MM)
-    steps[0] = 4 * STEP_MM
-    steps[-1] += 4 * STEP_MM
+    steps = np.diff(way, prepend=-DEPTH_STEP_MM)
+    steps[0] = 4 * DEPTH_STEP_MM
+    steps[-1] += 4 * DEPTH_STEP_MM
 
     def total(path):
         first = abs(places[path[0]])
@@ -186,7 +186,7 @@ def test_the_place_for_a_depth_is_the_next_one():
     chosen = plan()
     assert chosen.place_mm(0.0) == chosen.places_mm[0]
     assert chosen.place_mm(20.0) == chosen.places_mm[0]
-    assert chosen.place_mm(20.0 + STEP_MM) == chosen.places_mm[1]
+    assert chosen.place_mm(20.0 + DEPTH_STEP_MM) == chosen.places_mm[1]
     assert chosen.place_mm(999.0) == chosen.places_mm[-1]
 
 

@@ -11,7 +11,7 @@ from test_replay import again, all_equal, record
 from sonosteer.core.types import Lost
 from sonosteer.recording.run_reader import RunReader
 from sonosteer.runtime.insertion import Pace
-from sonosteer.runtime.wiggle import AMPLITUDE_MM, BEHIND_MM, RATE_HZ, WiggleMotion
+from sonosteer.runtime.wiggle import AMPLITUDE_MM, BEHIND_MM, SWING_HZ, WiggleMotion
 from sonosteer.safety.gate import Refused
 from sonosteer.safety.limits import Limits
 
@@ -72,7 +72,7 @@ def test_it_swings_at_its_rate():
     turns = np.count_nonzero(np.diff(np.sign(np.diff(np.round(swung[:, 1], 3)))))
     assert turns >= 2
     spectrum = np.abs(np.fft.rfft(swung[:, 1] - swung[:, 1].mean(), 1000))
-    assert np.fft.rfftfreq(1000, 0.01)[spectrum.argmax()] == pytest.approx(RATE_HZ, abs=0.4)
+    assert np.fft.rfftfreq(1000, 0.01)[spectrum.argmax()] == pytest.approx(SWING_HZ, abs=0.4)
 
 
 def test_a_policy_that_wiggles_on_and_on_is_stopped_by_the_gate():

@@ -28,13 +28,13 @@ import numpy as np
 from sonosteer.core.arrays import F32, F64, U8
 from sonosteer.core.geometry import Point, Spacing
 
-STEP_MM = 0.25
+LINE_STEP_MM = 0.25
 GAINS = np.concatenate([np.arange(0.0, 0.3, 0.05), np.arange(0.3, 1.21, 0.1)])
 SHAFT_FROM = 0.6  # chosen: the echo of a smooth shaft partly stays where the shaft is hit squarely
 FADE_MM = 2.3  # chosen: on 36 simulated tips of validation scenes (seeds 3000 to 3011, 3100 to 3123)
 AHEAD_MM = 1.1  # chosen: on 16 wiggles of the whole loop (seeds 6002 to 6021). So close, tissue sticks to the tip
-HALF_WIDTH_MM = 1.25  # chosen: the line is known so well, and tissue beside the shaft moves, too
-FLOOR = 2.0  # chosen: grey levels^2, noise of a good picture
+STRIP_HALF_MM = 1.25  # chosen: the line is known so well, and tissue beside the shaft moves, too
+NOISE_FLOOR = 2.0  # chosen: grey levels^2, noise of a good picture
 SMOOTH = 5  # chosen: steps, the grain of speckle
 BEYOND_MM = 10.0  # chosen: how far the line is looked at beyond where the tip may be
 SD_MM = 0.3  # chosen: no tip is known better
@@ -72,14 +72,16 @@ def find_moving_tip(
     image +x towards +y (down). within_mm: how far from there the tip may be, either way.
     """
     depths = np.asarray(depths_mm, np.float64)
-    if len(pictures) < FEWEST or np.ptp(depths) < 2 * STEP_MM:
+    if len(pictures) < FEWEST or np.ptp(depths) < 2 * LINE_STEP_MM:
         return None
     read = [picture.astype(np.float32) for picture in pictures]
     tissue_mm = _tissue_mm(read, np.asarray(times_s, np.float64), near_mm, spacing)
-    along = np.arange(-within_mm - BEYOND_MM, within_mm + BEYOND_MM + 1e-9, STEP_MM)
-    spread = _spread(read, depths - depths.mean(), tissue_mm, along, near_mm, direction_rad, spacing)
-    costs = np.log(spread + FLOOR)
-    tips = np.arange(-within_mm, within_mm + 1e-9, STEP_MM)
+    along = np.arange(-within_mm - BEYOND_MM, within_mm + BEYOND_MM + 1e-9, LINE_STEP_MM)
+    spread = _spread(
+        read, depths - depths.mean(), tissue_mm, along, near_mm, direction_rad=direction_rad, spacing=spacing
+    )
+    costs = np.log(spread + NOISE_FLOOR)
+    tips = np.arange(-within_mm, within_mm + 1e-9, LINE_STEP_MM)
     cost = _costs_of_tips(costs, along, tips)
     weights = np.exp(cost.min() - cost)
     weights /= weights.sum()
@@ -112,11 +114,12 @@ def _spread(
     tissue_mm: F64,
     along: F64,
     near_mm: Point,
+    *,
     direction_rad: float,
     spacing: Spacing,
 ) -> F64:
     """(gains, places) variance over time along the line, of pictures that are moved back by each gain."""
-    across = np.arange(-HALF_WIDTH_MM, HALF_WIDTH_MM + 1e-9, STEP_MM)
+    across = np.arange(-STRIP_HALF_MM, STRIP_HALF_MM + 1e-9, LINE_STEP_MM)
     S, A = np.meshgrid(along, across)
     c, s = math.cos(direction_rad), math.sin(direction_rad)
     x, y = near_mm[0] + S * c - A * s, near_mm[1] + S * s + A * c

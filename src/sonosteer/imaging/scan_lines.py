@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from sonosteer.core.arrays import F32, F64, U8
 from sonosteer.core.geometry import ConvexProbe, Point, Probe, Spacing
 
-LINES = 64  # chosen: 1 degree each for a usual convex probe
-STEP_MM = 1.0  # chosen: the grain of speckle is as long
+SCAN_LINES = 64  # chosen: 1 degree each for a usual convex probe
+RANGE_STEP_MM = 1.0  # chosen: the grain of speckle is as long
 BLUR_MM = 2.0  # chosen: a few grains of speckle
-DARK = 0.6  # chosen: grey level of a shadow, as a fraction of what the other lines have at that range
+SHADOW_LEVEL = 0.6  # chosen: grey level of a shadow, as a fraction of what the other lines have at that range
 BELOW_MM = 30.0  # chosen: longer than a dark tumour or vessel
 BELOW_FRACTION = 0.8  # chosen: a needle or a wall may cross a shadow
 USUAL_PERCENTILE = 65.0  # chosen: as bright as the better half of the lines
@@ -37,13 +37,13 @@ class ScanGeometry:
 
     probe: Probe
     """The transducer."""
-    lines: int = LINES
+    lines: int = SCAN_LINES
     """Number of lines that are read."""
 
     @property
     def steps(self) -> int:
         """Number of samples along a line."""
-        return max(round(self.probe.depth_mm / STEP_MM), 1)
+        return max(round(self.probe.depth_mm / RANGE_STEP_MM), 1)
 
     @property
     def end(self) -> float:
@@ -84,7 +84,7 @@ def _where(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
     """Column and row of every sample, and whether it lies in the picture. All (lines, steps)."""
     line, range_mm = np.meshgrid(
-        np.arange(geometry.lines, dtype=float), (np.arange(geometry.steps) + 0.5) * STEP_MM, indexing="ij"
+        np.arange(geometry.lines, dtype=float), (np.arange(geometry.steps) + 0.5) * RANGE_STEP_MM, indexing="ij"
     )
     x, z = geometry.from_lines(line, range_mm)
     column = x / spacing.x_mm + geometry.probe.apex_px[0]
@@ -130,14 +130,14 @@ def shadow_starts_mm(read: F32, usual: F32) -> F32:
     read: (lines, steps). usual: (steps,). A shadow is dark for `BELOW_MM` but for a few samples. A line whose shadow
     begins at the face has lost contact.
     """
-    dark = read < DARK * usual
+    dark = read < SHADOW_LEVEL * usual
     known = np.isfinite(read)
-    below = round(BELOW_MM / STEP_MM)
+    below = round(BELOW_MM / RANGE_STEP_MM)
     darks, seen = (np.cumsum(np.pad(a.astype(np.float32), ((0, 0), (1, below))), axis=1) for a in (dark & known, known))
     n = read.shape[1]
     of_dark, of_seen = (a[:, below : below + n] - a[:, :n] for a in (darks, seen))
     starts = dark & (of_seen >= 0.5 * below) & (of_dark >= BELOW_FRACTION * of_seen)
-    first = starts.argmax(1) * np.float32(STEP_MM)
+    first = starts.argmax(1) * np.float32(RANGE_STEP_MM)
     return np.where(starts.any(1), first, np.float32(math.inf)).astype(np.float32)
 
 

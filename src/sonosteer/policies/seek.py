@@ -25,7 +25,7 @@ SMOOTHING = 0.3  # chosen: weight of the newest visibility
 WORSE = 0.02  # chosen: visibility that must be lost before the probe turns round
 ARRIVED_MM = 0.25  # chosen: the probe has arrived within this distance
 CLOSE_GAP_S = 0.2  # chosen: time in which the probe closes its gap
-AXES = (1, 0, 2)  # chosen: across the plane the view changes most
+SEARCH_AXES = (1, 0, 2)  # chosen: across the plane the view changes most
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class ProbeSearch:
     direction: float = 1.0
     """+1 or -1, way along the axis of the next step, no unit."""
     axis: int = 1
-    """Axis that is searched: 0 along the image, 1 across it, 2 down."""
+    """Axis that is searched, no unit: 0 along the image, 1 across it, 2 down."""
     since_s: float | None = None
     """When the probe came there, s. None while it is on the way."""
     looks: int = 0
@@ -104,7 +104,7 @@ class Seek:
         check_range(self, "seek", 0.0, 1.0, "min_visibility", "good_visibility")
         for name, least, most in (("step_mm", 0.05, 20.0), ("max_travel_mm", 0.0, 40.0), ("probe_mm_s", 0.05, 20.0)):
             values = getattr(self, name)
-            if len(values) != len(AXES) or not all(least <= v <= most for v in values):
+            if len(values) != len(SEARCH_AXES) or not all(least <= v <= most for v in values):
                 raise InputError(f"seek: {name} is {values}: give x, y and z, each {least:g} to {most:g}")
         for name in ("look_s", "max_speed_mm_s", "rest_s"):
             check_range(self, "seek", 0.0, 10.0, name)
@@ -163,7 +163,7 @@ class Seek:
 
     def _first_search(self, at_mm: Vector, direction: float, after: int = -1) -> ProbeSearch | None:
         """Begin at the next axis that may be searched, None if there is none. The first look is where the probe is."""
-        for axis in AXES[after + 1 :]:
+        for axis in SEARCH_AXES[after + 1 :]:
             if self.max_travel_mm[axis] > 0:
                 return ProbeSearch(at_mm[axis], direction, axis)
         return None
@@ -190,7 +190,7 @@ class Seek:
         if search.tries >= self.max_tries and not climbs:
             if abs(search.place_mm - best[1]) > self._arrived_mm(search.axis):
                 return replace(state, search=replace(search, place_mm=best[1], since_s=None, best=best))
-            other = self._first_search(o.robot_state.probe_mm, search.direction, AXES.index(search.axis))
+            other = self._first_search(o.robot_state.probe_mm, search.direction, SEARCH_AXES.index(search.axis))
             rests_until_s = None if other is not None else o.capture_time_s + self.rest_s
             return replace(state, search=other, rests_until_s=rests_until_s)
         worse = search.last is not None and here < search.last - WORSE

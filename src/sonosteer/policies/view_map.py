@@ -21,13 +21,13 @@ from sonosteer.core.geometry import Point
 from sonosteer.imaging.scan_lines import ScanGeometry
 
 CELL_MM = 1.5  # chosen: a scan line is as wide at the depth of a rib
-HALF_WIDTH_MM, DEEPEST_MM = 90.0, 60.0  # chosen: a bone that hides a target lies above it
+MAP_HALF_MM, DEEPEST_MM = 90.0, 60.0  # chosen: a bone that hides a target lies above it
 CONTACT_MM = 3.5  # chosen: a shadow from less deep begins at the face
-FREE_MM = 2.0  # chosen: the onset of a shadow is known so well
+ONSET_MM = 2.0  # chosen: the onset of a shadow is known so well
 MIN_HITS = 1.5  # chosen: one picture alone may be wrong
 BLOCKED_FRACTION = 0.4  # chosen: of the lines that came to a cell, so many must end there
 PLACE_STEP_MM = 5.0  # chosen: contact is kept for stretches of the skin as long as this
-_SHAPE = (round(2 * HALF_WIDTH_MM / CELL_MM), round(DEEPEST_MM / CELL_MM))
+_SHAPE = (round(2 * MAP_HALF_MM / CELL_MM), round(DEEPEST_MM / CELL_MM))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +53,7 @@ class ViewMap:
     @classmethod
     def empty(cls, geometry: ScanGeometry) -> ViewMap:
         """Return a map without pictures."""
-        places = round(2 * HALF_WIDTH_MM / PLACE_STEP_MM) + 1
+        places = round(2 * MAP_HALF_MM / PLACE_STEP_MM) + 1
         return cls(
             geometry=geometry,
             hits=np.zeros(_SHAPE, np.float32),
@@ -79,8 +79,8 @@ class ViewMap:
         x, z = self.geometry.from_lines(line, along)
         x, z = x + probe_mm[0], z + probe_mm[1]
         starts = starts_mm[:, None]
-        free = (along < starts - FREE_MM) & ~contact[:, None]
-        blocked = (along >= starts) & (along < starts + FREE_MM) & ~contact[:, None]
+        free = (along < starts - ONSET_MM) & ~contact[:, None]
+        blocked = (along >= starts) & (along < starts + ONSET_MM) & ~contact[:, None]
         return replace(
             self,
             hits=self.hits + _counted(x[blocked], z[blocked]),
@@ -93,7 +93,7 @@ class ViewMap:
         """(n, 2) x and z of the cells that block the beam."""
         blocks = (self.hits >= MIN_HITS) & (self.hits >= BLOCKED_FRACTION * (self.hits + self.passes))
         i, j = np.nonzero(blocks)
-        out: F64 = np.stack([(i + 0.5) * CELL_MM - HALF_WIDTH_MM, (j + 0.5) * CELL_MM], axis=1)
+        out: F64 = np.stack([(i + 0.5) * CELL_MM - MAP_HALF_MM, (j + 0.5) * CELL_MM], axis=1)
         return out
 
     def hidden(self, places_mm: F64, points_mm: F64, probe_z_mm: float = 0.0) -> F64:
@@ -109,7 +109,7 @@ class ViewMap:
         shadow = np.zeros(line.shape)
         for aside in (-0.7, 0.0, 0.7):  # the beam is wider than a line
             k = np.clip(np.rint(line + aside), 0, geometry.lines - 1).astype(int)
-            shadow += (first[rows, k] < range_mm - FREE_MM) / 3
+            shadow += (first[rows, k] < range_mm - ONSET_MM) / 3
         k = np.clip(np.rint(line), 0, geometry.lines - 1).astype(int)
         out: F64 = np.maximum(shadow, self._contact_lost(places_mm)[rows, k])
         return out
@@ -134,19 +134,19 @@ class ViewMap:
         known = np.flatnonzero(self.looks)
         if not len(known):
             return np.zeros((len(places_mm), self.geometry.lines))
-        wanted = (places_mm + HALF_WIDTH_MM) / PLACE_STEP_MM
+        wanted = (places_mm + MAP_HALF_MM) / PLACE_STEP_MM
         nearest = known[np.abs(known[None, :] - wanted[:, None]).argmin(1)]
         out: F64 = (self.lost[nearest] / self.looks[nearest, None]).astype(np.float64)
         return out
 
 
 def _place(x_mm: float) -> int:
-    return round(min(max(x_mm, -HALF_WIDTH_MM), HALF_WIDTH_MM) / PLACE_STEP_MM + HALF_WIDTH_MM / PLACE_STEP_MM)
+    return round(min(max(x_mm, -MAP_HALF_MM), MAP_HALF_MM) / PLACE_STEP_MM + MAP_HALF_MM / PLACE_STEP_MM)
 
 
 def _counted(x_mm: F64, z_mm: F64) -> F32:
     """Number of points in each cell."""
-    i = np.floor((x_mm + HALF_WIDTH_MM) / CELL_MM).astype(int)
+    i = np.floor((x_mm + MAP_HALF_MM) / CELL_MM).astype(int)
     j = np.floor(z_mm / CELL_MM).astype(int)
     inside = (i >= 0) & (i < _SHAPE[0]) & (j >= 0) & (j < _SHAPE[1])
     flat = np.bincount(i[inside] * _SHAPE[1] + j[inside], minlength=_SHAPE[0] * _SHAPE[1])

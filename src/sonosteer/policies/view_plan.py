@@ -22,7 +22,7 @@ from sonosteer.core.frozen import load_locked, lock_fields
 from sonosteer.core.geometry import Point, Spacing
 from sonosteer.policies.view_map import ViewMap
 
-STEP_MM = 2.0  # chosen: of depth
+DEPTH_STEP_MM = 2.0  # chosen: of depth
 PLACE_MM = 1.0  # chosen: from place to place
 MM_PER_S = 4.0  # chosen: so much hidden way is worth a second
 SHORT_COST, LONG_COST = 0.3, 1.2  # chosen: a policy pushes on through a short shadow, and gets lost in a long one
@@ -102,8 +102,8 @@ class PlannedLine:
         return PlannedLine((self.tip_mm[0] + went * dx, self.tip_mm[1] + went * dz), self.target_mm, depth_mm)
 
     def points_mm(self) -> tuple[F64, F64]:
-        """Return the way in (n,) mm, and (n, 2) points every STEP_MM, the tip and the target included."""
-        way = np.append(np.arange(0.0, max(self.length_mm - 0.5 * STEP_MM, 0.1), STEP_MM), self.length_mm)
+        """Return the way in (n,) mm, and (n, 2) points every DEPTH_STEP_MM, the tip and the target included."""
+        way = np.append(np.arange(0.0, max(self.length_mm - 0.5 * DEPTH_STEP_MM, 0.1), DEPTH_STEP_MM), self.length_mm)
         d = np.array(self.direction)
         return way, np.array(self.tip_mm) + way[:, None] * d
 
@@ -134,7 +134,7 @@ def costs_mm(
 
 def _nearby(hidden: F64) -> F64:
     """(places, points) mean of what is hidden over LONG_MM of way around each point."""
-    half = round(LONG_MM / STEP_MM / 2)
+    half = round(LONG_MM / DEPTH_STEP_MM / 2)
     total = np.cumsum(np.pad(hidden, ((0, 0), (half + 1, half))), axis=1)
     out: F64 = (total[:, 2 * half + 1 :] - total[:, : -(2 * half + 1)]) / (2 * half + 1)
     return out
@@ -173,9 +173,9 @@ def plan_view(
     places = np.unique(np.append(np.arange(-moves.reach_mm, moves.reach_mm + PLACE_MM / 2, PLACE_MM), at_mm))
     way, _ = line.points_mm()
     cost, hidden = costs_mm(view, line, places, picture, probe_z_mm)
-    steps = np.diff(way, prepend=-STEP_MM)
-    steps[0] = FIRST_WEIGHT * STEP_MM
-    steps[-1] += FIRST_WEIGHT * STEP_MM
+    steps = np.diff(way, prepend=-DEPTH_STEP_MM)
+    steps[0] = FIRST_WEIGHT * DEPTH_STEP_MM
+    steps[-1] += FIRST_WEIGHT * DEPTH_STEP_MM
     here = int(np.flatnonzero(places == at_mm)[0])
     first = MM_PER_S * _waiting_s(np.abs(places - at_mm), moves.probe_mm_s)
     if kept is None:

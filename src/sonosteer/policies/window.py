@@ -28,10 +28,10 @@ from sonosteer.policies.table import make_policy
 from sonosteer.policies.view_map import ViewMap
 from sonosteer.policies.view_plan import PictureSize, PlannedLine, ProbeMoves, ViewPlan, plan_view
 
-ARRIVED_MM = 0.8  # chosen: the probe has arrived within this distance
+PLACE_REACHED_MM = 0.8  # chosen: the probe has arrived within this distance
 STAYS_MM = 2.0  # chosen: a standing probe is not moved for less
 LAGS_MM = 4.0  # chosen: the needle waits for a sliding probe that is further behind
-CLOSE_GAP_S = 0.4  # chosen: time in which the probe closes its gap
+PROBE_GAP_S = 0.4  # chosen: time in which the probe closes its gap
 LEAD_S = 0.2  # chosen: from a picture to when the robot obeys
 SEEN = 0.5  # chosen: visibility from which the tip's place is believed
 BETTER_MM = 3.0  # chosen: by how much a new plan must be better than the old one
@@ -179,7 +179,7 @@ class Window:
         assert state.began_s is not None
         late = not o.capture_time_s - state.began_s <= self.look_s
         left = state.goals_mm[0] - self._probe_mm(state, o)
-        there = abs(left) <= ARRIVED_MM or left * state.along_mm_s < 0  # it is there, or beyond
+        there = abs(left) <= PLACE_REACHED_MM or left * state.along_mm_s < 0  # it is there, or beyond
         return replace(state, goals_mm=() if late else state.goals_mm[int(there) :])
 
     def _plan(self, state: WindowState, o: Observation) -> WindowState:
@@ -230,7 +230,7 @@ class Window:
     def _standing_goal(state: WindowState, place_mm: float, at_mm: float) -> float | None:
         """Where a probe that stands shall go, None if it stays. It goes on to where it was sent."""
         if state.goal_mm is not None:
-            return None if abs(state.goal_mm - at_mm) <= ARRIVED_MM else state.goal_mm
+            return None if abs(state.goal_mm - at_mm) <= PLACE_REACHED_MM else state.goal_mm
         return place_mm if abs(place_mm - at_mm) > STAYS_MM else None
 
     @staticmethod
@@ -241,9 +241,9 @@ class Window:
     def _towards_mm_s(self, goal_mm: float, state: WindowState, o: Observation) -> float:
         """Return the speed of the probe along the image towards a place, mm/s."""
         gap = goal_mm - self._probe_mm(state, o)
-        if abs(gap) <= 0.5 * ARRIVED_MM:
+        if abs(gap) <= 0.5 * PLACE_REACHED_MM:
             return 0.0
-        return float(min(max(gap / CLOSE_GAP_S, -self.probe_mm_s), self.probe_mm_s))
+        return float(min(max(gap / PROBE_GAP_S, -self.probe_mm_s), self.probe_mm_s))
 
 
 def _picture(o: Observation) -> Frame | None:

@@ -10,7 +10,7 @@ as the gate reckons. Then it swings about there.
 | symbol | name here | unit |
 | --- | --- | --- |
 | A | `AMPLITUDE_MM` | mm |
-| f | `RATE_HZ` | Hz |
+| f | `SWING_HZ` | Hz |
 | d(t) = c - A sin(2 pi f t) | depth. c is the middle, `BEHIND_MM` behind the deepest point | mm |
 """
 
@@ -23,7 +23,7 @@ from sonosteer.core.types import Action, Command, Estimate, RobotState
 from sonosteer.safety.limits import Limits
 
 AMPLITUDE_MM = 0.5  # issue: half a millimetre either way
-RATE_HZ = 2.0  # chosen: five pictures a swing where a policy looks ten times a second
+SWING_HZ = 2.0  # chosen: five pictures a swing where a policy looks ten times a second
 BEHIND_MM = 1.6  # chosen: 1.4 mm is what the gate reckons with at full speed, and the encoder is noisy
 BACK_MM_S = 5.0  # chosen: of the way back before the first swing
 NEAR_MM = 0.15  # chosen: the middle has been reached within this distance
@@ -54,9 +54,9 @@ class WiggleMotion:
             if abs(gap_mm) > NEAR_MM:
                 return self, math.copysign(min(abs(gap_mm) / 0.1, BACK_MM_S, limits.wiggle_mm_s), gap_mm)
             return replace(self, swings_s=now_s).step(now_s, limits, robot_state)
-        phase = 2 * math.pi * RATE_HZ * (now_s - self.swings_s)
+        phase = 2 * math.pi * SWING_HZ * (now_s - self.swings_s)
         wanted_mm = -AMPLITUDE_MM * math.sin(phase)
-        swing = -2 * math.pi * RATE_HZ * AMPLITUDE_MM * math.cos(phase)
+        swing = -2 * math.pi * SWING_HZ * AMPLITUDE_MM * math.cos(phase)
         speed = swing + CLOSE_PER_S * (gap_mm + wanted_mm)
         way = math.copysign(1.0, swing)  # the phase alone decides which way, so that noise turns nothing
         return self, way * min(max(way * speed, 0.0), limits.wiggle_mm_s)

@@ -31,7 +31,7 @@ PLANNED_RAD = math.radians(40)
 START_MM = 10.0  # chosen: the needle is in the image from the beginning
 
 #: an even grey, for policies that read pictures: no shadow and no needle
-PICTURE = Frame(
+GREY_PICTURE = Frame(
     np.full((224, 224), 80, np.uint8),
     0,
     0.0,
@@ -142,7 +142,7 @@ class KinematicNeedle:
             )
         robot_state = self.robot_state()
         target_px = self.task.target_at(self.probe_mm)
-        picture = dataclasses.replace(PICTURE, index=self.frame, time_s=self.time_s, robot_state=robot_state)
+        picture = dataclasses.replace(GREY_PICTURE, index=self.frame, time_s=self.time_s, robot_state=robot_state)
         return Observation(self.frame, self.time_s, estimate, robot_state, target_px, recent=(picture,))
 
     def move(self, action: Action, dt_s: float = 0.1) -> None:
