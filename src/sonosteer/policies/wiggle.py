@@ -101,7 +101,8 @@ class WigglePolicy:
         if isinstance(self.policy, str):
             object.__setattr__(self, "policy", make_policy(self.policy))
         check_finite(self, "wiggle")
-        check_range(self, "wiggle", 0.0, 10.0, "wait_s", "rest_s", "max_sd_mm")
+        for name in ("wait_s", "rest_s", "max_sd_mm"):
+            check_range(self, "wiggle", 0.0, 10.0, name)
         check_range(self, "wiggle", 1.0, 4.0, "wiggle_s")
         check_range(self, "wiggle", 2.0, 30.0, "within_mm")
         check_range(self, "wiggle", 1, 100, "max_tries")
