@@ -115,16 +115,18 @@ def test_what_is_seen_well_is_left_alone():
 
 
 def test_travel_and_speed_are_bounded_and_a_vain_search_ends_where_it_was_best():
-    policy = Seek(max_travel_mm=3.0)
+    policy = Seek(max_travel_mm=(4.0, 3.0, 0.8))
     lane = Lane(task(along_mm=200.0), visible=0.1)
     places = []
 
     def note(lane):
-        places.append(lane.probe_mm[1])
+        places.append(lane.probe_mm)
 
     actions, _ = run(policy, lane, steps=300, change=note)
-    assert max(map(abs, places)) <= 3.0 + 0.3
-    assert max(abs(a.command.probe_velocity_mm_s[1]) for a in actions) <= policy.probe_mm_s
+    for axis in range(3):
+        assert max(abs(place[axis]) for place in places) <= policy.max_travel_mm[axis] + 0.3
+        assert max(abs(place[axis]) for place in places) > 0.5 * policy.max_travel_mm[axis]
+        assert max(abs(a.command.probe_velocity_mm_s[axis]) for a in actions) <= policy.probe_mm_s[axis]
     assert any(
         a.command.probe_velocity_mm_s[1] == 0.0 and a.command.insertion_speed_mm_s > policy.max_speed_mm_s
         for a in actions[5:]
@@ -149,6 +151,6 @@ def test_nonsense_is_refused():
     with pytest.raises(InputError, match="there is no policy"):
         Seek("nobody")
     with pytest.raises(InputError, match="step_mm"):
-        Seek(step_mm=0.0)
+        Seek(step_mm=(0.0, 1.0, 1.0))
     with pytest.raises(InputError, match="kappa_sd_per_mm"):
         Steer(kappa_sd_per_mm=0.0)

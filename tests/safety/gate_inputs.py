@@ -53,6 +53,10 @@ LIMITS = Limits(
     stuck_s=0.25,
     speed_error_fraction=0.125,
     astray_mm=8.0,
+    wiggle_mm_s=4.0,
+    wiggle_mm=2.0,
+    wiggle_turn_s=0.125,
+    wiggle_s=2.0,
 )
 GATE = Gate(LIMITS)
 SPACING = Spacing(0.125, 0.25)
@@ -94,7 +98,8 @@ def ask(action=ACTION, at=None, *, state=STATE, gate=GATE, **changes):
 
 def act(**changes):
     """ACTION with changes of its own and of its command."""
-    own = {name: changes.pop(name) for name in ("frame_index", "capture_time_s") if name in changes}
+    names = ("frame_index", "capture_time_s", "wiggle", "found_px")
+    own = {name: changes.pop(name) for name in names if name in changes}
     return replace(ACTION, command=replace(ACTION.command, **changes), **own)
 
 

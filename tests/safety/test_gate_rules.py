@@ -193,7 +193,7 @@ WHOLE_TIP = replace(
     answer_frame=9,
 )
 #: fields that may be None. Without a covariance in mm the rule is another
-MAY_BE_NONE = ("visibility", "box_px", "covariance_px2", "answer_frame", "covariance_mm2")
+MAY_BE_NONE = ("visibility", "box_px", "covariance_px2", "answer_frame", "covariance_mm2", "found_px")
 
 
 def spoilt(owner):

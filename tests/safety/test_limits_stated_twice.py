@@ -61,6 +61,7 @@ def test_every_rule_is_on_the_page():
     others = {"no action", "number", "no estimate", "robot fault", "no scale", "scale changed", "fault", "stopped"}
     others |= {"held", "tip against encoder"}
     others |= {f"{what} by hand while the tip is lost" for what in ("speed", "way", "depth")}
+    others |= {"wiggle speed", "wiggle depth", "wiggle time", "time between turns of a wiggle"}
     assert named == {*ABOVE, *BELOW, *WHOLE, *others, "clock", "tip jump", "forbidden region", "tip unknown"}
 
 
@@ -79,9 +80,10 @@ POSITIVE = {
     *("action_age_s", "action_life_s", "order_s", "estimate_age_s", "robot_state_age_s", "tip_sd_mm"),
     *("jump_mm", "jump_hold_s", "heartbeat_s", "silent_s", "time_step_s"),
     *("growth_s", "sideways_mm_s", "encoder_mm", "encoder_rad", "encoder_roll_rad", "stuck_s", "astray_mm"),
+    "wiggle_turn_s",
 }
 MAY_BE_0 = {"still_rad", "standstill_s", "ahead_s", "coasting_mm_s", "lost_back_mm_s", "recall_s"}
-MAY_BE_0 |= {"speed_error_fraction", "unseen_mm_s", "unseen_mm"}
+MAY_BE_0 |= {"speed_error_fraction", "unseen_mm_s", "unseen_mm", "wiggle_mm_s", "wiggle_mm", "wiggle_s"}
 
 
 @pytest.mark.parametrize("name", sorted(POSITIVE | MAY_BE_0))

@@ -120,6 +120,9 @@ def insert_command(
     continues. While the tip is lost, b draws the needle back and f pushes it on the way that it has gone, 1 mm a press
     and 3 mm in all.
 
+    --policy window chooses the probe's place before it lets another policy push, and --policy wiggle finds a faint tip
+    by moving the held needle to and fro. Both wrap visibility, or another one by --set policy=vla.
+
     On a live source, as in sonosteer insert --live igtl://scanner:18944 --rig rig.toml --enters left --target-mm 20,35,
     the robot of the rig file moves. --dry-run sends it nothing. Research software, not a medical device.
     """

@@ -243,6 +243,8 @@ class Observation:
     """Place of the target in this frame, px: (column, row)."""
     features: NDArray[np.float32] | None = None
     """As in `TipEstimate`, no unit."""
+    recent: tuple[Frame, ...] = field(default=(), repr=False)
+    """The pictures tracked last, this one at the end, each with its robot state. Recorded as frames. May be empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +279,10 @@ class Action:
     """When that frame was acquired, s."""
     command: Command
     """What shall be done, and until when."""
+    wiggle: bool = False
+    """True where a held needle shall be moved to and fro on the way that it has gone, so that pictures show its tip."""
+    found_px: Point | None = None
+    """Where the policy found the tip in this frame, px: the tracker begins anew there. None where it found none."""
 
     def age_s(self, now_s: float) -> float:
         """Seconds since the frame behind this action was acquired."""

@@ -205,7 +205,7 @@ def run_episode(
     tracker.prepare()
     episode.policy.prepare()
     judging = _Judging(episode, watch)
-    tracking_branch = TrackingBranch.open(tracker, task, episode.hint)
+    tracking_branch = TrackingBranch.open(tracker, task, episode.hint, episode.policy)
     policy_branch = PolicyBranch.open(episode.policy, task)
     clock = RealClock() if config.live else SimulatedClock()  # time begins when all is ready
     begins = {"held": "the run begins paused"} if config.paused else {}

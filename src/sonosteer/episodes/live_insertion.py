@@ -321,7 +321,7 @@ def run_live_episode(
             watch(capture.frame, seen)
         return None
 
-    tracking_branch = TrackingBranch.open(episode.tracker, task, episode.hint)
+    tracking_branch = TrackingBranch.open(episode.tracker, task, episode.hint, episode.policy)
     policy_branch = PolicyBranch.open(episode.policy, task)
     begins = {"held": "the run begins paused"} if config.paused else {}
     control_branch = ControlBranch.open(

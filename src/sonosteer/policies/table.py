@@ -21,6 +21,8 @@ POLICIES = LazyTable(
         "operator": "sonosteer.policies.simulated_operator:SimulatedOperator",
         "steer": "sonosteer.policies.steer:Steer",
         "seek": "sonosteer.policies.seek:Seek",
+        "window": "sonosteer.policies.window:Window",
+        "wiggle": "sonosteer.policies.wiggle:WigglePolicy",
         "expert": "sonosteer.policies.expert:Expert",
     },
     group="sonosteer.policies",

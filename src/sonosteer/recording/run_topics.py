@@ -84,7 +84,8 @@ SOURCE = {
     "clock_step": _object({"at_s": NUMBER, "by_s": NUMBER}),
 }
 OUTCOME = {"index": WHOLE, "time_s": NUMBER, "arrived_s": NUMBER, "outcome": TEXT, "why": TEXT} | {
-    "robot_state": shown(RobotState)
+    "robot_state": shown(RobotState),
+    "start_px": {"type": "array", "items": NUMBER},
 }
 
 #: topic -> (name of its schema, fields)

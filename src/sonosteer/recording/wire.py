@@ -40,7 +40,12 @@ from sonosteer.core.types import (
 Kind = TypeVar("Kind")
 TAG = "_type"
 NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-NOT_RECORDED = {(TipEstimate, "features"), (Lost, "features"), (Observation, "features")}
+NOT_RECORDED = {
+    (TipEstimate, "features"),
+    (Lost, "features"),
+    (Observation, "features"),
+    (Observation, "recent"),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

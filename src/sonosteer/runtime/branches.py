@@ -19,12 +19,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sonosteer.core.errors import InputError, RobotError
-from sonosteer.core.geometry import Spacing
+from sonosteer.core.geometry import Point, Spacing
 from sonosteer.core.protocols import Policy, Tracker
 from sonosteer.core.types import Action, Capture, Estimate, Frame, Hint, Lost, Observation, RobotState, Task
 from sonosteer.runtime.button import Button
 from sonosteer.runtime.by_hand import STEP_S, HandMotion, HandWay
 from sonosteer.runtime.replies import check_action, check_estimate
+from sonosteer.runtime.wiggle import WiggleMotion
 from sonosteer.safety.gate import Cleared, Gate, GateInput, GateState, Refused
 from sonosteer.safety.gate_input import no
 from sonosteer.safety.robot import Robot
@@ -103,11 +104,17 @@ class TrackingBranch:
     """State of the tracker after the last frame."""
     fault: str | None = None
     """How the tracker broke, None if it did not."""
+    recent: tuple[Frame, ...] = ()
+    """The pictures of the last `recent_s`, each with its robot state. The newest is last."""
+    recent_s: float = 0.0
+    """How far back the policy needs pictures, s. 0: only the newest."""
+    start_px: Point | None = None
+    """Where the tracker is to begin anew with the next frame, px. None where it goes on."""
 
     @classmethod
-    def open(cls, tracker: Tracker[Any], task: Task, hint: Hint) -> TrackingBranch:
-        """Begin a task."""
-        return cls(tracker, task, tracker.start(hint))
+    def open(cls, tracker: Tracker[Any], task: Task, hint: Hint, policy: Policy[Any] | None = None) -> TrackingBranch:
+        """Begin a task. policy: who is told. Its `recent_s`, if it has one, says how far back it needs pictures."""
+        return cls(tracker, task, tracker.start(hint), recent_s=float(getattr(policy, "recent_s", 0.0)))
 
     def see(self, capture: Capture) -> Observation:
         """Track one frame. Returns all that the policy is told of it."""
@@ -120,7 +127,19 @@ class TrackingBranch:
             robot_state=capture.robot_state,
             target_px=target,
             features=estimate.features,
+            recent=self.recent,
         )
+
+    def begin_at(self, start_px: Point) -> None:
+        """Let the tracker begin anew with the next frame, at a tip that the policy found."""
+        self.start_px = start_px
+
+    def begin_anew(self) -> Point | None:
+        """Begin anew before a frame, if somebody wants that. Returns where, px, or None."""
+        start_px, self.start_px = self.start_px, None
+        if start_px is not None:
+            self.state = self.tracker.start(Hint(enters=self.task.enters, start_px=start_px))
+        return start_px
 
     def track(self, frame: Frame, robot_state: RobotState | None) -> Estimate:
         """Track one frame. If the tracker breaks, its state stays as it was.
@@ -130,6 +149,8 @@ class TrackingBranch:
         """
         if self.task.technique != "across":
             frame = dataclasses.replace(frame, robot_state=robot_state)
+        oldest_s = frame.time_s - self.recent_s
+        self.recent = (*(each for each in self.recent if oldest_s <= each.time_s < frame.time_s), frame)
         try:
             state, said = self.tracker.step(self.state, frame)
             estimate = check_estimate(said, frame)
@@ -200,6 +221,8 @@ class ControlBranch:
     """True where the newest action is the operator's own, not the policy's."""
     hand: HandMotion | None = None
     """What the operator wants by hand, instead of the newest action until it is over. None while he wants nothing."""
+    wiggle: WiggleMotion | None = None
+    """The wiggle that the newest action asks for, while it lasts. None where none is asked for."""
     spacings: dict[int, Spacing | None] = field(default_factory=dict)
     """What each of the last frames says of its millimetres per pixel, by index."""
     refused: Counter[str] = field(default_factory=Counter)
@@ -259,7 +282,8 @@ class ControlBranch:
         wrong = filter(None, (self.recorder.failed, self.gone, self.unheard))
         estimate = None if observation is None else observation.estimate
         by_hand = self._wanted_by_hand(now_s, estimate, robot_state)
-        action = self.newest if by_hand is None else by_hand
+        wiggled = None if by_hand is not None else self._wiggled(now_s, estimate, robot_state)
+        action = next((each for each in (by_hand, wiggled) if each is not None), self.newest)
         gate_input = GateInput(
             now_s=now_s,
             robot_state=robot_state,
@@ -283,7 +307,7 @@ class ControlBranch:
                 self.robot.hold(verdict.reason)
         except RobotError as e:
             return self._lost_robot(now_s, str(e), gate_input)
-        self._note(now_s, gate_input, action, verdict, by_hand=by_hand, would=would)
+        self._note(now_s, gate_input, action, verdict, by_hand=by_hand, wiggled=wiggled, would=would)
         return verdict
 
     def pause(self, why: str = "the operator lets it wait") -> None:
@@ -363,6 +387,17 @@ class ControlBranch:
             self.hand = None
         return wanted
 
+    def _wiggled(self, now_s: float, estimate: Estimate | None, robot_state: RobotState) -> Action | None:
+        """Return this period's order of the wiggle that the newest action asks for, None if it asks for none."""
+        newest = self.newest
+        if newest is None or estimate is None or newest.wiggle is not True or newest.command.expired(now_s):
+            self.wiggle = None
+            return None
+        memory = self.state.memory
+        motion = self.wiggle or WiggleMotion.begin(max(memory.deepest_mm, robot_state.depth_mm), now_s)
+        self.wiggle, speed_mm_s = motion.step(now_s, self.gate.limits, robot_state)
+        return motion.action(speed_mm_s, now_s, estimate=estimate, robot_state=robot_state, kept_rad=memory.angle_rad)
+
     def _note(
         self,
         now_s: float,
@@ -371,6 +406,7 @@ class ControlBranch:
         verdict: Cleared | Refused,
         *,
         by_hand: Action | None = None,
+        wiggled: Action | None = None,
         would: Cleared | Refused | None = None,
     ) -> None:
         self.ticks += 1
@@ -393,6 +429,7 @@ class ControlBranch:
             "hold": self.held if gate_input is None else gate_input.hold,
             "by_hand": self.by_hand if gate_input is None else gate_input.by_hand,
             "hand": by_hand,
+            "wiggle": wiggled,
             "verdict": verdict,
         }
         if would is not None:

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.errors import InputError
+from sonosteer.core.geometry import Point
 from sonosteer.core.types import Capture, Lost, Observation, RobotState
 from sonosteer.recording.frame_ledger import FrameLedger
 from sonosteer.runtime.branches import ROBOT, ControlBranch, Decision, PolicyBranch, TrackingBranch
@@ -215,12 +216,19 @@ def control_row(
     )
 
 
-def record_used(run: Run, control_branch: ControlBranch, capture: Capture, now_s: float) -> None:
-    """Book and record that the tracker takes a frame, with its robot state. Those that waited longer are late."""
+def record_used(
+    run: Run, control_branch: ControlBranch, capture: Capture, now_s: float, start_px: Point | None = None
+) -> None:
+    """Book and record that the tracker takes a frame, with its robot state. Those that waited longer are late.
+
+    start_px: where the tracker began anew with it, None where it went on.
+    """
     index = capture.frame.index
     for late in run.ledger.used(index):
         control_branch.recorder.write("/frame", now_s, {"index": late, "outcome": "late"})
     used = {"index": index, "outcome": "used", "robot_state": capture.robot_state}
+    if start_px is not None:
+        used["start_px"] = start_px
     control_branch.recorder.write("/frame", now_s, used)
 
 
@@ -304,6 +312,8 @@ class _Loop:
         seen = decision.observation
         self.run.ledger.timed("decision", now - seen.capture_time_s, seen.frame_index)
         self.control_branch.propose(decision.action, now)
+        if decision.action.found_px is not None:
+            self.tracking_branch.begin_at(decision.action.found_px)
 
     def _begin_tracking(self, now: float) -> None:
         free = self.tracking is None and (self.pace.asynchronous or self.deciding is None)
@@ -311,8 +321,9 @@ class _Loop:
             return
         capture, self.waiting = self.waiting, None
         took = self.pace.track_s if self.pace.asynchronous else self.pace.together_s
+        start_px = self.tracking_branch.begin_anew()
         seen = self.tracking_branch.see(capture)
-        record_used(self.run, self.control_branch, capture, now)
+        record_used(self.run, self.control_branch, capture, now, start_px)
         self.tracking = (now, now + took, seen)
         if not self.pace.asynchronous:
             self._decide(seen, now, now + took)

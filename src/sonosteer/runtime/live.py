@@ -191,7 +191,7 @@ class _Live:
                 continue
             serial, capture = fresh
             started = self.clock.now_s()
-            record_used(self.run, self.control_branch, capture, started)
+            record_used(self.run, self.control_branch, capture, started, self.tracking_branch.begin_anew())
             seen = self.tracking_branch.see(capture)
             done = self.clock.now_s()
             self.run.ledger.timed("estimate", done - capture.frame.time_s, capture.frame.index)
@@ -220,4 +220,6 @@ class _Live:
         self.run.ledger.timed("decision", done - seen.capture_time_s, seen.frame_index)
         decision = Decision(seen, action, started, done)
         record_decision(self.control_branch, decision, done)
+        if action.found_px is not None:
+            self.tracking_branch.begin_at(action.found_px)
         self.decisions.put(decision)

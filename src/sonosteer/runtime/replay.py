@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonosteer.core.errors import InputError
+from sonosteer.core.geometry import Point
 from sonosteer.core.protocols import Policy, Tracker
 from sonosteer.core.types import Action, Estimate, Frame, Hint, Observation, RobotState, Task
 from sonosteer.recording.run_reader import Recorded, RunReader
@@ -31,6 +32,7 @@ from sonosteer.runtime.branches import (
 )
 from sonosteer.safety.gate import Cleared, Gate, GateInput, GateState, Refused
 
+_KEPT_PICTURES = 32  # chosen: a decision is about one of the last pictures that were tracked
 _KEPT = 400  # chosen: number of frames, features and actions that later messages may refer to
 #: what is raised by a recording that makes no sense
 _NONSENSE = (InputError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
@@ -117,14 +119,15 @@ class Replay:
         self.gate, self.task = gate, task
         self.result = Replayed()
         self._answers: dict[int, int] = {}  # which answers of its detector the tracker applied, as recorded
-        self._tracking_branch = TrackingBranch.open(with_fields(tracker, applied=self._answers), task, hint)
+        self._tracking_branch = TrackingBranch.open(with_fields(tracker, applied=self._answers), task, hint, policy)
         self._policy_branch = PolicyBranch.open(policy, task)
         self._gate: GateState | None = None
         self._frames: dict[int, Frame] = {}
-        self._taken: deque[tuple[Frame, RobotState | None] | None] = deque()
+        self._taken: deque[tuple[Frame, RobotState | None, Point | None] | None] = deque()
         self._estimates: dict[int, Estimate] = {}
         self._features: dict[int, NDArray[np.float32] | None] = {}
         self._robot_states: dict[int, RobotState | None] = {}
+        self._recent: dict[int, tuple[Frame, ...]] = {}
         self._actions: dict[int, Action] = {}
         self._blind: str | None = None
 
@@ -161,7 +164,7 @@ class Replay:
         elif message.topic == "/frame":
             frame = self._frames.pop(what["index"], None)
             if what["outcome"] == "used":
-                self._taken.append(None if frame is None else (frame, what.get("robot_state")))
+                self._taken.append(None if frame is None else _taken(frame, what))
         elif message.topic == "/estimate":
             self._estimate(what["estimate"])
         elif message.topic == "/decision":
@@ -180,9 +183,14 @@ class Replay:
             return
         if recorded.answer_frame is not None:
             self._answers[index] = recorded.answer_frame
-        estimate = self._tracking_branch.track(*taken)
-        _keep(self._robot_states, index, taken[1])
+        frame, robot_state, start_px = taken
+        if start_px is not None:
+            self._tracking_branch.begin_at(start_px)
+            self._tracking_branch.begin_anew()
+        estimate = self._tracking_branch.track(frame, robot_state)
+        _keep(self._robot_states, index, robot_state)
         _keep(self._features, index, estimate.features)
+        _keep(self._recent, index, self._tracking_branch.recent, _KEPT_PICTURES)
         self.result.enter("estimate", f"of frame {index}", recorded, estimate)
 
     def _decide(self, observation: Observation, recorded: Action) -> None:
@@ -198,7 +206,7 @@ class Replay:
         used = self._robot_states.get(index)
         if used is not None and not same(used, observation.robot_state):
             self.result.enter("robot state", f"of frame {index}", observation.robot_state, used)
-        told = replace(observation, features=self._features.get(index))
+        told = replace(observation, features=self._features.get(index), recent=self._recent.get(index, ()))
         action = self._policy_branch.decide(told)
         again = self._policy_branch.fault if action is None else action
         self.result.enter("action", f"on frame {index}", recorded, again)
@@ -214,7 +222,8 @@ class Replay:
         if "spacing" not in what:
             raise ValueError("it does not say which scale the gate was told")
         estimate = None if what["estimate"] is None else _again(self._estimates, what["estimate"], "estimate")
-        action: Action | None = what.get("hand")  # the operator's own is recorded here and nowhere else
+        # the operator's own, and the orders of a wiggle, are recorded here and nowhere else
+        action: Action | None = what.get("hand") or what.get("wiggle")
         if action is None and what["action"] is not None:
             action = _again(self._actions, what["action"], "action")
         gate_input = GateInput(
@@ -241,9 +250,15 @@ def _as_recorded(verdict: Cleared | Refused) -> Any:
     return revive(json.loads(json.dumps(encode(verdict))))
 
 
-def _keep(store: dict[int, Any], index: int, value: Any) -> None:
+def _taken(frame: Frame, what: dict[str, Any]) -> tuple[Frame, RobotState | None, Point | None]:
+    """A frame that the tracker took, what the robot said then, and where the tracker began anew, if it did."""
+    start = what.get("start_px")
+    return frame, what.get("robot_state"), None if start is None else (float(start[0]), float(start[1]))
+
+
+def _keep(store: dict[int, Any], index: int, value: Any, kept: int = _KEPT) -> None:
     store[index] = value
-    while len(store) > _KEPT:
+    while len(store) > kept:
         del store[next(iter(store))]
 
 

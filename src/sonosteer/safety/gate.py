@@ -19,7 +19,7 @@ from sonosteer.safety.bounds import bounded, stay
 from sonosteer.safety.cleared import Cleared, make_cleared
 from sonosteer.safety.gate_input import GateInput, Refused, no, tip_of, usable
 from sonosteer.safety.limits import Limits
-from sonosteer.safety.memory import EXACT, Memory, note, ordered
+from sonosteer.safety.memory import EXACT, Memory, note, ordered, wiggled
 from sonosteer.safety.orders import NO_DRIFTS, contradiction, measured_mm_s
 from sonosteer.safety.regions import Covariance, Region
 from sonosteer.safety.rules import Answers, Reach
@@ -136,13 +136,17 @@ class Gate:
             return now, refused
         until_s = self._until_s(wanted, gate_input.now_s)
         kept_rad = stay(now.memory.angle_rad, gate_input.robot_state.insertion_angle_rad, self.limits.still_rad)
-        command, notes = self._smaller(before, now, wanted, gate_input=gate_input, until_s=until_s)
+        command, notes = self._smaller(before, now, action, gate_input=gate_input, until_s=until_s)
         lasts_s = until_s - gate_input.now_s
-        refused = _first(self._afterwards(now, command, gate_input, kept_rad=kept_rad, lasts_s=lasts_s))
+        refused = _first(
+            self._afterwards(now, command, gate_input, kept_rad=kept_rad, lasts_s=lasts_s, wiggle=action.wiggle)
+        )
         if refused is not None:
             return now, refused
         cleared = make_cleared(action.frame_index, now.time_s, command, notes)
         memory = ordered(now.memory, command, now.time_s, until_s)
+        if action.wiggle:
+            memory = wiggled(memory, self.limits, command.insertion_speed_mm_s, now.time_s)
         return replace(now, command=command, frame=action.frame_index, memory=memory), cleared
 
     def _beforehand(self, before: GateState, now: GateState, action: Action, gate_input: GateInput) -> Answers:
@@ -163,6 +167,7 @@ class Gate:
             now_s=now_s,
             guarded=bool(self.regions),
             by_hand=gate_input.by_hand,
+            wiggle=action.wiggle,
             calibration_mm2=self.calibration_mm2,
         )
 
@@ -171,16 +176,16 @@ class Gate:
         return float(latest_s if wanted.expires_at_s is None else min(wanted.expires_at_s, latest_s))
 
     def _smaller(
-        self, before: GateState, now: GateState, wanted: Command, *, gate_input: GateInput, until_s: float
+        self, before: GateState, now: GateState, action: Action, *, gate_input: GateInput, until_s: float
     ) -> tuple[Command, tuple[str, ...]]:
-        """Return what may be given of a wanted command, and in what it is less."""
-        now_s, carried_out = gate_input.now_s, before.command
+        """Return what may be given of a wanted command, and in what it is less. In a wiggle nothing is turned."""
+        now_s, carried_out, wanted = gate_input.now_s, before.command, action.command
         reach = Reach(self.limits, wanted, gate_input.robot_state, now.memory, until_s - now_s)
         return bounded(
             self.limits,
             wanted,
             robot_state=gate_input.robot_state,
-            tip=tip_of(gate_input.estimate),
+            tip=None if action.wiggle else tip_of(gate_input.estimate),
             before=None if carried_out is None or carried_out.expired(now_s) else carried_out,
             measured_mm_s=measured_mm_s(now.memory.robot_states, self.limits.standstill_s),
             kept_rad=now.memory.angle_rad,
@@ -190,14 +195,24 @@ class Gate:
         )
 
     def _afterwards(
-        self, now: GateState, command: Command, gate_input: GateInput, *, kept_rad: float, lasts_s: float
+        self,
+        now: GateState,
+        command: Command,
+        gate_input: GateInput,
+        *,
+        kept_rad: float,
+        lasts_s: float,
+        wiggle: bool,
     ) -> Answers:
         """Ask where the needle and the probe come to stand."""
         reach = Reach(self.limits, command, gate_input.robot_state, now.memory, lasts_s)
         yield from rules.of_the_travel(reach)
-        if gate_input.by_hand and tip_of(gate_input.estimate) is None:
+        lost = tip_of(gate_input.estimate) is None
+        if wiggle:
+            yield from rules.of_the_wiggle(reach, gate_input.now_s)
+        elif gate_input.by_hand and lost:
             yield from rules.of_the_unseen_way(reach)
-        else:
+        if not (lost and (wiggle or gate_input.by_hand)):
             yield from rules.of_the_regions(self.regions, reach, kept_rad=kept_rad)
 
 

@@ -16,9 +16,20 @@ from sonosteer.safety.regions import Covariance
 
 LARGEST = 1e12  # chosen: no time, length or angle here comes near it, and arithmetic with it stays finite
 SYMMETRY = 1e-6  # chosen: rounding leaves less, as a fraction of the variances
-_LENGTH = {"probe_velocity_mm_s": 3, "probe_mm": 3, "tip_px": 2, "entry_px": 2, "box_px": 4}
-_MAY_BE_NONE = ("visibility", "box_px", "expires_at_s", "answer_frame")
-_NO_NUMBER = ("command", "stop", "fault", "state", "reason", "note", "covariance_mm2", "covariance_px2", "features")
+_LENGTH = {"probe_velocity_mm_s": 3, "probe_mm": 3, "tip_px": 2, "found_px": 2, "entry_px": 2, "box_px": 4}
+_MAY_BE_NONE = ("visibility", "box_px", "found_px", "expires_at_s", "answer_frame")
+_NO_NUMBER = (
+    "command",
+    "stop",
+    "wiggle",
+    "fault",
+    "state",
+    "reason",
+    "note",
+    "covariance_mm2",
+    "covariance_px2",
+    "features",
+)
 
 
 @dataclass(frozen=True, slots=True)

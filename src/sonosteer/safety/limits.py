@@ -37,6 +37,7 @@ _POSITIVE = (
     "encoder_roll_rad",
     "stuck_s",
     "astray_mm",
+    "wiggle_turn_s",
 )
 _NOT_NEGATIVE = (
     "still_rad",
@@ -48,6 +49,9 @@ _NOT_NEGATIVE = (
     "speed_error_fraction",
     "unseen_mm_s",
     "unseen_mm",
+    "wiggle_mm_s",
+    "wiggle_mm",
+    "wiggle_s",
 )
 
 
@@ -105,6 +109,14 @@ class Limits:
     """Fastest motion by hand along the travelled path while the tip is lost, mm/s."""
     unseen_mm: float = 3.0
     """Longest way by hand along the travelled path while the tip is lost, to and fro, mm."""
+    wiggle_mm_s: float = 8.0
+    """Fastest motion of a needle that is moved to and fro to be seen, mm/s."""
+    wiggle_mm: float = 3.0
+    """How far behind the deepest point that it reached a wiggle may take the needle, mm. It goes no deeper."""
+    wiggle_turn_s: float = 0.15
+    """Shortest time from one turn of a wiggle to the next, s."""
+    wiggle_s: float = 4.0
+    """Longest time of all wiggles at one place, s. The next place lies `wiggle_mm` deeper."""
     encoder_mm: float = 2.0
     """How far an encoder may differ from what was ordered, mm."""
     encoder_rad: float = 0.01

@@ -82,6 +82,20 @@ class Jump:
 
 
 @dataclass(frozen=True, slots=True)
+class Wiggle:
+    """A needle that is moved to and fro at one place."""
+
+    began_s: float
+    """When it began, s on the run's clock."""
+    deepest_mm: float
+    """Largest depth that the encoder had said by then, mm."""
+    forth: bool
+    """True while it was last told to go in, False while it was told to go back."""
+    turned_s: float
+    """When it was first told to go that way, s on the run's clock."""
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What was read from the encoders, seen of the tip, and ordered."""
 
@@ -107,6 +121,8 @@ class Memory:
     """Largest depth that the encoder said, mm. 0 or more."""
     unseen_mm: float = 0.0
     """Way that was ordered since the tip was last seen, to and fro, mm."""
+    wiggle: Wiggle | None = None
+    """The last wiggle, None before the first."""
 
 
 EXACT: Covariance = (0.0, 0.0, 0.0)  # of a calibration without an error
@@ -152,6 +168,24 @@ def ordered(memory: Memory, command: Command, now_s: float, until_s: float) -> M
     """Return the memory once a command was given to the robot."""
     orders = given(memory.orders, command, now_s, until_s)
     return replace(memory, orders=orders, angle_rad=command.insertion_angle_rad)
+
+
+def wiggled(memory: Memory, limits: Limits, speed_mm_s: float, now_s: float) -> Memory:
+    """Return the memory once a wiggle was ordered. An order to rest changes nothing."""
+    if speed_mm_s == 0:
+        return memory
+    forth, before = speed_mm_s > 0, wiggle_here(memory, limits)
+    if before is None:
+        return replace(memory, wiggle=Wiggle(now_s, memory.deepest_mm, forth, now_s))
+    if before.forth == forth:
+        return memory
+    return replace(memory, wiggle=replace(before, forth=forth, turned_s=now_s))
+
+
+def wiggle_here(memory: Memory, limits: Limits) -> Wiggle | None:
+    """Return the last wiggle if the needle is still at its place, None otherwise."""
+    last = memory.wiggle
+    return None if last is None or memory.deepest_mm >= last.deepest_mm + limits.wiggle_mm else last
 
 
 def sees_tip(memory: Memory) -> bool:

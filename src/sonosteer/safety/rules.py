@@ -26,7 +26,7 @@ from sonosteer.safety.gate_input import (
     with_calibration,
 )
 from sonosteer.safety.limits import Limits
-from sonosteer.safety.memory import Memory, SeenTip, seen_depth_mm, sees_tip
+from sonosteer.safety.memory import Memory, SeenTip, seen_depth_mm, sees_tip, wiggle_here
 from sonosteer.safety.orders import INSERTION, angles_rad, speeds_mm_s, way_mm
 from sonosteer.safety.regions import Covariance, Region, margin_mm
 
@@ -38,6 +38,8 @@ def of_the_action(limits: Limits, action: Action, now_s: float, cleared: int | N
     command = action.command
     yield unusable(action, "action")
     yield unusable(command, "action")
+    if not isinstance(action.wiggle, bool):
+        yield no("number", f"action: wiggle is {action.wiggle!r}, which is neither true nor false")
     if not isinstance(command.stop, bool):
         yield no("number", f"action: stop is {command.stop!r}, which is neither true nor false")
     if cleared is not None:
@@ -120,15 +122,21 @@ def of_the_tip(
     now_s: float,
     guarded: bool,
     by_hand: bool,
+    wiggle: bool,
     calibration_mm2: Covariance,
 ) -> Answers:
-    """Ask whether the tip is known well enough to move. guarded: there are forbidden regions."""
+    """Ask whether the tip is known well enough to move. guarded: there are forbidden regions.
+
+    A wiggle needs no tip: it is there to find it, and keeps to the way that the needle has gone (`of_the_wiggle`).
+    """
     jump = memory.jump
     if jump is not None and not now_s >= jump.until_s:
         yield above("tip jump", jump.moved_mm, jump.allowed_mm, "mm")
     yield _astray(limits, memory)
     tip = tip_of(estimate)
-    if tip is None and by_hand:
+    if wiggle:
+        yield above("wiggle speed", abs(speed_mm_s), limits.wiggle_mm_s, "mm/s")
+    elif tip is None and by_hand:
         yield above("speed by hand while the tip is lost", abs(speed_mm_s), limits.unseen_mm_s, "mm/s")
     elif tip is None:
         back_mm_s = 0.0 if guarded else limits.lost_back_mm_s
@@ -176,11 +184,15 @@ class Reach:
         down += max(-speed, 0.0) * self.lasts_s + max(-speed, -measured, 0.0) * limits.standstill_s
         return up, down
 
-    def depths_mm(self) -> tuple[float, float]:
-        """Return the least and the largest depth that the needle may reach, by encoder or by pictures."""
+    def encoder_depths_mm(self) -> tuple[float, float]:
+        """Return the least and the largest depth that the needle may reach, by encoder."""
         at = self.robot_state.depth_mm
         up, down = self.after_mm(INSERTION, self.robot_state.time_s)
-        least, most = at - down, at + up
+        return at - down, at + up
+
+    def depths_mm(self) -> tuple[float, float]:
+        """Return the least and the largest depth that the needle may reach, by encoder or by pictures."""
+        least, most = self.encoder_depths_mm()
         seen_mm = seen_depth_mm(self.memory)
         if seen_mm is not None:
             up, down = self.after_mm(INSERTION, self.memory.seen[-1].time_s)
@@ -213,6 +225,24 @@ def of_the_unseen_way(reach: Reach) -> Answers:
     yield above("way by hand while the tip is lost", way, limits.unseen_mm, "mm")
     if speed_mm_s > 0:
         yield above("depth by hand while the tip is lost", reach.depths_mm()[1], memory.deepest_mm, "mm")
+
+
+def of_the_wiggle(reach: Reach, now_s: float) -> Answers:
+    """Ask whether a wiggle stays on the way that the needle has gone, is small, turns seldom and ends soon."""
+    limits, memory, speed_mm_s = reach.limits, reach.memory, reach.command.insertion_speed_mm_s
+    if speed_mm_s == 0:
+        return
+    forth = speed_mm_s > 0
+    least_mm, most_mm = reach.encoder_depths_mm()
+    if forth:
+        yield above("wiggle depth", most_mm, memory.deepest_mm, "mm")
+    else:
+        yield below("wiggle depth", least_mm, memory.deepest_mm - limits.wiggle_mm, "mm")
+    before = wiggle_here(memory, limits)
+    began_s = now_s if before is None else before.began_s
+    yield above("wiggle time", now_s + reach.lasts_s - began_s, limits.wiggle_s, "s")
+    if before is not None and before.forth != forth:
+        yield below("time between turns of a wiggle", now_s - before.turned_s, limits.wiggle_turn_s, "s")
 
 
 def of_the_regions(regions: tuple[Region, ...], reach: Reach, *, kept_rad: float) -> Answers:

@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sonosteer.core.geometry import Point, Spacing
+from sonosteer.core.geometry import ConvexProbe, Point, Spacing
 from sonosteer.core.protocols import Policy
 from sonosteer.core.types import (
     Action,
     Estimate,
+    Frame,
     Lost,
     Observation,
     RobotState,
@@ -28,6 +29,15 @@ from sonosteer.core.types import (
 SPACING = Spacing(0.25, 0.25)
 PLANNED_RAD = math.radians(40)
 START_MM = 10.0  # chosen: the needle is in the image from the beginning
+
+#: an even grey, for policies that read pictures: no shadow and no needle
+GREY_PICTURE = Frame(
+    np.full((224, 224), 80, np.uint8),
+    0,
+    0.0,
+    SPACING,
+    ConvexProbe((0.0, 0.0), radius_mm=60.0, fov_rad=1.6, depth_mm=56.0),
+)
 
 #: every number of an observation that may fail to be one
 NUMBERS = (
@@ -131,7 +141,9 @@ class KinematicNeedle:
                 visibility=self.visible,
             )
         robot_state = self.robot_state()
-        return Observation(self.frame, self.time_s, estimate, robot_state, self.task.target_at(self.probe_mm))
+        target_px = self.task.target_at(self.probe_mm)
+        picture = dataclasses.replace(GREY_PICTURE, index=self.frame, time_s=self.time_s, robot_state=robot_state)
+        return Observation(self.frame, self.time_s, estimate, robot_state, target_px, recent=(picture,))
 
     def move(self, action: Action, dt_s: float = 0.1) -> None:
         """Do what an action says for some time."""
