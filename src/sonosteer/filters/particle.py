@@ -13,8 +13,8 @@ Departs from the paper: Eq. (23) prints y_k - z-dot in its exponent, where v_k -
 velocities. Particles are resampled when their effective number falls below half, a threshold that the paper's
 reference [23] leaves open. Velocities begin about the measured one, if there is one.
 
-Eqs. (21) and (22) disagree about the centre of h_mod: (21) calls it the current estimate, (22) hands over y_k, the place
-of the largest h. `Centre` names both.
+Eqs. (21) and (22) disagree about the centre of h_mod: (21) calls it the current estimate, (22) hands over y_k, the
+place of the largest h. `Centre` names both.
 """
 
 from __future__ import annotations

@@ -14,9 +14,7 @@ from sonosteer.core.types import Frame
 from sonosteer.sim.truth import NeedleTruth
 
 
-def grab_frames(
-    clip: Iterable[tuple[Frame, NeedleTruth]], grabs_hz: float
-) -> Iterator[tuple[Frame, NeedleTruth]]:
+def grab_frames(clip: Iterable[tuple[Frame, NeedleTruth]], grabs_hz: float) -> Iterator[tuple[Frame, NeedleTruth]]:
     """Grab a clip, whose times begin at 0 s and rise, at `grabs_hz`, until its last image.
 
     Each grabbed frame is the newest image, with the grab's own time. The truth is that of the image. Raises InputError

@@ -1,12 +1,12 @@
 """A simulated optical tracking system: where it says the tip is, from markers on the needle's holder and on the probe.
 
-Mathiassen et al. 2017 (full reference in `trackers/mathiassen2017.py`) give the error of their OptiTrack in the last row
-of Table III. It sees markers outside the body. What it says of the tip is carried there over two lever arms.
+Mathiassen et al. 2017 (full reference in `trackers/mathiassen2017.py`) give the error of their OptiTrack in the last
+row of Table III. It sees markers outside the body. What it says of the tip is carried there over two lever arms.
 
 | symbol | name here | unit |
 | --- | --- | --- |
 | position and direction of the holder | `marker_sd_mm`, `baseline_mm` | mm |
-| distance from the markers to the tip, from the probe's markers to the image | `needle_lever_mm`, `probe_lever_mm` | mm |
+| distance from the markers to the tip or the image | `needle_lever_mm`, `probe_lever_mm` | mm |
 | what the calibration of both left | `calibration_mm`, `calibration_deg` | mm, deg |
 
 Departs from the paper: nothing is fitted to its row, whose markers and calibration are not published. The sizes below

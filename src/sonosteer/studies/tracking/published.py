@@ -116,9 +116,9 @@ TABLE_III: dict[str, PublishedErrors] = {
         Spread(1.46, 4.15, -8.80, 8.63, 1),
     ),
 }
-#: Tables IV and V above their diagonals: row -> arrows against the methods after it, in the order of TABLE_III. In Table
-#: V our copy of the paper has an arrow up for PF (3.15) against PF+F (3.14), which no F-test of 1,390 frames can give.
-#: Its lower triangle is damaged there. It stands here as no difference.
+#: Tables IV and V above their diagonals: row -> arrows against the methods after it, in the order of TABLE_III. In
+#: Table V our copy of the paper has an arrow up for PF (3.15) against PF+F (3.14), which no F-test of 1,390 frames can
+#: give. Its lower triangle is damaged there. It stands here as no difference.
 TABLE_IV_ARROWS: dict[str, str] = {
     "df": "↑↑↑↑↑↑↑↑↑↑↓",
     "om": "-↑↑↑↑↑↑↑↑↓",
