@@ -94,7 +94,7 @@ def _sections(tables: dict[str, list[TableRow]]) -> list[tuple[str, str, list[Ta
             "Table III: errors, ours and the paper's",
             "Mean ± SD; in brackets the 95th percentile, or 2.5th to 97.5th. * mean differs from 0 at 0.001 (t-test "
             "over frames, as in the paper). † mean over the runs of a particle filter. `optical` is a simulated "
-            "tracking system that sees markers and no image; its sizes are chosen and not fitted to the paper's OptiTrack.",
+            "tracking system that sees markers and no image. Its sizes are chosen, not fitted to the paper's.",
             _merged(tables["table-3"]),
         ),
         ("auto: all that it claims, and while it says tracking", "Errors in mm.", tables["auto"]),

@@ -67,7 +67,7 @@ def tracking_trials(*, quick: bool, seed: int = 0) -> list[TrackingTrial]:
             TrackingTrial(f"paper-{k:02d}", "paper", scene, (*PAPER_METHODS, *ours), runs),
             TrackingTrial(f"readings-{k:02d}", "readings", scene, tuple(READINGS), min(runs, 5)),
             TrackingTrial(
-                f"grabbed-{k:02d}", "grabbed", replace(scene, rate_hz=IMAGING_HZ), PAPER_METHODS, min(runs, 5)
+                f"grabbed-{k:02d}", "grabbed", replace(scene, rate_hz=IMAGING_HZ), PAPER_METHODS, min(runs, 2)
             ),
         ]
     for kind in HARD:
