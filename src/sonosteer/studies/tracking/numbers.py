@@ -61,7 +61,7 @@ def error_row(method: str, results: Sequence[TrackingResult]) -> dict[str, Any]:
     sure = distance[0][runs[0]["tracking"] > 0]
     out["tracking"] = len(sure)
     for name, what in (("mean", np.mean), ("sd", np.std), ("p95", lambda v: np.percentile(v, 95)), ("max", np.max)):
-        out[f"tracking_{name}"] = round(float(what(sure)), 3) if len(sure) else None  # type: ignore[operator]
+        out[f"tracking_{name}"] = round(float(what(sure)), 3) if len(sure) else None
     out["over_5mm_while_tracking"] = int((sure > 5).sum())
     each = [np.hypot(c["en"], c["ep"]).mean() for r in results if len((c := columns(method, [r]))["en"])]
     out["sd_over_insertions"] = round(float(np.std(each)), 3)
@@ -116,7 +116,8 @@ def phases(method: str, results: Sequence[TrackingResult], split_s: float) -> di
     """Mean and SD of e_n in mm before and after `split_s` of each insertion, mean over the runs."""
     rows: dict[str, list[list[float]]] = {"early": [], "late": []}
     for run in range(max(len(r["methods"][method]["runs"]) for r in results)):
-        early, late = [], []
+        early: list[float] = []
+        late: list[float] = []
         for r in results:
             some = r["methods"][method]["runs"]
             chosen = some[min(run, len(some) - 1)]

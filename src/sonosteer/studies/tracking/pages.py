@@ -132,8 +132,8 @@ def _sections(tables: dict[str, list[TableRow]]) -> list[tuple[str, str, list[Ta
             tables["readings"],
         ),
         (
-            "Why PF+F spreads less than KF+F here",
-            f"Experiments. Early is the first {START_S:.0f} s of an insertion, late is after it. mm.",
+            "Why PF+F spreads less than KF+F here: experiments",
+            f"Early is the first {START_S:.0f} s of an insertion, late is after it. mm.",
             tables["causes"],
         ),
         ("The same by speed", "Mean and SD of e_n in mm, early and late.", tables["causes-by-speed"]),

@@ -94,7 +94,7 @@ def _tables(results: Sequence[TrackingResult], paper: Sequence[TrackingResult]) 
     rows = [error_row(m, paper) for m in methods]
     spread = {m: pooled_spread(m, paper) for m in theirs}
     readings = [r for r in results if r["kind"] == "readings"]
-    pairs = {key: pair_rows(key, theirs, paper) for key in ("etheta", "en")}  # type: ignore[arg-type]
+    pairs = {key: pair_rows(key, theirs, paper) for key in ("etheta", "en")}
     return {
         "table-1": _table_1(paper),
         "table-3": rows,
@@ -272,7 +272,8 @@ def _figures(paper: Sequence[TrackingResult], methods: Sequence[str]) -> dict[st
     every = {m: np.concatenate([c["en"] for c in all_runs(m, paper)]) for m in shown}
     theirs = {m: (v.en.mean, v.en.sd) for m, v in TABLE_III.items()}
     x = np.linspace(-5, 5, 501)
-    curves, inside = {}, {}
+    curves: dict[str, tuple[F64, F64]] = {}
+    inside: dict[str, float] = {}
     for m in [m for m in ("om", "kf+f", "kfv+f", "auto, angle given") if m in every]:
         curves[m] = (x, parzen(every[m], x, 0.1))
         inside[m] = float((np.abs(every[m]) <= 5).mean())

@@ -70,7 +70,7 @@ class TrackingConfig:
     def told(self) -> str:
         """What differs from the whole study, in words. Empty for the whole."""
         parts = []
-        if self.particle_runs != TrackingConfig.particle_runs:
+        if self.particle_runs != TrackingConfig().particle_runs:
             parts.append(f"{self.particle_runs} runs of each particle filter instead of 50.")
         if self.kinds:
             parts.append(f"Only the trials of kind {', '.join(self.kinds)}.")

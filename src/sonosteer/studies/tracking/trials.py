@@ -167,6 +167,7 @@ def run_tracking_trial(trial: TrackingTrial) -> dict[str, Any]:
     }
     for method in trial.methods:
         runs = trial.particle_runs if method.partition(":")[0] in PARTICLE else 1
+        rows: list[tuple[dict[str, Any], list[float]]]
         if method == OPTICAL:
             rows = [(_optical(trial.scene, clip), [])]
         elif method in GENERAL:
