@@ -72,7 +72,7 @@ class ClusterSums:
     total: F64
     """Sum of the values in each cluster, (clusters,), in the value's unit."""
     square: F64
-    """Sum of their squares in each cluster, (clusters,), in the unit squared."""
+    """Sum of their squares in each cluster, (clusters,), in the squared unit of the values (mm^2 for mm)."""
 
     @staticmethod
     def of(clusters: Sequence[F64]) -> ClusterSums:

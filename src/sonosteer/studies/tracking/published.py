@@ -13,13 +13,13 @@ class Spread:
     """Mean, deviation and percentiles of an error that has a sign. deg for an angle, mm for a place."""
 
     mean: float
-    """Mean."""
+    """Mean error over all frames, deg or mm."""
     sd: float
-    """Standard deviation."""
+    """Standard deviation, deg or mm."""
     low: float
-    """2.5th percentile."""
+    """2.5th percentile, deg or mm."""
     high: float
-    """97.5th percentile."""
+    """97.5th percentile, deg or mm."""
     not_zero: float = 0.0
     """Fraction of the runs, 0 to 1, in which the mean differs from 0 at 0.001. Without runs 0 or 1."""
 
@@ -29,11 +29,11 @@ class Size:
     """Mean, deviation and percentile of an error that is never negative."""
 
     mean: float
-    """Mean."""
+    """Mean error over all frames, deg or mm."""
     sd: float
-    """Standard deviation."""
+    """Standard deviation, deg or mm."""
     p95: float
-    """95th percentile."""
+    """95th percentile, deg or mm."""
 
 
 @dataclass(frozen=True, slots=True)
