@@ -138,7 +138,11 @@ def _sections(tables: dict[str, list[TableRow]]) -> list[tuple[str, str, list[Ta
         ),
         ("The same by speed", "Mean and SD of e_n in mm, early and late.", tables["causes-by-speed"]),
         ("Imaged at 15.9 Hz, grabbed at 20", "As the paper's scanner and grabber. mm.", tables["grabbed"]),
-        ("Table VI: time per frame", "", tables["table-6"]),
+        (
+            "Table VI: time per frame",
+            "Wall-clock time. Other work on the machine makes it longer, several times on a busy one.",
+            tables["table-6"],
+        ),
         ("Harder scenes", "", tables["harder"]),
         ("Calibration", "", tables["calibration"]),
     ]
