@@ -62,6 +62,53 @@ def test_candidate_selection_equals_bayes_rule_written_out(seed, predicted, sigm
     assert p == pytest.approx(want_p, rel=1e-5)
 
 
+@given(st.integers(0, 10_000), st.floats(0, 300), st.floats(30, 300))
+def test_over_all_candidates_the_probabilities_add_up_to_one(seed, predicted, sigma):
+    """Read so, P is at most 1, and is the published choice's share of all candidates by Bayes' rule."""
+    h = np.convolve(np.random.default_rng(seed).normal(size=320), np.ones(15), "valid").astype(np.float32)
+    published, _ = select_candidate(h, 20, 290, 10, predicted, sigma)
+    x, p = select_candidate(h, 20, 290, 10, predicted, sigma, True)
+    part = h[20:290].astype(float) - float(h[20:290].min())
+    peaks = [j for j in range(20, 290) if all(h[j] >= h[i] for i in range(max(20, j - 10), min(290, j + 11)))]
+    weights = {j: part[j - 20] * math.exp(-0.5 * ((j - predicted) / sigma) ** 2) for j in peaks}
+    assert x == published
+    assert p == pytest.approx(weights[x] / sum(weights.values()), rel=1e-4)
+    assert 0.0 < p <= 1.0 + 1e-9
+
+
+def one_peak(at):
+    return np.exp(-0.5 * ((np.arange(600) - at) / 8.0) ** 2).astype(np.float32)
+
+
+@pytest.mark.parametrize("evidence", ["published", "capped", "total"])
+def test_only_the_printed_equation_gives_a_variance_below_the_smallest(evidence):
+    """A lone peak on the prediction, 400 px from the anchor at sigma 200: Eq. (15) as printed makes P = e^2."""
+    start = KalmanTip(evidence=evidence, sigma_max=200.0).begin(400.0, None)
+    after, seen = KalmanTip(evidence=evidence).update(start, one_peak(400), first=20, last=590, velocity_px=None)
+    r = 1.0 / (1.0 / after.motion.p_xx - 1.0 / start.motion.p_xx)
+    assert seen
+    assert r / 900.0 == pytest.approx(math.exp(-2.0) if evidence == "published" else 1.0, rel=1e-3)
+
+
+def test_a_cap_changes_nothing_near_the_anchor():
+    h = np.convolve(np.random.default_rng(5).normal(size=320), np.ones(15), "valid").astype(np.float32)
+    both = [KalmanTip(evidence=e) for e in ("published", "capped")]
+    after = [k.update(k.begin(60.0, None), h, first=20, last=290, velocity_px=None)[0] for k in both]
+    assert after[0] == after[1]
+
+
+def test_a_cloud_centred_on_the_largest_peak_goes_to_it():
+    """Two peaks, the larger far off: about the estimate the near one wins, about the largest h the far one."""
+    h = one_peak(150) + 1.2 * one_peak(450)
+    means = {}
+    for centre in ("estimate", "peak"):
+        pf = ParticleTip(centre=centre, sigma_s=60.0, p0_x_px=150.0, n=5000, seed=2)
+        after, _ = pf.update(pf.begin(280.0, None), h, first=20, last=590, velocity_px=None)
+        means[centre] = after.x
+    assert means["estimate"] < 250.0
+    assert means["peak"] > 400.0
+
+
 def test_a_flat_profile_has_no_candidate():
     assert select_candidate(np.zeros(100, np.float32), 10, 90, 10, 50.0, 200.0) == (-1, 0.0)
 

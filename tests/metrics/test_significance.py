@@ -4,12 +4,17 @@ import numpy as np
 import pytest
 
 from sonosteer.metrics.significance import (
+    ClusterSums,
     compare_spread,
     ellipse_coverage,
+    holm,
     mean_differs_from_zero,
     mean_nees,
+    mean_p_value,
     parzen,
     pearson,
+    spread_p_by_cluster,
+    spread_p_value,
 )
 
 RNG = np.random.default_rng(0)
@@ -68,3 +73,59 @@ def test_honest_covariances_cover_what_they_claim(fraction):
     assert ellipse_coverage(a, b, sd_a, sd_b, fraction) == pytest.approx(fraction, abs=0.01)
     assert mean_nees(a, b, sd_a, sd_b) == pytest.approx(2.0, abs=0.06)
     assert ellipse_coverage(2 * a, 2 * b, sd_a, sd_b, fraction) < fraction - 0.1
+
+
+def test_holm_s_correction_of_his_kind_of_example():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm([]) == []
+
+
+def test_p_values_are_one_where_there_is_nothing_to_test():
+    assert mean_p_value(np.ones(4)) == mean_p_value(np.ones(1)) == 1.0
+    assert spread_p_value(0.0, 10, 1.0, 10) == spread_p_value(1.0, 1, 1.0, 10) == 1.0
+    one = ClusterSums.of([np.arange(3.0)])
+    assert spread_p_by_cluster(one, one, RNG) == 1.0
+
+
+def clusters(sd, n=8, frames=30, common=0.0, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.normal(0, common) + rng.normal(0, sd, frames) for _ in range(n)]
+
+
+def test_exchanging_whole_clusters_against_every_exchange_written_out():
+    a, b = clusters(1.0, 5, seed=1), clusters(1.4, 5, seed=2)
+
+    def ratio(x, y):
+        return abs(math.log(np.concatenate(x).var(ddof=1) / np.concatenate(y).var(ddof=1)))
+
+    seen = ratio(a, b)
+    every = []
+    for code in range(2**5):
+        swap = [(code >> k) & 1 for k in range(5)]
+        every.append(
+            ratio([(b if s else a)[k] for k, s in enumerate(swap)], [(a if s else b)[k] for k, s in enumerate(swap)])
+        )
+    want = np.mean([e >= seen - 1e-9 for e in every])
+    assert spread_p_by_cluster(ClusterSums.of(a), ClusterSums.of(b), RNG) == pytest.approx(want)
+
+
+def test_a_larger_spread_in_every_cluster_is_found_and_the_smallest_p_is_that_of_all_exchanges():
+    a, b = ClusterSums.of(clusters(1.0, 10)), ClusterSums.of(clusters(5.0, 10, seed=1))
+    assert spread_p_by_cluster(a, b, RNG) == pytest.approx(2 / 2**10)
+    assert spread_p_by_cluster(a, b, RNG) == spread_p_by_cluster(b, a, RNG)
+    many = [ClusterSums.of(clusters(sd, 40, seed=k)) for k, sd in enumerate((1.0, 5.0))]
+    assert spread_p_by_cluster(*many, RNG) <= 2e-5
+
+
+@pytest.mark.slow
+def test_one_wild_cluster_is_no_proof_though_frames_say_so():
+    """Both methods alike, but frames of a cluster have much in common: by frame far too many tests are significant."""
+    by_frame, by_cluster = 0, 0
+    for seed in range(200):
+        a, b = (clusters(1.0, 10, common=3.0, seed=2 * seed + k) for k in (0, 1))
+        sd = [float(np.concatenate(x).std(ddof=1)) for x in (a, b)]
+        by_frame += spread_p_value(sd[0], 300, sd[1], 300) < 0.05
+        by_cluster += spread_p_by_cluster(ClusterSums.of(a), ClusterSums.of(b), RNG) < 0.05
+    assert by_frame > 60
+    assert by_cluster < 20

@@ -4,18 +4,22 @@ import csv
 import dataclasses
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 from quick_runs import assert_quick
 
+from sonosteer.core.errors import InputError
 from sonosteer.core.types import Frame
 from sonosteer.sim.scenes import make_scene
 from sonosteer.sim.world import World
 from sonosteer.studies.tracking import run as tracking
 from sonosteer.studies.tracking.general_trackers import GeneralRun
+from sonosteer.studies.tracking.readings import READINGS
 from sonosteer.studies.tracking.trials import (
     HARD,
+    OPTICAL,
     PAPER_METHODS,
     TrackingTrial,
     hard_scene,
@@ -31,18 +35,34 @@ def short(k, kind="paper"):
     scene = make_scene(
         "in-plane-linear/validation", 60 + k, speed_mm_s=15.0, end_mm=18.0, angle_deg=(35.0, 45.0)[k % 2]
     )
-    methods = (*PAPER_METHODS, "auto", "auto, angle given", "kcf", "lucas-kanade")
+    methods = (*PAPER_METHODS, "auto", "auto, angle given", "kcf", "lucas-kanade", OPTICAL)
+    if kind == "readings":
+        return TrackingTrial(f"readings-{k}", kind, scene, tuple(READINGS), 1)
+    if kind == "grabbed":
+        return TrackingTrial(f"grabbed-{k}", kind, dataclasses.replace(scene, rate_hz=15.9), ("om", "kf+f"), 1)
     if kind == "needle-free":
         return TrackingTrial("free", kind, dataclasses.replace(scene, needle=False), ("auto", "auto, side given"), 1)
     return TrackingTrial(f"{kind}-{k}", kind, scene, methods, 2)
+
+
+def few():
+    return [
+        short(0),
+        short(1),
+        short(2, "curved"),
+        short(3, "needle-free"),
+        short(0, "readings"),
+        short(1, "readings"),
+        short(0, "grabbed"),
+        short(1, "grabbed"),
+    ]
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     out = tmp_path_factory.mktemp("study")
     patch = pytest.MonkeyPatch()
-    few = [short(0), short(1), short(2, "curved"), short(3, "needle-free")]
-    patch.setattr(tracking, "tracking_trials", lambda **_: few)
+    patch.setattr(tracking, "tracking_trials", lambda **_: few())
     said = []
     summary = tracking.run_tracking_study(
         out=out, quick=True, seed=0, executor="serial", progress=lambda *each: said.append(each)
@@ -54,9 +74,11 @@ def written(tmp_path_factory):
 def test_all_tables_and_figures_are_written(written):
     out, _, said = written
     names = {p.name for p in out.iterdir()}
-    wanted = {f"table-{n}.csv" for n in (3, 4, 5, 6)} | {f"fig-{n}.svg" for n in (4, 5, 6)}
+    wanted = {f"table-{n}.csv" for n in (1, 3, 4, 5, 6)} | {f"fig-{n}.svg" for n in (4, 5, 6)}
     assert wanted | {"report.html", "README.md", "summary.json", "harder.csv", "calibration.csv"} <= names
-    assert ("trials", 4, 4) in said
+    more = ("reductions", "within", "readings", "causes", "causes-by-speed", "grabbed", "auto", "table-3-tests")
+    assert {f"{n}.csv" for n in (*more, "table-4-pairs", "table-5-pairs", "table-4-agreement")} <= names
+    assert ("trials", 8, 8) in said
     assert said[-2:] == [("writing the report", 0, 1), ("writing the report", 1, 1)]
 
 
@@ -84,17 +106,67 @@ def test_the_page_stands_alone_and_names_the_paper_s_numbers(written):
 
 
 def test_a_quick_run_says_everywhere_that_it_is_one(written):
-    assert_quick(written[0], 4)
+    assert_quick(written[0], 8)
 
 
 def test_a_second_run_does_nothing_again(written, monkeypatch):
     out, summary, _ = written
-    monkeypatch.setattr(
-        tracking, "tracking_trials", lambda **_: [short(0), short(1), short(2, "curved"), short(3, "needle-free")]
-    )
+    monkeypatch.setattr(tracking, "tracking_trials", lambda **_: few())
     monkeypatch.setattr(tracking, "run_tracking_trial", None)  # would break if it were called
     again = tracking.run_tracking_study(out=out, quick=True, seed=0, executor="serial", progress=lambda *_: None)
     assert again["table_3"] == summary["table_3"]
+
+
+def test_the_report_can_be_written_anew_without_tracking(written, monkeypatch, tmp_path):
+    out, summary, _ = written
+    shutil.copy(out / "trials.jsonl", tmp_path / "trials.jsonl")
+    monkeypatch.setattr(tracking, "run_tracking_trial", None)
+    asked = {"report_only": True}
+    again = tracking.run_tracking_study(
+        out=tmp_path, quick=False, seed=5, executor="serial", progress=lambda *_: None, settings=asked
+    )
+    assert again["table_3"] == summary["table_3"]
+    assert (again["quick"], again["seed"]) == (True, 0)  # as the trials were made
+    assert (tmp_path / "table-4-pairs.csv").read_bytes() == (out / "table-4-pairs.csv").read_bytes()
+
+
+def test_a_report_without_trials_is_refused(tmp_path):
+    with pytest.raises(InputError, match="run the study first"):
+        tracking.run_tracking_study(
+            out=tmp_path,
+            quick=False,
+            seed=0,
+            executor="serial",
+            progress=lambda *_: None,
+            settings={"report_only": True},
+        )
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"kinds": "grabbed"}, "must name paper"),
+        ({"kinds": "paper,beef"}, "no kind 'beef'"),
+        ({"leave_out": "optitrack"}, "no method 'optitrack'"),
+        ({"particle_runs": 0}, "1 or more"),
+        ({"runs": 5}, "no setting 'runs'"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings, words, tmp_path):
+    with pytest.raises(InputError, match=words):
+        tracking.run_tracking_study(
+            out=tmp_path, quick=True, seed=0, executor="serial", progress=lambda *_: None, settings=settings
+        )
+
+
+def test_part_of_the_study_says_what_was_left_out():
+    config = tracking.TrackingConfig(particle_runs=5, kinds=("paper", "grabbed"), leave_out=("mil",))
+    trials = config.chosen(tracking_trials(quick=False))
+    assert {t.kind for t in trials} == {"paper", "grabbed"}
+    assert {t.particle_runs for t in trials} == {2, 5}
+    assert not any("mil" in t.methods for t in trials)
+    assert all(word in config.told() for word in ("5 runs", "paper, grabbed", "mil"))
+    assert tracking.TrackingConfig().told() == ""
 
 
 def test_particle_runs_differ_and_are_repeatable():
@@ -113,8 +185,13 @@ def test_the_full_study_is_the_paper_s_and_stays_on_the_test_split():
         (a, v) for a in (35, 45) for v in (5.0, 10.0, 15.0)
     }
     assert {t.scene.split for t in full} == {"test"}
-    assert {t.kind for t in full} == {"paper", *HARD, "needle-free"}
-    assert len(tracking_trials(quick=True)) < 10
+    assert {t.kind for t in full} == {"paper", "readings", "grabbed", *HARD, "needle-free"}
+    assert len(tracking_trials(quick=True)) <= 12
+    assert {t.particle_runs for t in paper} == {50}
+    by_name = {t.name: t.scene for t in full}
+    for k in range(18):
+        assert by_name[f"readings-{k:02d}"] == by_name[f"paper-{k:02d}"]
+        assert by_name[f"grabbed-{k:02d}"] == dataclasses.replace(by_name[f"paper-{k:02d}"], rate_hz=15.9)
 
 
 def test_curved_scenes_bend_as_far_as_promised():

@@ -21,9 +21,11 @@ States are frozen, and every function returns a new one. Plain floats make a ste
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from sonosteer.core.arrays import F32
-from sonosteer.filters.candidates import measurement_variance, select_candidate
+from sonosteer.core.errors import InputError
+from sonosteer.filters.candidates import Evidence, measurement_variance, select_candidate
 from sonosteer.filters.tip import STEP_S, Filter
 
 
@@ -142,6 +144,12 @@ class KalmanTip(Filter[KalmanBelief]):
     """R_v: variance of a measured velocity, (px per step)^2."""
     M: int = 10
     """Radius within which a peak of h is the largest, px."""
+    evidence: Evidence = "published"
+    """How Eq. (15) is read: published, capped (P at most 1, so that R_k >= R_MIN) or total (over all candidates)."""
+
+    def __post_init__(self) -> None:
+        if self.evidence not in get_args(Evidence):
+            raise InputError(f"tip.evidence is one of {', '.join(get_args(Evidence))}, not {self.evidence!r}")
 
     def begin(self, x_px: float, velocity_px: float | None) -> KalmanBelief:
         """Start at rest, with P_0."""
@@ -156,7 +164,10 @@ class KalmanTip(Filter[KalmanBelief]):
     ) -> tuple[KalmanBelief, bool]:
         """Update with the likeliest peak of h, then with the measured velocity."""
         motion, sigma = belief.motion, max(self.sigma_min, belief.sigma_px - self.sigma_step)
-        z, p = select_candidate(h, first, last, self.M, motion.x, belief.sigma_px)  # Eqs. (12) to (17)
+        total = self.evidence == "total"
+        z, p = select_candidate(h, first, last, self.M, motion.x, belief.sigma_px, total)  # Eqs. (12) to (17)
+        if self.evidence == "capped":
+            p = min(p, 1.0)
         if z >= 0:
             motion = motion.update_position(z, measurement_variance(self.r_min, p))  # Eq. (18)
         if velocity_px is not None:

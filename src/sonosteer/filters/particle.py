@@ -12,19 +12,27 @@ Source: Mathiassen et al. 2017 (full reference in `kalman.py`), Section II-D, Al
 Departs from the paper: Eq. (23) prints y_k - z-dot in its exponent, where v_k - z-dot is meant, since positions are not
 velocities. Particles are resampled when their effective number falls below half, a threshold that the paper's
 reference [23] leaves open. Velocities begin about the measured one, if there is one.
+
+Eqs. (21) and (22) disagree about the centre of h_mod: (21) calls it the current estimate, (22) hands over y_k, the
+place of the largest h. `Centre` names both.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numba import njit
 
 from sonosteer.core.arrays import F32, F64
+from sonosteer.core.errors import InputError
 from sonosteer.core.frozen import load_locked, lock_fields
 from sonosteer.filters.tip import STEP_S, Filter
+
+#: centre of h_mod. estimate: the cloud's predicted mean, as the words of Eq. (21). peak: the largest h, as Eq. (22)
+Centre: TypeAlias = Literal["estimate", "peak"]
 
 
 @njit(cache=True, nogil=True)
@@ -130,6 +138,12 @@ class ParticleTip(Filter[ParticleBelief]):
     """R_v: variance of a measured velocity, (px per step)^2."""
     seed: int = 0
     """Seed of the random draws. Same seed, same result."""
+    centre: Centre = "estimate"
+    """Centre of h_mod: estimate, as Eq. (21) says, or peak, the largest h, as Eq. (22) says."""
+
+    def __post_init__(self) -> None:
+        if self.centre not in get_args(Centre):
+            raise InputError(f"tip.centre is one of {', '.join(get_args(Centre))}, not {self.centre!r}")
 
     def begin(self, x_px: float, velocity_px: float | None) -> ParticleBelief:
         """Draw particles about the start."""
@@ -156,7 +170,8 @@ class ParticleTip(Filter[ParticleBelief]):
         particles = belief.particles.copy()
         x, v, w = particles
         r_v = 0.0 if velocity_px is None else self.r_v
-        effective = weigh_particles(x, v, w, h, first, last, belief.x, self.sigma_s, velocity_px or 0.0, r_v)
+        centre = belief.x if self.centre == "estimate" else float(first + h[first:last].argmax())
+        effective = weigh_particles(x, v, w, h, first, last, centre, self.sigma_s, velocity_px or 0.0, r_v)
         if effective <= 0.0:
             return belief, False
         seen = belief_of(particles, belief.draws + 1)

@@ -135,7 +135,7 @@ class AxisSearch:
     coarse_rad: float = math.radians(1.0)
     """Step of the first pass, rad."""
     fine_rad: float = math.radians(0.1)
-    """Step of the second pass, rad."""
+    """Step of the second pass, rad. 0 leaves it out: the first pass goes in exact steps from the first angle on."""
     _scratch: Scratch = field(default_factory=Scratch, repr=False, compare=False)
 
     def search(
@@ -160,12 +160,15 @@ class AxisSearch:
         H = self._scratch.at_least("H", (2 * self.half_px + 1,))
         args = (region, rays, n, self.s_px, self.w_px, self.half_px, self.bin_px)
 
-        steps = max(1, round(spread / self.coarse_rad))
-        coarse = np.linspace(-spread, spread, 2 * steps + 1)
-        i, _, _ = try_angles(*args, deeper * np.tan(coarse), R, S, H)
-        fine = coarse[i] + self.fine_rad * np.arange(-5, 6)
-        j, offset, score = try_angles(*args, deeper * np.tan(fine), R, S, H)
-        delta = float(fine[j])
+        if self.fine_rad > 0:
+            steps = max(1, round(spread / self.coarse_rad))
+            coarse = np.linspace(-spread, spread, 2 * steps + 1)
+            i, _, _ = try_angles(*args, deeper * np.tan(coarse), R, S, H)
+            tried = coarse[i] + self.fine_rad * np.arange(-5, 6)
+        else:
+            tried = np.arange(-spread, spread + 1e-9, self.coarse_rad)
+        j, offset, score = try_angles(*args, deeper * np.tan(tried), R, S, H)
+        delta = float(tried[j])
         along = float(rays[:n].mean())
         across = deeper * (offset + deeper * along * math.tan(delta))
         c, d = math.cos(middle), math.sin(middle)

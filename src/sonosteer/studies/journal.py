@@ -55,6 +55,20 @@ class Journal:
         self._writer.close()
 
 
+def read_results(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read a trials.jsonl: (what was asked for, name of a trial -> its result). Raises InputError if it is damaged."""
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: run the study first")
+    lines = path.read_text(errors="replace").split("\n")[:-1]
+    if not lines:
+        raise InputError(f"{path} is empty: run the study first")
+    try:
+        question = json.loads(lines[0])
+    except ValueError as e:
+        raise InputError(f"{path}, line 1 is damaged ({e}): run the study again") from None
+    return question, dict(_entry(path, number, line) for number, line in enumerate(lines[1:], 2))
+
+
 def _entry(path: Path, number: int, line: str) -> tuple[str, Any]:
     try:
         entry = json.loads(line)

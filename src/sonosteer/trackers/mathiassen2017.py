@@ -145,6 +145,10 @@ class Mathiassen2017:
     """w = w_max + 1: half width of the ridges that the rays look for, px."""
     half_range_deg: float = 5.0
     """Half range of the angles tried about the start, deg."""
+    coarse_deg: float = 1.0
+    """Step of Algorithm 2's first pass, deg. The original method is said to have used 1.5 and no second pass."""
+    fine_deg: float = 0.1
+    """Step of Algorithm 2's second pass, deg. 0 leaves it out."""
     follow: float = 0.3  # chosen: not published, the paper's region stays in place
     """Fraction of the measured offset by which the region moves sideways, 0 to 1."""
     first_tip_px: float = 20.0  # chosen: nearer to the border there is no room for TR
@@ -177,7 +181,10 @@ class Mathiassen2017:
     _features: TipFeatures = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_axis", AxisSearch(w_px=self.ridge_px))
+        if not (self.coarse_deg > 0 and self.fine_deg >= 0):
+            raise InputError("coarse_deg must be more than 0, and fine_deg 0 or more")
+        steps = {"coarse_rad": math.radians(self.coarse_deg), "fine_rad": math.radians(self.fine_deg)}
+        object.__setattr__(self, "_axis", AxisSearch(w_px=self.ridge_px, **steps))
         object.__setattr__(self, "_features", TipFeatures(self.weights))
 
     def prepare(self) -> None:

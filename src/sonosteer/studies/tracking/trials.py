@@ -12,16 +12,23 @@ import numpy as np
 
 from sonosteer.core.geometry import LinearProbe
 from sonosteer.core.types import Frame, Hint, Lost, Track
+from sonosteer.sim.grabber import grab_frames
 from sonosteer.sim.scenes import Scene, make_scene, planned_angles
 from sonosteer.sim.truth import NeedleTruth
 from sonosteer.sim.world import World
 from sonosteer.studies.tracking.general_trackers import GENERAL, GeneralRun
+from sonosteer.studies.tracking.optical import OpticalTracker
+from sonosteer.studies.tracking.readings import READINGS
 from sonosteer.trackers.table import make_tracker
 
 PAPER_METHODS = ("df", "om", "om+f", "kf", "kf+f", "pf", "pf+f", "kfv", "kfv+f", "pfv", "pfv+f")
 PARTICLE = ("pf", "pf+f", "pfv", "pfv+f")
 ANGLES_DEG, SPEEDS_MM_S = (35.0, 45.0), (5.0, 10.0, 15.0)
 HARD = ("curved", "occluded", "moving probe", "faded", "by hand")
+#: the paper's scanner and its grabber, Section III
+IMAGING_HZ, GRABBED_HZ = 15.9, 20.0
+#: row of Table III that looks at no image
+OPTICAL = "optical"
 ERROR_COLUMNS = ("en", "ep", "etheta", "sd_along", "sd_across", "tracking", "confidence")
 
 LabelledClip = list[tuple[Frame, NeedleTruth]]
@@ -34,7 +41,7 @@ class TrackingTrial:
     name: str
     """Unlike that of any other trial."""
     kind: str
-    """paper, one of HARD, or needle-free."""
+    """paper, grabbed, readings, one of HARD, or needle-free."""
     scene: Scene
     """What is simulated."""
     methods: tuple[str, ...]
@@ -55,11 +62,14 @@ def tracking_trials(*, quick: bool, seed: int = 0) -> list[TrackingTrial]:
             angle_deg=ANGLES_DEG[k % 2] + float(np.clip(rng.normal(0.0, 1.0), -2.0, 2.0)),
             speed_mm_s=SPEEDS_MM_S[k // 2 % 3] if not quick else 15.0,
         )
-        out.append(
+        ours = ("auto", "auto, angle given", *GENERAL, OPTICAL)
+        out += [
+            TrackingTrial(f"paper-{k:02d}", "paper", scene, (*PAPER_METHODS, *ours), runs),
+            TrackingTrial(f"readings-{k:02d}", "readings", scene, tuple(READINGS), min(runs, 5)),
             TrackingTrial(
-                f"paper-{k:02d}", "paper", scene, (*PAPER_METHODS, "auto", "auto, angle given", *GENERAL), runs
-            )
-        )
+                f"grabbed-{k:02d}", "grabbed", replace(scene, rate_hz=IMAGING_HZ), PAPER_METHODS, min(runs, 2)
+            ),
+        ]
     for kind in HARD:
         for k in range(hard):
             scene = hard_scene(kind, 10_000 * seed + 400 + k)
@@ -143,6 +153,8 @@ def run_tracking_trial(trial: TrackingTrial) -> dict[str, Any]:
     """Everything of one insertion: per-frame errors and times of every method and run."""
     cv2.setNumThreads(1)
     clip: LabelledClip = list(World(trial.scene).frames())
+    if trial.kind == "grabbed":
+        clip = list(grab_frames(clip, GRABBED_HZ))
     out: dict[str, Any] = {
         "kind": trial.kind,
         "scene": trial.scene.name,
@@ -154,11 +166,14 @@ def run_tracking_trial(trial: TrackingTrial) -> dict[str, Any]:
         "methods": {},
     }
     for method in trial.methods:
-        runs = trial.particle_runs if method in PARTICLE else 1
-        rows = [
-            _general(method, clip) if method in GENERAL else _ours(method, trial.scene, clip, seed=run)
-            for run in range(runs)
-        ]
+        runs = trial.particle_runs if method.partition(":")[0] in PARTICLE else 1
+        rows: list[tuple[dict[str, Any], list[float]]]
+        if method == OPTICAL:
+            rows = [(_optical(trial.scene, clip), [])]
+        elif method in GENERAL:
+            rows = [_general(method, clip)]
+        else:
+            rows = [_ours(method, trial.scene, clip, seed=run) for run in range(runs)]
         out["methods"][method] = {"runs": [r for r, _ in rows], "ms": rows[0][1]}
     return out
 
@@ -166,8 +181,10 @@ def run_tracking_trial(trial: TrackingTrial) -> dict[str, Any]:
 def _ours(method: str, scene: Scene, clip: LabelledClip, seed: int) -> tuple[dict[str, Any], list[float]]:
     name, _, given = method.partition(", ")
     settings: dict[str, Any] = {}
+    if method in READINGS:
+        name, settings = READINGS[method].method, dict(READINGS[method].settings)
     if name in PARTICLE:
-        settings["tip"] = replace(make_tracker(name).tip, seed=seed)  # type: ignore[attr-defined]
+        settings["tip.seed"] = seed
     tracker = make_tracker(name, **settings)
     tracker.prepare()
     hint = Hint(angle_rad=planned_angles(scene), start_px=clip[0][1].tip_px)
@@ -181,6 +198,22 @@ def _ours(method: str, scene: Scene, clip: LabelledClip, seed: int) -> tuple[dic
         ms.append(round((time.perf_counter_ns() - began) * 1e-6, 4))
         estimates.append(estimate)
     return _errors(estimates, clip), ms
+
+
+def _optical(scene: Scene, clip: LabelledClip) -> dict[str, Any]:
+    """Errors of the simulated optical tracking system, which looks at no image."""
+    angles = [truth.angle_rad for _, truth in clip]
+    along, across, turn = OpticalTracker().errors(angles, np.random.default_rng([scene.seed, 21]))
+    said = []
+    for k, (frame, truth) in enumerate(clip):
+        assert truth.tip_px is not None
+        assert frame.spacing is not None
+        angle = angles[k] - turn[k]
+        c, s = math.cos(angle), math.sin(angle)
+        x, y = along[k] * c - across[k] * s, along[k] * s + across[k] * c
+        tip_px = (truth.tip_px[0] - x / frame.spacing.x_mm, truth.tip_px[1] - y / frame.spacing.y_mm)
+        said.append(_Point(tip_px, angle))
+    return _errors(said, clip)
 
 
 def _errors(estimates: list[Any], clip: LabelledClip) -> dict[str, Any]:
