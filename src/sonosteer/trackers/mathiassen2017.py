@@ -183,8 +183,8 @@ class Mathiassen2017:
     def __post_init__(self) -> None:
         if not (self.coarse_deg > 0 and self.fine_deg >= 0):
             raise InputError("coarse_deg must be more than 0, and fine_deg 0 or more")
-        steps = {"coarse_rad": math.radians(self.coarse_deg), "fine_rad": math.radians(self.fine_deg)}
-        object.__setattr__(self, "_axis", AxisSearch(w_px=self.ridge_px, **steps))
+        coarse_rad, fine_rad = math.radians(self.coarse_deg), math.radians(self.fine_deg)
+        object.__setattr__(self, "_axis", AxisSearch(w_px=self.ridge_px, coarse_rad=coarse_rad, fine_rad=fine_rad))
         object.__setattr__(self, "_features", TipFeatures(self.weights))
 
     def prepare(self) -> None:

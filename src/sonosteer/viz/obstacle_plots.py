@@ -53,12 +53,12 @@ def plot_obstacle_scenes(scenes: Sequence[DrawnScene]) -> str:
 
 def _draw_side(axis: Any, scene: DrawnScene, across: int) -> None:
     """Draw depth against y (1) or z (2)."""
-    outline = {"facecolor": MID_GREY, "alpha": 0.35, "edgecolor": MID_GREY}
+    outline: dict[str, Any] = {"facecolor": MID_GREY, "alpha": 0.35, "edgecolor": MID_GREY}
     for centre, radius in scene.spheres:
         axis.add_patch(Circle((centre[0], centre[across]), radius, **outline))
     for low, high in scene.boxes:
         size = (high[0] - low[0], high[across] - low[across])
-        axis.add_patch(Rectangle((low[0], low[across]), *size, **outline))
+        axis.add_patch(Rectangle((low[0], low[across]), size[0], size[1], **outline))
     depth, target = scene.target_mm[0], scene.target_mm[across]
     at = np.linspace(0.0, depth, 60)
     reach = 4.0
