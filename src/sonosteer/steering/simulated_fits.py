@@ -60,7 +60,7 @@ def fit_one_insertion(
     for d in range(n):
         for j in range(TESTS):
             tests[j] = seen[d * j // (TESTS - 1)]
-        scores[d] = evolve_fit(population, 0.0, starts, rates, tests, low, high, rng)
+        scores[d] = evolve_fit(population, 0.0, starts, rates, tests, True, low, high, rng)
         bicycle_path(population[0, 1], population[0, 0], 0.0, starts, rates, depths[: d + 1], model[: d + 1])
         total = 0.0
         for j in range(d + 1):
