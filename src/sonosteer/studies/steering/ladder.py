@@ -24,7 +24,6 @@ from sonosteer.needle.flexible import FlexibleNeedle, NeedleGeometry
 from sonosteer.needle.nonholonomic import Nonholonomic, NonholonomicNeedle, draw_nonholonomic
 from sonosteer.needle.tissue import material
 from sonosteer.sim.rig import RigLimits, RigModel
-from sonosteer.sim.steering_scenes import RECIPES
 from sonosteer.steering.budget import RollLimits
 from sonosteer.steering.table import make_steerer
 from sonosteer.steering.transient import transient_preset
@@ -34,9 +33,8 @@ RATE_HZ, STEP_S = 20.0, 0.01
 ENTRY_SD_RAD = 0.006  # as the scenes of steering
 IDEAL = RigLimits(roll_rad_s=1e3, encoder_mm=0.0, encoder_rad=0.0)
 LATE = dataclasses.replace(DEVICE, encoder_mm=0.0, encoder_rad=0.0)
-CERTAIN = Nonholonomic(unevenness=0.0, turn_noise=0.0, roll_noise=0.0, torque=0.0, viscous_torque=0.0)
-WITH_LEAD = CERTAIN
-WITHOUT_LEAD = dataclasses.replace(CERTAIN, tip_ahead_mm=0.0)
+WITH_LEAD = Nonholonomic(unevenness=0.0, turn_noise=0.0, roll_noise=0.0, torque=0.0, viscous_torque=0.0)
+WITHOUT_LEAD = dataclasses.replace(WITH_LEAD, tip_ahead_mm=0.0)
 UNEVEN = Nonholonomic(turn_noise=0.0, roll_noise=0.0, torque=0.0, viscous_torque=0.0)
 
 
@@ -62,9 +60,7 @@ class Rung:
 
 #: name -> the rung
 LADDER: dict[str, Rung] = {
-    "1": Rung(
-        "its own model, kappa and theta_0 told", "own", entry="bevel", noise_mm=0.0, device=IDEAL, known=True
-    ),
+    "1": Rung("its own model, kappa and theta_0 told", "own", entry="bevel", noise_mm=0.0, device=IDEAL, known=True),
     "2": Rung("kappa and theta_0 fitted", "own", entry="bevel", noise_mm=0.0, device=IDEAL),
     "3": Rung("noise of 0.1 mm", "own", entry="bevel", device=IDEAL),
     "4": Rung("device: 50 ms late, 1 degree of backlash, 6.5 rad/s", "own", entry="bevel"),
@@ -115,15 +111,13 @@ class OwnModel:
         return OwnState(self.at, self.tip)
 
 
-def ladder_needle(rung: Rung, tissue: str, recipe: str | float, seed: int) -> tuple[Pushed, float, tuple[float, float]]:
+def ladder_needle(rung: Rung, tissue: str, pull: float, seed: int) -> tuple[Pushed, float, tuple[float, float]]:
     """Build the needle of a rung: (needle, kappa in 1/mm, slope of the base (y, z)).
 
-    recipe: mild, middle or harsh, or a factor on the bevel's force itself. kappa is that of the beam's nonholonomic
-    namesake. The beam has none.
+    pull: factor on the bevel's force. kappa is that of the nonholonomic needle of the seed. The beam itself has none.
     """
-    gain = RECIPES[recipe] if isinstance(recipe, str) else recipe
     draw = np.random.default_rng([seed, 5])
-    k = gain * (draw_nonholonomic(rung.given, tissue, draw).curvature_per_mm or 0.0)
+    k = pull * (draw_nonholonomic(rung.given, tissue, draw).curvature_per_mm or 0.0)
     slopes = (ENTRY_SD_RAD * np.random.default_rng([seed, 6]).standard_normal(2)).tolist()
     slope = (abs(slopes[0]), 0.0) if rung.entry == "bevel" else (slopes[0], slopes[1])
     if rung.plant == "own":
@@ -131,13 +125,11 @@ def ladder_needle(rung: Rung, tissue: str, recipe: str | float, seed: int) -> tu
     mechanics, chance = material(tissue), np.random.default_rng([seed, 5])
     if rung.plant == "nonholonomic":
         return (
-            NonholonomicNeedle(
-                NeedleGeometry(), mechanics, chance, tissue=tissue, bevel_gain=gain, given=rung.given
-            ),
+            NonholonomicNeedle(NeedleGeometry(), mechanics, chance, tissue=tissue, bevel_gain=pull, given=rung.given),
             k,
             slope,
         )
-    layers = tuple((depth, stiff, force * gain) for depth, stiff, force in mechanics.layers)
+    layers = tuple((depth, stiff, force * pull) for depth, stiff, force in mechanics.layers)
     return FlexibleNeedle(NeedleGeometry(), dataclasses.replace(mechanics, layers=layers), chance), k, slope
 
 
@@ -146,13 +138,16 @@ def climb(
     controller: str,
     *,
     tissue: str,
-    recipe: str | float,
+    pull: float,
     seed: int,
     settings: dict[str, Any] | None = None,
     budget_deg: float = 540.0,
 ) -> dict[str, Any]:
-    """Insert one needle to 120 mm. Returns its errors in mm and its rotation in degrees."""
-    needle, k, slope = ladder_needle(rung, tissue, recipe, seed)
+    """Insert one needle to 120 mm. Returns its errors in mm and its rotation in degrees.
+
+    pull: factor on the bevel's force.
+    """
+    needle, k, slope = ladder_needle(rung, tissue, pull, seed)
     rng = np.random.default_rng([seed, 7])
     speed = float(rng.uniform(3.0, 7.0))
     more = dict(settings or {})
