@@ -15,6 +15,7 @@ robust against outliers, and its covariance follows from the residuals.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,6 +163,6 @@ def _inserted_mm(needle: Bicycle, x_mm: F64) -> F64:
     """Return the inserted length at x along the axis, mm: Eq. (4) inverted. Out of reach, as far as the needle goes."""
     k, theta0 = needle.curvature_per_mm, needle.theta0_rad
     if abs(k) < MIN_CURVATURE_PER_MM:
-        return x_mm / np.cos(theta0)
-    out: F64 = (np.arcsin(np.clip(k * x_mm + np.sin(theta0), -1.0, 1.0)) - theta0) / k
-    return np.maximum(out, 0.0)
+        return x_mm / math.cos(theta0)
+    out: F64 = np.maximum((np.arcsin(np.clip(k * x_mm + math.sin(theta0), -1.0, 1.0)) - theta0) / k, 0.0)
+    return out

@@ -151,7 +151,7 @@ def _maxima(rng: np.random.Generator, points: int) -> float:
 
 def _found_worse(seed: int, weights: tuple[float, float]) -> float:
     k, theta0 = _needle(np.random.default_rng([seed, 15]))
-    costs = []
+    costs: list[float] = []
     for search in ("genetic", "genetic, right"):
         starts, rates = planned(k, theta0, weights, search, seed)
         costs.append(plan_cost(k, theta0, 0.0, starts, rates, DEPTH_MM, *weights, True))

@@ -175,7 +175,7 @@ def _climbs(seeds: range, tissues: tuple[str, ...]) -> list[SteeringTrial]:
         for tissue in tissues:
             for s in seeds:
                 name = f"{group}/{what}/{tissue}/{s}"
-                more = {"tissue": tissue, "seed": s, "settings": settings, "gain": gain}
+                more: dict[str, Any] = {"tissue": tissue, "seed": s, "settings": settings, "gain": gain}
                 out.append(SteeringTrial(name, "climb", group, plant=plant, controller=controller, **more))
 
     for rung in LADDER:
@@ -256,7 +256,7 @@ def _insertion(trial: SteeringTrial) -> dict[str, Any]:
     done = run_steering_episode(episode, RealClock())
     path = done.path()
     e = path_errors(path, DEPTH_MM)
-    result = {
+    result: dict[str, Any] = {
         "final_mm": e.final_mm,
         "mean_mm": e.mean_mm,
         "max_mm": e.max_mm,
