@@ -19,15 +19,15 @@ class PairedTest(NamedTuple):
     pairs: int
     """Number of trials that both methods did."""
     mean: float
-    """Mean difference, in the unit of the values."""
+    """Mean difference, mm."""
     low: float
-    """Lower end of its 95 % interval."""
+    """Lower end of its 95 % interval, mm."""
     high: float
-    """Upper end of its 95 % interval."""
+    """Upper end of its 95 % interval, mm."""
     wilcoxon_p: float
-    """p-value of Wilcoxon's signed-rank test, two-sided."""
+    """p-value of Wilcoxon's signed-rank test, two-sided, no unit."""
     permutation_p: float
-    """p-value of the permutation test of the mean, two-sided: the two methods are exchanged at random in each pair."""
+    """p-value of the permutation test of the mean, two-sided, no unit. Methods are exchanged at random in each pair."""
 
 
 def mean_interval(values: F64, seed: int = 0) -> tuple[float, float]:

@@ -28,7 +28,7 @@ class TimedEventTriggered(EventTriggered):
     """The published controller. `times_s` grows with every step."""
 
     times_s: dict[str, list[float]] = field(default_factory=_times)
-    """Seconds of every fit and of every plan."""
+    """Time of every fit and of every plan, s."""
 
     def _fitted(self, s: EventTriggeredState, due: bool, rng: np.random.Generator) -> EventTriggeredState:
         before_s = time.perf_counter()
@@ -48,7 +48,7 @@ class TimedMovePlanner(MovePlanner):
     """The controller `moves`. Its filter counts as the fit. It plans once a millimetre, and not with every image."""
 
     times_s: dict[str, list[float]] = field(default_factory=_times)
-    """Seconds of every step of the filter and of every plan."""
+    """Time of every step of the filter and of every plan, s."""
 
     def _filtered(self, s: PlannerState, seen: TipMeasurement) -> PlannerState:
         before_s = time.perf_counter()
