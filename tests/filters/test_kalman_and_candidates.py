@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonosteer.filters.candidates import measurement_variance, select_candidate
-from sonosteer.filters.kalman import Gaussian, Motion
+from sonosteer.filters.kalman import Gaussian, KalmanTip, Motion
 from sonosteer.filters.particle import ParticleTip, resample_particles
 
 finite = st.floats(-100, 100)
@@ -119,3 +119,14 @@ def test_particles_without_likelihood_stay_as_they_were():
     again, seen = particles.update(cloud, np.ones(400, np.float32), first=0, last=400, velocity_px=None)
     assert not seen
     assert again is cloud
+
+
+@pytest.mark.parametrize("tip", [KalmanTip(), ParticleTip()])
+def test_a_filter_led_astray_comes_back_to_the_peak_that_stays(tip):
+    """There is no gate: the only peak is taken, however far it lies from the prediction."""
+    x = np.arange(400)
+    h = np.exp(-0.5 * ((x - 300) / 6.0) ** 2).astype(np.float32)
+    belief = tip.begin(60.0, None)
+    for _ in range(80):
+        belief, _ = tip.update(tip.predict(belief, 1.0), h, first=20, last=390, velocity_px=None)
+    assert belief.x == pytest.approx(300.0, abs=5.0)

@@ -194,5 +194,5 @@ def test_the_null_robot_moves_nothing(deck):
 
 
 def test_an_unknown_robot_is_named():
-    with pytest.raises(InputError, match="there is no robot called 'ur'"):
-        make_robot("ur")
+    with pytest.raises(InputError, match="there is no robot called 'nobody'"):
+        make_robot("nobody")

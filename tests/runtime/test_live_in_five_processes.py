@@ -28,6 +28,15 @@ def test_a_needle_is_inserted_through_scanner_link_robot_and_encoders(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_same_through_the_controller_of_an_arm(tmp_path):
+    trial = live_trial(1, tmp_path, robot_kind="ur", **QUICK)
+    assert trial.replayed
+    assert trial.success or LATE & set(trial.summary["held_because"])
+    recorded = RunReader(tmp_path / "run" / "recording.mcap")
+    assert 'kind = "ur"' in recorded.configuration["live"]["rig_toml"]
+
+
+@pytest.mark.slow
 def test_a_dry_run_through_all_of_it_moves_nothing(tmp_path):
     trial = live_trial(1, tmp_path, dry_run=True, **QUICK)
     assert trial.replayed

@@ -74,3 +74,21 @@ def test_a_frame_waits_for_the_reading_after_it():
 
 def test_halfway_is_halfway():
     assert between(state(0.0, 1.0), state(0.1, 2.0), 0.5).depth_mm == 1.5
+
+
+def test_one_misread_time_locks_no_later_state_out():
+    states = heard(*(state(0.05 * i) for i in range(10)), state(1e6))
+    for i in range(10, 20):
+        states.heard(state(0.05 * i))
+    got = states.at(0.05 * 18, 0.0)
+    assert not isinstance(got, str)
+    assert got.time_s == pytest.approx(0.9)
+    assert states.leaps == 1
+
+
+def test_states_that_repeat_or_come_here_and_there_never_begin_anew():
+    states = heard(state(10.0))
+    for time_s in (5.0, 5.0, 5.0, 6.0, 5.5, 6.5, 4.0, 4.5, 3.0, 3.0, 2.0) * 3:
+        states.heard(state(time_s))
+    assert states.leaps == 0
+    assert states.at(10.0, 0.0).time_s == 10.0

@@ -106,3 +106,39 @@ def test_no_turn_begins_while_the_model_is_in_doubt():
 def test_misread_sightings_that_disagree_never_move_the_model():
     _, inner = insertion(lambda depth, rng: rng.normal(0, 4, 2), poisoned=False)
     assert inner[-1].restarts == 0
+
+
+def pushed_by_paper_s(controller, beside, end_mm=100.0):
+    """Push a straight needle that is misread between 12 and 40 mm. Returns (states, whys by depth)."""
+    steerer = make_steerer(controller, depth_mm=120.0)
+    rng = np.random.default_rng(3)
+    state, out, whys, roll = steerer.start(0.0), [], [], 0.0
+    for i in range(round(end_mm / 0.5)):
+        depth = 0.5 * (i + 1)
+        y, z = rng.normal(0, SD_MM, 2) + (np.array(beside) if 12.0 < depth < 40.0 else 0.0)
+        state, turn = steerer.step(state, TipMeasurement(0.1 * i, depth, roll, (float(y), float(z)), SD_MM))
+        roll = turn.roll_rad
+        out.append(state.inner)
+        whys.append((depth, turn.why))
+    return out, whys
+
+
+def test_a_least_squares_fit_that_misreads_have_led_astray_begins_anew():
+    states, whys = pushed_by_paper_s("paper-s-fit", (6.0, -5.0))
+    assert any("started anew" in why for _, why in whys)
+    assert any(why.startswith("warning: for ") for _, why in whys)
+    assert states[-1].restarted_mm is not None
+    assert states[-1].contradicting == ()
+    assert not whys[-1][1].startswith("warning")
+
+
+def test_the_published_fit_is_not_changed_but_says_that_it_is_contradicted():
+    states, whys = pushed_by_paper_s("paper-s", (6.0, -5.0))
+    assert any(why.startswith("warning: for ") for _, why in whys)
+    assert all(s.restarted_mm is None for s in states)
+
+
+@pytest.mark.parametrize("controller", ["paper-s", "paper-s-fit"])
+def test_right_measurements_are_never_said_to_contradict(controller):
+    _, whys = pushed_by_paper_s(controller, (0.0, 0.0))
+    assert not any(why.startswith("warning") for _, why in whys)

@@ -122,3 +122,29 @@ def test_as_published_a_still_picture_stays_where_it_was_clicked(clip):
 def test_nonsense_is_said(make, said):
     with pytest.raises(InputError, match=said):
         make()
+
+
+def test_a_spot_out_of_reach_of_the_region_is_found_again_and_was_lost_meanwhile(clip):
+    """The region of interest stands where the needle was. After `forget_frames` the whole image is searched again."""
+    rng = np.random.default_rng(4)
+    noise = rng.integers(60, 110, (8, *clip[0][0].pixels.shape)).astype(np.uint8)
+    tracker = Axial(coast_frames=5, forget_frames=12)
+    state = tracker.start(Hint(start_px=clip[0][1].tip_px))
+    for frame, _ in clip[:40]:
+        state, _ = tracker.step(state, frame)
+    before = state.tip_px
+    state = dataclasses.replace(state, tip_px=(70.0, 70.0))  # a misread has taken it far away
+    said = []
+    for i in range(14):
+        state, e = tracker.step(state, dataclasses.replace(clip[40][0], pixels=noise[i % 8]))
+        said.append(e.state)
+    assert said[-1] is Track.LOST
+    assert state.tip_px is None
+    found = []
+    for frame, truth in clip[40:90]:
+        state, e = tracker.step(state, frame)
+        if e.state is Track.TRACKING:
+            found.append(math.dist(e.tip_px, truth.tip_px))
+    assert before is not None
+    assert len(found) > 20
+    assert np.median(found) < 3.0

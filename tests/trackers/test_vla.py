@@ -309,3 +309,21 @@ def test_a_state_is_small_enough_to_keep():
     state, _ = tracker.step(state, Frame(image((60, 60, 250)), 0, 0.0, Spacing(MM, MM)))
     arrays = [getattr(state, f.name) for f in dataclasses.fields(state)]
     assert sum(a.nbytes for a in arrays if isinstance(a, np.ndarray)) < 200_000
+
+
+@pytest.mark.parametrize("away", [(0.15, 0.1), (0.4, 0.3)])
+def test_a_belief_that_was_led_astray_does_not_refuse_the_right_place_for_ever(away):
+    """Right candidates far from a belief are refused. Several that agree open it again, or it is said to be lost."""
+    tracker = VlaTipTracker(network=BrightSpots())
+    state, states = tracker.start(Hint(start_px=path(1)[0])), []
+    places = path(140, 0.5)
+    for i, (x, y) in enumerate(places):
+        if i == 20:
+            assert state.belief is not None
+            mean = state.belief.mean + np.array([*away, 0.0, 0.0])
+            state = dataclasses.replace(state, belief=dataclasses.replace(state.belief, mean=mean))
+        state, e = tracker.step(state, Frame(image((x, y, 250)), i, i / 30, Spacing(MM, MM)))
+        states.append(e)
+    assert any(e.state is not Track.TRACKING for e in states[20:30])
+    assert states[-1].state is Track.TRACKING
+    assert math.dist(states[-1].tip_px, places[-1]) < 2.5

@@ -25,6 +25,16 @@ def bench_command(
         float | None,
         typer.Option("--seconds", metavar="S", help="console: how long each case lasts. Default: 8. At least 1."),
     ] = None,
+    robot: Annotated[
+        str | None,
+        typer.Option(
+            "--robot", metavar="NAME", help="live-insertion: what pushes the needle, line or ur. Default: line."
+        ),
+    ] = None,
+    insertions: Annotated[
+        int | None,
+        typer.Option("--insertions", metavar="N", help="live-insertion: how many, 1 to 100. Default: 10."),
+    ] = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -37,7 +47,12 @@ def bench_command(
     measure = BENCHMARKS.load(name)
     if seconds is not None and (name != "console" or not 1 <= seconds <= 3600):
         raise InputError(f"--seconds {seconds:g}: it is for `bench console`, 1 to 3600")
-    more = {} if seconds is None else {"seconds": seconds}
+    if (robot is not None or insertions is not None) and name != "live-insertion":
+        raise InputError("--robot and --insertions are for `bench live-insertion`")
+    if insertions is not None and not 1 <= insertions <= 100:
+        raise InputError(f"--insertions {insertions}: 1 to 100")
+    asked = {"seconds": seconds, "robot": robot, "insertions": insertions}
+    more = {key: value for key, value in asked.items() if value is not None}
     with terminal.shown_progress(f"bench {name}", quiet=as_json) as progress:
         result = measure(seed=seed, progress=lambda done: progress("", done, 0), **more)
     if as_json:

@@ -23,6 +23,7 @@ EXTRAS = {
     "Gymnasium environments": (("gymnasium",), "env"),
     "Segmented images as obstacles": (("SimpleITK",), "metaimage"),
     "DICOM ultrasound": (("pydicom", "python-gdcm", "pillow"), "dicom"),
+    "Another planner beside ours in the obstacle study": (("ompl",), "peers"),
     "Studies over a dask cluster": (("distributed",), "cluster"),
     "OpenIGTLink: PLUS, 3D Slicer, scanners": (("fastcrc",), "live"),
     "A needle axis over CANopen": (("canopen", "python-can"), "canopen"),

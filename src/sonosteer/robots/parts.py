@@ -121,7 +121,8 @@ class Part(Protocol):
         ...
 
     def enable(self) -> None:
-        """Make it ready to move, at standstill. May wait a few seconds. Raises RobotError if it cannot be.
+        """Make it ready to move, at standstill. May wait a few seconds. Raises RobotError if it cannot be,
+        or InputError where somebody has to set something first.
 
         A fault of the device is not reset, nothing is homed, no stop is unlocked: that is for people.
         """

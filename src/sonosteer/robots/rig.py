@@ -106,14 +106,18 @@ class RigRobot:
             raise
 
     def enable(self) -> None:
-        """Make every part ready to move, at standstill. Raises RobotError, and holds all, if one cannot be."""
+        """Make every part ready to move, at standstill.
+
+        Holds all if one cannot be. Raises InputError for what somebody has to set first, and RobotError for the rest.
+        """
         self._check_open()
         for name, part in self.parts.items():
             try:
                 part.enable()
-            except RobotError as e:
+            except (InputError, RobotError) as e:
                 self.hold(str(e))
-                raise RobotError(f"{self.rig_file.path}: {name} cannot be made ready: {e}") from None
+                kind = InputError if isinstance(e, InputError) else RobotError
+                raise kind(f"{self.rig_file.path}: {name} cannot be made ready: {e}") from None
             except Exception as e:
                 self.hold(str(e))
                 raise RobotError(f"{self.rig_file.path}: {name} broke in enable: {describe_error(e, part)}") from e

@@ -35,6 +35,7 @@ PARTS = LazyTable(
         "cia402": "sonosteer.robots.cia402:Cia402Axis",
         "fixed": "sonosteer.robots.fixed:FixedPart",
         "line": "sonosteer.robots.line_drive:LineDrive",
+        "ur": "sonosteer.robots.ur.arm:UrArm",
     },
     group="sonosteer.parts",
 )

@@ -59,6 +59,8 @@ class LiveCamera:
         self._steps: dict[str, int] = {}
         self._stepped: tuple[float, str] | None = None  # when the sender's clock stepped, and how
         self._accounted_s = -ACCOUNT_S
+        self._leaps = 0
+        self._leapt_s: float | None = None
 
     def next_frame(self, timeout_s: float) -> Frame | None:
         """Return the newest frame. Waits up to timeout_s for one, then None. Raises what the source raises."""
@@ -84,6 +86,10 @@ class LiveCamera:
         stepped = self._sender_stepped(now_s)
         if stepped is not None:
             out.append(f"{stepped}, less than {STEP_HOLD_S:g} s ago")
+        if self._states.leaps > self._leaps:
+            self._leaps, self._leapt_s = self._states.leaps, now_s
+        if self._leapt_s is not None and not now_s - self._leapt_s > STEP_HOLD_S:
+            out.append(f"the times of the robot's states leapt, less than {STEP_HOLD_S:g} s ago")
         return tuple(out)
 
     def _sender_stepped(self, now_s: float) -> str | None:

@@ -15,6 +15,9 @@ from dataclasses import replace
 from sonosteer.core.types import RobotState
 
 KEPT_S = 2.0  # chosen: several times the age at which the gate refuses an estimate
+#: chosen: so many states in a row that are older than the newest, but each newer than the one before, are right. The
+#: newest one's time was misread then
+AGREE_COUNT = 5
 MAX_GAP_S = 0.1  # chosen: at 25 mm/s and 200 mm/s^2 a straight line over it is wrong by 0.3 mm at most
 
 
@@ -23,13 +26,28 @@ class RobotStates:
 
     def __init__(self) -> None:
         self._states: deque[RobotState] = deque()
+        self._older: list[RobotState] = []
+        self.leaps = 0
+        """How often the robot's times leapt back for good."""
         self._changed = threading.Condition()
 
     def heard(self, state: RobotState) -> None:
-        """Add a state. One that is not newer than the last, or has no time, adds nothing."""
+        """Add a state. One that is not newer than the last, or has no time, adds nothing.
+
+        Several in a row that are older than the last, but newer than one another, begin anew: the last one's time was
+        misread, or a clock was set back.
+        """
         with self._changed:
-            if not math.isfinite(state.time_s) or (self._states and not state.time_s > self._states[-1].time_s):
+            if not math.isfinite(state.time_s):
                 return
+            if self._states and not state.time_s > self._states[-1].time_s:
+                follows = self._older and state.time_s > self._older[-1].time_s
+                self._older = [*self._older, state] if follows else [state]
+                if len(self._older) < AGREE_COUNT:
+                    return
+                self._states, state = deque(self._older[:-1]), self._older[-1]
+                self.leaps += 1
+            self._older = []
             self._states.append(state)
             while self._states[0].time_s < state.time_s - KEPT_S:
                 self._states.popleft()

@@ -2,7 +2,11 @@
 
 A controller says what roll it wants. The set-point that is ordered follows it. The total rotation of the set-point
 never exceeds the budget, and its rate never exceeds the limit. It stands still while time, depth, roll or tip are
-unknown, are not numbers, or are not newer than the last.
+unknown, are not numbers, are not newer than the last, or have leapt.
+
+One misread time or depth would make all right ones after it look old, or like a needle drawn back. So a leap is
+refused. Refused measurements that agree with one another go on from where they are, and a warning says so: a clock was
+set, or pictures were missing for long. Those that repeat one time never do.
 """
 
 from __future__ import annotations
@@ -14,6 +18,12 @@ from typing import Any, Protocol
 
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.types import RollCommand, TipMeasurement
+
+LONGEST_GAP_S = 5.0  # chosen: a hand that waits for the tip still sees a picture far more often
+#: chosen: a little faster than the gate allows, for as long as a moving needle is likely unmeasured. And the encoder
+FASTEST_MM_S, UNMEASURED_S, DEPTH_SLACK_MM = 30.0, 0.5, 2.0
+AGREEING_COUNT = 5  # chosen: so many refused measurements in a row that agree are right, 0.25 s at 20 Hz
+LEAPT = "warning: time or depth of the measurements leapt, and goes on from there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,10 @@ class LimitedState:
     """Roll of the base that is ordered now, rad."""
     used_rad: float
     """Rotation ordered so far, rad, whichever way it went."""
+    depth_mm: float | None = None
+    """Inserted length at the last measurement that was used, mm. None before the first."""
+    refused: tuple[TipMeasurement, ...] = ()
+    """Measurements in a row that were refused for their time or depth, and agree with one another."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +99,22 @@ class Limited:
 
     def step(self, state: LimitedState, measurement: TipMeasurement) -> tuple[LimitedState, RollCommand]:
         """Follow the wanted roll as far as the limits allow."""
-        bad = _unusable(measurement, state.time_s)
-        if bad is not None:
-            return state, RollCommand(state.ordered_rad, f"hold: {bad}")
+        bad, refused = _unusable(measurement), state.refused
+        leapt = _leapt(measurement, state.time_s, state.depth_mm) if bad is None else None
+        if leapt is not None:
+            agrees = refused and _leapt(measurement, refused[-1].time_s, refused[-1].depth_mm) is None
+            refused = (*refused, measurement) if agrees else (measurement,)
+        began_anew = leapt is not None and len(refused) >= AGREEING_COUNT
+        if bad is not None or (leapt is not None and not began_anew):
+            held = dataclasses.replace(state, refused=refused)
+            return held, RollCommand(state.ordered_rad, f"hold: {bad or leapt}")
         longest_s = self.limits.max_elapsed_s
-        elapsed_s = longest_s if state.time_s is None else min(measurement.time_s - state.time_s, longest_s)
+        fresh = state.time_s is None or began_anew
+        elapsed_s = longest_s if fresh else min(measurement.time_s - (state.time_s or 0.0), longest_s)
         inner, wanted = self.controller.step(state.inner, measurement, state.ordered_rad, state.used_rad)
         turn = wanted.roll_rad - state.ordered_rad
         most = min(self.limits.rate_rad_s * elapsed_s, self.limits.budget_rad - state.used_rad)
-        why = wanted.why
+        why = LEAPT if began_anew else wanted.why
         if measurement.tip_mm is None:
             turn, why = 0.0, "hold: the tip is not seen"
         elif wanted.stop or not math.isfinite(turn):
@@ -101,20 +122,39 @@ class Limited:
         turn = min(max(turn, -most), most)
         ordered = state.ordered_rad + turn
         used = state.used_rad + abs(turn)
-        after = LimitedState(inner=inner, time_s=measurement.time_s, ordered_rad=ordered, used_rad=used)
+        after = LimitedState(
+            inner=inner,
+            time_s=measurement.time_s,
+            ordered_rad=ordered,
+            used_rad=used,
+            depth_mm=measurement.depth_mm,
+        )
         return after, dataclasses.replace(wanted, roll_rad=ordered, why=why)
 
 
-def _unusable(s: TipMeasurement, before_s: float | None) -> str | None:
+def _unusable(s: TipMeasurement) -> str | None:
     """Return why a measurement cannot be used, None if it can."""
     if not math.isfinite(s.time_s):
         return "the time is unknown"
-    if before_s is not None and not s.time_s > before_s:
-        return "nothing new since the last measurement"
     if not (math.isfinite(s.depth_mm) and math.isfinite(s.roll_rad)):
         return "depth or roll is unknown"
     if not (math.isfinite(s.breath) and s.sd_mm > 0 and math.isfinite(s.sd_mm)):
         return "the deviation of the tip or the breathing is unknown"
     if s.tip_mm is not None and not all(map(math.isfinite, s.tip_mm)):
         return "the tip's position is not a number"
+    return None
+
+
+def _leapt(s: TipMeasurement, before_s: float | None, before_mm: float | None) -> str | None:
+    """Return why a measurement cannot follow another one, None if it can. before_s, before_mm: its time and depth."""
+    if before_s is None or before_mm is None:
+        return None
+    elapsed_s = s.time_s - before_s
+    if not elapsed_s > 0:
+        return "nothing new since the last measurement"
+    if not elapsed_s <= LONGEST_GAP_S:
+        return f"the time leapt by {elapsed_s:.1f} s"
+    leap_mm = abs(s.depth_mm - before_mm)
+    if not leap_mm <= FASTEST_MM_S * min(elapsed_s, UNMEASURED_S) + DEPTH_SLACK_MM:
+        return f"the depth leapt by {leap_mm:.1f} mm"
     return None

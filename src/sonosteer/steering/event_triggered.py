@@ -37,12 +37,16 @@ from sonosteer.core.arrays import F64
 from sonosteer.core.config import check_finite, check_range
 from sonosteer.core.errors import InputError
 from sonosteer.core.types import RollCommand, TipMeasurement, Vector
-from sonosteer.needle.bicycle import Plan
+from sonosteer.needle.bicycle import Bicycle, Plan
 from sonosteer.steering import genetic
 from sonosteer.steering.fit import TipMeasurements, fit_needle
 from sonosteer.steering.optimise import STARTS, optimise
+from sonosteer.steering.refusals import RefusedSighting, agreed_line, with_refused
 
 BIN_MM = 0.5  # chosen: about two frames at 5 mm/s and 20 Hz
+DOUBT_MM = 1.5  # chosen: a bicycle that is fitted to right measurements is seldom so far from the last of them
+WARN_COUNT, WARN_WAY_MM = 4, 5.0  # chosen: as `planner`
+MIN_SD_MM = 0.15  # chosen: as the noise that `fit` expects
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,10 @@ class EventTriggeredState:
     """Number of steps so far."""
     planned_mm: float | None
     """Inserted length at the last gradient search, mm. None before the first."""
+    contradicting: tuple[RefusedSighting, ...] = ()
+    """Measurements in a row that lie far from the fitted needle, some way apart, see `refusals`."""
+    restarted_mm: float | None = None
+    """Inserted length where the least-squares fit last began anew, mm. None if it never did."""
 
 
 @dataclass(frozen=True)
@@ -169,8 +177,40 @@ class EventTriggered:
             s = self._fitted(s, due, rng)
         if depth < self.depth_mm and (self.online or s.planned_mm is None):
             s = self._planned(s, due, rng)
+        s = self._judged(s, measurement)
         turned = Plan(tuple(s.starts.tolist()), tuple(s.rates.tolist())).roll_rad(depth)
-        return s, RollCommand(s.start_rad + turned)
+        return s, RollCommand(s.start_rad + turned, self._why(s))
+
+    def _judged(self, s: EventTriggeredState, seen: TipMeasurement) -> EventTriggeredState:
+        """Compare a measurement with the fitted needle. A least-squares fit that many in a row contradict begins anew.
+
+        It then forgets what was measured before them. The genetic fit keeps to the paper, and only warns.
+        """
+        if seen.tip_mm is None or not self.online or not seen.depth_mm > self.from_mm:
+            return s
+        plan = Plan(tuple(s.starts.tolist()), tuple(s.rates.tolist()))
+        needle = Bicycle(s.curvature_per_mm, s.theta0_rad, s.start_rad)
+        _, y, z = needle.path(plan, np.array([seen.depth_mm]))[0, :3].tolist()
+        off = (seen.tip_mm[0] - y, seen.tip_mm[1] - z)
+        if math.hypot(*off) <= DOUBT_MM:
+            return dataclasses.replace(s, contradicting=())
+        this = RefusedSighting(depth_mm=s.depth_mm, y_mm=off[0], z_mm=off[1], sd_mm=max(seen.sd_mm, MIN_SD_MM))
+        them = with_refused(s.contradicting, this)
+        if self.fit == "genetic" or agreed_line(them) is None:
+            return dataclasses.replace(s, contradicting=them)
+        first_mm = them[0].depth_mm
+        kept = tuple(None if row is None or row[0] < first_mm else row for row in s.measured_mm)
+        return dataclasses.replace(s, measured_mm=kept, contradicting=(), planned_mm=None, restarted_mm=s.depth_mm)
+
+    @staticmethod
+    def _why(s: EventTriggeredState) -> str:
+        """Say where measurements contradict the fitted needle."""
+        if len(s.contradicting) >= WARN_COUNT:
+            over_mm = s.depth_mm - s.contradicting[0].depth_mm
+            return f"warning: for {over_mm:.0f} mm the tip has not been where the fitted needle says"
+        if s.restarted_mm is not None and s.depth_mm - s.restarted_mm < WARN_WAY_MM:
+            return f"warning: the fit of the needle started anew at {s.restarted_mm:.1f} mm"
+        return "steer"
 
     def _fitted(self, s: EventTriggeredState, due: bool, rng: np.random.Generator) -> EventTriggeredState:
         """Go on with the fit of kappa and theta_0."""

@@ -34,6 +34,9 @@ MEASUREMENT_GATE_SD = 5.0  # chosen: a measured tip farther off, in standard dev
 #: chosen: the needle is stopped after PATIENCE plans in a row without a safe path, if contact is predicted within
 #: CONTACT_FAR_MM. It is stopped at once if contact is predicted within CONTACT_NEAR_MM
 PATIENCE, CONTACT_FAR_MM, CONTACT_NEAR_MM = 5, 25.0, 6.0
+#: chosen: contact is with obstacles grown by up to 0.7 mm for what is not known yet. Less of it is known as they come
+#: nearer. So a lack up to half of that stops no needle before CONTACT_NEAR_MM. It is said
+NARROW_MM = 0.35
 WARN_REFUSED = 4  # chosen: so many refused sightings that were kept are said, over 1.5 mm at least
 WARN_MISS_MM, WARN_FROM = 1.0, 0.7  # chosen: a larger predicted miss is said from this fraction of the depth on
 SETTLES_MM = 5.0  # chosen: a model that started anew needs so much insertion before a turn rests on it
@@ -166,6 +169,8 @@ class MovePlanner:
     """Largest growth of obstacles by that deviation, mm."""
     needle_mm: float = 0.64
     """Radius of the shaft, mm."""
+    shaft_shift_mm: float = 0.25
+    """How far a shaft moves sideways behind its tip when later turns bend it, mm. Obstacles are grown by it, too."""
     breathing: bool = False
     """Whether the tissue's breathing is estimated from the respiratory signal in the measurements."""
     seed: int = 0
@@ -176,7 +181,7 @@ class MovePlanner:
         check_range(self, "planner", 1.0, 500.0, "depth_mm")
         check_range(self, "planner", 0, 20, "points", "ahead")
         check_range(self, "planner", 1, 1_000_000, "tries")
-        for name in ("every_mm", "from_mm", "margin_mm", "budget_rad", "clearance_sd"):
+        for name in ("every_mm", "from_mm", "margin_mm", "budget_rad", "clearance_sd", "shaft_shift_mm"):
             check_range(self, "planner", 0.0, 1e3, name)
         if not math.hypot(*self.target_mm) <= 0.3 * self.depth_mm:
             raise InputError(
@@ -313,7 +318,8 @@ class MovePlanner:
         if s.contact_mm is None or s.blocked == 0:
             return False
         ahead_mm = s.contact_mm - s.depth_mm
-        return ahead_mm < CONTACT_NEAR_MM or (s.blocked > PATIENCE and ahead_mm < CONTACT_FAR_MM)
+        hopeless = s.blocked > PATIENCE and s.lack_mm > NARROW_MM
+        return ahead_mm < CONTACT_NEAR_MM or (hopeless and ahead_mm < CONTACT_FAR_MM)
 
     # -- parts of a step -----------------------------------------------------------------------------------------
 
@@ -430,7 +436,7 @@ class MovePlanner:
         place = 0.5 * (P[0, 0] + P[2, 2])
         need = moves.ClearanceNeed(
             radius_mm=float(self.needle_mm),
-            place_mm2=float(z2 * place),
+            place_mm2=float(z2 * place + self.shaft_shift_mm**2),
             slope=float(z2 * slope),
             curvature_per_mm2=float(z2 * bend),
             cap_mm=float(self.clearance_cap_mm),

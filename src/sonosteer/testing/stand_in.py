@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 #: what the hand of a stand-in can do to its drive
@@ -21,15 +21,17 @@ HAND = {
 }
 
 
-def obey_input(hand: Callable[[str], None], report: Callable[[], dict[str, Any]], **first: Any) -> None:
+def obey_input(
+    hand: Callable[[str], None], report: Callable[[], dict[str, Any]], words: Mapping[str, str] = HAND, **first: Any
+) -> None:
     """Obey words from the input until it ends, and answer each by a report. first: said at once."""
     print(json.dumps({"ready": True, **first}), flush=True)
     for line in sys.stdin:
         word = line.strip()
-        if word in HAND:
+        if word in words:
             hand(word)
         elif word != "report":
-            print(json.dumps({"error": f"there is no {word!r}; there are: {', '.join(HAND)}, report"}), flush=True)
+            print(json.dumps({"error": f"there is no {word!r}; there are: {', '.join(words)}, report"}), flush=True)
             continue
         print(json.dumps(report()), flush=True)
 

@@ -1,4 +1,4 @@
-"""How far a needle axis goes on once nobody renews its order: killed, frozen and cut off at random moments.
+"""How far a needle axis, or an arm, goes on once nobody renews its order: killed, frozen and cut off at random moments.
 
 A stand-in of the drive runs in a process of its own and measures in its own time. Another process pushes the needle
 through the gate. It is killed, or frozen and let go on, or the link between them is closed and opened again.
@@ -22,16 +22,16 @@ import numpy as np
 
 from sonosteer.core.clock import RealClock
 from sonosteer.core.errors import RobotError
-from sonosteer.robots.rig_check import reset_part
+from sonosteer.robots.rig_check import look_at_rig, reset_part
 from sonosteer.testing.stand_in import StandIn
 
 Ending: TypeAlias = Literal["kill", "freeze", "link"]
 WAYS_TO_END: tuple[Ending, ...] = ("kill", "freeze", "link")
-AxisKind: TypeAlias = Literal["cia402", "line"]
-AXIS_KINDS: tuple[AxisKind, ...] = ("cia402", "line")
+AxisKind: TypeAlias = Literal["cia402", "line", "ur"]
+AXIS_KINDS: tuple[AxisKind, ...] = ("cia402", "line", "ur")
 
 SPEED_MM_S = 25.0
-WATCHDOG_S = {"cia402": 0.12, "line": 0.12}  # of the rig files below: watchdog_s, and Limits.order_s with margin_s
+WATCHDOG_S = {"cia402": 0.12, "line": 0.12, "ur": 0.12}  # of the rig files below, or Limits.order_s with margin_s
 STOP_MM_S2 = 1000.0
 CYCLE_S = 0.01
 WAIT_S = 60.0  # chosen: a machine that is busy with other things makes a trial wait, never fail
@@ -68,7 +68,8 @@ class Stopped:
     bound_mm: float
     """How far it may go: speed times watchdog, the way of the stop, and one cycle, mm."""
     crept_mm: float
-    """How far it moved once it had stood, mm. Process or link were there again by then, or a new process tried."""
+    """How far it moved once it had stood, mm. Process or link were there again by then, or a new process tried: but not
+    to push an arm, which begins a new session."""
     state: str
     """State of the drive at the end, as the stand-in says."""
     refusal: str
@@ -100,6 +101,10 @@ def standing_in(kind: AxisKind, folder: Path) -> Iterator[tuple[StandIn, Path]]:
         own = (
             f'interface = "udp_multicast"\nchannel = "239.74.163.2"\nport = {port}\nnode = 5\ncounts_per_mm = 4000.0\n'
         )
+    elif kind == "ur":
+        stand_in = StandIn("sonosteer.testing.ur.controller")
+        at = stand_in.first
+        own = f'host = "127.0.0.1"\nmoves = "insertion"\nzero_mm = {at["zero_mm"]}\nrtde_port = {at["port"]}\n'
     else:
         stand_in = StandIn("sonosteer.testing.line_drive")
         own = f'address = "tcp://127.0.0.1:{stand_in.first["port"]}"\n'
@@ -113,7 +118,7 @@ def standing_in(kind: AxisKind, folder: Path) -> Iterator[tuple[StandIn, Path]]:
 
 def stop_once(kind: AxisKind, ending: Ending, stand_in: StandIn, rig: Path, rng: np.random.Generator) -> Stopped:
     """Push at full speed, end it at a random moment, and measure. The drive's fault is reset at the end."""
-    pushing = _push_to_full_speed(stand_in, rig)
+    pushing = _push_to_full_speed(kind, stand_in, rig)
     try:
         time.sleep(float(rng.uniform(0.0, 0.3)))
         if ending == "link":
@@ -128,14 +133,15 @@ def stop_once(kind: AxisKind, ending: Ending, stand_in: StandIn, rig: Path, rng:
             os.kill(pushing.process.pid, signal.SIGCONT)
         else:
             _end(pushing)
-            pushing = _push(rig)
+            if kind != "ur":  # whose latch a new session lifts, as somebody means who begins one
+                pushing = _push(rig)
         until_s = stopped["time_s"] + AFTERWARDS_S
         _wait_until(lambda: stand_in.ask()["time_s"] > until_s, "a while to pass")
-        refusal = _refusal(pushing)
         after = stand_in.ask()
+        refusal = _described(rig) if kind == "ur" and ending == "kill" else _refusal(pushing)
     finally:
         _end(pushing)
-    _reset(rig)
+    _reset(kind, rig)
     return Stopped(
         axis=kind,
         ending=ending,
@@ -148,7 +154,7 @@ def stop_once(kind: AxisKind, ending: Ending, stand_in: StandIn, rig: Path, rng:
     )
 
 
-def _push_to_full_speed(stand_in: StandIn, rig: Path) -> Pushing:
+def _push_to_full_speed(kind: AxisKind, stand_in: StandIn, rig: Path) -> Pushing:
     """Push until the needle is at full speed. A busy machine may stop it before, for good: then again."""
     for _ in range(STARTS):
         pushing = _push(rig)
@@ -158,7 +164,7 @@ def _push_to_full_speed(stand_in: StandIn, rig: Path) -> Pushing:
                 return pushing
             time.sleep(0.02)
         _end(pushing)
-        _reset(rig)
+        _reset(kind, rig)
     raise RuntimeError(f"the needle did not reach {SPEED_MM_S:g} mm/s in {STARTS} starts")
 
 
@@ -186,8 +192,16 @@ def _last(pushing: Pushing) -> str:
     return (["", *pushing.log.read_text(encoding="utf-8").split("\n")])[-2]
 
 
-def _reset(rig: Path) -> None:
-    """Reset the drive's fault. A busy machine may let a drive answer too late: then again."""
+def _described(rig: Path) -> str:
+    """What the needle's part says of itself to whoever only looks."""
+    _, seen = look_at_rig(rig, RealClock())
+    return next(part.seen for part in seen if part.name == "needle")
+
+
+def _reset(kind: AxisKind, rig: Path) -> None:
+    """Reset the drive's fault. A busy machine may let a drive answer too late: then again. An arm has no such fault."""
+    if kind == "ur":
+        return
     for left in reversed(range(STARTS)):
         try:
             reset_part(rig, "needle", RealClock())

@@ -1,4 +1,4 @@
-"""`sonosteer bench live-insertion`: ten insertions in five processes, the same in one process, and a dry run.
+"""`sonosteer bench live-insertion [--robot ur]`: ten insertions in five processes, the same in one, and a dry run.
 
 The way from picture to order is read from the recordings: from a frame's acquisition, stamped by the scanner on this
 machine's clock, to the first control period that cleared an order of it. Everything runs in real time.
@@ -12,13 +12,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-from sonosteer.core.errors import BrokenError
+from sonosteer.core.errors import BrokenError, InputError
 from sonosteer.core.progress import CountProgress
 from sonosteer.episodes.insertion import InsertionConfig, build_episode, run_episode
 from sonosteer.metrics.latency import percentiles_ms
@@ -37,16 +37,29 @@ version = 1
 name = "stand-ins"
 state_age_s = 0.2
 
-[needle]
-kind = "line"
-address = "tcp://127.0.0.1:{drive}"
-zero = "absolute"
-margin_s = 0.024
-
 [guide]
 kind = "sonosteer.testing.live_insertion.robot:GuidePart"
 address = "tcp://127.0.0.1:{guide}"
+
+[needle]
+zero = "absolute"
 """
+RobotKind: TypeAlias = Literal["line", "ur"]
+#: what pushes the needle -> the rest of its table
+PUSHES: Mapping[RobotKind, str] = {
+    "line": """kind = "line"
+address = "tcp://127.0.0.1:{drive}"
+margin_s = 0.024
+""",
+    "ur": """kind = "ur"
+host = "127.0.0.1"
+moves = "insertion"
+zero_mm = {zero_mm}
+rtde_port = {port}
+dashboard_port = {dashboard_port}
+script_port = {script_port}
+""",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +92,12 @@ def live_trial(
     tracker: str = "vla",
     rate_hz: float = RATE_HZ,
     dry_run: bool = False,
+    robot_kind: RobotKind = "line",
 ) -> LiveTrial:
-    """Do one insertion in five processes. Raises BrokenError if sonosteer did not come to an end."""
+    """Do one insertion in five processes. robot_kind: what pushes the needle.
+
+    Raises BrokenError if sonosteer did not come to an end.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     asked = {"seed": seed, "policy": policy, "tracker": tracker, "scene_fields": {"rate_hz": rate_hz}}
     (folder / "scanner.json").write_text(json.dumps(asked), encoding="utf-8")
@@ -94,11 +111,11 @@ def live_trial(
             started.callback(stand_in.close)
             return stand_in
 
-        robot = start("robot", rig.depth_mm, rig.insertion_angle_rad, rig.roll_rad)
+        robot = start("robot", rig.depth_mm, rig.insertion_angle_rad, rig.roll_rad, robot_kind)
         scanner = start("scanner", folder / "scanner.json", port)
         start("encoders", robot.first["guide"], scanner.first["encoder_port"])
         link = start("link", port)
-        (folder / "rig.toml").write_text(RIG.format(**robot.first), encoding="utf-8")
+        (folder / "rig.toml").write_text((RIG + PUSHES[robot_kind]).format(**robot.first), encoding="utf-8")
         before_mm = robot.ask()["depth_mm"]
         words = _words(episode, link.first["port"], folder, dry_run=dry_run)
         ended = _sonosteer(words)
@@ -168,22 +185,27 @@ def in_process_trial(seed: int, *, rate_hz: float = RATE_HZ) -> dict[str, Any]:
     return run_episode(build_episode(InsertionConfig(seed=seed, scene_fields={"rate_hz": rate_hz}))).summary()
 
 
-def bench_live_insertion(*, seed: int, progress: CountProgress) -> dict[str, Any]:
-    """`sonosteer bench live-insertion`."""
+def bench_live_insertion(
+    *, seed: int, progress: CountProgress, robot: RobotKind = "line", insertions: int = INSERTIONS
+) -> dict[str, Any]:
+    """`sonosteer bench live-insertion`. robot: what pushes the needle. Raises InputError if there is no such robot."""
+    if robot not in PUSHES:
+        raise InputError(f"there is no robot {robot!r} for this: give {' or '.join(PUSHES)}")
     trials, within, load = [], [], []
     with tempfile.TemporaryDirectory() as folder:
-        for k in range(INSERTIONS):
+        for k in range(insertions):
             within.append(in_process_trial(seed + k))
-            trials.append(live_trial(seed + k, Path(folder) / f"live-{k}"))
+            trials.append(live_trial(seed + k, Path(folder) / f"live-{k}", robot_kind=robot))
             load.append(os.getloadavg()[0])
             progress(k + 1)
-        dry = live_trial(seed, Path(folder) / "dry", dry_run=True)
-        progress(INSERTIONS + 1)
+        dry = live_trial(seed, Path(folder) / "dry", dry_run=True, robot_kind=robot)
+        progress(insertions + 1)
     return {
         "name": "live insertion",
         "machine": versions() | {"load": max(load), "cores": os.cpu_count()},
         "rate_hz": RATE_HZ,
-        "insertions": INSERTIONS,
+        "robot": robot,
+        "insertions": insertions,
         "success": sum(t.success for t in trials),
         "success_in_process": sum(bool(each["success"]) for each in within),
         "replayed_equal": sum(t.replayed for t in trials),
@@ -191,7 +213,7 @@ def bench_live_insertion(*, seed: int, progress: CountProgress) -> dict[str, Any
         "trials": [_row(t, inside) for t, inside in zip(trials, within, strict=True)],
         "cases": _cases(trials, dry),
         "notes": (
-            f"{sum(t.success for t in trials)} of {INSERTIONS} insertions reached the target in five processes, "
+            f"{sum(t.success for t in trials)} of {insertions} insertions reached the target in five processes, "
             f"{sum(bool(each['success']) for each in within)} in one. "
             f"{sum(t.replayed for t in trials)} replayed equal. "
             f"The dry run moved {dry.moved_mm:.3f} mm. {RATE_HZ:g} pictures a second, in real time. "

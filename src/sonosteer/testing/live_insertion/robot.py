@@ -1,10 +1,11 @@
-"""Stand-in of a robot: a needle drive that takes lines, and a guide that turns and rolls it and moves the probe.
+"""Stand-in of a robot: what pushes the needle, and a guide that turns and rolls it and moves the probe.
 
-The needle drive is `testing/line_drive`, which the shipped driver `line` speaks to. The guide takes lines of JSON. It
+What pushes is a drive that takes lines (`testing/line_drive`, for the driver `line`), or a UR arm (`testing/ur`, for
+the driver `ur`), whose stand-in interprets the program that ships. The guide takes lines of JSON. It
 keeps the deadline of each order in its own time, and answers each line with where all axes are. `GuidePart` is its
 driver.
 
-As a process: `python -m sonosteer.testing.live_insertion.robot DEPTH_MM ANGLE_RAD ROLL_RAD`.
+As a process: `python -m sonosteer.testing.live_insertion.robot DEPTH_MM ANGLE_RAD ROLL_RAD [line|ur]`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from sonosteer.robots.parts import Axis, Opening, PartFault, PartState, Standing
 from sonosteer.safety.cleared import Cleared, genuine
 from sonosteer.testing.axis_model import STEP_S, AxisModel, OwnTime
 from sonosteer.testing.line_drive import SimulatedLineDrive
-from sonosteer.testing.stand_in import obey_input
+from sonosteer.testing.stand_in import HAND, obey_input
+from sonosteer.testing.ur.controller import UR_HAND, StandInController
 
 PERIOD_S = 0.01  # chosen: how often the driver asks
 ANSWER_S = 0.5  # chosen: longest time for an answer
@@ -75,9 +77,9 @@ class GuideModel:
 
 
 class SimulatedGuide:
-    """The guide's axes in their own time, for any number of clients. drive: the needle's, whose place it tells, too."""
+    """The guide's axes in their own time, for any number of clients. drive: pushes the needle, of which it tells."""
 
-    def __init__(self, drive: SimulatedLineDrive, angle_rad: float, roll_rad: float) -> None:
+    def __init__(self, drive: SimulatedLineDrive | StandInController, angle_rad: float, roll_rad: float) -> None:
         self.model = GuideModel(angle_rad, roll_rad)
         self._drive, self._lock = drive, threading.Lock()
         self._over = threading.Event()
@@ -106,7 +108,7 @@ class SimulatedGuide:
         needle = self._drive.report()
         return {
             "depth_mm": needle["depth_mm"],
-            "speed_mm_s": needle["speed_mm_s"],
+            "speed_mm_s": needle.get("along_mm_s", needle["speed_mm_s"]),
             "angle_rad": angle_rad,
             "roll_rad": roll_rad,
             "probe_mm": probe_mm,
@@ -247,12 +249,18 @@ class GuidePart:
 
 
 def main() -> None:
-    """Run as a process until the input ends. Says the ports of drive and guide."""
+    """Run as a process until the input ends. Says the ports of what pushes and of the guide."""
     depth_mm, angle_rad, roll_rad = (float(word) for word in sys.argv[1:4])
-    drive = SimulatedLineDrive(axis=AxisModel(depth_mm=depth_mm, renewed_mm=depth_mm))
+    drive: SimulatedLineDrive | StandInController
+    if sys.argv[4:] == ["ur"]:
+        drive = StandInController(depth_mm=depth_mm)
+        words, first = UR_HAND, {"zero_mm": drive.zero_mm, **drive.ports}
+    else:
+        drive = SimulatedLineDrive(axis=AxisModel(depth_mm=depth_mm, renewed_mm=depth_mm))
+        words, first = HAND, {"drive": drive.port}
     drive.start()
     guide = SimulatedGuide(drive, angle_rad, roll_rad)
-    obey_input(drive.hand, lambda: drive.report() | guide.answer({}), drive=drive.port, guide=guide.port)
+    obey_input(drive.hand, lambda: drive.report() | guide.answer({}), words, guide=guide.port, **first)
     guide.close()
     drive.close()
 

@@ -1,0 +1,1 @@
+"""The study of steering where the straight way is blocked."""
