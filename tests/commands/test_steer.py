@@ -52,6 +52,7 @@ def assert_replayed_equal(capsys, folder, digest):
         pytest.param(("--controller", "paper-s"), marks=pytest.mark.slow),
         ("--target", "1,-0.5", "--obstacle", "sphere:15,-1.5,1.5,1"),
         ("--breathing-mm", "1", "--breath-signal", "--bevel-force", "harsh", "--set", "points=2"),
+        ("--plant", "nonholonomic", "--bevel-force", "mild"),
     ],
 )
 def test_what_steered_a_recorded_run_is_built_again_from_its_recording(capsys, tmp_path, words):
@@ -102,6 +103,18 @@ def test_the_same_seed_gives_the_same_numbers(capsys):
     assert numbers() == numbers()
 
 
+def test_the_plants_differ_and_the_numbers_say_which_it_was(capsys):
+    ends = {}
+    for plant in ("beam", "nonholonomic"):
+        words = ("--seed", 2, "--depth-mm", 40, "--points", "--controller", "none", "--plant", plant, "--json")
+        code, stdout, stderr = run(capsys, "steer", "run", *words)
+        assert code == 0, stderr
+        got = json.loads(stdout)
+        assert got["plant"] == plant
+        ends[plant] = got["final_deflection_mm"]
+    assert abs(ends["beam"] - ends["nonholonomic"]) > 0.01
+
+
 def test_the_words_for_a_person_say_what_it_is_not(capsys):
     code, stdout, _ = run(capsys, "steer", "run", "--seed", 2, "--depth-mm", 20, "--points", "--controller", "none")
     assert code == 0
@@ -132,6 +145,7 @@ def test_a_plan_round_an_obstacle_and_the_answer_that_there_is_none(capsys, tmp_
         (["run", "--recipe", "hot"], "there is no recipe 'hot'"),
         (["run", "--bevel-force", "hot"], "--bevel-force: there is no recipe 'hot'"),
         (["run", "--bevel-force", "mild", "--recipe", "mild"], "--recipe is the old name of --bevel-force"),
+        (["run", "--plant", "spring"], "--plant: there is no plant 'spring'; there are: beam, nonholonomic"),
         (["run", "--controller", "mpc"], "there is no steering controller called 'mpc'"),
         (["run", "--breathing-mm", "1"], "respiratory signal"),
         (["run", "--target", "1"], "--target 1: give y and z"),

@@ -92,6 +92,19 @@ def test_a_needle_that_is_never_turned_ends_off_its_axis():
     assert rewards[-1] < 0
 
 
+def test_the_second_plant_is_a_scene_field():
+    ends = []
+    for plant in ("beam", "nonholonomic"):
+        env = gymnasium.make(NAMES[1], image_px=64, scene={"end_mm": 40.0, "turns": 0, "plant": plant})
+        env.reset(seed=1)
+        ended = False
+        while not ended:
+            *_, ended, _, info = env.step(np.array([0.0, 1.0], np.float32))
+        ends.append(info["cost_mm"])
+    assert abs(ends[0] - ends[1]) > 0.01
+    assert max(ends) < 5.0
+
+
 def test_spinning_the_needle_keeps_it_straighter():
     ends = {}
     for spin in (0.0, 1.0):

@@ -90,6 +90,10 @@ def test_every_scene_keeps_its_tip_in_the_image(setup, split):
         ("axial", {"end_mm": 250.0}, "cannot be inserted 250"),
         ("axial", {"geometry.bending_stiffness": -1.0}, "bending_stiffness is -1"),
         ("axial", {"looks": 0}, "looks is 0"),
+        ("axial", {"plant": "spring"}, "no plant 'spring'; there are: beam, nonholonomic"),
+        ("axial", {"nonholonomic.tip_ahead_mm": -1.0}, "tip_ahead_mm is -1"),
+        ("in-plane-convex", {"plant": "nonholonomic", "material": "agar"}, "no parameters for 'agar'"),
+        ("in-plane-linear", {"plant": "nonholonomic", "material": "rigid"}, "no parameters for 'rigid'"),
     ],
 )
 def test_nonsense_scenes_are_refused_with_one_line(setup, more, said):

@@ -35,7 +35,7 @@ def test_the_genetic_fit_finds_the_needle():
     rng = np.random.default_rng(0)
     population = genetic.first_population(50, LOW, HIGH, rng)
     scores = [
-        genetic.evolve_fit(population, 0.0, starts, rates, true[:, :3].copy(), LOW, HIGH, rng) for _ in range(300)
+        genetic.evolve_fit(population, 0.0, starts, rates, true[:, :3].copy(), True, LOW, HIGH, rng) for _ in range(300)
     ]
     assert all(b <= a for a, b in itertools.pairwise(scores))
     assert scores[-1] < 0.05
@@ -52,7 +52,7 @@ def test_the_score_is_the_plain_one():
         theta0, k = rng.uniform(LOW, HIGH)
         length = (np.arcsin(k * seen[:, 0] + np.sin(theta0)) - theta0) / k
         left = plain.path_numpy(k, theta0, 0.0, starts, rates, length) - seen[:, 1:]
-        score = genetic.fit_loss(theta0, k, 0.0, starts, rates, seen, np.empty((11, 6)))
+        score = genetic.fit_loss(theta0, k, 0.0, starts, rates, seen, True, np.empty((11, 6)))
         assert score == pytest.approx(np.hypot(*left.T).mean(), abs=1e-9)
 
 

@@ -29,12 +29,14 @@ def outcome(trial):
     told = {"final_mm": final, "rotation_deg": 170.0, "depth_mm": 120.0, "ended": REACHED, "warned": False}
     if trial.kind == "obstacles":
         return told | {"clearance_mm": 0.4, "straight_clearance_mm": -0.2, "off_axis_mm": 3.0}
-    told |= {"mean_mm": 0.5 * final, "max_mm": 2 * final, "unseen": 0.0}
+    told |= {"mean_mm": 0.5 * final, "max_mm": 2 * final}
+    if trial.kind == "insert":
+        told["unseen"] = 0.0
     if trial.group == "paper":
         told |= {"path": [[0.0, 0.0, 0.0], [60.0, 0.1, 0.0], [120.0, final, 0.1]], "roll": [[0.0, 0.0], [120.0, 1.0]]}
     if trial.images:
         ms = {"mean_ms": 1.0, "p99_ms": 2.0, "max_ms": 3.0}
-        told |= {"sight_mm": [0.2, 0.5], "times_ms": {"track": ms, "steer": ms}}
+        told |= {"sight_mm": [0.2, 0.5], "times_ms": {"track": ms, "steer": ms, "fit": ms, "plan": ms}}
     return told
 
 
@@ -57,6 +59,8 @@ def test_every_table_and_figure_is_written(written):
     out, summary, said, n = written
     names = {p.name for p in out.iterdir()}
     assert {"fig-2.svg", "fig-7.svg", "fig-9.svg", "budget.svg", "report.html", "README.md", "summary.json"} <= names
+    assert {"both-plants.csv", "paired-tests.csv", "ladder.csv", "two-maxima.csv"} <= names
+    assert {"fig-9-paper-s.svg", "fig-2-genetic.svg", "figure-2-as-numbers.csv", "figure-7-as-numbers.csv"} <= names
     assert {"table-1.csv", "table-2.csv", "table-3.csv", "ablation.csv", "robustness.csv", "event-points.csv"} <= names
     assert ("trials", n, n) in said
     assert said[-2:] == [("writing the report", 0, 1), ("writing the report", 1, 1)]
@@ -90,14 +94,15 @@ def test_the_page_stands_alone_and_names_the_papers_numbers(written):
     assert "0.40 ± 0.24" in page  # porcine in Table 1
     assert "not a medical device" in page
     assert 'src="http' not in page
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 6
 
 
 def test_trials_of_every_kind_give_what_the_report_reads():
     """Real ones, one of each kind. The trials above are made by hand."""
     every = steering_trials(quick=True)
-    kinds = {(t.kind, t.group == "paper", t.images): t for t in reversed(every) if t.kind in ("insert", "obstacles")}
-    assert len(kinds) == 5
+    runs = [t for t in reversed(every) if t.kind in ("insert", "obstacles", "climb")]
+    kinds = {(t.kind, t.group == "paper", t.images): t for t in runs}
+    assert len(kinds) == 6
     special = [next(t for t in every if word in t.name) for word in ("tracker as published", "breathing")]
     for trial in (*kinds.values(), *special):
         got, made = run_steering_trial(trial), outcome(trial)
@@ -110,5 +115,6 @@ def test_the_studys_seeds_and_split_are_its_own():
     full = steering_trials(quick=False)
     assert len({t.name for t in full}) == len(full)
     assert sum(t.group == "paper" and t.controller == "moves" and t.images for t in full) == 90
-    assert sum(t.kind == "fit" for t in full) * 250 == 10_000
+    assert sum(t.group == "fit" for t in full) * 250 == 10_000
+    assert sum(t.group == "second plant" and t.controller == "paper-s" and t.images for t in full) == 90
     assert sum(t.kind == "obstacles" for t in full) == 200

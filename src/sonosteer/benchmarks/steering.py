@@ -120,7 +120,7 @@ def _control(rng: np.random.Generator, case: Callable[..., None]) -> None:
     population = first.copy()
 
     def ours() -> None:
-        genetic.evolve_fit(population, 0.0, starts, rates, seen, low, high, rng)
+        genetic.evolve_fit(population, 0.0, starts, rates, seen, True, low, high, rng)
         e, w = starts.copy(), rates.copy()
         genetic.evolve_plan(e, w, 0.0, BENCH_DEPTH_MM, 1e-3, 0.03, 0.0, 10.0, 1.0, math.pi, 60, False, rng)
 

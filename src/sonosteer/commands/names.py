@@ -24,6 +24,7 @@ LISTS = LazyTable(
         "robots": "sonosteer.robots.table:ROBOTS",
         "tissues": "sonosteer.sim.setups:TISSUES",
         "bevel-forces": "sonosteer.sim.setups:RECIPES",
+        "plants": "sonosteer.sim.setups:PLANTS",
         "studies": "sonosteer.studies.table:STUDIES",
         "benches": "sonosteer.benchmarks.table:BENCHMARKS",
         "stages": "sonosteer.learning.table:TRAINING_STAGES",

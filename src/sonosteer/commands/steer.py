@@ -228,6 +228,15 @@ def run_command(
         ),
     ] = None,
     recipe: Annotated[str | None, typer.Option("--recipe", metavar="NAME", hidden=True)] = None,
+    plant: Annotated[
+        str,
+        typer.Option(
+            "--plant",
+            metavar="NAME",
+            help="How the simulated needle moves: {plants}.",
+            autocompletion=complete("plants"),
+        ),
+    ] = "beam",
     controller: Annotated[
         str,
         typer.Option(
@@ -357,6 +366,7 @@ def _numbers(done: SteeringResult, episode: SteeringEpisode, budget_deg: float) 
         "refused": dict(done.refused),
         "tissue": config.tissue,
         "recipe": config.recipe,
+        "plant": config.plant,
         "controller": config.controller,
         "seed": config.seed,
         "budget_deg": budget_deg,

@@ -50,6 +50,7 @@ class Aim:
         points: bool,
         breathing_mm: float,
         breath_known: bool,
+        plant: str = "beam",
         live: bool = False,
     ) -> SteeringConfig:
         """Return what is to be steered, and where."""
@@ -69,6 +70,7 @@ class Aim:
             controller_settings=self.settings,
             tracker=None if points else "axial",
             breath_known=breath_known,
+            plant=plant,
             scene_fields={"breathing_mm": breathing_mm},
             live=live,
         )
@@ -143,6 +145,15 @@ def read_bevel_force(bevel_force: str | None, recipe: str | None) -> str:
     return asked
 
 
+def read_plant(plant: str | None) -> str:
+    """How the simulated needle moves. None, as in recordings that know no plants: the beam."""
+    from sonosteer.sim.setups import PLANTS
+
+    if plant is not None and plant not in PLANTS:
+        raise InputError(f"--plant: there is no plant {plant!r}; there are: {', '.join(PLANTS)}")
+    return plant or "beam"
+
+
 def read_config(typed: Mapping[str, Any]) -> SteeringConfig:
     """Return what `steer run` shall steer. typed: its words, by the names of its parameters.
 
@@ -164,6 +175,7 @@ def read_config(typed: Mapping[str, Any]) -> SteeringConfig:
         points=typed["points"],
         breathing_mm=breathing_mm,
         breath_known=breath_known,
+        plant=read_plant(typed.get("plant")),
         live=typed["live"],
     )
 

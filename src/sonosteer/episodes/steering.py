@@ -111,6 +111,10 @@ class SteeringConfig:
     """Standard deviation of the true tip's noise where there is no tracker, mm each way."""
     breath_known: bool = False
     """Whether a respiratory signal is measured."""
+    plant: str = "beam"
+    """How the simulated needle moves: beam or nonholonomic."""
+    device: RigLimits = DEVICE
+    """What rolls and pushes the needle: its latency, backlash and rates."""
     scene_fields: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the scene that differ from its recipe."""
     live: bool = False
@@ -319,9 +323,15 @@ def build_steering_episode(config: SteeringConfig) -> SteeringEpisode:
     Raises InputError if a name in it is unknown, or if the controller cannot do what is asked.
     """
     scene = steering_scene(
-        config.tissue, config.recipe, config.seed, split=config.split, depth_mm=config.depth_mm, **config.scene_fields
+        config.tissue,
+        config.recipe,
+        config.seed,
+        split=config.split,
+        depth_mm=config.depth_mm,
+        plant=config.plant,
+        **config.scene_fields,
     )
-    world = World(scene, DEVICE)
+    world = World(scene, config.device)
     return SteeringEpisode(
         config=config,
         world=world,
@@ -347,7 +357,7 @@ def build_steerer(config: SteeringConfig) -> Steerer[Any]:
         target_mm=config.target_mm,
         obstacles=config.obstacles,
         limits=config.limits,
-        backlash_rad=DEVICE.roll_backlash_rad,
+        backlash_rad=config.device.roll_backlash_rad,
         seed=config.seed,
         **config.controller_settings,
     )

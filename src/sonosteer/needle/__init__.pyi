@@ -5,6 +5,8 @@ __all__ = [
     "Mechanics",
     "NeedleGeometry",
     "NeedleState",
+    "Nonholonomic",
+    "NonholonomicNeedle",
     "Plan",
     "material",
     "respiratory_signal",
@@ -15,6 +17,8 @@ from .bicycle import Plan as Plan
 from .flexible import FlexibleNeedle as FlexibleNeedle
 from .flexible import NeedleGeometry as NeedleGeometry
 from .flexible import NeedleState as NeedleState
+from .nonholonomic import Nonholonomic as Nonholonomic
+from .nonholonomic import NonholonomicNeedle as NonholonomicNeedle
 from .tissue import MATERIALS as MATERIALS
 from .tissue import Mechanics as Mechanics
 from .tissue import material as material

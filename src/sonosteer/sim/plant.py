@@ -1,8 +1,8 @@
 """The needle in the world: from what the rig does to where the needle lies, in world millimetres.
 
 World: x lateral, y elevation, z depth, from the middle of the probe's face at the start. A flexible needle bends in its
-own frame, as `sonosteer.needle` says. This module turns that frame into the world's. It knows nothing of the model that
-a controller steers by.
+own frame, as a beam (`needle.flexible`) or by nonholonomic kinematics (`needle.nonholonomic`). This module turns that
+frame into the world's. It knows nothing of the model that a controller steers by.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from sonosteer.core.arrays import F64
 from sonosteer.needle.flexible import FlexibleNeedle, NeedleState
+from sonosteer.needle.nonholonomic import NonholonomicNeedle
 from sonosteer.needle.tissue import material
 
 if TYPE_CHECKING:
@@ -31,19 +32,13 @@ class Plant:
 
     def __init__(self, scene: Scene, rng: np.random.Generator) -> None:
         self.scene = scene
-        self.flexible: FlexibleNeedle | None = None
+        self.flexible: FlexibleNeedle | NonholonomicNeedle | None = None
         self._phase = rng.uniform(0, 2 * math.pi)
         self._angle_rad = scene.angle_rad
         self._rigid_state = _rigid(0.0, 0.0)
         self._now = (scene.angle_rad, 0.0)
         if scene.material != "rigid":
-            mechanics = material(scene.material)
-            layers = tuple((depth, k, force * scene.bevel_gain) for depth, k, force in mechanics.layers)
-            breathing = (0.0, scene.breathing_mm) if scene.view == "axial" else (0.0, 0.0)
-            mechanics = dataclasses.replace(
-                mechanics, layers=layers, breathing_mm=breathing, breathing_hz=scene.breathing_hz
-            )
-            self.flexible = FlexibleNeedle(scene.geometry, mechanics, rng)
+            self.flexible = _flexible(scene, rng)
         self._yaw, self._bend = math.tan(math.radians(scene.yaw_deg)), scene.bend_per_mm
         self._slip_phase = np.random.default_rng([scene.seed, 41]).uniform(0, 2 * math.pi) if scene.slip else 0.0
         self._entry_slope = rng.normal(0.0, 1.0, 2) * scene.entry_sd_rad  # last: the fields do not depend on it
@@ -114,6 +109,24 @@ class Plant:
         if self.scene.tip_y_mm == 0:
             return 0.0
         return self.scene.tip_y_mm / max(self.scene.end_mm, 1.0) * math.sin(DRIFT_RAD_S * time_s + self._phase)
+
+
+def _flexible(scene: Scene, rng: np.random.Generator) -> FlexibleNeedle | NonholonomicNeedle:
+    """The needle of the scene's plant."""
+    mechanics = material(scene.material)
+    breathing = (0.0, scene.breathing_mm) if scene.view == "axial" else (0.0, 0.0)
+    mechanics = dataclasses.replace(mechanics, breathing_mm=breathing, breathing_hz=scene.breathing_hz)
+    if scene.plant == "nonholonomic":
+        return NonholonomicNeedle(
+            scene.geometry,
+            mechanics,
+            rng,
+            tissue=scene.material,
+            bevel_gain=scene.bevel_gain,
+            given=scene.nonholonomic,
+        )
+    layers = tuple((depth, k, force * scene.bevel_gain) for depth, k, force in mechanics.layers)
+    return FlexibleNeedle(scene.geometry, dataclasses.replace(mechanics, layers=layers), rng)
 
 
 def _rigid(depth_mm: float, roll_rad: float) -> NeedleState:

@@ -24,6 +24,7 @@ from sonosteer.core.config import check_finite, check_range, from_dict, load_tom
 from sonosteer.core.errors import InputError
 from sonosteer.core.plugins import is_reference, naming
 from sonosteer.needle.flexible import NeedleGeometry
+from sonosteer.needle.nonholonomic import PARAMETER_RANGES, Nonholonomic
 from sonosteer.needle.tissue import material
 from sonosteer.sim.anatomy import Anatomy
 from sonosteer.sim.artefacts import Artefacts
@@ -31,6 +32,7 @@ from sonosteer.sim.display import Display
 from sonosteer.sim.echo import Appearance
 from sonosteer.sim.field import TissueTexture
 from sonosteer.sim.probe import Transducer
+from sonosteer.sim.setups import PLANTS, PlantName
 from sonosteer.sim.setups import SETUPS as SETUPS
 from sonosteer.sim.setups import Split as Split
 from sonosteer.sim.shapes import Shapes
@@ -168,6 +170,10 @@ class Scene:
     """How the screen shows the image. The default changes nothing."""
     geometry: NeedleGeometry = field(default_factory=NeedleGeometry)
     """Length and stiffness of a flexible needle."""
+    plant: PlantName = "beam"
+    """How a flexible needle moves: "beam" (`needle.flexible`) or "nonholonomic" (`needle.nonholonomic`)."""
+    nonholonomic: Nonholonomic = field(default_factory=Nonholonomic)
+    """Parameters of the plant "nonholonomic". The default draws them all by the seed."""
 
     @property
     def name(self) -> str:
@@ -429,6 +435,13 @@ def _check(s: Scene) -> None:
             raise InputError(f"scene: {name} is {getattr(s, name)!r}; {' and '.join(known)} are possible")
     if s.material != "rigid":
         material(s.material)
+    if s.plant not in PLANTS:
+        raise InputError(f"scene: there is no plant {s.plant!r}; there are: {', '.join(PLANTS)}")
+    if s.plant == "nonholonomic" and s.material not in PARAMETER_RANGES:
+        raise InputError(
+            f"scene: the plant nonholonomic has no parameters for {s.material!r}; give one of these as material: "
+            f"{', '.join(PARAMETER_RANGES)}"
+        )
     if not (16 <= s.width_px <= 4096 and 16 <= s.height_px <= 4096):
         raise InputError(f"scene: an image of {s.width_px}x{s.height_px} px; 16 to 4096 px each way are drawn")
     if not s.looks <= 15:

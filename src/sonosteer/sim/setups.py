@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from sonosteer.core.registry import LazyTable
 
@@ -29,3 +29,6 @@ SETUPS = LazyTable(
 TISSUES = ("porcine", "bovine", "plastisol")
 #: factor on the bevel's force. chosen: an uncontrolled needle ends about 3, 5.5 and 8 mm off its axis
 RECIPES = {"mild": 0.4, "middle": 0.7, "harsh": 1.0}
+PlantName = Literal["beam", "nonholonomic"]
+#: how a flexible needle moves
+PLANTS = get_args(PlantName)

@@ -17,8 +17,11 @@ generation of the plan (60 individuals). Event points behind the tip are frozen.
 `search="gradient"` replace one search each by our own. `online=False` plans once, before the insertion. The needle is
 not rotated before the first event point.
 
+Both fits take a measured depth as the inserted length, which the base's encoder tells. `along_axis=True` takes it as x
+in both, and inverts Eq. (4) with the kappa and theta_0 that are tried.
+
 Departs from the paper: one of the 11 depths is left out where the tip was not seen near it. Measured depths are rounded
-to half-millimetre bins.
+to half-millimetre bins. What is seen while the needle is drawn back replaces what was seen at the same depth.
 """
 
 from __future__ import annotations
@@ -108,6 +111,10 @@ class EventTriggered:
     """Lowest and highest theta_0 of the fit, rad."""
     curvature_range: tuple[float, float] = (1 / 10000, 1 / 500)
     """Lowest and highest kappa of the fit, 1/mm."""
+    along_axis: bool = False
+    """Whether a measured depth is the distance x along the axis. False: it is the inserted length, as encoders say."""
+    published_maximum: bool = True
+    """Whether the genetic search takes the maximum in Eq. (14) by the paper's test. False: by the right condition."""
     curvature_per_mm: float = 0.7e-3  # chosen: as `Transient` for soft tissue
     """Curvature that is assumed before the insertion, 1/mm."""
     every_mm: float = 3.0  # chosen: the paper has no least-squares fit and no gradient search
@@ -161,7 +168,7 @@ class EventTriggered:
         depth = max(state.depth_mm, min(measurement.depth_mm, self.depth_mm))
         s = dataclasses.replace(state, depth_mm=depth, generation=state.generation + 1)
         if measurement.tip_mm is not None:
-            here = round(depth / BIN_MM)
+            here = round(min(max(measurement.depth_mm, 0.0), self.depth_mm) / BIN_MM)
             tip = (measurement.depth_mm, *measurement.tip_mm)
             s = dataclasses.replace(s, measured_mm=(*s.measured_mm[:here], tip, *s.measured_mm[here + 1 :]))
         rng = np.random.default_rng([self.seed, s.generation])
@@ -218,6 +225,7 @@ class EventTriggered:
                     s.start_rad,
                     curvature_per_mm=self.curvature_range,
                     theta0_rad=self.theta0_rad,
+                    along_axis=self.along_axis,
                 )
             except InputError:  # hardly any measurement fits: keep the needle that was assumed
                 return s
@@ -226,9 +234,8 @@ class EventTriggered:
         nearest = np.unique(np.abs(table[:, 0][None] - wanted[:, None]).argmin(axis=1))
         low, high = self._bounds()
         population = s.population.copy()
-        genetic.evolve_fit(
-            population, s.start_rad, s.starts, s.rates, np.ascontiguousarray(table[nearest]), low, high, rng
-        )
+        seen = np.ascontiguousarray(table[nearest])
+        genetic.evolve_fit(population, s.start_rad, s.starts, s.rates, seen, self.along_axis, low, high, rng)
         theta0, k = population[0, :2].tolist()
         return dataclasses.replace(s, population=population, theta0_rad=theta0, curvature_per_mm=k)
 
@@ -238,9 +245,8 @@ class EventTriggered:
         at, k, theta0 = s.depth_mm, s.curvature_per_mm, s.theta0_rad
         of = (self.alpha, self.beta, self.max_section_rad)
         if self.search == "genetic":
-            genetic.evolve_plan(
-                starts, rates, at, self.depth_mm, k, theta0, s.start_rad, *of, self.plan_individuals, False, rng
-            )
+            right, many = not self.published_maximum, self.plan_individuals
+            genetic.evolve_plan(starts, rates, at, self.depth_mm, k, theta0, s.start_rad, *of, many, right, rng)
             return dataclasses.replace(s, starts=starts, rates=rates)
         if not due:
             return s

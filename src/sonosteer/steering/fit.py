@@ -15,6 +15,7 @@ robust against outliers, and its covariance follows from the residuals.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from sonosteer.recording.tables import number, optional, read_table
 MIN_POINTS = 3  # chosen: six coordinates for at most three parameters
 OUTLIER_SD = 5.0  # chosen: robust standard deviations beyond which a position is an outlier
 RAYLEIGH_MEDIAN = 1.177  # median of a Rayleigh distribution of scale 1: sqrt(2 ln 2)
+MIN_CURVATURE_PER_MM = 1e-9  # chosen: below it a needle is straight to a nanometre
 MAX_CONDITION = 1e12  # chosen: above this the data do not tell the parameters apart in double precision
 
 
@@ -93,11 +95,13 @@ def fit_needle(
     curvature_per_mm: tuple[float, float] = (-0.02, 0.02),
     theta0_rad: tuple[float, float] = (-0.8, 0.8),
     noise_mm: float = 0.15,
+    along_axis: bool = False,
 ) -> NeedleFit:
     """Fit kappa and theta_0 to positions of the tip under the plan that was executed.
 
     phi0_rad: roll of the bevel at the entry. fit_phi0: fit it too, within half a turn. curvature_per_mm, theta0_rad:
-    lowest and highest value. noise_mm: expected standard deviation of a position. Residuals well beyond it lose weight
+    lowest and highest value. noise_mm: expected standard deviation of a position. along_axis: a depth is the distance x
+    along the axis and not the inserted length. Residuals well beyond it lose weight
     (soft L1). Positions beyond five robust deviations are outliers. The posterior takes the larger of the expected and
     the found deviation. Raises InputError if the positions do not determine the parameters.
     """
@@ -108,7 +112,8 @@ def fit_needle(
 
     def left(p: F64) -> F64:
         roll = float(p[2]) if fit_phi0 else phi0_rad
-        path = Bicycle(float(p[0]), float(p[1]), roll).path(plan, seen.depth_mm)
+        needle = Bicycle(float(p[0]), float(p[1]), roll)
+        path = needle.path(plan, _inserted_mm(needle, seen.depth_mm) if along_axis else seen.depth_mm)
         return np.concatenate([path[:, 1] - seen.y_mm, path[:, 2] - seen.z_mm]) / noise_mm
 
     low = [curvature_per_mm[0], theta0_rad[0]] + ([phi0_rad - np.pi] if fit_phi0 else [])
@@ -139,7 +144,7 @@ def fit_needle(
     sd = np.sqrt(np.diag(np.linalg.inv(information)) * variance)
     k, theta0 = (float(v) for v in final.x[:2])
     roll = float(final.x[2]) if fit_phi0 else phi0_rad
-    rms = float(np.sqrt(np.mean(distance_mm(seen, plan, k, theta0, roll)[counts] ** 2)))
+    rms = float(np.sqrt(np.mean((np.hypot(*left(final.x).reshape(2, n))[counts] * noise_mm) ** 2)))
     roll_sd = float(sd[2]) if fit_phi0 else None
     return NeedleFit(
         curvature_per_mm=k,
@@ -154,8 +159,10 @@ def fit_needle(
     )
 
 
-def distance_mm(seen: TipMeasurements, plan: Plan, k: float, theta0: float, phi0: float) -> F64:
-    """Return the distance of each position from a needle's path, mm. k: curvature, 1/mm. theta0, phi0: rad."""
-    path = Bicycle(k, theta0, phi0).path(plan, seen.depth_mm)
-    out: F64 = np.hypot(path[:, 1] - seen.y_mm, path[:, 2] - seen.z_mm)
+def _inserted_mm(needle: Bicycle, x_mm: F64) -> F64:
+    """Return the inserted length at x along the axis, mm: Eq. (4) inverted. Out of reach, as far as the needle goes."""
+    k, theta0 = needle.curvature_per_mm, needle.theta0_rad
+    if abs(k) < MIN_CURVATURE_PER_MM:
+        return x_mm / math.cos(theta0)
+    out: F64 = np.maximum((np.arcsin(np.clip(k * x_mm + math.sin(theta0), -1.0, 1.0)) - theta0) / k, 0.0)
     return out

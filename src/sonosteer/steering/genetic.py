@@ -14,6 +14,8 @@ Reference: Carriere et al. 2019, Section 6.1 and Eq. (18) for the fit, Section 4
 Both take one generation per frame. Half of the new individuals are crossed with the best, half are drawn uniformly. The
 fit keeps the best 30 %. The plan keeps the best alone ("greedy").
 
+A measured depth can be the inserted length or the distance x along the axis, which Section 6.1 turns into it.
+
 Departs from the paper: the maximum in Eq. (14) can be taken by the right condition (`right`) instead of the paper's
 test. A section that has begun keeps its rate.
 """
@@ -44,13 +46,19 @@ def inserted_length(k: float, theta0: float, x: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def fit_loss(theta0: float, k: float, phi0: float, starts: F64, rates: F64, seen: F64, work: F64) -> float:
-    """Return L_fit of Eq. (18), the mean distance from `seen`, mm. seen: (n, 3) x, y, z, mm. work: (n, 6)."""
+def fit_loss(
+    theta0: float, k: float, phi0: float, starts: F64, rates: F64, seen: F64, along_axis: bool, work: F64
+) -> float:
+    """Return L_fit of Eq. (18), the mean distance from `seen`, mm. work: (n, 6).
+
+    seen: (n, 3) depth, y, z, mm. along_axis: a depth is x, and the needle's own kappa and theta_0 turn it into the
+    inserted length. Otherwise it is the inserted length.
+    """
     n = seen.shape[0]
     before = 0.0
     total: float = 0.0
     for j in range(n):
-        length = inserted_length(k, theta0, seen[j, 0])
+        length = inserted_length(k, theta0, seen[j, 0]) if along_axis else seen[j, 0]
         if not length < 1e6:
             return math.inf
         before = max(before, length)
@@ -64,11 +72,20 @@ def fit_loss(theta0: float, k: float, phi0: float, starts: F64, rates: F64, seen
 
 @njit(cache=True, nogil=True)
 def evolve_fit(
-    population: F64, phi0: float, starts: F64, rates: F64, seen: F64, low: F64, high: F64, rng: np.random.Generator
+    population: F64,
+    phi0: float,
+    starts: F64,
+    rates: F64,
+    seen: F64,
+    along_axis: bool,
+    low: F64,
+    high: F64,
+    rng: np.random.Generator,
 ) -> float:
     """Evolve the fit by one generation and return its best score in mm.
 
-    population: (n, 3) theta_0, kappa, score. It changes in place, and the best individual comes first.
+    population: (n, 3) theta_0, kappa, score. It changes in place, and the best individual comes first. seen,
+    along_axis: as in `fit_loss`.
     """
     n = population.shape[0]
     work = np.empty((seen.shape[0], 6))
@@ -81,7 +98,7 @@ def evolve_fit(
         elif i >= kept:
             for j in range(2):
                 population[i, j] = low[j] + (high[j] - low[j]) * rng.random()
-        population[i, 2] = fit_loss(population[i, 0], population[i, 1], phi0, starts, rates, seen, work)
+        population[i, 2] = fit_loss(population[i, 0], population[i, 1], phi0, starts, rates, seen, along_axis, work)
     order = np.argsort(population[:, 2])
     population[:] = population[order]
     best: float = population[0, 2]

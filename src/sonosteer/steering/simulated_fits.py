@@ -26,7 +26,8 @@ from sonosteer.steering.genetic import evolve_fit, first_population
 CHUNK = 250  # chosen: insertions in one part of the study
 DEPTHS = 100  # chosen: inserted length, mm, in steps of 1 mm
 INDIVIDUALS, TESTS = 50, 11  # Section 6.1
-NOISE_MM = 0.5  # Fig. 7
+NOISE_MM = 0.5  # Fig. 7: N(0, 0.5), read as a standard deviation
+VARIANCE_NOISE_MM = math.sqrt(0.5)  # the same, read as a variance
 INTERVAL_90_SD = 1.645  # half a 90 % interval of a normal distribution
 LOW, HIGH = np.array([0.0, 1 / 10000]), np.array([math.pi / 4, 1 / 500])
 
@@ -60,7 +61,7 @@ def fit_one_insertion(
     for d in range(n):
         for j in range(TESTS):
             tests[j] = seen[d * j // (TESTS - 1)]
-        scores[d] = evolve_fit(population, 0.0, starts, rates, tests, low, high, rng)
+        scores[d] = evolve_fit(population, 0.0, starts, rates, tests, True, low, high, rng)
         bicycle_path(population[0, 1], population[0, 0], 0.0, starts, rates, depths[: d + 1], model[: d + 1])
         total = 0.0
         for j in range(d + 1):
@@ -78,14 +79,17 @@ def draw_random_needle(rng: np.random.Generator) -> tuple[float, float, F64, F64
     return k, theta0, starts, rates
 
 
-def fit_chunk(seed: int) -> dict[str, Any]:
-    """Fit CHUNK insertions. Returns sums and sums of squares of both errors at every depth."""
+def fit_chunk(seed: int, noise_mm: float = NOISE_MM) -> dict[str, Any]:
+    """Fit CHUNK insertions. Returns sums and sums of squares of both errors at every depth.
+
+    noise_mm: standard deviation of the measured tip, each way.
+    """
     rng = np.random.default_rng([seed, 7])
     sums = np.zeros((4, DEPTHS))
     scores, off = np.empty(DEPTHS), np.empty(DEPTHS)
     for _ in range(CHUNK):
         k, theta0, starts, rates = draw_random_needle(rng)
-        noise = rng.normal(0.0, NOISE_MM, (DEPTHS, 2))
+        noise = rng.normal(0.0, noise_mm, (DEPTHS, 2))
         population = first_population(INDIVIDUALS, LOW, HIGH, rng)
         fit_one_insertion(k, theta0, starts, rates, noise, population, LOW, HIGH, rng, scores, off)
         sums += np.stack([scores, scores**2, off, off**2])

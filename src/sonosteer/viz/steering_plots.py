@@ -38,6 +38,8 @@ def plot_paths_per_tissue(paths: Mapping[str, Sequence[F64]], rolls: Mapping[str
     """Fig. 9: y and z of every insertion and its control signal, a column a tissue."""
     with mpl.rc_context(PLOT_STYLE):
         figure, axes = _figure(3, len(paths), 6.2)
+        far = max((float(np.abs(p[:, 1:]).max()) for each in paths.values() for p in each if len(p)), default=0.0)
+        limit = max(1.05 * far, 1.6)
         for column, tissue in enumerate(paths):
             for path in paths[tissue]:
                 for row in (0, 1):
@@ -46,7 +48,7 @@ def plot_paths_per_tissue(paths: Mapping[str, Sequence[F64]], rolls: Mapping[str
                 axes[2, column].plot(depth, np.degrees(roll), color=RED, lw=0.8, alpha=0.7)
             axes[0, column].set_title(tissue)
             for row in (0, 1):
-                axes[row, column].set_ylim(-1.6, 1.6)
+                axes[row, column].set_ylim(-limit, limit)
             axes[2, column].set_xlabel("inserted length (mm)")
         for row, what in enumerate(("y (mm)", "z (mm)", "base roll (deg)")):
             axes[row, 0].set_ylabel(what)

@@ -24,8 +24,10 @@ from sonosteer.metrics.latency import percentiles_ms
 from sonosteer.sim.steering_scenes import RECIPES, TISSUES
 from sonosteer.steering.budget import RollLimits
 from sonosteer.steering.obstacles import NO_OBSTACLES, Cuboid, Obstacles, Sphere, combine_obstacles
-from sonosteer.steering.simulated_fits import CHUNK, coverage, fit_chunk
+from sonosteer.steering.simulated_fits import CHUNK, NOISE_MM, VARIANCE_NOISE_MM, coverage, fit_chunk
 from sonosteer.steering.transient import transient_preset
+from sonosteer.studies.steering.ladder import LADDER, Rung, climb
+from sonosteer.studies.steering.stage_times import with_stage_times
 
 DEPTH_MM = 120.0
 BUDGETS_DEG = (180.0, 270.0, 360.0, 450.0, 540.0, 720.0)
@@ -37,11 +39,25 @@ ABLATION: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "Paper S, our fit": ("paper-s-fit", {}, {}),
     "Paper S, our search": ("paper-s-plan", {}, {}),
     "Paper S, both ours": ("bicycle", {}, {}),
+    "Paper S, right maximum in Eq. (14)": ("paper-s", {"published_maximum": False}, {}),
     "moves without the transient": ("moves", {"no_transient": True}, {}),
     "moves, no limit on points": ("moves", {"points": 20}, {}),
     "moves, tracker as published": ("moves", {}, {"published": True}),
     "Paper S, tracker as published": ("paper-s", {}, {"published": True}),
 }
+#: who climbs the ladder: name -> (controller, its settings)
+CLIMBERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "none": ("none", {}),
+    "paper-s": ("paper-s", {}),
+    "bicycle": ("bicycle", {}),
+    "moves": ("moves", {}),
+    "moves without the transient": ("moves", {"no_transient": True}),
+}
+#: rungs on which the knobs of Paper S are turned: its own model with noise and device, and both plants
+KNOB_RUNGS = {"own model": LADDER["4"], "beam": LADDER["10"], "nonholonomic": LADDER["9"]}
+KNOB_POINTS = (1, 2, 3, 4, 6)
+KNOB_WEIGHTS = ((1.0, 0.0), (10.0, 1.0), (1.0, 1.0), (1.0, 10.0), (0.0, 1.0))
+WEAK_GAINS = (0.05, 0.1, 0.2, 0.4, 0.7)
 #: name -> (what the controller believes, the world's fields, noise in mm)
 ROBUSTNESS: dict[str, tuple[dict[str, Any], dict[str, Any], float]] = {
     "as it is": ({}, {}, 0.1),
@@ -64,13 +80,17 @@ class SteeringTrial:
     name: str
     """Unlike that of any other trial."""
     kind: str
-    """insert, obstacles, fit or coverage: what is done."""
+    """insert, obstacles, climb, fit or coverage: what is done."""
     group: str
     """Table that the trial belongs to."""
     tissue: str = ""
     """Tissue that is pierced. Empty: none."""
     recipe: str = "middle"
     """mild, middle or harsh: how strong the bevel's force is."""
+    gain: float | None = None
+    """Factor on the bevel's force in place of the recipe's, no unit. Only for climbs."""
+    plant: str = "beam"
+    """How the needle moves: beam, nonholonomic, or for climbs a rung of the ladder."""
     seed: int = 0
     """Seed of the scene."""
     controller: str = "moves"
@@ -120,6 +140,10 @@ def steering_trials(*, quick: bool, seed: int = 0) -> list[SteeringTrial]:
     add("paper", "paper-s", every, images=True)
     add("paper", "open-loop", every, images=False)
     add("paper", "none", every, images=False)
+    for controller in ("moves", "paper-s", "open-loop", "none"):
+        images = controller in ("moves", "paper-s")
+        add("second plant", controller, every, images=images, plant="nonholonomic")
+    out += _climbs(seeds, TISSUES[:1] if quick else TISSUES)
     for name, (controller, settings, tracker) in ABLATION.items():
         add("ablation", controller, ("middle",), images=True, tag=name, settings=settings, tracker=tracker)
     for deg in BUDGETS_DEG[::2] if quick else BUDGETS_DEG:
@@ -137,14 +161,58 @@ def steering_trials(*, quick: bool, seed: int = 0) -> list[SteeringTrial]:
         )
     for i in range(1 if quick else 10_000 // CHUNK):
         out.append(SteeringTrial(f"fit/{i}", "fit", "fit", seed=10_000 * seed + i))
+    for i in range(1 if quick else 10_000 // CHUNK):
+        out.append(SteeringTrial(f"fit of variance/{i}", "fit", "fit of variance", seed=10_000 * seed + i))
     out.append(SteeringTrial("coverage", "coverage", "coverage", seed=seed, insertions=100 if quick else 1000))
     return out
+
+
+def _climbs(seeds: range, tissues: tuple[str, ...]) -> list[SteeringTrial]:
+    """The ladder, the knobs of Paper S's controller with its own searches, and needles that hardly bend."""
+    out: list[SteeringTrial] = []
+
+    def add(group: str, what: str, plant: str, controller: str, settings: dict[str, Any], gain: float | None) -> None:
+        for tissue in tissues:
+            for s in seeds:
+                name = f"{group}/{what}/{tissue}/{s}"
+                more: dict[str, Any] = {"tissue": tissue, "seed": s, "settings": settings, "gain": gain}
+                out.append(SteeringTrial(name, "climb", group, plant=plant, controller=controller, **more))
+
+    for rung in LADDER:
+        for who, (controller, settings) in CLIMBERS.items():
+            add("ladder", f"{rung}/{who}", rung, controller, settings, None)
+    for plant in KNOB_RUNGS:
+        for n in KNOB_POINTS:
+            add("knob points", f"{plant}/{n}", plant, "paper-s", {"points": n}, None)
+        for alpha, beta in KNOB_WEIGHTS:
+            weights = {"alpha": alpha, "beta": beta}
+            add("knob weights", f"{plant}/alpha {alpha:g}, beta {beta:g}", plant, "paper-s", weights, None)
+    for plant in ("beam", "nonholonomic"):
+        for gain in WEAK_GAINS:
+            for controller in ("none", "paper-s"):
+                add("weak bevel", f"{plant}/{gain:g}/{controller}", plant, controller, {}, gain)
+    return out
+
+
+def _climb(trial: SteeringTrial) -> dict[str, Any]:
+    rung: Rung = LADDER.get(trial.plant) or KNOB_RUNGS[trial.plant]
+    return climb(
+        rung,
+        trial.controller,
+        tissue=trial.tissue,
+        pull=RECIPES[trial.recipe] if trial.gain is None else trial.gain,
+        seed=trial.seed,
+        settings=trial.settings,
+        budget_deg=trial.budget_deg,
+    )
 
 
 def run_steering_trial(trial: SteeringTrial) -> dict[str, Any]:
     """One trial, by its kind."""
     if trial.kind == "fit":
-        return fit_chunk(trial.seed)
+        return fit_chunk(trial.seed, VARIANCE_NOISE_MM if trial.group == "fit of variance" else NOISE_MM)
+    if trial.kind == "climb":
+        return _climb(trial)
     if trial.kind == "coverage":
         return coverage(trial.insertions, trial.seed)
     return _around(trial) if trial.kind == "obstacles" else _insertion(trial)
@@ -164,6 +232,7 @@ def _config(
         controller=trial.controller,
         tissue=trial.tissue,
         recipe=trial.recipe,
+        plant=trial.plant,
         seed=trial.seed,
         target_mm=target_mm,
         obstacles=obstacles,
@@ -180,12 +249,14 @@ def _config(
 
 def _insertion(trial: SteeringTrial) -> dict[str, Any]:
     episode = build_steering_episode(_config(trial))
+    timed, stages_s = with_stage_times(episode.steerer)
+    episode = replace(episode, steerer=timed)
     if trial.images:
         episode.world.look()  # the first image takes longer than the others
     done = run_steering_episode(episode, RealClock())
     path = done.path()
     e = path_errors(path, DEPTH_MM)
-    result = {
+    result: dict[str, Any] = {
         "final_mm": e.final_mm,
         "mean_mm": e.mean_mm,
         "max_mm": e.max_mm,
@@ -206,6 +277,8 @@ def _insertion(trial: SteeringTrial) -> dict[str, Any]:
         seen = off[np.isfinite(off)]
         result["sight_mm"] = [float(np.mean(seen)), float(np.quantile(seen, 0.95))] if len(seen) else None
         result["times_ms"] = {stage: percentiles_ms(times) for stage, times in done.ledger.times_ms.items()}
+        apart = {stage: [1e3 * t for t in times_s] for stage, times_s in stages_s.items() if times_s}
+        result["times_ms"] |= {stage: percentiles_ms(times) for stage, times in apart.items()}
     return result
 
 
