@@ -98,4 +98,4 @@ def shown_live(words: ConsoleWords, about: LiveAbout, told: str, *, as_json: boo
         told_address(told, no_browser=words.no_browser, on_stderr=as_json)(feed.address)
         yield feed
     finally:
-        feed.close("the command has ended")
+        feed.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from sonosteer.core.errors import BrokenError, InterruptedRunError
 if TYPE_CHECKING:
     from sonosteer.console.live_feed import LiveFeed
     from sonosteer.console.live_state import Aim
+    from sonosteer.core.clock import Clock
     from sonosteer.core.types import Frame, Task
     from sonosteer.safety.gate import Gate
 
@@ -80,12 +80,10 @@ def shown_insertion(
         yield feed
 
 
-def wait_for_start(
-    feed: LiveFeed, picture: Callable[[float], Frame | None], now_s: Callable[[], float] = time.monotonic
-) -> Aim:
+def wait_for_start(feed: LiveFeed, picture: Callable[[float], Frame | None], clock: Clock) -> Aim:
     """Show pictures until the operator starts the run. Returns target and regions as he left them.
 
-    picture: waits up to so many seconds for a new picture. Nothing is sent to a robot meanwhile. A stop that is pressed
+    picture: waits up to so many seconds for a new picture. clock: theirs. Nothing is sent to a robot meanwhile. A stop that is pressed
     here has to be released before the start. Raises InterruptedRunError for Ctrl-C, BrokenError if nobody is left who
     could start it.
     """
@@ -97,7 +95,7 @@ def wait_for_start(
         while True:
             for word in feed.button.taken():
                 if word == "stop":
-                    stop = stop or Stop("operator", "the operator pressed stop before the start", now_s())
+                    stop = stop or Stop("operator", "the operator pressed stop before the start", clock.now_s())
                 elif word == "release":
                     stop = None
                 elif word == "resume" and stop is None:
@@ -109,8 +107,8 @@ def wait_for_start(
             feed.take_drawn()
             frame = picture(BEFORE_S)
             if frame is not None:
-                feed.show_picture(frame, now_s(), None)
+                feed.show_picture(frame, clock.now_s(), None)
             tick += 1
-            feed.wait_for_start(now_s(), tick, stop)
+            feed.wait_for_start(clock.now_s(), tick, stop)
     except KeyboardInterrupt:
         raise InterruptedRunError("interrupted before the start; nothing has moved") from None

@@ -186,6 +186,7 @@ def _insert_simulated(
     paused: bool,
     as_json: bool,
 ) -> None:
+    from sonosteer.core.clock import RealClock
     from sonosteer.episodes.insertion import build_episode
 
     episode = build_episode(config)
@@ -202,7 +203,7 @@ def _insert_simulated(
         as_json=as_json,
     ) as feed:
         if feed is not None and paused:
-            aim = wait_for_start(feed, _still(episode))
+            aim = wait_for_start(feed, _still(episode), RealClock())
             episode.aim(aim.target_px or episode.task.target_px, aim.regions)
         insertion = _insertion(episode, typed, feed)
         carried_out(insertion, out, as_json=as_json, tell=lambda done, result: _tell(config, result))

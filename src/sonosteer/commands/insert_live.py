@@ -126,7 +126,7 @@ def insert_on_source(
             as_json=as_json,
         ) as feed:
             if feed is not None and paused:
-                aim = wait_for_start(feed, episode.source.next_frame, episode.source.clock.now_s)
+                aim = wait_for_start(feed, episode.source.next_frame, episode.source.clock)
                 episode.aim(aim.target_px or episode.task.target_px, aim.regions)
             carried_out(_insertion(episode, typed, feed), out, as_json=as_json, tell=_tell)
     finally:

@@ -120,7 +120,7 @@ def _recorded(insertion: Insertion, out: Path | None, watch: Watching) -> tuple[
         button = terminal.operators_button(live=live) if feed is None else feed.button
         done = insertion.insert(log, watch, button, feed)
         if feed is not None:
-            feed.close(done.run.ended)
+            feed.end(done.run.ended)
         if log is not None:
             log.write("/ledger", done.run.time_s, done.run.ledger.counts())
             log.close(done.run.ended)

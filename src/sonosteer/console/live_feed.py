@@ -35,6 +35,7 @@ from sonosteer.safety.stop import Stop
 READY_S = 60.0  # chosen: a busy machine takes some seconds to start an interpreter
 END_S = 3.0  # chosen: how long the console may take to tell its tabs that the run is over
 MAX_BYTES = 1 << 12  # chosen: many times the longest word
+MAX_REASON = 500  # chosen: characters that fit a page's line
 PIXEL_BYTES = 3  # chosen: RGB of 8 bit, or grey of 16
 
 #: calls with what the operator drew before the start: ("target", x, y), ("region", x, y, r), ("clear",)
@@ -136,7 +137,7 @@ class LiveFeed:
         except Exception as e:  # noqa: BLE001  whatever it is, the run goes on
             self._break(e)
 
-    def saw(self, frame: Frame, estimate: Estimate, *, now_s: float, counts: Mapping[str, Any]) -> None:
+    def show_tracked(self, frame: Frame, estimate: Estimate, *, now_s: float, counts: Mapping[str, int]) -> None:
         """Show a frame that was tracked, where no robot moves."""
         try:
             self.show_picture(frame, now_s, None)
@@ -215,14 +216,18 @@ class LiveFeed:
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
-    def close(self, why: str = "") -> None:
-        """Tell the page why the run is over, and end the console. May be called twice."""
+    def end(self, why: str) -> None:
+        """Tell the page why the run is over. Nothing is shown any more. Only the first call counts."""
         if self._over:
             return
         self._over, self.phase = True, "over"
         if self._pipe is not None:
             with contextlib.suppress(OSError, ValueError):
-                self._pipe.send_bytes(json.dumps(["over", why]).encode())
+                self._pipe.send_bytes(json.dumps(["over", why[:MAX_REASON]]).encode())
+
+    def close(self) -> None:
+        """End the console, and let go of the memory. May be called twice."""
+        self.end("the command has ended")
         if self._process is not None:
             self._process.join(END_S)
             if self._process.is_alive():

@@ -50,6 +50,10 @@ class LiveAbout:
     """Where the run is recorded. None: it is not."""
     drawn_before: bool = False
     """True where target and regions may be drawn before the start."""
+    live: bool = True
+    """True where pictures come in real time, so that an old one is a fault."""
+    counts: tuple[str, ...] = ("captured", *OUTCOMES, "waiting")
+    """Names of what is counted of pictures. The first is the sum of the others."""
 
     def told(self) -> Said:
         """As the page reads it."""
@@ -64,6 +68,8 @@ class LiveAbout:
             "dry_run": self.dry_run,
             "recording": self.recording,
             "drawn_before": self.drawn_before,
+            "live": self.live,
+            "counts": list(self.counts),
         }
 
 
@@ -220,6 +226,8 @@ def rates_of(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> Said | Non
     def a_second(count: Callable[[Mapping[str, Any]], int]) -> float:
         return round((count(later) - count(earlier)) / passed, 1)
 
+    if "captured" not in later["counts"]:
+        return {"tracker": a_second(lambda s: s["counts"]["frames"])}
     return {
         "camera": a_second(lambda s: s["counts"]["captured"]),
         "tracker": a_second(lambda s: s["counts"]["used"]),

@@ -24,7 +24,7 @@ export class Panels {
     this.start = this.heldButton("Start", "Enter", "start");
     this.hold = button("Hold", { key: "H" }, () => does.hold());
     this.release = this.heldButton("Release", "R", "release");
-    this.keysSay = el("p", { className: "hint" }, "Start and Release: hold the key, or the button, for 1 s");
+    this.keysSay = el("p", { className: "hint" }, "Start, Release: hold the key, or the button, for 1\u00a0s");
     this.stopBox = el("section", { className: "stop-box", "aria-label": "stop" }, this.stopButton, el("div", { className: "row" }, this.start, this.hold, this.release), this.keysSay);
     this.stopBox.hidden = !about.moves;
     this.buildPanels();
@@ -54,7 +54,7 @@ export class Panels {
     this.away = el("div", { className: "big" }, "–");
     this.awaySays = el("p", { className: "hint" });
     this.awayBox = el("section", {}, el("h2", {}, "To target", el("span", {}, "a hit is within 5 mm")), this.away, this.awaySays);
-    const [countList, counts] = pairs("captured", "used", "late", "dropped", "refused", "waiting");
+    const [countList, counts] = pairs(...about.counts);
     const [seenList, seen] = pairs("seen here", "sent", "passed by", "drawn");
     this.counts = counts;
     this.seen = seen;
@@ -97,7 +97,7 @@ export class Panels {
     this.start.firstChild.textContent = state?.phase === "before" || (state?.held ?? "").includes("begins paused") ? "Start" : "Resume";
     this.hold.disabled = quiet || !state || waits || latched !== null;
     this.release.disabled = quiet || latched === null || latched.kind === "ended";
-    const [words, look] = stop ?? (latched ? ["latched · press again: it stays pressed", "confirmed"] : ["Space or Esc, from anywhere on this page", ""]);
+    const [words, look] = over !== null ? ["the run is over", ""] : stop ?? (latched ? ["latched · press again: it stays pressed", "confirmed"] : ["Space or Esc, from anywhere on this page", ""]);
     say(this.stopWords, words);
     this.stopButton.className = `stop ${look}`;
     if (this.before) this.before.hidden = state?.phase !== "before";
@@ -117,10 +117,10 @@ export class Panels {
     const refused = state?.refused && now !== null ? `last refused ${Math.max(now - state.refused.at, 0).toFixed(1)} s ago: ${state.refused.rule} (${state.refused.times} ×)` : "nothing refused yet";
     if (over !== null) set("refused", "Over", over, "nothing moves");
     else if (silent !== null) set("stopped", "Not heard", `nothing heard of the run for ${silent.toFixed(1)} s`, "use the hardware stop if in doubt");
-    else if (latched && state.phase === "before") set("stopped", "Stopped", latched.reason, "nothing has begun · released only here, by holding R for 1 s");
-    else if (state?.phase === "before") set("refused", "Waiting", "nothing is sent to the robot", "hold Enter, or Start, for 1 s");
+    else if (latched && state.phase === "before") set("stopped", "Stopped", latched.reason, "nothing has begun · released only here, by holding R for 1\u00a0s");
+    else if (state?.phase === "before") set("refused", "Waiting", "nothing is sent to the robot", "hold Enter, or Start, for 1\u00a0s");
     else if (!verdict) set("", "–", "nothing asked yet", "");
-    else if (latched) set("stopped", "Refused", `stopped (${latched.kind}): ${latched.reason}`, latched.kind === "ended" ? "the procedure is over: start a new run" : `latched at ${latched.at.toFixed(2)} s · released only by holding R for 1 s`);
+    else if (latched) set("stopped", "Refused", `stopped (${latched.kind}): ${latched.reason}`, latched.kind === "ended" ? "the procedure is over: start a new run" : `latched at ${latched.at.toFixed(2)} s · released only by holding R for 1\u00a0s`);
     else if (!verdict.cleared) set("refused", "Refused", verdict.reason, verdict.value === null ? `rule: ${verdict.rule}` : `rule: ${verdict.rule}, ${Number(verdict.value.toFixed(2))} ${verdict.unit} against ${Number(verdict.bound.toFixed(2))} ${verdict.unit}`);
     else if (verdict.stop) set("refused", "Cleared", "the policy says stop", refused);
     else set("", "Cleared", `${verdict.speed.toFixed(1)} mm/s · ${deg(verdict.angle)}${verdict.bounded.length ? " · less than was wanted" : ""}`, verdict.bounded.length ? verdict.bounded.join("; ") : refused);
@@ -149,8 +149,8 @@ export class Panels {
     const counts = state?.counts;
     for (const [name, dd] of Object.entries(this.counts)) say(dd, counts ? String(counts[name] ?? 0) : "–");
     if (!counts) { say(this.countsSay, ""); return; }
-    const sum = counts.used + counts.late + counts.dropped + counts.refused + counts.waiting;
-    say(this.countsSay, sum === counts.captured ? "all accounted for" : `${counts.captured - sum} being counted`);
+    const [all, ...parts] = this.about.counts.map((name) => counts[name] ?? 0), sum = parts.reduce((a, b) => a + b, 0);
+    say(this.countsSay, sum === all ? "all accounted for" : `${all - sum} being counted`);
   }
 
   /** What the console counted of this tab's pictures: seen = sent + passed by. */

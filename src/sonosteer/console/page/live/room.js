@@ -88,6 +88,7 @@ export class LiveRoom {
 
   end(word) {
     this.over = word.killed ? `the loop's process has ended without a word` : word.why || "the run has ended";
+    this.socket.ended = true;
     banner("gone");
     banner("over", word.killed ? "THE LOOP IS GONE: its process has ended without a word. Nothing on this page moves or stops anything. If the robot still moves, use the hardware stop." : `The run is over: ${this.over}. The command writes its results. This page shows the last picture.`);
     this.refresh();
@@ -149,7 +150,7 @@ export class LiveRoom {
     });
     this.timeWords = el("span", { className: "num" });
     const curves = el("div", { className: "curves" });
-    const time = el("section", { className: "time", "aria-label": "time" }, el("div", { className: "transport" }, el("span", { className: "live-mark" }, "● live"), el("span", { className: "hint" }, "the whole run is in its recording"), this.timeWords), curves);
+    const time = el("section", { className: "time", "aria-label": "time" }, el("div", { className: "transport" }, el("span", { className: "live-mark" }, "● live"), el("span", { className: "hint" }, about.recording ? "the whole run is in its recording" : about.moves ? "this run is not recorded" : "nothing moves: it is only looked at"), this.timeWords), curves);
     this.spoken = el("p", { className: "unseen", role: "status", "aria-live": "polite" });
     this.element.replaceChildren(this.panels.stopBox, stage, time, this.panels.aside, this.spoken);
     this.strips = new Strips(curves, about.tip_sd_mm);
@@ -225,12 +226,12 @@ export class LiveRoom {
   /** How long nothing was heard of the loop, s. null while all is well. */
   get silent() {
     const passed = performance.now() - this.stateAt;
-    return this.over === null && passed > OLD_MS ? passed / 1000 : null;
+    return this.over === null && this.about.live && passed > OLD_MS ? passed / 1000 : null;
   }
 
   /** How long no picture came, s. null while all is well, and before time has begun. */
   get noPicture() {
-    if (this.over !== null || (this.state?.phase === "before" && this.pictures <= 1)) return null;
+    if (this.over !== null || !this.about.live || (this.state?.phase === "before" && this.pictures <= 1)) return null;
     const passed = performance.now() - this.pictureAt;
     return passed > OLD_MS ? passed / 1000 : null;
   }
@@ -263,7 +264,7 @@ export class LiveRoom {
     this.panels.show(state, { over: this.over, silent: this.silent, stop: this.stop.words, now });
     this.badges(state, now);
     this.headlines(state);
-    say(this.timeWords, state ? `${state.at.toFixed(2)} s${this.about.longest_s ? ` of at most ${this.about.longest_s} s` : ""}` : "");
+    say(this.timeWords, state?.phase === "before" ? "before the start" : state ? `${state.at.toFixed(2)} s${this.about.longest_s ? ` of at most ${this.about.longest_s} s` : ""}` : "");
     this.strips.paint();
     this.stage.redraw();
     clearTimeout(this.speaking);
@@ -271,7 +272,8 @@ export class LiveRoom {
   }
 
   badges(state, now) {
-    const since = (time) => (time == null || now === null ? null : now - time);
+    const still = this.over !== null || !this.about.live || (state?.phase === "before" && this.pictures <= 1); // time stands
+    const since = (time) => (time == null || now === null || still ? null : now - time);
     const line = (name, value) => el("span", {}, `${name} `, el("b", {}, value));
     const left = [el("span", {}, "age of"), line("picture", ms(since(this.shown?.captured))), line("tip", ms(since(state?.estimate?.time)))];
     if (this.about.moves) {
@@ -294,7 +296,7 @@ export class LiveRoom {
     else if (stop) text = stop.kind === "ended" ? `OVER · ${stop.reason}` : `STOPPED ${stop.kind === "operator" ? "by the operator" : `(${stop.kind})`} at ${stop.at.toFixed(2)} s · latched · the needle is held`;
     else if (words) text = "STOP pressed";
     else if (state?.held) text = `HELD · ${state.held}`;
-    else if (state?.phase === "before") text = "BEFORE THE START · nothing moves · hold Start for 1 s";
+    else if (state?.phase === "before") text = "BEFORE THE START · nothing moves · hold Start for 1\u00a0s";
     this.headline.hidden = !text;
     this.headline.className = `headline ${stop || words ? "stopped" : "waits"}`;
     say(this.headline, text);
