@@ -183,8 +183,9 @@ class LiveRoom:
 
     def _do(self, tab: Listener, word: TabWord) -> tuple[str | None, Said]:
         """(why it is not done or None, what else is answered)."""
-        if isinstance(word, LetGo):
+        if not isinstance(word, Grip):  # whoever does something else meanwhile holds no more
             self._holding.let_go(tab)
+        if isinstance(word, LetGo):
             return None, {}
         if not self.about["moves"]:
             return "nothing moves here: it is only looked at", {}

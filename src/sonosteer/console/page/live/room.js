@@ -150,10 +150,10 @@ export class LiveRoom {
     });
     this.timeWords = el("span", { className: "num" });
     const curves = el("div", { className: "curves" });
-    const time = el("section", { className: "time", "aria-label": "time" }, el("div", { className: "transport" }, el("span", { className: "live-mark" }, "● live"), el("span", { className: "hint" }, about.recording ? "the whole run is in its recording" : about.moves ? "this run is not recorded" : "nothing moves: it is only looked at"), this.timeWords), curves);
+    const time = el("section", { className: "time", "aria-label": "time" }, el("div", { className: "transport" }, el("span", { className: "live-mark" }, "● live"), el("span", { className: "hint" }, !about.moves ? "nothing moves here: it is only looked at" : about.recording ? "the whole run is in its recording" : "this run is not recorded"), this.timeWords), curves);
     this.spoken = el("p", { className: "unseen", role: "status", "aria-live": "polite" });
     this.element.replaceChildren(this.panels.stopBox, stage, time, this.panels.aside, this.spoken);
-    this.strips = new Strips(curves, about.tip_sd_mm);
+    this.strips = new Strips(curves, about.tip_sd_mm, about.moves);
   }
 
   /** STOP stands before every other use of its keys, in a field, on a button, in a dialog. */
@@ -284,7 +284,7 @@ export class LiveRoom {
     const recent = performance.now() - 2000;
     this.drawnAt = this.drawnAt.filter((t) => t > recent);
     const rate = (value) => (value == null ? "– /s" : `${value.toFixed(1)} /s`), rates = state?.rates;
-    this.right.replaceChildren(line("camera", rate(rates?.camera)), line("tracker", rate(rates?.tracker)),
+    this.right.replaceChildren(...(this.about.moves ? [line("camera", rate(rates?.camera))] : []), line("tracker", rate(rates?.tracker)),
       ...(this.about.moves ? [line("policy", rate(rates?.policy)), line("control", rate(rates?.control))] : []), line("screen", rate(this.drawnAt.length / 2)));
   }
 

@@ -4,8 +4,10 @@ import { colour, el } from "../dom.js";
 const TALL_PX = 52, AXIS_PX = 18, GAP_PX = 6, LEFT_PX = 46, RIGHT_PX = 12, MOST = 4000;
 
 export class Strips {
-  constructor(element, limit) {
+  /** limit: largest deviation, mm. aimed: whether there is a target. */
+  constructor(element, limit, aimed) {
     this.limit = limit;
+    this.aimed = aimed;
     this.canvas = el("canvas", { role: "img", "aria-label": "distance to the target and deviation of the tip over time" });
     element.append(this.canvas);
     this.element = element;
@@ -24,7 +26,7 @@ export class Strips {
   }
 
   paint() {
-    const width = this.element.clientWidth, ratio = devicePixelRatio, height = 2 * (TALL_PX + GAP_PX) + AXIS_PX;
+    const width = this.element.clientWidth, ratio = devicePixelRatio, low = (this.aimed ? 2 : 1) * (TALL_PX + GAP_PX), height = low + AXIS_PX;
     this.canvas.width = Math.round(width * ratio);
     this.canvas.height = Math.round(height * ratio);
     this.canvas.style.height = `${height}px`;
@@ -32,10 +34,10 @@ export class Strips {
     pen.scale(ratio, ratio);
     const from = this.rows[0]?.[0] ?? 0, last = this.rows.at(-1)?.[0] ?? 0, to = Math.max(from + 4, last * 1.02);
     const x = (t) => LEFT_PX + ((t - from) / (to - from)) * (width - LEFT_PX - RIGHT_PX);
-    this.curve(pen, { place: 1, top: 0, x, width, name: "to target mm", tint: "--track-4" });
-    this.curve(pen, { place: 2, top: TALL_PX + GAP_PX, x, width, name: this.limit ? `tip sd mm (limit ${this.limit})` : "tip sd mm", tint: "--tracking", limit: this.limit });
-    this.axis(pen, { from, to, x, y: 2 * (TALL_PX + GAP_PX) });
-    if (this.rows.length) { pen.fillStyle = colour("--now"); pen.fillRect(x(last) - 0.75, 0, 1.5, 2 * TALL_PX + GAP_PX); }
+    if (this.aimed) this.curve(pen, { place: 1, top: 0, x, width, name: "to target mm", tint: "--track-4" });
+    this.curve(pen, { place: 2, top: low - TALL_PX - GAP_PX, x, width, name: this.limit ? `tip sd mm (limit ${this.limit})` : "tip sd mm", tint: "--tracking", limit: this.limit });
+    this.axis(pen, { from, to, x, y: low });
+    if (this.rows.length) { pen.fillStyle = colour("--now"); pen.fillRect(x(last) - 0.75, 0, 1.5, low - GAP_PX); }
   }
 
   curve(pen, { place, top, x, width, name, tint, limit }) {
