@@ -126,6 +126,11 @@ class LiveFeed:
         threading.Thread(target=feed._listen, args=(here, told_lost), name="console's words", daemon=True).start()
         return feed
 
+    @property
+    def process_number(self) -> int:
+        """Number of the console's process, as the system has it. No unit."""
+        return int(self._process.pid)
+
     # -- what the loop shows ---------------------------------------------------------------------------------------
 
     def look(self, moment: ControlMoment) -> None:
@@ -141,7 +146,14 @@ class LiveFeed:
         """Show a frame that was tracked, where no robot moves."""
         try:
             self.show_picture(frame, now_s, None)
-            told: Said = {"at": now_s, "tick": frame.index, "verdict": None, "refused": None, "stop": None, "held": None}
+            told: Said = {
+                "at": now_s,
+                "tick": frame.index,
+                "verdict": None,
+                "refused": None,
+                "stop": None,
+                "held": None,
+            }
             told |= {"robot": None, "action": None, "decisions": 0, "counts": dict(counts)}
             self._show(told | {"estimate": self._teller.told_estimate(estimate)})
         except Exception as e:  # noqa: BLE001  whatever it is, tracking goes on
@@ -149,7 +161,14 @@ class LiveFeed:
 
     def wait_for_start(self, now_s: float, tick: int, stop: Stop | None) -> None:
         """Show that the run waits for its start."""
-        told: Said = {"at": now_s, "tick": tick, "verdict": None, "refused": None, "stop": told_stop(stop), "held": None}
+        told: Said = {
+            "at": now_s,
+            "tick": tick,
+            "verdict": None,
+            "refused": None,
+            "stop": told_stop(stop),
+            "held": None,
+        }
         told |= {"robot": None, "action": None, "estimate": None, "decisions": 0, "counts": None}
         self._show(told)
 

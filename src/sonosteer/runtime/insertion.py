@@ -135,7 +135,8 @@ def insert(
     """Insert until the policy stops, nothing moves for too long, or time is up.
 
     decide_s: how long the k-th decision takes, instead of the pace's. watch: called every control period, may say why
-    the run is over. viewer: is shown every control period. Ctrl-C ends it, too, and the result has what was done. The robot is told to hold whatever ends it.
+    the run is over. viewer: is shown every control period. Ctrl-C ends it, too, and the result has what was done. The
+    robot is told to hold whatever ends it.
     """
     loop = _Loop(
         rig=rig,
