@@ -58,9 +58,16 @@ class Tab(b.Page):
     READY = "document.querySelectorAll('.pairs')[1]?.querySelector('dd').textContent > 0"  # pictures are counted
 
     def hold(self, key: str, until: str) -> None:
-        self.page.keyboard.down(key)
-        self.until(until)
-        self.page.keyboard.up(key)
+        """Hold a key until something is so. A busy machine lets a holding break off: then it is held again."""
+
+        def held() -> bool:
+            self.page.keyboard.down(key)
+            self.page.wait_for_timeout(1500)
+            self.page.keyboard.up(key)
+            self.page.wait_for_timeout(200)
+            return bool(self.page.evaluate(until))
+
+        b.until(held, until)
 
     def release(self) -> None:
         self.hold("r", FREE)

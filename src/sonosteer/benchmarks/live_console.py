@@ -12,6 +12,7 @@ until the first recorded period with a stop.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -32,7 +33,8 @@ SECONDS_A_PRESS = 3.0  # chosen: so that ten minutes give two hundred presses
 #: notes when STOP's key was pressed and when the server had it, both on the run's clock, and the pictures' account
 SPY = """
 (() => {
-  const spy = window.spy = { keys: [], received: [], pongs: [], counts: null, most: 0, drawn: 0, wrong: 0, latched: false };
+  const spy = window.spy = { keys: [], received: [], pongs: [], counts: null, latched: false };
+  Object.assign(spy, { most: 0, drawn: 0, wrong: 0 });
   const own = window.WebSocket;
   const now = () => {
     const best = spy.pongs.slice(-40).reduce((a, b) => (b.trip < a.trip ? b : a));
@@ -64,7 +66,10 @@ SPY = """
   addEventListener("keydown", (event) => { if (event.key === " ") spy.keys.push(now()); }, { capture: true });
 })();
 """
-FETCH = "() => { const more = () => fetch('/live/room.js', { cache: 'no-store' }).then((r) => r.text()).then(more); more(); }"
+FETCH = """() => {
+  const more = () => fetch("/live/room.js", { cache: "no-store" }).then((answer) => answer.text()).then(more);
+  more();
+}"""
 HANG = "() => setTimeout(() => { for (;;); }, 50)"
 
 Case = Callable[..., dict[str, Any]]
@@ -103,11 +108,8 @@ def _reason(verdict: Any) -> str:
 
 def _late(ticks: list[tuple[float, str]]) -> tuple[list[float], dict[str, Any]]:
     """(how late each period began in ms, counts)."""
-    late = [max(b[0] - a[0] - PERIOD_S, 0.0) for a, b in zip(ticks, ticks[1:], strict=False)]
-    stops = sum(
-        "heartbeat" in after[1] and "heartbeat" not in before[1]
-        for before, after in zip(ticks, ticks[1:], strict=False)
-    )
+    late = [max(b[0] - a[0] - PERIOD_S, 0.0) for a, b in itertools.pairwise(ticks)]
+    stops = sum("heartbeat" in after[1] and "heartbeat" not in before[1] for before, after in itertools.pairwise(ticks))
     counted = {"periods": len(ticks), "over_100_ms_late": sum(v > LATE_S for v in late), "heartbeat_stops": stops}
     return [1e3 * v for v in late], counted
 
@@ -154,11 +156,7 @@ def control_periods(
             page.context.close()
     beside, late = _late(_ticks(folder / "beside"))
     counted["control periods beside four tabs"] = late | said
-    cases = [
-        case("control period late, no tab", alone),
-        case("control period late, four tabs, three of them bad", beside),
-    ]
-    return cases, counted
+    return [case("control period late, no tab", alone), case("control period late, three bad tabs", beside)], counted
 
 
 @contextmanager
@@ -205,9 +203,8 @@ def stop_latency(
         keys, received = tab.evaluate("[window.spy.keys, window.spy.received]")
         tab.context.close()
     ticks = _ticks(folder / "stop")
-    begun = [
-        b[0] for a, b in zip(ticks, ticks[1:], strict=False) if b[1].startswith("stopped") > a[1].startswith("stopped")
-    ]
+    stopped = [(time_s, said.startswith("stopped")) for time_s, said in ticks]
+    begun = [after[0] for before, after in itertools.pairwise(stopped) if after[1] and not before[1]]
 
     def waited(since: list[float]) -> list[float]:
         return [1e3 * (min(t for t in begun if t >= at - PERIOD_S) - at) for at in since]

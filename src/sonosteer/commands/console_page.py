@@ -1,4 +1,4 @@
-"""What commands that open a page of the console have in common: its extra, its address, the browser, a live run's feed."""
+"""What commands that open a page of the console have in common: its extra, address, browser, and a live run's feed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ConsoleWords:
     """True where only the address is printed."""
 
     def checked(self, option: str) -> ConsoleWords:
-        """Return itself. Raises InputError for words of a page where none is shown, MissingExtraError without the extra.
+        """Return itself. Raises InputError for words of a page that is not shown, MissingExtraError without the extra.
 
         option: the one that shows a page, for the message.
         """

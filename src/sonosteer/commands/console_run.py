@@ -1,4 +1,4 @@
-"""A live insertion with a page of the console: what the page is told of it, and what is drawn on it before the start."""
+"""A live insertion with a page of the console: what the page is told, and what is drawn on it before the start."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def shown_insertion(
 def wait_for_start(feed: LiveFeed, picture: Callable[[float], Frame | None], clock: Clock) -> Aim:
     """Show pictures until the operator starts the run. Returns target and regions as he left them.
 
-    picture: waits up to so many seconds for a new picture. clock: theirs. Nothing is sent to a robot meanwhile. A stop that is pressed
-    here has to be released before the start. Raises InterruptedRunError for Ctrl-C, BrokenError if nobody is left who
+    picture: waits up to so many seconds for a new picture. clock: theirs. Nothing is sent to a robot meanwhile. A stop
+    that is pressed here has to be released before the start. Raises InterruptedRunError for Ctrl-C, BrokenError if nobody is left who
     could start it.
     """
     from sonosteer.safety.stop import Stop

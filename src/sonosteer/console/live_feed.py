@@ -1,4 +1,4 @@
-"""The loop's side of a live console: it shows what it does in shared memory, and hears what the operator does by a pipe.
+"""The loop's side of a live console: it shows what it does in shared memory, and hears the operator by a pipe.
 
 The console is a process of its own (`console.live_process`). A loop that shows never waits for it: a picture or a
 control period is copied, and whoever is slow misses some. What the operator does comes back as the words of his button,

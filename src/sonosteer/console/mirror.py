@@ -1,8 +1,8 @@
 """A loop's newest value, seen from another process. Whoever writes never waits: three slots, and the reader copies one.
 
-Layout of the block: serial of the newest value (u64), then the slots. A slot has its serial (u64), the lengths of header
-and payload and their check sum (u32 each), the header as JSON, the payload. A slot whose serial changes while it is
-copied was written over meanwhile. The check sum tells a copy that is torn where a processor writes out of order.
+Layout of the block: serial of the newest value (u64), then the slots. A slot has its serial (u64), the lengths of
+header and payload and their check sum (u32 each), the header as JSON, the payload. A slot whose serial changes while it
+is copied was written over meanwhile. The check sum tells a copy that is torn where a processor writes out of order.
 """
 
 from __future__ import annotations

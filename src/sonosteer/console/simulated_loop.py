@@ -1,4 +1,4 @@
-"""A simulated insertion on a real clock that is held from its beginning, with a page: to measure the console and to try it.
+"""A simulated insertion on a real clock that is held from its beginning, with a page: to measure and try the console.
 
 `python -m sonosteer.console.simulated_loop FOLDER [HEARTBEAT_S]` prints the page's address and the console's process
 number, and records into FOLDER. The loop, the gate and the recording are those of `insert --live`. It ends when a line
@@ -53,7 +53,12 @@ def run_simulated_loop(folder: Path, heartbeat_s: float) -> str:
     feed = LiveFeed.open(about, told_lost=lambda why: print(why, file=sys.stderr, flush=True))
     print(feed.address, feed.process_number, sep="\n", flush=True)
     ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.readline(), ended.set()), daemon=True).start()
+
+    def wait_for_line() -> None:
+        sys.stdin.readline()
+        ended.set()
+
+    threading.Thread(target=wait_for_line, daemon=True).start()
 
     def watch(frame: Frame, seen: Observation | None) -> None:
         if ended.is_set():
