@@ -16,7 +16,7 @@ pytest.importorskip("starlette", reason="no console: pip install 'sonosteer[cons
 import websockets
 
 from sonosteer.console.live_feed import LiveFeed
-from sonosteer.console.live_state import Aim, LiveAbout, MomentTeller, rates_of, told_counts, told_verdict
+from sonosteer.console.live_state import DrawnAim, LiveAbout, MomentTeller, rates_of, told_counts, told_verdict
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Frame, Lost
@@ -34,7 +34,7 @@ ABOUT = LiveAbout(name="fake", moves=True, size_px=(64, 48), spacing=Spacing(0.5
 
 def bare(about=ABOUT):
     """A feed without a process."""
-    return LiveFeed(about, Button(), "", "run", Aim(about.target_px, about.regions))
+    return LiveFeed(about, Button(), "", "run", DrawnAim(about.target_px, about.regions))
 
 
 # -- words ------------------------------------------------------------------------------------------------------------

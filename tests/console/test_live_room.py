@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("starlette", reason="no console: pip install 'sonosteer[console]'")
 from sonosteer.console.holding import GAP_S, HELD_S
-from sonosteer.console.live_room import SILENT_S, LiveRoom
+from sonosteer.console.live_room import UNHEARD_S, LiveRoom
 from sonosteer.console.live_state import LiveAbout
 from sonosteer.console.mirror import Mirrored
 from sonosteer.console.words import (
@@ -126,7 +126,7 @@ def test_stop_is_passed_on_at_once_whoever_presses_and_told_to_all(loop):
 
 
 def test_stop_is_passed_on_also_where_nothing_is_heard_of_the_run(loop):
-    loop.now += 10 * SILENT_S
+    loop.now += 10 * UNHEARD_S
     assert loop.hear(Tab(), PressStop(1))["ok"]
     loop.room.end("over", killed=False)
     assert loop.hear(Tab(), PressStop(2))["ok"]

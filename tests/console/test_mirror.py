@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonosteer.console.mirror import HEAD, HEADER_BYTES, NEWEST, SLOTS, Mirror
+from sonosteer.console.mirror import HEADER_BYTES, MIRROR_SLOTS, NEWEST_SERIAL, SLOT_HEAD, Mirror
 
 
 @pytest.fixture
@@ -43,15 +43,15 @@ def test_the_newest_is_read_as_it_was_put(values):
 
 def test_a_slot_that_is_being_written_is_not_read(mirror, reader):
     mirror.put({"a": 1}, b"whole")
-    at = NEWEST.size + (1 % SLOTS) * (HEAD.size + HEADER_BYTES + 100)
-    HEAD.pack_into(mirror._buffer, at, 0, 0, 0, 0)
+    at = NEWEST_SERIAL.size + (1 % MIRROR_SLOTS) * (SLOT_HEAD.size + HEADER_BYTES + 100)
+    SLOT_HEAD.pack_into(mirror._buffer, at, 0, 0, 0, 0)
     assert reader.newer(0) is None
 
 
 def test_a_torn_copy_is_not_read(mirror, reader):
     """The serial is right, and one byte is not: as where a processor writes out of order."""
     mirror.put({"a": 1}, b"whole")
-    at = NEWEST.size + (1 % SLOTS) * (HEAD.size + HEADER_BYTES + 100) + HEAD.size + HEADER_BYTES
+    at = NEWEST_SERIAL.size + (1 % MIRROR_SLOTS) * (SLOT_HEAD.size + HEADER_BYTES + 100) + SLOT_HEAD.size + HEADER_BYTES
     mirror._buffer[at + 2] ^= 1
     assert reader.newer(0) is None
     mirror.put({"a": 2}, b"next")

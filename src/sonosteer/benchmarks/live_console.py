@@ -25,13 +25,13 @@ from typing import Any
 from sonosteer.core.errors import InputError
 from sonosteer.recording.run_reader import RunReader
 
-PERIOD_S = 0.01
-LATE_S = 0.1  # chosen: a control period that begins so much later than it should is counted
+CONTROL_PERIOD_S = 0.01
+TOO_LATE_S = 0.1  # chosen: a control period that begins so much later than it should is counted
 MAX_PRESSES = 200
 SECONDS_A_PRESS = 3.0  # chosen: so that ten minutes give two hundred presses
 
 #: notes when STOP's key was pressed and when the server had it, both on the run's clock, and the pictures' account
-SPY = """
+LIVE_SPY = """
 (() => {
   const spy = window.spy = { keys: [], received: [], pongs: [], counts: null, latched: false };
   Object.assign(spy, { most: 0, drawn: 0, wrong: 0 });
@@ -108,9 +108,9 @@ def _reason(verdict: Any) -> str:
 
 def _late(ticks: list[tuple[float, str]]) -> tuple[list[float], dict[str, Any]]:
     """(how late each period began in ms, counts)."""
-    late = [max(b[0] - a[0] - PERIOD_S, 0.0) for a, b in itertools.pairwise(ticks)]
+    late = [max(b[0] - a[0] - CONTROL_PERIOD_S, 0.0) for a, b in itertools.pairwise(ticks)]
     stops = sum("heartbeat" in after[1] and "heartbeat" not in before[1] for before, after in itertools.pairwise(ticks))
-    counted = {"periods": len(ticks), "over_100_ms_late": sum(v > LATE_S for v in late), "heartbeat_stops": stops}
+    counted = {"periods": len(ticks), "over_100_ms_late": sum(v > TOO_LATE_S for v in late), "heartbeat_stops": stops}
     return [1e3 * v for v in late], counted
 
 
@@ -123,7 +123,7 @@ def _memory_mb(number: int) -> float | None:
 
 def _tab(chrome: Any, address: str, until: Until) -> Any:
     page = chrome.new_context(viewport={"width": 1280, "height": 800}).new_page()
-    page.add_init_script(SPY)
+    page.add_init_script(LIVE_SPY)
     page.goto(address)
     until(page, "window.spy.counts !== null && window.spy.pongs.length > 0")
     return page
@@ -190,7 +190,7 @@ def _renderers() -> set[int]:
 def stop_latency(
     folder: Path, seconds: float, chrome: Any, until: Until, case: Case
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """(cases, what was counted): from the server's receipt and from the key to the first recorded period with a stop."""
+    """(cases, what was counted): from the server's receipt and from the key to the first recorded stop."""
     presses = max(5, min(MAX_PRESSES, round(seconds / SECONDS_A_PRESS)))
     with _loop(folder / "stop") as (address, _, _process):
         tab = _tab(chrome, address, until)
@@ -207,7 +207,7 @@ def stop_latency(
     begun = [after[0] for before, after in itertools.pairwise(stopped) if after[1] and not before[1]]
 
     def waited(since: list[float]) -> list[float]:
-        return [1e3 * (min(t for t in begun if t >= at - PERIOD_S) - at) for at in since]
+        return [1e3 * (min(t for t in begun if t >= at - CONTROL_PERIOD_S) - at) for at in since]
 
     cases = [case("STOP: server's receipt to recorded period", waited(received))]
     cases.append(case("STOP: key to recorded period", waited(keys)))

@@ -32,7 +32,7 @@ class ConsoleWords:
     shown: bool = False
     """True where a page is to be shown."""
     port: int | None = None
-    """Port on this machine. None: any that is free."""
+    """Port on this machine, no unit. None: any that is free."""
     no_browser: bool = False
     """True where only the address is printed."""
 

@@ -14,7 +14,7 @@ from sonosteer.core.errors import BrokenError, InterruptedRunError
 
 if TYPE_CHECKING:
     from sonosteer.console.live_feed import LiveFeed
-    from sonosteer.console.live_state import Aim
+    from sonosteer.console.live_state import DrawnAim
     from sonosteer.core.clock import Clock
     from sonosteer.core.types import Frame, Task
     from sonosteer.safety.gate import Gate
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
             ...
 
 
-BEFORE_S = 0.05  # chosen: how often a page is told that a run waits for its start
+TELL_WAITING_S = 0.05  # chosen: how often a page is told that a run waits for its start
 
 
 @contextmanager
@@ -80,12 +80,12 @@ def shown_insertion(
         yield feed
 
 
-def wait_for_start(feed: LiveFeed, picture: Callable[[float], Frame | None], clock: Clock) -> Aim:
+def wait_for_start(feed: LiveFeed, picture: Callable[[float], Frame | None], clock: Clock) -> DrawnAim:
     """Show pictures until the operator starts the run. Returns target and regions as he left them.
 
     picture: waits up to so many seconds for a new picture. clock: theirs. Nothing is sent to a robot meanwhile. A stop
-    that is pressed here has to be released before the start. Raises InterruptedRunError for Ctrl-C, BrokenError if nobody is left who
-    could start it.
+    that is pressed here has to be released before the start. Raises InterruptedRunError for Ctrl-C, BrokenError if
+    nobody is left who could start it.
     """
     from sonosteer.safety.stop import Stop
 
@@ -105,7 +105,7 @@ def wait_for_start(feed: LiveFeed, picture: Callable[[float], Frame | None], clo
             if feed.lost is not None and not sys.stdin.isatty():
                 raise BrokenError("the console has ended before the start, and there is no terminal: nobody can start")
             feed.take_drawn()
-            frame = picture(BEFORE_S)
+            frame = picture(TELL_WAITING_S)
             if frame is not None:
                 feed.show_picture(frame, clock.now_s(), None)
             tick += 1

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from sonosteer.console.live_process import LiveAsked, run_console
-from sonosteer.console.live_state import Aim, LiveAbout, MomentTeller, Phase, Said, told_picture, told_stop
+from sonosteer.console.live_process import MAX_PIPE_BYTES, LiveAsked, run_console
+from sonosteer.console.live_state import DrawnAim, LiveAbout, MomentTeller, Phase, ToldState, told_picture, told_stop
 from sonosteer.core.errors import BrokenError, InputError
 from sonosteer.core.geometry import Point
 from sonosteer.core.types import Estimate, Frame, Vector
@@ -32,9 +32,8 @@ from sonosteer.runtime.viewing import ControlMoment
 from sonosteer.safety.regions import Circle
 from sonosteer.safety.stop import Stop
 
-READY_S = 60.0  # chosen: a busy machine takes some seconds to start an interpreter
-END_S = 3.0  # chosen: how long the console may take to tell its tabs that the run is over
-MAX_BYTES = 1 << 12  # chosen: many times the longest word
+CONSOLE_READY_S = 60.0  # chosen: a busy machine takes some seconds to start an interpreter
+CONSOLE_END_S = 3.0  # chosen: how long the console may take to tell its tabs that the run is over
 MAX_REASON = 500  # chosen: characters that fit a page's line
 PIXEL_BYTES = 3  # chosen: RGB of 8 bit, or grey of 16
 
@@ -54,7 +53,7 @@ class LiveFeed:
     """Where the page is, with its token."""
     run: str
     """Name of this run on the page, new each time."""
-    aim: Aim
+    aim: DrawnAim
     """Target and regions as the page draws them."""
     lost: str | None = None
     """Why the console has ended before the run. None while it has not."""
@@ -114,7 +113,7 @@ class LiveFeed:
                 button=Button(),
                 address=address,
                 run=run,
-                aim=Aim(about.target_px, about.regions),
+                aim=DrawnAim(about.target_px, about.regions),
                 _pictures=pictures,
                 _states=states,
                 _pipe=here,
@@ -146,7 +145,7 @@ class LiveFeed:
         """Show a frame that was tracked, where no robot moves."""
         try:
             self.show_picture(frame, now_s, None)
-            told: Said = {
+            told: ToldState = {
                 "at": now_s,
                 "tick": frame.index,
                 "verdict": None,
@@ -161,7 +160,7 @@ class LiveFeed:
 
     def wait_for_start(self, now_s: float, tick: int, stop: Stop | None) -> None:
         """Show that the run waits for its start."""
-        told: Said = {
+        told: ToldState = {
             "at": now_s,
             "tick": tick,
             "verdict": None,
@@ -179,7 +178,7 @@ class LiveFeed:
         header = told_picture(frame, self.about.spacing, probe_mm) | {"said": now_s, "wall": self._wall()}
         self._pictures.put(header, np.ascontiguousarray(frame.pixels).data.cast("B"))
 
-    def _show(self, told: Said) -> None:
+    def _show(self, told: ToldState) -> None:
         if self._over or self._broken is not None:
             return
         self._states.put({**told, **self.aim.told(), "phase": self.phase, "wall": self._wall()})
@@ -225,7 +224,7 @@ class LiveFeed:
     def _listen(self, pipe: Connection, told_lost: Callable[[str], None]) -> None:
         while True:
             try:
-                word = json.loads(pipe.recv_bytes(MAX_BYTES))
+                word = json.loads(pipe.recv_bytes(MAX_PIPE_BYTES))
             except (EOFError, OSError, ValueError):
                 break
             self.press(tuple(word))
@@ -248,10 +247,10 @@ class LiveFeed:
         """End the console, and let go of the memory. May be called twice."""
         self.end("the command has ended")
         if self._process is not None:
-            self._process.join(END_S)
+            self._process.join(CONSOLE_END_S)
             if self._process.is_alive():
                 self._process.kill()
-                self._process.join(END_S)
+                self._process.join(CONSOLE_END_S)
         self._pictures.close()
         self._states.close()
 
@@ -259,12 +258,12 @@ class LiveFeed:
 def _address(pipe: Connection, process: Any) -> str:
     """The address that a console says once it listens."""
     try:
-        if not pipe.poll(READY_S):
+        if not pipe.poll(CONSOLE_READY_S):
             process.kill()
-            raise BrokenError(f"the console did not start within {READY_S:g} s")
-        word, said = json.loads(pipe.recv_bytes(MAX_BYTES))
+            raise BrokenError(f"the console did not start within {CONSOLE_READY_S:g} s")
+        word, said = json.loads(pipe.recv_bytes(MAX_PIPE_BYTES))
     except (EOFError, OSError, ValueError):
-        process.join(END_S)
+        process.join(CONSOLE_END_S)
         raise BrokenError(f"the console did not start (exit code {process.exitcode})") from None
     if word != "ready":
         raise InputError(str(said))

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 LINGER_S = 1.0  # chosen: long enough for every tab to hear that the run is over
-MAX_BYTES = 1 << 12  # chosen: as long as a reason may be
+MAX_PIPE_BYTES = 1 << 12  # chosen: many times the longest word, and as long as a reason may be
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class LiveAsked:
     states: str
     """Name of the shared memory with the control periods."""
     port: int | None
-    """Port on this machine. None: any that is free."""
+    """Port on this machine, no unit. None: any that is free."""
 
 
 class WordsOut:
@@ -83,7 +83,7 @@ def run_console(asked: LiveAsked, pipe: Connection) -> None:
 def _listen(pipe: Connection, room: Any) -> None:
     """Wait for the end of the run, tell it, and end."""
     try:
-        _, why = json.loads(pipe.recv_bytes(MAX_BYTES))
+        _, why = json.loads(pipe.recv_bytes(MAX_PIPE_BYTES))
         room.end(str(why), killed=False)
     except (EOFError, OSError, ValueError):
         room.end("the loop's process has ended without a word", killed=True)

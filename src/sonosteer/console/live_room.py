@@ -20,7 +20,7 @@ import numpy as np
 
 from sonosteer.console.clip_frames import ShownPicture, encode_picture
 from sonosteer.console.holding import Holding
-from sonosteer.console.live_state import Said, rates_of
+from sonosteer.console.live_state import ToldState, rates_of
 from sonosteer.console.mirror import Mirror, Mirrored
 from sonosteer.console.room import PROTOCOL, Listener
 from sonosteer.console.words import (
@@ -37,9 +37,9 @@ from sonosteer.console.words import (
 from sonosteer.core.notice import NOT_A_DEVICE
 from sonosteer.core.types import Frame
 
-POLL_S = 0.004  # chosen: adds 2 ms to the age of a picture, and costs a hundredth of a core
+LOOK_S = 0.004  # chosen: adds 2 ms to the age of a picture, and costs a hundredth of a core
 TELL_S = 0.05  # chosen: twenty times a second is more than a person reads
-SILENT_S = 0.3  # chosen: a loop that has said nothing for so long is not heard
+UNHEARD_S = 0.3  # chosen: a loop that has said nothing for so long is not heard
 KEPT_PICTURES = 4  # chosen: the newest, and what is being encoded for a slow tab
 RATE_S = 2.0  # chosen: rates are those of the last two seconds
 MAX_RADIUS_MM = 100.0  # chosen: no picture is larger
@@ -49,7 +49,7 @@ MAX_RADIUS_MM = 100.0  # chosen: no picture is larger
 class LiveRoom:
     """A run that goes on. All methods but `picture` and `end` belong to one asyncio loop."""
 
-    about: Said
+    about: ToldState
     """What a page is told once of the run."""
     run: str
     """Name of the run, new each time."""
@@ -67,13 +67,13 @@ class LiveRoom:
     """Why the run is over. None while it goes on."""
     killed: bool = False
     """True if the loop ended without a word."""
-    state: Said | None = None
+    state: ToldState | None = None
     """The newest control period. None before the first."""
     _holding: Holding = field(default_factory=Holding)
     _kept: OrderedDict[int, Mirrored] = field(default_factory=OrderedDict)
     _encoded: dict[int, ShownPicture] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _past: deque[Said] = field(default_factory=deque)
+    _past: deque[ToldState] = field(default_factory=deque)
     _serials: list[int] = field(default_factory=lambda: [0, 0])  # of the newest picture and state that were read
     _told_at: float = -math.inf
     _told_end: bool = False
@@ -97,7 +97,7 @@ class LiveRoom:
         """Hand over what is new, as long as the room is open."""
         while True:
             self.step()
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(LOOK_S)
 
     def step(self) -> None:
         """Hand over what is new since the last call."""
@@ -118,7 +118,7 @@ class LiveRoom:
             self._told_end = True
             self._tell_all({"t": "over", "why": self.over, "killed": self.killed})
 
-    def _take(self, state: Said) -> None:
+    def _take(self, state: ToldState) -> None:
         before, self.state = self.state, state
         if state["counts"] is not None:
             self._past.append(state)
@@ -129,7 +129,7 @@ class LiveRoom:
             self._told_at = self.wall()
             self._tell_all(self._told())
 
-    def _told(self) -> Said:
+    def _told(self) -> ToldState:
         assert self.state is not None
         rates = rates_of(self._past[0], self._past[-1]) if len(self._past) > 1 else None
         return {"t": "state", **self.state, "rates": rates}
@@ -181,7 +181,7 @@ class LiveRoom:
         self.pictures.close()
         self.states.close()
 
-    def _do(self, tab: Listener, word: TabWord) -> tuple[str | None, Said]:
+    def _do(self, tab: Listener, word: TabWord) -> tuple[str | None, ToldState]:
         """(why it is not done or None, what else is answered)."""
         if not isinstance(word, Grip):  # whoever does something else meanwhile holds no more
             self._holding.let_go(tab)
@@ -210,11 +210,11 @@ class LiveRoom:
             return "this page is of another run: load it again"
         if self.over is not None:
             return f"the run is over: {self.over}"
-        if self.state is None or not self.wall() - self.state["wall"] <= SILENT_S:
+        if self.state is None or not self.wall() - self.state["wall"] <= UNHEARD_S:
             return "nothing is heard of the run"
         return None
 
-    def _gripped(self, tab: Listener, word: Grip) -> tuple[str | None, Said]:
+    def _gripped(self, tab: Listener, word: Grip) -> tuple[str | None, ToldState]:
         """Count how long a key is held, and do what it is held for once it is long enough."""
         assert self.state is not None
         stop, waits = self.state["stop"], self.state["held"] is not None or self.state["phase"] == "before"
@@ -257,7 +257,7 @@ class LiveRoom:
         self.press(("region", x, y, word.radius_mm))
         return None
 
-    def _tell_all(self, said: Said) -> None:
+    def _tell_all(self, said: ToldState) -> None:
         for tab in self.tabs:
             tab.tell(said)
 

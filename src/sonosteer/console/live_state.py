@@ -19,7 +19,7 @@ from sonosteer.safety.stop import Stop
 
 #: where a run is: it waits for its start, it goes on, or it is over
 Phase: TypeAlias = Literal["before", "running", "over"]
-Said: TypeAlias = dict[str, Any]
+ToldState: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class LiveAbout:
     counts: tuple[str, ...] = ("captured", *OUTCOMES, "waiting")
     """Names of what is counted of pictures. The first is the sum of the others."""
 
-    def told(self) -> Said:
+    def told(self) -> ToldState:
         """As the page reads it."""
         return {
             "name": self.name,
@@ -74,7 +74,7 @@ class LiveAbout:
 
 
 @dataclass
-class Aim:
+class DrawnAim:
     """Target and regions as they are drawn on the picture."""
 
     target_px: Point | None = None
@@ -82,13 +82,13 @@ class Aim:
     regions: tuple[Region, ...] = ()
     """Where the tip must not go, mm of the first picture."""
 
-    def told(self) -> Said:
+    def told(self) -> ToldState:
         """As the page reads it."""
         target = None if self.target_px is None else [round(v, 2) for v in self.target_px]
         return {"target": target, "regions": told_regions(self.regions)}
 
 
-def told_regions(regions: Iterable[Region]) -> list[Said]:
+def told_regions(regions: Iterable[Region]) -> list[ToldState]:
     """Regions as the page draws them, mm of the first picture."""
     return [
         {"name": r.name, "center": list(r.center_mm), "radius": r.radius_mm}
@@ -98,7 +98,7 @@ def told_regions(regions: Iterable[Region]) -> list[Said]:
     ]
 
 
-def told_picture(frame: Frame, spacing: Spacing | None, probe_mm: Vector | None) -> Said:
+def told_picture(frame: Frame, spacing: Spacing | None, probe_mm: Vector | None) -> ToldState:
     """What goes along with the pixels of a picture. shift: how far the probe has carried it from the first one, px."""
     shift = None
     if spacing is not None and probe_mm is not None:
@@ -113,12 +113,12 @@ def told_picture(frame: Frame, spacing: Spacing | None, probe_mm: Vector | None)
     }
 
 
-def told_stop(stop: Stop | None) -> Said | None:
+def told_stop(stop: Stop | None) -> ToldState | None:
     """A latched stop."""
     return None if stop is None else {"kind": stop.kind, "reason": stop.reason, "at": _number(stop.at_s)}
 
 
-def told_verdict(verdict: Cleared | Refused) -> Said:
+def told_verdict(verdict: Cleared | Refused) -> ToldState:
     """What the gate said: its word, and the rule with value and bound or what was cleared."""
     if isinstance(verdict, Refused):
         return {
@@ -141,7 +141,7 @@ def told_verdict(verdict: Cleared | Refused) -> Said:
     }
 
 
-def told_counts(ledger: FrameLedger) -> Said:
+def told_counts(ledger: FrameLedger) -> ToldState:
     """Frames by outcome. captured = used + late + dropped + refused + waiting, of one moment.
 
     Another thread may book meanwhile. So the numbers are read again until they agree.
@@ -161,13 +161,13 @@ class MomentTeller:
 
     spacing: Spacing | None
     """Millimetres per pixel. None: not known."""
-    last_refused: Said | None = field(default=None, init=False)
+    last_refused: ToldState | None = field(default=None, init=False)
     """The newest refusal, with how often its rule refused. None before the first."""
     _estimate: Estimate | None = field(default=None, init=False)
-    _told: Said | None = field(default=None, init=False)
+    _told: ToldState | None = field(default=None, init=False)
     _refused: dict[str, int] = field(default_factory=dict, init=False)
 
-    def told(self, moment: ControlMoment) -> Said:
+    def told(self, moment: ControlMoment) -> ToldState:
         """One control period."""
         verdict, robot, action, seen = moment.verdict, moment.robot_state, moment.action, moment.observation
         if isinstance(verdict, Refused):
@@ -199,7 +199,7 @@ class MomentTeller:
             "decisions": moment.decisions,
         }
 
-    def told_estimate(self, estimate: Estimate, target_px: Point | None = None) -> Said:
+    def told_estimate(self, estimate: Estimate, target_px: Point | None = None) -> ToldState:
         """What the tracker said: a row as of the other rooms, its time, how far it is from the target."""
         if estimate is not self._estimate or self._told is None:
             away = None
@@ -217,7 +217,7 @@ def _number(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else round(value, 6)
 
 
-def rates_of(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> Said | None:
+def rates_of(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> ToldState | None:
     """Pictures, estimates, decisions and control periods a second between two states. None over no time."""
     passed = (later["at"] or 0.0) - (earlier["at"] or 0.0)
     if not passed > 0.0:

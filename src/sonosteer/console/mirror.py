@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from multiprocessing.shared_memory import SharedMemory
 from typing import Any, NamedTuple
 
-SLOTS = 3  # chosen: the newest one, one that is being written, one that is still being read
+MIRROR_SLOTS = 3  # chosen: the newest one, one that is being written, one that is still being read
 HEADER_BYTES = 16_384  # chosen: several times the longest header
-TRIES = 4  # chosen: so often a reader begins again within a call, before it comes back later
-HEAD = struct.Struct("<QIII")
-NEWEST = struct.Struct("<Q")
+READ_TRIES = 4  # chosen: so often a reader begins again within a call, before it comes back later
+SLOT_HEAD = struct.Struct("<QIII")
+NEWEST_SERIAL = struct.Struct("<Q")
 
 
 class Mirrored(NamedTuple):
@@ -40,8 +40,8 @@ class Mirror:
 
     def __init__(self, payload_bytes: int, name: str | None = None) -> None:
         self._payload_bytes = payload_bytes
-        self._slot_bytes = HEAD.size + HEADER_BYTES + payload_bytes
-        self._block = SharedMemory(name, create=name is None, size=NEWEST.size + SLOTS * self._slot_bytes)
+        self._slot_bytes = SLOT_HEAD.size + HEADER_BYTES + payload_bytes
+        self._block = SharedMemory(name, create=name is None, size=NEWEST_SERIAL.size + MIRROR_SLOTS * self._slot_bytes)
         self._made = name is None
         self._serial = 0
 
@@ -60,19 +60,19 @@ class Mirror:
             raise ValueError(f"{len(said)} and {len(payload)} bytes: {HEADER_BYTES} and {self._payload_bytes} fit")
         serial = self._serial + 1
         buffer, at = self._buffer, self._at(serial)
-        body = at + HEAD.size
-        HEAD.pack_into(buffer, at, 0, 0, 0, 0)  # serial 0: it is being written
+        body = at + SLOT_HEAD.size
+        SLOT_HEAD.pack_into(buffer, at, 0, 0, 0, 0)  # serial 0: it is being written
         buffer[body : body + len(said)] = said
         buffer[body + HEADER_BYTES : body + HEADER_BYTES + len(payload)] = payload
-        HEAD.pack_into(buffer, at, serial, len(said), len(payload), zlib.crc32(payload, zlib.crc32(said)))
-        NEWEST.pack_into(buffer, 0, serial)
+        SLOT_HEAD.pack_into(buffer, at, serial, len(said), len(payload), zlib.crc32(payload, zlib.crc32(said)))
+        NEWEST_SERIAL.pack_into(buffer, 0, serial)
         self._serial = serial
         return serial
 
     def newer(self, than: int) -> Mirrored | None:
         """The newest value, None if there is none newer than a serial, or if it was written over while it was read."""
-        for _ in range(TRIES):
-            serial: int = NEWEST.unpack_from(self._buffer, 0)[0]
+        for _ in range(READ_TRIES):
+            serial: int = NEWEST_SERIAL.unpack_from(self._buffer, 0)[0]
             if serial <= than:
                 return None
             found = self._copy(serial)
@@ -95,15 +95,15 @@ class Mirror:
         return buffer
 
     def _at(self, serial: int) -> int:
-        return NEWEST.size + (serial % SLOTS) * self._slot_bytes
+        return NEWEST_SERIAL.size + (serial % MIRROR_SLOTS) * self._slot_bytes
 
     def _copy(self, serial: int) -> Mirrored | None:
         buffer, at = self._buffer, self._at(serial)
-        before, said_bytes, payload_bytes, check = HEAD.unpack_from(buffer, at)
+        before, said_bytes, payload_bytes, check = SLOT_HEAD.unpack_from(buffer, at)
         if before != serial or said_bytes > HEADER_BYTES or payload_bytes > self._payload_bytes:
             return None
-        body = at + HEAD.size
+        body = at + SLOT_HEAD.size
         said = bytes(buffer[body : body + said_bytes])
         payload = bytes(buffer[body + HEADER_BYTES : body + HEADER_BYTES + payload_bytes])
-        whole = HEAD.unpack_from(buffer, at)[0] == serial and zlib.crc32(payload, zlib.crc32(said)) == check
+        whole = SLOT_HEAD.unpack_from(buffer, at)[0] == serial and zlib.crc32(payload, zlib.crc32(said)) == check
         return Mirrored(serial, json.loads(said), payload) if whole else None

@@ -19,7 +19,7 @@ from sonosteer.recording.run_log import RunLog
 from sonosteer.runtime.insertion import Pace
 from sonosteer.safety.limits import Limits
 
-LONGEST_S = 3600.0  # chosen: longer than anybody measures
+LONGEST_LOOP_S = 3600.0  # chosen: longer than anybody measures
 
 
 class EndedError(Exception):
@@ -38,7 +38,7 @@ def run_simulated_loop(folder: Path, heartbeat_s: float) -> str:
         live=True,
         paused=True,
         limits=Limits(heartbeat_s=heartbeat_s),
-        pace=Pace(longest_s=LONGEST_S, patience_s=LONGEST_S),
+        pace=Pace(longest_s=LONGEST_LOOP_S, patience_s=LONGEST_LOOP_S),
     )
     episode = build_episode(config)
     about = LiveAbout(

@@ -239,7 +239,7 @@ class KeepOut:
     center: Point
     """Its middle, px of the first picture: (column, row)."""
     radius_mm: float
-    """Its radius, mm."""
+    """Half the circle's width, mm."""
 
 
 @dataclass(frozen=True, slots=True)
