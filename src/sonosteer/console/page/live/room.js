@@ -12,7 +12,8 @@ import { StopPress } from "./stop.js";
 import { Strips } from "./strips.js";
 
 const OLD_MS = 300; // a picture, or a word of the loop, that is older must not be taken for now
-const REFRESH_MS = 50;
+const REFRESH_MS = 100; // numbers that change more often cannot be read. A stop, a hold and a picture are shown at once
+const CURVES_EVERY = 4;
 const PING_MS = 250;
 const TRAIL = 30, KEPT_PICTURES = 12;
 
@@ -26,7 +27,7 @@ export class LiveRoom {
     this.over = null;
     this.overlays = true;
     this.aligned = false;
-    this.kept = new Map(); // index -> {bitmap, header}, for the picture of the tip
+    this.kept = new Map(); // index -> {header, bytes}, for the picture of the tip
     this.tips = [];
     this.drawn = 0;
     this.drawnAt = [];
@@ -83,7 +84,8 @@ export class LiveRoom {
     if (row?.tip && this.tips.at(-1)?.frame !== row.frame) { this.tips.push({ frame: row.frame, tip: row.tip }); if (this.tips.length > TRAIL) this.tips.shift(); }
     if (state.phase === "running") this.strips.put(state.at, state.estimate?.away ?? null, row?.inMm ? row.along : null, state.verdict && !state.verdict.cleared);
     this.stop.heard(state);
-    this.refresh();
+    const key = JSON.stringify([state.stop, state.held, state.phase, state.target, state.regions, this.stop.words?.[1]]);
+    if (key !== this.shownKey) { this.shownKey = key; this.refresh(); this.stage.redraw(); }
   }
 
   end(word) {
@@ -92,6 +94,7 @@ export class LiveRoom {
     banner("gone");
     banner("over", word.killed ? "THE LOOP IS GONE: its process has ended without a word. Nothing on this page moves or stops anything. If the robot still moves, use the hardware stop." : `The run is over: ${this.over}. The command writes its results. This page shows the last picture.`);
     this.refresh();
+    this.stage?.redraw();
   }
 
   async picture(header, bytes) {
@@ -107,23 +110,20 @@ export class LiveRoom {
       if (this.newest && header.serial < this.newest.serial) { bitmap.close(); done(); return; }
       this.newest = header;
       this.pictures += 1;
-      this.keep(header, bitmap);
-      this.showPicture(done);
+      this.kept.set(header.index, { header, bytes });
+      while (this.kept.size > KEPT_PICTURES) this.kept.delete(this.kept.keys().next().value);
+      if (this.aligned) { bitmap.close(); await this.showTipsPicture(done); return; }
+      this.shown = header;
+      this.stage.show(bitmap, header.size, done);
     } catch { done(); tell("the browser cannot read a picture"); }
   }
 
-  keep(header, bitmap) {
-    this.kept.set(header.index, { header, bitmap });
-    while (this.kept.size > KEPT_PICTURES) { const [index, old] = this.kept.entries().next().value; this.kept.delete(index); old.bitmap.close(); }
-  }
-
-  /** Show the newest picture, or, aligned, the one that the tip was seen in. */
-  showPicture(done = () => {}) {
-    const wanted = this.aligned && this.kept.has(this.state?.row?.frame) ? this.state.row.frame : this.newest?.index;
-    const found = this.kept.get(wanted);
-    if (!found) { done(); return; }
+  /** Show the picture that the tip was seen in, or the newest where that is not kept. */
+  async showTipsPicture(done) {
+    const found = this.kept.get(this.state?.row?.frame) ?? this.kept.get(this.newest.index);
+    if (found.header === this.shown) { done(); return; }
     this.shown = found.header;
-    createImageBitmap(found.bitmap).then((copy) => this.stage.show(copy, found.header.size, done), done);
+    this.stage.show(await createImageBitmap(new Blob([found.bytes], { type: `image/${found.header.kind}` })), found.header.size, done);
   }
 
   // -- the page -----------------------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ export class LiveRoom {
         document.querySelector("dialog[open]")?.close();
         return;
       }
-      const on = event.target.closest?.("button, a, summary, input, select, textarea"), held = on?.dataset?.what;
+      const on = event.target.closest?.("button, a, summary, select, textarea, input:not([type=radio]):not([type=checkbox])"), held = on?.dataset?.what;
       const field = on?.matches("input[type=number], input[type=text], textarea, select");
       const plain = !event.ctrlKey && !event.metaKey && !event.altKey;
       let what = null;
@@ -260,15 +260,15 @@ export class LiveRoom {
   refresh() {
     if (!this.panels) return;
     const { state } = this, now = this.clock.now();
-    if (this.aligned && this.shown && this.kept.has(state?.row?.frame) && this.shown.index !== state.row.frame) this.showPicture();
     this.panels.show(state, { over: this.over, silent: this.silent, stop: this.stop.words, now });
     this.badges(state, now);
     this.headlines(state);
     say(this.timeWords, state?.phase === "before" ? "before the start" : state ? `${state.at.toFixed(2)} s${this.about.longest_s ? ` of at most ${this.about.longest_s} s` : ""}` : "");
-    this.strips.paint();
-    this.stage.redraw();
-    clearTimeout(this.speaking);
-    this.speaking = setTimeout(() => say(this.spoken, this.words()), 500);
+    this.refreshed = (this.refreshed ?? 0) + 1;
+    if (this.refreshed % CURVES_EVERY === 1) this.strips.paint();
+    if (this.noPicture !== null || this.silent !== null || this.before || this.wasOld) this.stage.redraw();
+    this.wasOld = this.noPicture !== null || this.silent !== null;
+    if (this.refreshed % 10 === 1) say(this.spoken, this.words());
   }
 
   badges(state, now) {
@@ -310,13 +310,13 @@ export class LiveRoom {
     return `${gate}, tip ${state.row?.state ?? "not known"}`;
   }
 
-  setOverlays(on) { this.overlays = on; this.panels.overlayBox.checked = on; this.refresh(); }
+  setOverlays(on) { this.overlays = on; this.panels.overlayBox.checked = on; this.stage.redraw(); }
 
-  setAligned(on) { this.aligned = on; this.panels.alignBox.checked = on; this.showPicture(); this.refresh(); }
+  setAligned(on) { this.aligned = on; this.panels.alignBox.checked = on; }
 
-  zoom(factor) { const { view } = this.stage; view.zoom(factor, view.pane.map((v) => v / 2)); this.refresh(); }
+  zoom(factor) { const { view } = this.stage; view.zoom(factor, view.pane.map((v) => v / 2)); this.stage.redraw(); }
 
-  pan(x, y) { const { view } = this.stage; view.move(view.toImage([0, 0]), [-40 * x, -40 * y]); this.refresh(); }
+  pan(x, y) { const { view } = this.stage; view.move(view.toImage([0, 0]), [-40 * x, -40 * y]); this.stage.redraw(); }
 
-  fit() { this.stage.view.fit(); this.refresh(); }
+  fit() { this.stage.view.fit(); this.stage.redraw(); }
 }

@@ -1,5 +1,5 @@
 // Curves below the picture: how far the tip is from the target, how sure the tracker is, and when the gate refused.
-import { colour, el } from "../dom.js";
+import { el } from "../dom.js";
 
 const TALL_PX = 52, AXIS_PX = 18, GAP_PX = 6, LEFT_PX = 46, RIGHT_PX = 12, MOST = 4000;
 
@@ -14,6 +14,8 @@ export class Strips {
     this.clear();
     new ResizeObserver(() => this.paint()).observe(element);
   }
+
+  colour(name) { return this.style.getPropertyValue(name).trim(); }
 
   clear() { this.rows = []; this.refused = []; }
 
@@ -30,6 +32,7 @@ export class Strips {
     this.canvas.width = Math.round(width * ratio);
     this.canvas.height = Math.round(height * ratio);
     this.canvas.style.height = `${height}px`;
+    this.style = getComputedStyle(document.documentElement);
     const pen = this.canvas.getContext("2d");
     pen.scale(ratio, ratio);
     const from = this.rows[0]?.[0] ?? 0, last = this.rows.at(-1)?.[0] ?? 0, to = Math.max(from + 4, last * 1.02);
@@ -37,25 +40,25 @@ export class Strips {
     if (this.aimed) this.curve(pen, { place: 1, top: 0, x, width, name: "to target mm", tint: "--track-4" });
     this.curve(pen, { place: 2, top: low - TALL_PX - GAP_PX, x, width, name: this.limit ? `tip sd mm (limit ${this.limit})` : "tip sd mm", tint: "--tracking", limit: this.limit });
     this.axis(pen, { from, to, x, y: low });
-    if (this.rows.length) { pen.fillStyle = colour("--now"); pen.fillRect(x(last) - 0.75, 0, 1.5, low - GAP_PX); }
+    if (this.rows.length) { pen.fillStyle = this.colour("--now"); pen.fillRect(x(last) - 0.75, 0, 1.5, low - GAP_PX); }
   }
 
   curve(pen, { place, top, x, width, name, tint, limit }) {
     const most = this.rows.reduce((most, row) => Math.max(most, row[place] ?? 0), limit ? limit * 1.2 : 1);
     const y = (v) => top + TALL_PX - 2 - (v / most) * (TALL_PX - 6);
-    pen.strokeStyle = colour("--line");
+    pen.strokeStyle = this.colour("--line");
     pen.strokeRect(LEFT_PX + 0.5, top + 0.5, width - LEFT_PX - RIGHT_PX, TALL_PX - 1);
-    pen.fillStyle = colour("--coasting");
+    pen.fillStyle = this.colour("--coasting");
     pen.globalAlpha = 0.35;
     for (const t of this.refused) pen.fillRect(x(t) - 0.75, top, 1.5, TALL_PX);
     pen.globalAlpha = 1;
     if (limit) {
-      pen.strokeStyle = colour("--lost");
+      pen.strokeStyle = this.colour("--lost");
       pen.setLineDash([5, 4]);
       pen.beginPath(); pen.moveTo(LEFT_PX, y(limit)); pen.lineTo(width - RIGHT_PX, y(limit)); pen.stroke();
       pen.setLineDash([]);
     }
-    pen.strokeStyle = colour(tint);
+    pen.strokeStyle = this.colour(tint);
     pen.lineWidth = 1.6;
     pen.beginPath();
     let before = false;
@@ -77,8 +80,8 @@ export class Strips {
   }
 
   word(pen, text, x, y, align, tint = "--soft") {
-    pen.fillStyle = colour(tint);
-    pen.font = `11px ${colour("--mono")}`;
+    pen.fillStyle = this.colour(tint);
+    pen.font = `11px ${this.colour("--mono")}`;
     pen.textAlign = align;
     pen.fillText(text, x, y);
   }
