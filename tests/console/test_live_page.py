@@ -218,35 +218,45 @@ def test_a_loop_that_is_killed_or_stands_still_is_told(chrome, shown):
     assert tab.errors == []
 
 
+class Waiting(Tab):
+    """A tab with a run that waits for its start."""
+
+    READY = "document.querySelector('[data-mark=target]') !== null"
+
+
+def drawn_and_started(tab: Tab) -> float:
+    """Draw a target and two regions, by mouse and by key, and start. Returns the height of the picture, CSS px."""
+    box = tab.page.locator(".pane").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    tab.page.mouse.click(x, y)
+    tab.page.locator("input[value='keep out']").check()
+    tab.page.mouse.move(x - 60, y + 60)
+    tab.page.mouse.down()
+    tab.page.mouse.move(x - 60, y + 95, steps=3)
+    tab.page.mouse.up()
+    tab.until("document.querySelectorAll('[data-mark=region]').length === 1")
+    tab.press("ArrowUp", "ArrowUp", "k")
+    tab.until("document.querySelectorAll('[data-mark=region]').length === 2")
+    tab.hold("Enter", "!document.querySelector('.headline').textContent.includes('BEFORE')")
+    return box["height"]
+
+
 def test_target_and_region_are_drawn_before_the_start_and_recorded(chrome, tmp_path):
     words = ["insert", "--policy", "constant", "--method", "kf", "--seed", "3", "--live", "--console", "--paused"]
     command = [sys.executable, "-m", "sonosteer", *words, "--no-browser", "--out", str(tmp_path / "run")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        address = process.stdout.readline().strip()
-        tab = Tab.__new__(Tab)
-        tab.READY = "document.querySelector('.headline')?.textContent.includes('BEFORE THE START')"
-        tab.__init__(chrome, address)
-        tab.until("document.querySelector('[data-mark=target]') !== null")
-        box = tab.page.locator(".pane").bounding_box()
-        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-        tab.page.mouse.click(x, y)
-        tab.page.locator("input[value='keep out']").check()
-        tab.page.mouse.move(x - 60, y + 60)
-        tab.page.mouse.down()
-        tab.page.mouse.move(x - 60, y + 95, steps=3)
-        tab.page.mouse.up()
-        tab.until("document.querySelectorAll('[data-mark=region]').length === 1")
-        tab.press("ArrowUp", "ArrowUp", "k")
-        tab.until("document.querySelectorAll('[data-mark=region]').length === 2")
-        tab.hold("Enter", "!document.querySelector('.headline').textContent.includes('BEFORE')")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        tab = Waiting(chrome, process.stdout.readline().strip())
+        height = drawn_and_started(tab)
         tab.until("document.getElementById('banners').textContent.includes('The run is over')")
         process.communicate(timeout=b.PATIENCE_S)
+    finally:
+        process.kill()
+        process.communicate()
     said = next(RunReader(tmp_path / "run" / "recording.mcap").messages("/configuration")).what["configuration"]
-    width, height = 512, 512
-    assert said["task"].target_px[0] == pytest.approx((width - 1) / 2, abs=2)
-    assert said["task"].target_px[1] == pytest.approx((height - 1) / 2, abs=2)
+    assert said["task"].target_px == pytest.approx((255.5, 255.5), abs=2)
     assert [r.name for r in said["regions"]] == ["region 1", "region 2"]
     first = said["regions"][0]
-    assert first.radius_mm == pytest.approx(35 * 128 / box["height"], rel=0.15)
+    assert first.radius_mm == pytest.approx(35 * 128 / height, rel=0.15)
     assert first.center_mm[0] < 64 < first.center_mm[1]
     assert tab.errors == []
