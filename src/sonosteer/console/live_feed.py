@@ -176,12 +176,18 @@ class LiveFeed:
         if self._over or self._broken is not None:
             return
         header = told_picture(frame, self.about.spacing, probe_mm) | {"said": now_s, "wall": self._wall()}
-        self._pictures.put(header, np.ascontiguousarray(frame.pixels).data.cast("B"))
+        self._put(self._pictures, header, np.ascontiguousarray(frame.pixels).data.cast("B"))
 
     def _show(self, told: ToldState) -> None:
         if self._over or self._broken is not None:
             return
-        self._states.put({**told, **self.aim.told(), "phase": self.phase, "wall": self._wall()})
+        self._put(self._states, {**told, **self.aim.told(), "phase": self.phase, "wall": self._wall()})
+
+    def _put(self, mirror: Any, header: Mapping[str, Any], payload: bytes | memoryview = b"") -> None:
+        try:
+            mirror.put(header, payload)
+        except ValueError as e:  # a picture that is larger than the source said
+            self._break(e)
 
     def _break(self, error: Exception) -> None:
         """Show nothing any more. The page says that nothing comes."""
