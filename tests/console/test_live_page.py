@@ -255,8 +255,8 @@ def test_target_and_region_are_drawn_before_the_start_and_recorded(chrome, tmp_p
         process.communicate()
     said = next(RunReader(tmp_path / "run" / "recording.mcap").messages("/configuration")).what["configuration"]
     assert said["task"].target_px == pytest.approx((255.5, 255.5), abs=2)
-    assert [r.name for r in said["regions"]] == ["region 1", "region 2"]
+    assert [r["name"] for r in said["regions"]] == ["region 1", "region 2"]
     first = said["regions"][0]
-    assert first.radius_mm == pytest.approx(35 * 128 / height, rel=0.15)
-    assert first.center_mm[0] < 64 < first.center_mm[1]
+    assert first["radius_mm"] == pytest.approx(35 * 128 / height, rel=0.15)
+    assert first["center_mm"][0] < 64 < first["center_mm"][1]
     assert tab.errors == []

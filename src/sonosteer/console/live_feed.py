@@ -32,7 +32,7 @@ from sonosteer.runtime.viewing import ControlMoment
 from sonosteer.safety.regions import Circle
 from sonosteer.safety.stop import Stop
 
-CONSOLE_READY_S = 60.0  # chosen: a busy machine takes some seconds to start an interpreter
+CONSOLE_READY_S = 120.0  # chosen: a very busy machine takes a minute to start an interpreter
 CONSOLE_END_S = 3.0  # chosen: how long the console may take to tell its tabs that the run is over
 MAX_REASON = 500  # chosen: characters that fit a page's line
 PIXEL_BYTES = 3  # chosen: RGB of 8 bit, or grey of 16
