@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip("starlette", reason="no console: pip install 'sonosteer[console]'")
-from sonosteer.console.words import PlaceLabel, SeekFrame, StartTrack, TypeScale, parse_word
+from sonosteer.console.words import Grip, KeepOut, PlaceLabel, PressStop, SeekFrame, StartTrack, TypeScale, parse_word
 from sonosteer.core.errors import InputError
 
 
@@ -17,6 +17,9 @@ def test_words_are_read():
     assert parse_word('{"t":"label","id":1,"frame":2,"tip":"hidden","base":0}') == PlaceLabel(1, 2, "hidden", 0)
     assert parse_word('{"t":"label","id":1,"frame":2,"tip":null,"base":0}') == PlaceLabel(1, 2, None, 0)
     assert parse_word('{"t":"scale","id":1,"spacing":null}') == TypeScale(1, None)
+    assert parse_word('{"t":"stop","id":1}') == PressStop(1)
+    assert parse_word('{"t":"grip","id":1,"run":"r","what":"release"}') == Grip(1, "r", "release")
+    assert parse_word('{"t":"keep out","id":1,"run":"r","center":[1,2],"radius_mm":3}') == KeepOut(1, "r", (1, 2), 3)
     said = '{"t":"track","id":1,"method":"auto","enters":"left","angle_deg":[30,40],"crop":[0,1,2,3]}'
     assert parse_word(said) == StartTrack(id=1, method="auto", enters="left", angle_deg=(30.0, 40.0), crop=(0, 1, 2, 3))
 
@@ -28,7 +31,12 @@ def test_words_are_read():
         ("[" * 100_000, "too long"),
         ("[1]", "without a word"),
         ('{"t":3}', "without a word"),
-        ('{"t":"stop"}', "no word 'stop'"),
+        ('{"t":"steer"}', "no word 'steer'"),
+        ('{"t":"stop"}', "id is missing"),
+        ('{"t":"grip","id":1,"run":"r","what":"push"}', "what is"),
+        ('{"t":"grip","id":1,"what":"release"}', "run is missing"),
+        ('{"t":"grip","id":1,"run":"r","what":"release","held_s":9}', "no field 'held_s'"),
+        ('{"t":"keep out","id":1,"run":"r","center":[1,2],"radius_mm":NaN}', "radius_mm is"),
         ('{"t":"seek"}', "index is missing"),
         ('{"t":"seek","index":"3"}', "index is"),
         ('{"t":"seek","index":true}', "index is"),

@@ -9,6 +9,8 @@ A second tab hangs meanwhile. Its pictures on the way, and what was passed by, a
 each header. Then a clip of 10,000 frames is opened twice, with a key frame every 12 and every 250, and sought at
 random.
 
+Then a live room: what its tabs cost a control loop, and how quick STOP is (`benchmarks.live_console`).
+
 The pictures are drawn by Chromium without a GPU. It needs playwright and Debian's chromium.
 """
 
@@ -29,6 +31,7 @@ import av
 import cv2
 import numpy as np
 
+from sonosteer.benchmarks.live_console import control_periods, stop_latency
 from sonosteer.core.arrays import U8
 from sonosteer.core.errors import InputError, MissingExtraError
 
@@ -231,10 +234,10 @@ def _played(page: Any, seconds: float) -> tuple[float, list[float]]:
 
 
 def bench_console(seed: int, progress: Callable[[int], None], seconds: float = SECONDS) -> dict[str, Any]:
-    """Draw, hang, seek. Returns ages by case, and what was counted.
+    """Draw, hang, seek, look at a live loop, stop it. Returns ages by case, and what was counted.
 
-    seconds: how long each rate is played, and how long a tab hangs. Raises MissingExtraError without playwright,
-    InputError without a browser.
+    seconds: how long each rate is played, how long a tab hangs, and how long a loop is looked at. Raises
+    MissingExtraError without playwright, InputError without a browser.
     """
     cases: list[dict[str, Any]] = []
     counted: dict[str, Any] = {}
@@ -268,8 +271,21 @@ def bench_console(seed: int, progress: Callable[[int], None], seconds: float = S
             cases.append(case | {"case": f"seek, key frame every {every}"})
             counted[f"10,000 frames, key frame every {every}"] = said
             progress(len(RATES_HZ) + n + 1)
+        for n, measured in enumerate((_periods, _stops)):
+            found, said = measured(folder, seconds, chrome)
+            cases += found
+            counted |= said
+            progress(len(RATES_HZ) + len(EVERY) + n + 1)
     notes = "\n".join(f"{name}: {said}" for name, said in counted.items())
     return {"cases": cases, "counted": counted, "seconds": seconds, "notes": notes}
+
+
+def _periods(folder: Path, seconds: float, chrome: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    return control_periods(folder, seconds, chromium=_chromium, chrome=chrome, until=_until, case=_case)
+
+
+def _stops(folder: Path, seconds: float, chrome: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    return stop_latency(folder, seconds, chrome, _until, _case)
 
 
 def _counts(tab: Any) -> dict[str, Any]:

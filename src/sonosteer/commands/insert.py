@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sonosteer.commands import insert_live, parsing
+from sonosteer.commands.console_page import ConsoleWords, NoBrowser, Port
+from sonosteer.commands.console_run import shown_insertion, wait_for_start
 from sonosteer.commands.insert_live import (
     DryRunning,
     EntersText,
@@ -30,7 +33,9 @@ from sonosteer.commands.parsing import AsJson, Seed, SpacingText
 from sonosteer.core.errors import InputError
 
 if TYPE_CHECKING:
-    from sonosteer.episodes.insertion import InsertionConfig
+    from sonosteer.console.live_feed import LiveFeed
+    from sonosteer.core.types import Frame
+    from sonosteer.episodes.insertion import Episode, InsertionConfig
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -47,7 +52,20 @@ TrackerName = Annotated[
         autocompletion=complete("methods"),
     ),
 ]
-Paused = Annotated[bool, typer.Option("--paused", help="Begins paused: nothing moves until c and Enter. With --live.")]
+Paused = Annotated[
+    bool,
+    typer.Option(
+        "--paused",
+        help="Begins paused: nothing moves until c and Enter, or, with --console, until Start is held there. With "
+        "--live.",
+    ),
+]
+ShowsConsole = Annotated[
+    bool,
+    typer.Option(
+        "--console", help="Shows the run in a page of your browser, with STOP. With --live. Needs the extra console."
+    ),
+]
 CalibrationSd = Annotated[
     str | None,
     typer.Option(
@@ -85,6 +103,9 @@ def insert_command(
     ] = "in-plane-convex/test",
     live: Annotated[bool, typer.Option("--live", help="On a real clock, each branch in its thread.")] = False,
     paused: Paused = False,
+    console: ShowsConsole = False,
+    port: Port = None,
+    no_browser: NoBrowser = False,
     calibration: CalibrationSd = None,
     rig: RigFileName = None,
     dry_run: DryRunning = False,
@@ -123,6 +144,9 @@ def insert_command(
     --policy window chooses the probe's place before it lets another policy push, and --policy wiggle finds a faint tip
     by moving the held needle to and fro. Both wrap visibility, or another one by --set policy=vla.
 
+    --live --console opens a page of the console beside it: the newest picture, what the gate says, STOP. The first line
+    that is printed is its address. With --paused you draw target and forbidden regions there, and hold Start.
+
     On a live source, as in sonosteer insert --live igtl://scanner:18944 --rig rig.toml --enters left --target-mm 20,35,
     the robot of the rig file moves. --dry-run sends it nothing. Research software, not a medical device.
     """
@@ -130,8 +154,11 @@ def insert_command(
     from sonosteer.runtime.insertion import Pace
 
     typed = {k: str(v) if isinstance(v, Path) else v for k, v in parsing.as_typed(context, "out").items()}
+    if console and not live:
+        raise InputError("--console needs --live: a run on the simulated clock is over before a person has seen it")
+    page = ConsoleWords(console, port, no_browser).checked("--console")
     if source is not None:
-        insert_live.insert_on_source(typed, out, paused=_paused(paused, live), as_json=as_json)
+        insert_live.insert_on_source(typed, out, page, paused=_paused(paused, live, page), as_json=as_json)
         return
     insert_live.check_no_live_words(typed)
     if seed < 0:
@@ -148,33 +175,78 @@ def insert_command(
         regions=parsing.parse_forbidden(forbid),
         live=live,
         calibration_mm2=parsing.parse_calibration(calibration),
-        paused=_paused(paused, live),
+        paused=_paused(paused, live, page) and not console,  # a page waits for its start before the run
     )
-    _insert_simulated(config, typed, out, as_json=as_json)
+    _insert_simulated(config, typed, out, page, paused=paused, as_json=as_json)
 
 
-def _insert_simulated(config: InsertionConfig, typed: Mapping[str, Any], out: Path | None, *, as_json: bool) -> None:
-    from sonosteer.episodes.insertion import build_episode, run_episode
+def _insert_simulated(
+    config: InsertionConfig,
+    typed: Mapping[str, Any],
+    out: Path | None,
+    page: ConsoleWords,
+    *,
+    paused: bool,
+    as_json: bool,
+) -> None:
+    from sonosteer.core.clock import RealClock
+    from sonosteer.episodes.insertion import build_episode
 
     episode = build_episode(config)
     episode.tracker.prepare()  # before anything is written
     episode.policy.prepare()
-    insertion = Insertion(
-        insert=lambda log, watch, button: run_episode(episode, recorder=log, watch=watch, button=button),
+    with shown_insertion(
+        page,
+        episode,
+        name=f"{config.scene}#{config.seed} · {config.mode} · {config.policy} policy · {config.tracker} tracker",
+        size_px=episode.first_picture().size_px,
+        longest_s=config.pace.longest_s,
+        out=out,
+        paused=paused,
+        as_json=as_json,
+    ) as feed:
+        if feed is not None and paused:
+            aim = wait_for_start(feed, _still(episode), RealClock())
+            episode.aim(aim.target_px or episode.task.target_px, aim.regions)
+        insertion = _insertion(episode, typed, feed)
+        carried_out(insertion, out, as_json=as_json, tell=lambda done, result: _tell(config, result))
+
+
+def _still(episode: Episode) -> Callable[[float], Frame | None]:
+    """The first picture of a simulated scene, once: its time has not begun."""
+    first = [episode.first_picture()]
+
+    def picture(wait_s: float) -> Frame | None:
+        if first:
+            return first.pop()
+        time.sleep(wait_s)
+        return None
+
+    return picture
+
+
+def _insertion(episode: Episode, typed: Mapping[str, Any], feed: LiveFeed | None) -> Insertion:
+    from sonosteer.episodes.insertion import run_episode
+
+    config = episode.config
+    return Insertion(
+        insert=lambda log, watch, button, viewer: run_episode(
+            episode, recorder=log, watch=watch, button=button, viewer=viewer
+        ),
         title=lambda done: f"{config.policy}, {config.mode}, seed {config.seed}: {done.summary()['reason']}",
         configuration=configuration_of(typed, episode.gate, episode.task, episode.hint),
         typed=typed,
         live=config.live,
+        feed=feed,
     )
-    carried_out(insertion, out, as_json=as_json, tell=lambda done, result: _tell(config, result))
 
 
-def _paused(paused: bool, live: bool) -> bool:
+def _paused(paused: bool, live: bool, page: ConsoleWords) -> bool:
     """Whether the run begins paused. Raises InputError where nobody could continue it."""
     if paused and not live:
         raise InputError("--paused needs --live: on the simulated clock nobody could continue the run")
-    if paused and not sys.stdin.isatty():
-        raise InputError("--paused needs a terminal: c and Enter continue the run")
+    if paused and not page.shown and not sys.stdin.isatty():
+        raise InputError("--paused needs a terminal, where c and Enter continue the run, or --console")
     return paused
 
 

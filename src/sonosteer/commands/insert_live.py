@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sonosteer.commands import parsing
+from sonosteer.commands.console_page import ConsoleWords
+from sonosteer.commands.console_run import shown_insertion, wait_for_start
 from sonosteer.commands.insertion_ending import Insertion, carried_out, configuration_of
 from sonosteer.core.errors import InputError
 
 if TYPE_CHECKING:
     from sonosteer.commands.insertion_ending import DoneRun
+    from sonosteer.console.live_feed import LiveFeed
     from sonosteer.core.geometry import Point
     from sonosteer.core.types import Vector
     from sonosteer.episodes.live_insertion import LiveEpisode, LiveInsertionConfig
@@ -101,26 +104,50 @@ def check_no_live_words(typed: Mapping[str, Any]) -> None:
             raise InputError(f"{option} is for a live source: give one, such as igtl://HOST:PORT, with --live")
 
 
-def insert_on_source(typed: Mapping[str, Any], out: Path | None, *, paused: bool, as_json: bool) -> None:
-    """Do a live insertion. typed: words of the command by the names of its parameters."""
-    from sonosteer.episodes.live_insertion import build_live_episode, run_live_episode
+def insert_on_source(
+    typed: Mapping[str, Any], out: Path | None, page: ConsoleWords, *, paused: bool, as_json: bool
+) -> None:
+    """Do a live insertion. typed: words of the command by the names of its parameters. page: of a console."""
+    from sonosteer.episodes.live_insertion import build_live_episode
 
-    config = _config(typed, paused=paused)
+    config = _config(typed, paused=paused and not page.shown)  # a page waits for its start before the run
     episode = build_live_episode(config)
     try:
         _say_begin(episode, as_json=as_json)
-        insertion = Insertion(
-            insert=lambda log, watch, button: run_live_episode(episode, recorder=log, watch=watch, button=button),
-            title=lambda done: f"{config.policy} on {episode.source.info.name}: {done.run.ended}",
-            configuration=configuration_of(
-                typed, episode.gate, episode.task, episode.hint, live=_live_configuration(episode)
-            ),
-            typed=typed,
-            live=True,
-        )
-        carried_out(insertion, out, as_json=as_json, tell=_tell)
+        with shown_insertion(
+            page,
+            episode,
+            name=f"{episode.source.info.name} · {config.mode} · {config.policy} policy · {config.tracker} tracker",
+            size_px=episode.source.info.size_px,
+            longest_s=config.pace.longest_s,
+            out=out,
+            paused=paused,
+            dry_run=config.dry_run,
+            as_json=as_json,
+        ) as feed:
+            if feed is not None and paused:
+                aim = wait_for_start(feed, episode.source.next_frame, episode.source.clock)
+                episode.aim(aim.target_px or episode.task.target_px, aim.regions)
+            carried_out(_insertion(episode, typed, feed), out, as_json=as_json, tell=_tell)
     finally:
         episode.close()
+
+
+def _insertion(episode: LiveEpisode, typed: Mapping[str, Any], feed: LiveFeed | None) -> Insertion:
+    from sonosteer.episodes.live_insertion import run_live_episode
+
+    return Insertion(
+        insert=lambda log, watch, button, viewer: run_live_episode(
+            episode, recorder=log, watch=watch, button=button, viewer=viewer
+        ),
+        title=lambda done: f"{episode.config.policy} on {episode.source.info.name}: {done.run.ended}",
+        configuration=configuration_of(
+            typed, episode.gate, episode.task, episode.hint, live=_live_configuration(episode)
+        ),
+        typed=typed,
+        live=True,
+        feed=feed,
+    )
 
 
 def _config(typed: Mapping[str, Any], *, paused: bool) -> LiveInsertionConfig:

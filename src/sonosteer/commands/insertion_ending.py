@@ -13,10 +13,12 @@ from sonosteer.commands import parsing, terminal
 from sonosteer.core.errors import SonosteerError
 
 if TYPE_CHECKING:
+    from sonosteer.console.live_feed import LiveFeed
     from sonosteer.core.types import Frame, Hint, Observation, Task
     from sonosteer.episodes.insertion_files import DrawnRun
     from sonosteer.recording.run_log import RunLog
     from sonosteer.runtime.button import Button
+    from sonosteer.runtime.viewing import RunViewer
     from sonosteer.safety.gate import Gate
 
     class DoneRun(DrawnRun, Protocol):
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
             ...
 
     Watching = Callable[[Frame, Observation | None], None]
-    #: (recorder, watch, button) -> what came of it
-    CarryOut = Callable[[RunLog | None, Watching, Button | None], DoneRun]
+    #: (recorder, watch, button, viewer) -> what came of it
+    CarryOut = Callable[[RunLog | None, Watching, Button | None, RunViewer | None], DoneRun]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,8 @@ class Insertion:
     """The command's words as typed."""
     live: bool
     """True on a real clock."""
+    feed: LiveFeed | None = None
+    """The console that looks at it. None where no page is shown."""
 
 
 def configuration_of(
@@ -108,12 +112,15 @@ def _recorded(insertion: Insertion, out: Path | None, watch: Watching) -> tuple[
     """Insert and record. Returns the result and the closed recorder, None where nothing is recorded."""
     from sonosteer.recording.run_log import RunLog
 
-    live = insertion.live
+    live, feed = insertion.live, insertion.feed
     with ExitStack() as opened:
         log = None
         if out is not None:
             log = opened.enter_context(RunLog(out / parsing.RECORDING, insertion.configuration, live=live))
-        done = insertion.insert(log, watch, terminal.operators_button(live=live))
+        button = terminal.operators_button(live=live) if feed is None else feed.button
+        done = insertion.insert(log, watch, button, feed)
+        if feed is not None:
+            feed.end(done.run.ended)
         if log is not None:
             log.write("/ledger", done.run.time_s, done.run.ledger.counts())
             log.close(done.run.ended)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
-import webbrowser
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sonosteer.commands import parsing, terminal
+from sonosteer.commands.console_page import check_console_extra, told_address
 from sonosteer.commands.names import PageCommand
 from sonosteer.commands.parsing import Seed, SpacingText
 from sonosteer.commands.steering_runs import is_steering_run, open_steering_run, recording_in
-from sonosteer.core.errors import InputError, MissingExtraError
+from sonosteer.core.errors import InputError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -61,7 +58,7 @@ def open_command(
     The first line that is printed is the page's address. Its token lets nobody else in. The page is on this machine
     only and needs no network. Ctrl-C ends it.
     """
-    _check_extra()
+    check_console_extra()
     given = paths or []
     if playground != (not given):
         raise InputError("give a PATH to open, or --playground alone")
@@ -85,7 +82,7 @@ def _open_playground(out: Path | None, port: int | None, *, no_browser: bool) ->
     from sonosteer.console.playground_room import serve_playground
 
     told = "Ctrl-C ends the console. What you labelled is kept."
-    serve_playground(folder=out or Path(), port=port, ready=_ready(told, no_browser=no_browser))
+    serve_playground(folder=out or Path(), port=port, ready=told_address(told, no_browser=no_browser))
 
 
 def _open_steering(recording: Path, port: int | None, *, no_browser: bool) -> None:
@@ -95,13 +92,13 @@ def _open_steering(recording: Path, port: int | None, *, no_browser: bool) -> No
         recorded, story = open_steering_run(recording)
     for note in story.notes:
         print(f"sonosteer: {note}", file=sys.stderr)
-    serve_steering(story, recorded, port=port, ready=_ready("Ctrl-C ends the console.", no_browser=no_browser))
+    serve_steering(story, recorded, port=port, ready=told_address("Ctrl-C ends the console.", no_browser=no_browser))
 
 
 def _open_runs(recordings: list[Path], port: int | None, *, no_browser: bool) -> None:
     from sonosteer.console.serving import serve_runs
 
-    serve_runs(recordings, port=port, ready=_ready("Ctrl-C ends the console.", no_browser=no_browser))
+    serve_runs(recordings, port=port, ready=told_address("Ctrl-C ends the console.", no_browser=no_browser))
 
 
 def _open_clip(
@@ -125,31 +122,11 @@ def _open_clip(
             out=folder,
             seed=seed if tracked is None else tracked.seed,
             port=port,
-            ready=_ready(told, no_browser=no_browser),
+            ready=told_address(told, no_browser=no_browser),
             tracks=() if tracked is None else (tracked.track(source.info),),
         )
     finally:
         source.close()
-
-
-def _ready(told: str, *, no_browser: bool) -> Callable[[str], None]:
-    """What prints the address, and opens the browser at it."""
-
-    def ready(address: str) -> None:
-        print(address, flush=True)
-        print(told, flush=True)
-        if not no_browser:
-            threading.Thread(target=_show, args=(address,), name="browser", daemon=True).start()
-
-    return ready
-
-
-def _check_extra() -> None:
-    for package in ("starlette", "uvicorn", "websockets"):
-        try:
-            __import__(package)
-        except ImportError:
-            raise MissingExtraError("the console", package, "console") from None
 
 
 def _beside(path: str) -> Path:
@@ -159,14 +136,3 @@ def _beside(path: str) -> Path:
         return Path(f"sim-{plain}.labels")
     whole = Path(path).absolute()
     return whole.with_name(f"{whole.name}.labels")
-
-
-def _show(address: str) -> None:
-    """Open the browser. One of the terminal would take the terminal, and none is opened where there is no screen."""
-    screen = sys.platform in ("win32", "darwin") or any(os.environ.get(k) for k in ("DISPLAY", "WAYLAND_DISPLAY"))
-    try:
-        shown = screen and webbrowser.open(address)
-    except (webbrowser.Error, OSError):
-        shown = False
-    if not shown:
-        print("sonosteer: no browser could be opened: open the address above yourself", file=sys.stderr, flush=True)

@@ -110,15 +110,18 @@ def raise_what_ended(run: Run, failed: SonosteerError | None, out: Path | None) 
         raise BrokenError(f"the run broke off after {run.time_s:.1f} s: {run.broke}{kept}")
 
 
-def operators_button(*, live: bool) -> Button | None:
-    """Let the terminal's keys press a button, where a live run has a terminal. Returns None where it has not."""
+def operators_button(*, live: bool, button: Button | None = None) -> Button | None:
+    """Let the terminal's keys press a button, where a live run has a terminal.
+
+    button: one that something else presses, too. Returns it, or None where there is none and no terminal.
+    """
     from sonosteer.runtime.button import Button, listen
 
     if not live or not sys.stdin.isatty():
-        return None
+        return button
     print("stop: s and Enter; release the stop: r; pause: p; continue: c", file=sys.stderr)
     print("by hand, while the tip is lost: back b, forth f", file=sys.stderr)
-    button = Button()
+    button = button or Button()
     listen(button, sys.stdin)
     return button
 

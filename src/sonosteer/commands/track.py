@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sonosteer.commands import parsing, terminal
+from sonosteer.commands.console_page import ConsoleWords, NoBrowser, Port
 from sonosteer.commands.names import PageCommand, complete
 from sonosteer.commands.parsing import AsJson, Executor, Frames, KeepIdentity, PosesText, Seed, SpacingText
 from sonosteer.core.errors import InputError, InterruptedRunError
@@ -141,6 +142,10 @@ TrackerSettings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Sets one setting of the tracking method. Can be repeated."),
 ]
+Shows = Annotated[
+    bool,
+    typer.Option("--show", help="Shows it in a page of your browser while it is tracked. Needs the extra console."),
+]
 JobCount = Annotated[
     int | None,
     typer.Option(
@@ -194,6 +199,9 @@ def track_command(
     seed: Seed = 0,
     config: ConfigFile = None,
     settings: TrackerSettings = None,
+    show: Shows = False,
+    port: Port = None,
+    no_browser: NoBrowser = False,
     jobs: JobCount = None,
     executor: Executor = "process",
     as_json: AsJson = False,
@@ -211,11 +219,14 @@ def track_command(
 
     A live source, as in sonosteer track igtl://scanner:18944 --orientation UF --out results, is tracked until Ctrl-C,
     --seconds or --frames end it. The newest picture is tracked, and summary.json accounts for all others.
+
+    --show opens a page of the console that shows picture and tip while it is tracked. The page moves nothing.
     """
     from sonosteer.core.config import load_toml
     from sonosteer.episodes.clip_lists import is_pattern, named_sources, with_stills_together
     from sonosteer.episodes.clip_request import ClipRequest, check_none_live, make_checked
 
+    page = ConsoleWords(show, port, no_browser).checked("--show")
     first, stop = parsing.parse_frames(frames)
     sources = named_sources(source)
     request = ClipRequest(
@@ -248,15 +259,18 @@ def track_command(
     make_checked(request)  # a hint that is not enough is refused before anything is written
     groups: list[tuple[str, ...]] = with_stills_together(sources) if stills else [(each,) for each in sources]
     if len(groups) > 1 or any(map(is_pattern, source)):
+        if show:
+            raise InputError("--show takes one source, and several were given")
         check_none_live(sources, publish)
         if readings is not None:
             raise InputError("`readings` belongs to one clip, and several were given")
         _track_many(request, groups, executor, jobs, as_json=as_json)
     else:
-        _track_one(request, as_json=as_json)
+        _track_one(request, page, as_json=as_json)
 
 
-def _track_one(request: ClipRequest, *, as_json: bool) -> None:
+def _track_one(request: ClipRequest, page: ConsoleWords, *, as_json: bool) -> None:
+    from sonosteer.commands.console_track import shown_tracking
     from sonosteer.episodes.clip_request import job_of
     from sonosteer.episodes.clip_tracking import track_into_folder
     from sonosteer.recording.output_folder import claimed_folder
@@ -264,8 +278,12 @@ def _track_one(request: ClipRequest, *, as_json: bool) -> None:
     job = job_of(request)
     try:
         terminal.tell_notes(job.source.info)
-        with claimed_folder(job.out), terminal.shown_progress("tracking", quiet=as_json) as progress:
-            summary = track_into_folder(job, progress)
+        with (
+            claimed_folder(job.out),
+            shown_tracking(page, job, as_json=as_json) as shown,
+            terminal.shown_progress("tracking", quiet=as_json) as progress,
+        ):
+            summary = track_into_folder(shown, progress)
     finally:
         job.close()
     terminal.tell_bad(summary)

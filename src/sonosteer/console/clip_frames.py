@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 
@@ -43,6 +44,8 @@ class ShownPicture:
     """The coded picture. Empty if the frame cannot be read."""
     wrong: str | None = None
     """Why the frame cannot be read, None if it can."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """What else the page is told of it."""
 
 
 class ClipFrames:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from sonosteer.console.clip_frames import ShownPicture
 from sonosteer.console.words import SeekFrame, TabWord
@@ -21,6 +21,10 @@ class Listener(Protocol):
 
     def tell(self, said: Told) -> None:
         """Queue a message."""
+        ...
+
+    def want(self, wish: SeekFrame) -> None:
+        """Send a picture as soon as there is room for one. A newer wish takes its place."""
         ...
 
 
@@ -59,4 +63,22 @@ class Room(Protocol):
 
     def close(self) -> None:
         """End what the room began."""
+        ...
+
+
+@runtime_checkable
+class Stoppable(Protocol):
+    """A room in which something moves."""
+
+    def press_stop(self, by: str) -> None:
+        """Press the operator's stop. by: who pressed, in words."""
+        ...
+
+
+@runtime_checkable
+class Clocked(Protocol):
+    """A room with a clock of its own, that tabs tell ages by."""
+
+    def now_s(self) -> float | None:
+        """The run's time now, s. None before it is known."""
         ...

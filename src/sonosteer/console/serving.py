@@ -30,7 +30,7 @@ from sonosteer.console.palette import palette_css
 from sonosteer.console.picture_way import PictureWay, pack
 from sonosteer.console.recorded_run import RecordedRun
 from sonosteer.console.replay_room import ReplayRoom
-from sonosteer.console.room import Room, Told
+from sonosteer.console.room import Clocked, Room, Stoppable, Told
 from sonosteer.console.tracks import HeldTrack
 from sonosteer.console.words import MAX_WORD_BYTES, Drawn, Ping, SeekFrame, parse_word
 from sonosteer.core.errors import InputError
@@ -137,12 +137,16 @@ def serve_runs(
     try:
         for path in paths:
             runs.append(RecordedRun(path))
-        room = ReplayRoom(runs)
-        serve_behind_door(_Page(lambda call: room, None).application(), listening, ready)
+        serve_room(ReplayRoom(runs), listening, ready)
     finally:
         for run in runs:
             run.close()
         listening.close()
+
+
+def serve_room(room: Room, listening: socket.socket, ready: Callable[[str], None]) -> None:
+    """Serve a room that exports nothing, until it is interrupted. `ready` is called with its address."""
+    serve_behind_door(_Page(lambda call: room, None).application(), listening, ready)
 
 
 async def _serve(door: Door, listening: socket.socket, ready: Callable[[], None]) -> None:
@@ -186,6 +190,9 @@ class _Tab:
         self._queue.append(said)
         self._more.set()
 
+    def want(self, wish: SeekFrame) -> None:
+        self.ways[wish.way].want(wish)
+
     async def send_words(self) -> None:
         while True:
             while self._queue:
@@ -200,11 +207,13 @@ class _Tab:
         way = self.ways[number]
         while True:
             serial, wish = await way.next()
+            counts = {"asked": way.asked, "sent": way.sent, "passed_by": way.passed_by}  # of one moment: none waits
             shown = await asyncio.to_thread(picture, wish)
             header = {
+                **shown.more,
                 **{"v": 1, "t": "picture", "serial": serial, "way": number, "index": shown.index},
                 **{"time_s": shown.time_s, "size": list(shown.size_px), "kind": shown.kind, "wrong": shown.wrong},
-                **{"asked": way.asked, "sent": way.sent, "passed_by": way.passed_by},
+                **counts,
             }
             await self._web.send_bytes(pack(header, shown.payload))
 
@@ -222,6 +231,7 @@ class _Page:
             WebSocketRoute("/ws", self._talk),
             Route("/palette.css", self._palette),
             Route("/export/{name}", self._export),
+            Route("/stop", self._stop, methods=["POST"]),
             Mount("/", StaticFiles(directory=PAGE, html=True)),
         ]
         return Starlette(routes=routes, lifespan=self._life)
@@ -248,6 +258,13 @@ class _Page:
             if path.parent == folder and path.suffix in EXPORTED and path.is_file():
                 return FileResponse(path, filename=path.name)
         return PlainTextResponse("there is no such file", status_code=404)
+
+    async def _stop(self, request: Request) -> Response:
+        """The operator's stop without a page: who came in at the door may press it."""
+        if not isinstance(self._room, Stoppable):
+            return PlainTextResponse("nothing moves here", status_code=404)
+        self._room.press_stop("POST /stop")
+        return PlainTextResponse("pressed: look at the page, or at the robot, whether it is held", status_code=202)
 
     async def _talk(self, web: WebSocket) -> None:
         assert self._room is not None
@@ -282,7 +299,8 @@ class _Page:
             case Drawn():
                 tab.ways[word.way].drawn(word.serial)
             case Ping():
-                tab.tell({"t": "pong", "at": word.at})
+                now_s = room.now_s() if isinstance(room, Clocked) else None
+                tab.tell({"t": "pong", "at": word.at} | ({} if now_s is None else {"now": now_s}))
             case SeekFrame():
                 if 0 <= word.index < room.frames(word.way):
                     tab.ways[word.way].want(word)

@@ -178,9 +178,83 @@ class SettleOutside:
     """True: they are taken in. False: those of the console are written again."""
 
 
+@dataclass(frozen=True, slots=True)
+class PressStop:
+    """Presses the operator's stop. It needs no leave: a page of another run may press it, too."""
+
+    id: int
+    """As in `PlaceLabel`, no unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRun:
+    """Lets the run wait. Nothing is latched."""
+
+    id: int
+    """As in `PlaceLabel`, no unit."""
+    run: str
+    """Name of the run that is meant, as the console said it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grip:
+    """Says that the operator holds a key or a button down. It is said again and again while he does."""
+
+    id: int
+    """As in `PlaceLabel`, no unit."""
+    run: str
+    """As in `HoldRun`."""
+    what: Literal["release", "start"]
+    """What he holds it for: that the latched stop is released, or that the run begins or goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """Says that the operator holds nothing down any more."""
+
+    id: int
+    """As in `PlaceLabel`, no unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceTarget:
+    """Places the target, before the run begins."""
+
+    id: int
+    """As in `PlaceLabel`, no unit."""
+    run: str
+    """As in `HoldRun`."""
+    place: Point
+    """Where, px of the first picture: (column, row)."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeepOut:
+    """Draws a circle that the needle must not enter, before the run begins."""
+
+    id: int
+    """As in `PlaceLabel`, no unit."""
+    run: str
+    """As in `HoldRun`."""
+    center: Point
+    """Its middle, px of the first picture: (column, row)."""
+    radius_mm: float
+    """Half the circle's width, mm."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClearRegions:
+    """Takes away the regions that were drawn, before the run begins. Those of the command stay."""
+
+    id: int
+    """As in `PlaceLabel`, no unit."""
+    run: str
+    """As in `HoldRun`."""
+
+
 TabWord: TypeAlias = (
     Drawn | Ping | SeekFrame | PlaceLabel | Undo | Redo | LayRuler | TypeScale | StartTrack | ForgetTrack | Cancel
-    | LookAtScreen | Export | SettleOutside
+    | LookAtScreen | Export | SettleOutside | PressStop | HoldRun | Grip | LetGo | PlaceTarget | KeepOut | ClearRegions
 )  # fmt: skip
 TAB_WORDS: dict[str, type[Any]] = {
     "drawn": Drawn,
@@ -197,6 +271,13 @@ TAB_WORDS: dict[str, type[Any]] = {
     "screen": LookAtScreen,
     "export": Export,
     "outside": SettleOutside,
+    "stop": PressStop,
+    "hold": HoldRun,
+    "grip": Grip,
+    "let go": LetGo,
+    "target": PlaceTarget,
+    "keep out": KeepOut,
+    "clear regions": ClearRegions,
 }
 
 

@@ -96,6 +96,8 @@ class ClipJob:
     """What was asked for, saved once it is done, so that it is not done again. None: it always is."""
     picture: bool = False
     """Whether a small picture of the clip is kept for a list of clips."""
+    viewers: tuple[Watcher, ...] = ()
+    """Who looks on while it is tracked, as a console does."""
 
     def close(self) -> None:
         """Let the clients of the publisher go, and end a live source. May be called twice."""
@@ -184,7 +186,8 @@ def track_into_folder(job: ClipJob, progress: StageProgress) -> dict[str, Any]:
     with TipsWriter(job.out / "tips.csv", info.spacing, info.names, world=info.world is not None) as tips:
         try:
             with Background(overlay, complete=not live) as background:
-                watchers: list[Watcher] = [_Rows(tips), *([job.publisher] if job.publisher else []), background]
+                published = [job.publisher] if job.publisher else []
+                watchers: list[Watcher] = [_Rows(tips), *published, *job.viewers, background]
                 if live:
                     with Background(_Interim(job, ledger, overlay, began_s), depth=1, complete=False) as interim:
                         _track_live(job, tracker, ledger, [*watchers, interim], progress)

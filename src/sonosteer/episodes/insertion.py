@@ -7,6 +7,7 @@ tracker says. The judge alone sees the truth.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ import numpy as np
 from sonosteer.core.arrays import F64
 from sonosteer.core.clock import RealClock, SimulatedClock
 from sonosteer.core.errors import InputError
+from sonosteer.core.geometry import Point
 from sonosteer.core.protocols import Policy, Tracker
 from sonosteer.core.types import Capture, Frame, Hint, Observation, Task
 from sonosteer.episodes.tasks import INSERTION_ROBOT, Judge, Outcome, insertion_task
@@ -35,6 +37,7 @@ from sonosteer.runtime.branches import (
 from sonosteer.runtime.button import Button
 from sonosteer.runtime.insertion import Pace, Run, insert
 from sonosteer.runtime.live import insert_live
+from sonosteer.runtime.viewing import RunViewer
 from sonosteer.safety.gate import Gate
 from sonosteer.safety.limits import Limits
 from sonosteer.safety.memory import EXACT
@@ -116,6 +119,25 @@ class Episode:
         """The safety gate with the limits, regions and calibration error of the configuration."""
         return Gate(self.config.limits, self.config.regions, self.task.spacing, self.config.calibration_mm2)
 
+    def first_picture(self) -> Frame:
+        """The picture that the run will begin with. The world is then as it was."""
+        frame, _ = self.world.look()
+        self.world.restart()
+        return frame
+
+    def aim(self, target_px: Point, regions: tuple[Region, ...]) -> None:
+        """Take another target and other regions, before the run begins.
+
+        target_px: place in the first picture, px. Another target lies in the plane of that picture.
+        """
+        self.config = dataclasses.replace(self.config, regions=regions)
+        if target_px == self.task.target_px:
+            return
+        probe, apex = self.world.rig.probe_mm, self.world.probe.apex_px
+        x, z = self.task.spacing.to_mm((target_px[0] - apex[0], target_px[1] - apex[1]))
+        self.target_mm = np.array([probe[0] + x, probe[1], probe[2] + z])
+        self.task = dataclasses.replace(self.task, target_px=target_px)
+
 
 @dataclass
 class EpisodeResult:
@@ -194,11 +216,12 @@ def run_episode(
     decide_s: Callable[[int], float] | None = None,
     watch: Callable[[Frame, Observation | None], None] | None = None,
     button: Button | None = None,
+    viewer: RunViewer | None = None,
 ) -> EpisodeResult:
     """Carry out an insertion.
 
     decide_s: time that a decision takes on the simulated clock, by its number. watch: told of every image, with the
-    newest observation. button: of a live run.
+    newest observation. button: of a live run. viewer: is shown every control period.
     """
     config, task, rig = episode.config, episode.task, episode.rig
     tracker = with_fields(episode.tracker, waits=False) if config.live else episode.tracker
@@ -214,9 +237,9 @@ def run_episode(
     )
     branches = (rig, tracking_branch, policy_branch, control_branch)
     if isinstance(clock, SimulatedClock):
-        run = insert(*branches, clock, config.pace, decide_s=decide_s, watch=judging.look)
+        run = insert(*branches, clock, config.pace, decide_s=decide_s, watch=judging.look, viewer=viewer)
     else:
-        run = insert_live(*branches, clock, config.pace, watch=judging.look, button=button)
+        run = insert_live(*branches, clock, config.pace, watch=judging.look, button=button, viewer=viewer)
     return EpisodeResult(
         outcome=judging.close(stopped=run.stopped),
         run=run,

@@ -7,6 +7,7 @@ tracker saw the tip at last. The run's clock is the source's. Encoders and order
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -33,6 +34,7 @@ from sonosteer.runtime.button import Button
 from sonosteer.runtime.insertion import Pace, Run
 from sonosteer.runtime.live import insert_live
 from sonosteer.runtime.live_camera import LiveCamera, stream_account
+from sonosteer.runtime.viewing import RunViewer
 from sonosteer.safety.gate import Gate
 from sonosteer.safety.limits import Limits
 from sonosteer.safety.memory import EXACT
@@ -129,6 +131,11 @@ class LiveEpisode:
     """Who decides."""
     gate: Gate
     """The safety gate, with the rig's limits and the error of all calibrations."""
+
+    def aim(self, target_px: Point, regions: tuple[Region, ...]) -> None:
+        """Take another target and other regions, before the run begins. target_px: in the first picture, px."""
+        self.task = dataclasses.replace(self.task, target_px=target_px)
+        self.gate = dataclasses.replace(self.gate, regions=regions)
 
     def close(self) -> None:
         """Hold and let go of the robot, then of the source. May be called twice."""
@@ -304,10 +311,12 @@ def run_live_episode(
     recorder: Recorder | None = None,
     watch: Callable[[Frame, Observation | None], None] | None = None,
     button: Button | None = None,
+    viewer: RunViewer | None = None,
 ) -> LiveResult:
     """Carry out a live insertion until the policy stops, nothing moves for too long, or time is up.
 
-    watch: told of every image, with the newest observation. button: the operator's. The robot holds at the end.
+    watch: told of every image, with the newest observation. button: the operator's. viewer: is shown every control
+    period. The robot holds at the end.
     """
     config, task = episode.config, episode.task
     clock = episode.source.clock
@@ -342,6 +351,7 @@ def run_live_episode(
         config.pace,
         watch=look,
         button=button,
+        viewer=viewer,
     )
     account = stream_account(episode.source)
     control_branch.recorder.write("/source", clock.now_s(), account)

@@ -19,6 +19,7 @@ from sonosteer.core.geometry import Point
 from sonosteer.core.types import Capture, Lost, Observation, RobotState
 from sonosteer.recording.frame_ledger import FrameLedger
 from sonosteer.runtime.branches import ROBOT, ControlBranch, Decision, PolicyBranch, TrackingBranch
+from sonosteer.runtime.viewing import ControlMoment, RunViewer
 from sonosteer.safety.gate import Cleared, Refused
 
 #: rules of the gate that say that something failed, and not that the needle is better held
@@ -130,11 +131,13 @@ def insert(
     *,
     decide_s: Callable[[int], float] | None = None,
     watch: Watch | None = None,
+    viewer: RunViewer | None = None,
 ) -> Run:
     """Insert until the policy stops, nothing moves for too long, or time is up.
 
     decide_s: how long the k-th decision takes, instead of the pace's. watch: called every control period, may say why
-    the run is over. Ctrl-C ends it, too, and the result has what was done. The robot is told to hold whatever ends it.
+    the run is over. viewer: is shown every control period. Ctrl-C ends it, too, and the result has what was done. The
+    robot is told to hold whatever ends it.
     """
     loop = _Loop(
         rig=rig,
@@ -150,6 +153,7 @@ def insert(
             capture, observation = loop.tick(now)
             said = None if watch is None else watch(now, capture, observation)
             loop.run.ended = loop.run.ended or said or ""
+            show_moment(viewer, loop.run, control_branch, now_s=now, capture=capture, observation=observation)
             rig.advance(pace.period_s)
             clock.advance(pace.period_s)
     except KeyboardInterrupt:
@@ -213,6 +217,35 @@ def control_row(
         visibility=None if seen is None or isinstance(seen.estimate, Lost) else seen.estimate.visibility,
         probe_x_mm=robot_state.probe_mm[0],
         held=not isinstance(verdict, Cleared),
+    )
+
+
+def show_moment(
+    viewer: RunViewer | None,
+    run: Run,
+    control_branch: ControlBranch,
+    *,
+    now_s: float,
+    capture: Capture | None,
+    observation: Observation | None,
+) -> None:
+    """Show a viewer the control period that is just over. Nothing if there is no viewer."""
+    if viewer is None or control_branch.last is None:
+        return
+    viewer.look(
+        ControlMoment(
+            now_s=now_s,
+            tick=control_branch.ticks,
+            capture=capture,
+            observation=observation,
+            verdict=control_branch.last,
+            stop=control_branch.state.stop,
+            held=control_branch.held,
+            robot_state=control_branch.robot_state,
+            action=control_branch.newest,
+            ledger=run.ledger,
+            decisions=run.decisions,
+        )
     )
 
 

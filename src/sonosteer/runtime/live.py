@@ -24,9 +24,11 @@ from sonosteer.runtime.insertion import (
     record_decision,
     record_estimate,
     record_used,
+    show_moment,
 )
 from sonosteer.runtime.live_camera import Camera, SteppedCamera
 from sonosteer.runtime.mailbox import Latest
+from sonosteer.runtime.viewing import RunViewer
 
 LIVE = Pace()
 JOIN_S = 2.0  # chosen: a branch that hangs does not keep a run from ending within a few seconds
@@ -43,12 +45,14 @@ def insert_live(
     *,
     watch: Watch | None = None,
     button: Button | None = None,
+    viewer: RunViewer | None = None,
 ) -> Run:
     """Insert in real time until the policy stops, nothing moves for too long, or time is up.
 
     The branches take as long as they take: what `pace` says of that does not count. rig: a camera beside a robot, on
     `clock`, or a world that moves on its own. Its frames are taken by the camera's thread only. watch: called every
-    control period, may say why the run is over. button: the operator's. Ctrl-C ends it. The robot holds at the end.
+    control period, may say why the run is over. button: the operator's. viewer: is shown every control period. Ctrl-C
+    ends it. The robot holds at the end.
     """
     live = _Live(
         camera=rig if isinstance(rig, Camera) else SteppedCamera(rig, clock),
@@ -66,7 +70,7 @@ def insert_live(
             now = clock.now_s()
             if button is not None:
                 control_branch.obey(button, now)
-            live.control(now, watch)
+            live.control(now, watch, viewer)
             live.wait_for_next_period()
     except KeyboardInterrupt:
         live.run.interrupt()
@@ -109,7 +113,7 @@ class _Live:
 
     # -- control, in the caller's thread --------------------------------------------------------------------------
 
-    def control(self, now: float, watch: Watch | None) -> None:
+    def control(self, now: float, watch: Watch | None, viewer: RunViewer | None = None) -> None:
         """Do one control period."""
         self._propose_newest(now)
         observation = self._newest_observation()
@@ -122,6 +126,7 @@ class _Live:
         capture = self._new_capture()
         said = None if watch is None else watch(now, capture, observation)
         self.run.ended = self.run.ended or said or ""
+        show_moment(viewer, self.run, self.control_branch, now_s=now, capture=capture, observation=observation)
 
     def wait_for_next_period(self) -> None:
         """Sleep until the next period begins. One that is late by more than a period goes on with no burst."""

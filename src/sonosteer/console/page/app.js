@@ -6,11 +6,13 @@ import { Socket } from "./socket.js";
 import { startTheme } from "./theme.js";
 import { clipKeys } from "./clip/keys.js";
 import { ClipRoom } from "./clip/room.js";
+import { liveKeys } from "./live/keys.js";
+import { LiveRoom } from "./live/room.js";
 import { replayKeys } from "./replay/keys.js";
 import { ReplayRoom } from "./replay/room.js";
 
 const GONE_AFTER_MS = 300;
-const ROOMS = { clip: ["Clip", ClipRoom, clipKeys], replay: ["Replay", ReplayRoom, replayKeys] };
+const ROOMS = { clip: ["Clip", ClipRoom, clipKeys], live: ["Live", LiveRoom, liveKeys], replay: ["Replay", ReplayRoom, replayKeys] };
 let room = null, gone = null;
 
 const socket = new Socket({
@@ -22,7 +24,7 @@ const socket = new Socket({
   closed: () => {
     clearTimeout(gone);
     gone = setTimeout(() => {
-      banner("gone", "The console does not answer. What you labelled is saved. If you ended it, start it again and open its new address. This page tries again by itself.");
+      banner("gone", room?.over ? "" : room?.gone ?? "The console does not answer. What you labelled is saved. If you ended it, start it again and open its new address. This page tries again by itself.");
       room?.closed();
     }, GONE_AFTER_MS);
   },

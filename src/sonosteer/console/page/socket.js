@@ -23,6 +23,7 @@ export class Socket {
       for (const answer of this.answers.values()) answer({ ok: false, gone: true, reason: "the console does not answer" });
       this.answers.clear();
       this.on.closed();
+      if (this.ended) return; // what was served is over
       setTimeout(() => this.connect(), this.wait);
       this.wait = Math.min(LONGEST_WAIT_MS, 2 * this.wait);
     };
