@@ -24,7 +24,7 @@ from sonosteer.core.wall_clock import WallClock
 from sonosteer.sources.igtlink.address import parse_address
 from sonosteer.sources.igtlink.publisher import Publisher
 from sonosteer.sources.igtlink.source import OpenIGTLinkSource
-from sonosteer.sources.ros2.bridge import STALE_S, BridgeConfig, PictureSide, Ros2Bridge
+from sonosteer.sources.ros2.bridge import OLD_PICTURE_S, BridgeConfig, PictureSide, Ros2Bridge
 from sonosteer.sources.ros2.poses import UNKNOWN_M2, UNKNOWN_RAD2
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -210,7 +210,7 @@ def test_a_client_that_comes_late_gets_no_picture_of_before():
         side.came(message(bytes(8), width=4, height=2, encoding="yuv"))
         held = side._outlet._newest
         assert len(side.messages(held, None)) == 1
-        clock.time_s = STALE_S + 0.1
+        clock.time_s = OLD_PICTURE_S + 0.1
         assert side.messages(held, None) == []
         counts = side.counts()
         assert (counts["received"], counts["unstamped"], sum(counts["bad"].values())) == (2, 1, 1)

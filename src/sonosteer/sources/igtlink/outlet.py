@@ -25,9 +25,9 @@ STUCK_S = 5.0  # chosen: a client that takes not one byte for so long has gone, 
 MOST_CLIENTS = 16  # chosen: a viewer for each person in a room
 BUFFER = 1 << 18  # chosen: less than a picture, so that a client that stops reading is seen by it
 
-Item = TypeVar("Item")
+Sendable = TypeVar("Sendable")
 #: of an item and the number of the next message, None for a client that reads version 1
-Messages: TypeAlias = Callable[[Item, int | None], list[bytes]]
+Messages: TypeAlias = Callable[[Sendable, int | None], list[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +46,20 @@ class OutletCounts:
     """How many clients went, by reason."""
 
 
-class Outlet(Generic[Item]):
+class Outlet(Generic[Sendable]):
     """Sends items to clients, the newest only. `put` never waits.
 
     address: `igtl://:PORT` waits for clients, `igtl://HOST:PORT` connects to one. messages: what leaves of an item,
     made when it leaves. Raises InputError if the port cannot be had.
     """
 
-    def __init__(self, address: IgtlAddress, messages: Messages[Item]) -> None:
+    def __init__(self, address: IgtlAddress, messages: Messages[Sendable]) -> None:
         crc64(b"")  # a missing library is said before anything begins
         self._address, self._messages = address, messages
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._links: set[_Link[Item]] = set()
-        self._newest: Item | None = None
+        self._links: set[_Link[Sendable]] = set()
+        self._newest: Sendable | None = None
         self._put = self._clients = 0
         self._sent = self._overwritten = 0  # of clients that have gone
         self._gone: Counter[str] = Counter()
@@ -68,7 +68,7 @@ class Outlet(Generic[Item]):
         self._thread = threading.Thread(target=run, name="publisher", daemon=True)
         self._thread.start()
 
-    def put(self, item: Item) -> None:
+    def put(self, item: Sendable) -> None:
         """Hand over something new."""
         with self._lock:
             self._newest = item
@@ -108,7 +108,7 @@ class Outlet(Generic[Item]):
 
     # -- clients ------------------------------------------------------------------------------------------------------
 
-    def _copy(self) -> list[_Link[Item]]:
+    def _copy(self) -> list[_Link[Sendable]]:
         with self._lock:
             return list(self._links)
 
@@ -142,7 +142,7 @@ class Outlet(Generic[Item]):
             self._over.wait(wait_s)
             wait_s = min(2 * wait_s, MAX_WAIT_S)
 
-    def _begin(self, sock: socket.socket) -> _Link[Item]:
+    def _begin(self, sock: socket.socket) -> _Link[Sendable]:
         link = _Link(sock, self._messages)
         with self._lock:
             self._links.add(link)
@@ -151,7 +151,7 @@ class Outlet(Generic[Item]):
                 link.newest.put(self._newest)
         return link
 
-    def _serve(self, link: _Link[Item]) -> None:
+    def _serve(self, link: _Link[Sendable]) -> None:
         try:
             reason = link.serve(self._over)
         except Exception as e:  # noqa: BLE001  a client's thread ends, the run goes on and says why
@@ -164,11 +164,11 @@ class Outlet(Generic[Item]):
             self._gone[reason] += 1
 
 
-class _Link(Generic[Item]):
+class _Link(Generic[Sendable]):
     """One client: its connection, its mailbox, and the version that it reads."""
 
-    def __init__(self, sock: socket.socket, messages: Messages[Item]) -> None:
-        self.newest: Newest[Item] = Newest()
+    def __init__(self, sock: socket.socket, messages: Messages[Sendable]) -> None:
+        self.newest: Newest[Sendable] = Newest()
         self._sock, self._messages = sock, messages
         self._heard = b""
         self._skip = 0  # bytes of a body that are not looked at

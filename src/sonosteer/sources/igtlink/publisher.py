@@ -43,6 +43,8 @@ class Bundle:
     """The picture. None where none comes."""
     tip: TipEstimate | None
     """The tip. None unless the tracker says where it is."""
+    target: Point | None
+    """(column, row) of a place to publish beside the tip, px. None: there is none."""
     put_s: float
     """When it was handed over, s on the run's clock."""
     age_s: float
@@ -73,21 +75,23 @@ class Publisher:
 
     # -- from the run -------------------------------------------------------------------------------------------------
 
-    def saw(self, frame: Frame, estimate: Estimate) -> None:
-        """Publish a frame and its estimate."""
+    def saw(self, frame: Frame, estimate: Estimate, *, target: Point | None = None) -> None:
+        """Publish a frame and its estimate. target: px of this frame, None: where it always is."""
+        target = target or self._target
         now_s = self._clock.now_s()
         tip = estimate if isinstance(estimate, TipEstimate) else None
         state = estimate.state.value if isinstance(estimate, TipEstimate) else f"lost: {estimate.reason}"
         if self._to_wall_s is None:
-            self._outlet.put(Bundle(state, frame, tip, put_s=now_s, age_s=0.0, stamp_s=time.time()))
+            self._outlet.put(Bundle(state, frame, tip, target, put_s=now_s, age_s=0.0, stamp_s=time.time()))
         else:
             age_s = now_s - frame.time_s
-            self._outlet.put(Bundle(state, frame, tip, put_s=now_s, age_s=age_s, stamp_s=self._to_wall_s(frame.time_s)))
+            stamp_s = self._to_wall_s(frame.time_s)
+            self._outlet.put(Bundle(state, frame, tip, target, put_s=now_s, age_s=age_s, stamp_s=stamp_s))
 
     def silent(self, reason: str) -> None:
         """Publish that no picture comes: what was said of the last one does not hold any more."""
         now_s = self._clock.now_s()
-        self._outlet.put(Bundle(f"stale: {reason}", None, None, put_s=now_s, age_s=0.0, stamp_s=time.time()))
+        self._outlet.put(Bundle(f"stale: {reason}", None, None, None, put_s=now_s, age_s=0.0, stamp_s=time.time()))
 
     def summary(self) -> dict[str, Any]:
         """What was published, as in summary.json."""
@@ -121,7 +125,7 @@ class Publisher:
             beside |= {name: f"{value:.4f}" for name, value in sd.items() if value is not None}
         contents = [("STRING", "NeedleState", string_content(state))]
         if frame is not None and frame.spacing is not None:
-            contents += self._geometry(frame, tip)
+            contents += self._geometry(frame, tip, bundle.target)
         elif tip is None:
             contents += [("POINT", "Tip", b""), ("POINT", "Shaft", b"")]
         if frame is not None:
@@ -138,7 +142,7 @@ class Publisher:
             for i, (kind, device, content) in enumerate(contents)
         ]
 
-    def _geometry(self, frame: Frame, tip: TipEstimate | None) -> list[tuple[str, str, bytes]]:
+    def _geometry(self, frame: Frame, tip: TipEstimate | None, target: Point | None) -> list[tuple[str, str, bytes]]:
         """Tip, shaft and target. Points lie in the space of the picture: the world's where that is known."""
         assert frame.spacing is not None
         spacing = frame.spacing
@@ -159,9 +163,9 @@ class Publisher:
             along = _spread(tip.shaft_px or (tip.entry_px, tip.tip_px))
             shaft += [NamedPoint(f"Shaft-{i}", place(p), "Shaft", ENTRY_RGB) for i, p in enumerate(along)]
         found += [("POINT", "Tip", points_content(tips)), ("POINT", "Shaft", points_content(shaft))]
-        if self._target is not None:
-            target = NamedPoint("Target", place(self._target), "Target", TARGET_COLOUR, diameter_mm=3.0)
-            found.append(("POINT", "Target", points_content([target])))
+        if target is not None:
+            shown = NamedPoint("Target", place(target), "Target", TARGET_COLOUR, diameter_mm=3.0)
+            found.append(("POINT", "Target", points_content([shown])))
         return found
 
     def _picture(self, frame: Frame) -> bytes:

@@ -30,10 +30,10 @@ from sonosteer.sources.ros2.pictures import RosImage, RosImageError, pixels_of, 
 from sonosteer.sources.ros2.poses import TipPose, pose_covariance, position_m, quaternion
 from sonosteer.sources.ros2.tip_listener import TipListener
 
-STALE_S = 0.5  # chosen: a client that comes later than this is not given a picture of before
-LOOK_S = 0.05  # chosen: how often the bridge looks whether it is to end
-MOST_REASONS = 16  # chosen: a sender that makes up encodings does not fill the memory
-DEVICE = "Image"
+OLD_PICTURE_S = 0.5  # chosen: a client that comes later than this is not given a picture of before
+SPIN_S = 0.05  # chosen: how often the bridge looks whether it is to end
+MOST_ENCODINGS = 16  # chosen: a sender that makes them up does not fill the memory
+SERVED_DEVICE = "Image"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class RosPicture:
     """A picture of a topic on its way."""
 
     pixels: NDArray[Any]
-    """(rows, columns) or (rows, columns, 3), uint8 or uint16."""
+    """Grey levels or colours, no unit: (rows, columns) or (rows, columns, 3), uint8 or uint16."""
     stamp_s: float | None
     """When it was acquired by the sender's clock, s. None where it does not say."""
     frame_id: str
@@ -100,15 +100,15 @@ class PictureSide:
             pixels = pixels_of(message)
         except RosImageError as e:
             reason = str(e)
-            self._bad[reason if reason in self._bad or len(self._bad) < MOST_REASONS else "(further reasons)"] += 1
+            self._bad[reason if reason in self._bad or len(self._bad) < MOST_ENCODINGS else "(further reasons)"] += 1
             return
         said_s = stamp_s(message.header.stamp)
         self._unstamped += said_s is None
         self._outlet.put(RosPicture(pixels, said_s, message.header.frame_id, self._clock.now_s()))
 
     def messages(self, picture: RosPicture, number: int | None) -> list[bytes]:
-        """What leaves for a client. Nothing, where the picture is older than STALE_S: none came since."""
-        if self._clock.now_s() - picture.came_s > STALE_S:
+        """What leaves for a client. Nothing, where the picture is older than OLD_PICTURE_S: none came since."""
+        if self._clock.now_s() - picture.came_s > OLD_PICTURE_S:
             return []
         config = self._config
         spacing = None if config.spacing is None else (config.spacing.x_mm, config.spacing.y_mm)
@@ -117,7 +117,9 @@ class PictureSide:
             beside["UltrasoundImageOrientation"] = config.orientation.upper()
         content = image_content(picture.pixels, spacing, np.eye(4))
         metadata = None if number is None else beside
-        return [make_message("IMAGE", DEVICE, content, stamp_s=picture.stamp_s, number=number, metadata=metadata)]
+        return [
+            make_message("IMAGE", SERVED_DEVICE, content, stamp_s=picture.stamp_s, number=number, metadata=metadata)
+        ]
 
     def counts(self) -> dict[str, Any]:
         """The account up to now."""
@@ -199,7 +201,7 @@ class Ros2Bridge:
         """Bridge until seconds are over. None: without an end, until Ctrl-C. progress: told how many messages came."""
         began_s = time.monotonic()
         while seconds is None or time.monotonic() - began_s < seconds:
-            self._executor.spin_once(timeout_sec=LOOK_S)
+            self._executor.spin_once(timeout_sec=SPIN_S)
             if self._listener is not None:
                 self._listener.look(self._clock.now_s())
             progress(self._states_told + (0 if self._pictures is None else self._pictures.counts()["received"]))

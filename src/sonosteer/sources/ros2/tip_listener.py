@@ -11,8 +11,8 @@ from sonosteer.sources.igtlink.message_stream import Damaged, WholeMessage
 from sonosteer.sources.igtlink.wire import WireError, parse_string, parse_transform, split_body
 from sonosteer.sources.ros2.poses import TipPose, read_sd
 
-STATE, TIPS = "NeedleState", ("TipToImage", "TipToReference")
-SILENT_S = 0.5  # chosen: as long as a publisher shows a tip without a new picture
+STATE_DEVICE, TIP_DEVICES = "NeedleState", ("TipToImage", "TipToReference")
+QUIET_S = 0.5  # chosen: as long as a publisher shows a tip without a new picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class TipCounts:
     bad: dict[str, int]
     """How many messages could not be used, by reason."""
     faults: dict[str, int]
-    """How often a connection broke, by reason."""
+    """How many times a connection broke, by reason."""
     connections: int
     """How many connections there were."""
 
@@ -35,7 +35,7 @@ class TipListener:
     """Hands on each state and each transform of a tip as it comes, in the receiver's thread.
 
     tell_state: called with the state and its stamp, s since 1970 or None. tell_pose: called with where the tip is. A
-    connection that breaks, and silence of SILENT_S (`look` finds it), are told as a state that begins with `stale:`. No
+    connection that breaks, and silence of QUIET_S (`look` finds it), are told as a state that begins with `stale:`. No
     transform is ever told twice.
     """
 
@@ -77,14 +77,14 @@ class TipListener:
 
     def _sort(self, item: WholeMessage, arrived_s: float) -> None:
         header = item.header
-        if (header.kind, header.device) == ("STRING", STATE):
+        if (header.kind, header.device) == ("STRING", STATE_DEVICE):
             state = parse_string(split_body(header, item.body)[0])
             self.good += 1
             with self._lock:
                 self._states += 1
                 self._heard_s = arrived_s
             self._tell_state(state, header.stamp_s)
-        elif header.kind == "TRANSFORM" and header.device in TIPS:
+        elif header.kind == "TRANSFORM" and header.device in TIP_DEVICES:
             content, beside, _ = split_body(header, item.body)
             along_mm, across_mm = read_sd(beside, "sd_along_mm"), read_sd(beside, "sd_across_mm")
             pose = TipPose(header.device, parse_transform(content), header.stamp_s, along_mm, across_mm)
@@ -97,11 +97,11 @@ class TipListener:
         if self.error is not None:
             raise self.error
         with self._lock:
-            silent = self._heard_s is not None and now_s - self._heard_s > SILENT_S
+            silent = self._heard_s is not None and now_s - self._heard_s > QUIET_S
             if silent:
                 self._heard_s = None
         if silent:
-            self._tell_state(f"stale: nothing came for {SILENT_S:g} s", None)
+            self._tell_state(f"stale: nothing came for {QUIET_S:g} s", None)
 
     def counts(self) -> TipCounts:
         """The account up to now."""
