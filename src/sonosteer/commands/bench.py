@@ -23,7 +23,11 @@ def bench_command(
     ] = "tracking",
     seconds: Annotated[
         float | None,
-        typer.Option("--seconds", metavar="S", help="console: how long each case lasts. Default: 8. At least 1."),
+        typer.Option(
+            "--seconds",
+            metavar="S",
+            help="console: how long each case lasts, 8 by default. live-peer: how long the account is, 60. At least 1.",
+        ),
     ] = None,
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -35,8 +39,8 @@ def bench_command(
     from sonosteer.benchmarks.table import BENCHMARKS
 
     measure = BENCHMARKS.load(name)
-    if seconds is not None and (name != "console" or not 1 <= seconds <= 3600):
-        raise InputError(f"--seconds {seconds:g}: it is for `bench console`, 1 to 3600")
+    if seconds is not None and (name not in ("console", "live-peer") or not 1 <= seconds <= 3600):
+        raise InputError(f"--seconds {seconds:g}: it is for `bench console` and `bench live-peer`, 1 to 3600")
     more = {} if seconds is None else {"seconds": seconds}
     with terminal.shown_progress(f"bench {name}", quiet=as_json) as progress:
         result = measure(seed=seed, progress=lambda done: progress("", done, 0), **more)
