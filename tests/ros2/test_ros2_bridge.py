@@ -123,7 +123,7 @@ def test_pictures_go_one_way_and_the_tip_goes_the_other(tmp_path):
         steps_s = np.diff([f.time_s for f in frames])
         assert steps_s == pytest.approx(0.02 * np.diff(numbers), abs=1e-4)  # the stamps are ROS' own
 
-        until(lambda: publisher.summary()["clients"] == 1, "the bridge as a client")
+        until(lambda: publisher.summary()["clients"] >= 1, "the bridge as a client")
         pictured = Frame(np.zeros((48, 64), np.uint8), 7, clock.now_s(), Spacing(0.2, 0.1))
         told_at_s = wall.to_wall_s(pictured.time_s)
 
@@ -132,16 +132,17 @@ def test_pictures_go_one_way_and_the_tip_goes_the_other(tmp_path):
             return peer.of("tip") and any(line.startswith("tip at") for line in example.lines)
 
         until(shown, "a pose")
+        lost_at_s = wall.to_wall_s(clock.now_s())
         publisher.saw(pictured_now(pictured, clock), Lost(8, 0.0, "no shaft"))
         until(lambda: any(m["text"] == "lost: no shaft" for m in peer.of("state")), "the loss")
         until(lambda: "lost: no shaft\n" in example.lines, "the loss in the example")
         assert "tip at 8.0, 2.0 mm of ultrasound_image, known to 0.4, 0.1 mm\n" in example.lines
-        before = len(peer.of("tip"))
         for i in range(20):
             publisher.saw(pictured_now(pictured, clock), Lost(9 + i, 0.0, "no shaft"))
         publisher.close()
         until(lambda: any(m["text"] == "stale: the run is over" for m in peer.of("state")), "the end")
-        assert len(peer.of("tip")) == before
+        # topics overtake one another, stamps do not
+        assert all(m["stamp"][0] + 1e-9 * m["stamp"][1] < lost_at_s + 1e-6 for m in peer.of("tip"))
         assert peer.of("tip_in_reference") == []
         last = peer.of("tip")[-1]
         assert last["frame_id"] == "ultrasound_image"
