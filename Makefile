@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 OUT ?= demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check safety docs bench study clean
+.PHONY: help demo test test-slow test-ros2 check safety docs bench study clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +38,15 @@ test: check ## Style, types, import rules and the tests, the slow ones apart
 
 test-slow: .venv/dev ## The slow tests: end to end, training, studies
 	$(BIN)/python -m pytest -n 2 -m slow
+
+.venv/ros2/ready: .venv/ready pyproject.toml
+	@echo "installing ROS 2 into .venv/ros2 (260 MB, and sonosteer beside it)"
+	@.venv/bin/python -m venv .venv/ros2
+	@.venv/ros2/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[live,ros2]'
+	@touch $@
+
+test-ros2: .venv/dev .venv/ros2/ready ## The ROS 2 bridge between real topics (1 GB more, Linux)
+	SONOSTEER_ROS_PYTHON=.venv/ros2/bin/python $(BIN)/python -m pytest tests/ros2
 
 check: .venv/dev ## Style (ruff), types (mypy --strict) and who imports whom (import-linter)
 	$(BIN)/ruff check

@@ -55,6 +55,34 @@ def test_the_environments_bench_scales(capsys, monkeypatch):
     assert cases[-1]["steps_per_s"] > 0
 
 
+def test_the_account_of_a_cpp_peer_is_exact_and_its_client_is_beside_ours(capsys, monkeypatch):
+    from sonosteer.testing.cpp_peers import bench, building
+
+    if not (building.HEADERS / "igtlImageMessage.h").exists():
+        pytest.skip(building.NEEDED)
+    monkeypatch.setattr(bench, "TURNS", 1)
+    monkeypatch.setattr(bench, "TRANSPORT_HZ", (60.0,))
+    code, stdout, stderr = run(capsys, "bench", "live-peer", "--seconds", "3", "--json")
+    assert code == 0, stderr
+    result = json.loads(stdout)
+    account, ours, theirs = result["cases"]
+    assert account["adds_up"] is True
+    assert account["sent"] == 180 == account["received"]
+    assert account["received"] == account["seen"] + account["overwritten"] + sum(account["bad"].values())
+    assert account["transforms_sent"] == account["transforms_received"] == 18
+    assert ours["slower_by_ms"] == pytest.approx(ours["median_ms"] - theirs["median_ms"], abs=0.01)
+    assert theirs["seen"] > 0
+    assert "it adds up" in result["notes"]
+
+
+def test_without_a_compiler_one_line_says_what_a_cpp_peer_needs(capsys, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    code, _, stderr = run(capsys, "bench", "live-peer", "--json")
+    assert code == 2
+    assert "apt-get install g++ libopenigtlink-dev" in stderr
+    assert one_line(stderr)
+
+
 def test_without_gymnasium_one_line_says_how_to_get_it(capsys, monkeypatch):
     for name in [
         n

@@ -12,7 +12,7 @@ from sonosteer.core.clock import SimulatedClock
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
 from sonosteer.core.types import Frame, Lost, TipEstimate, Track
-from sonosteer.sources.igtlink import publisher as publisher_page
+from sonosteer.sources.igtlink import outlet as outlet_page
 from sonosteer.sources.igtlink.address import parse_address
 from sonosteer.sources.igtlink.message_stream import EndOfStream, MessageStream, WholeMessage
 from sonosteer.sources.igtlink.publisher import Publisher, check_publishable, tip_pose
@@ -203,7 +203,7 @@ def test_in_a_tracked_space_points_and_picture_share_it_and_the_tip_has_both():
 
 def test_a_client_that_never_reads_makes_nobody_else_wait(published, monkeypatch):
     """Counts and order, no times: the one that reads gets every frame that is published one by one."""
-    monkeypatch.setattr(publisher_page, "STUCK_S", 1e6)
+    monkeypatch.setattr(outlet_page, "STUCK_S", 1e6)
     deaf = socket.create_connection(("127.0.0.1", published.port), timeout=WAIT_S)
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     joined(published)
@@ -223,7 +223,7 @@ def test_a_client_that_never_reads_makes_nobody_else_wait(published, monkeypatch
 
 def test_what_a_slow_client_gets_after_a_loss_is_the_loss(published, monkeypatch):
     """Its mailbox holds one frame: a transform that waited in it goes when the tip is lost."""
-    monkeypatch.setattr(publisher_page, "STUCK_S", 1e6)
+    monkeypatch.setattr(outlet_page, "STUCK_S", 1e6)
     deaf = socket.create_connection(("127.0.0.1", published.port), timeout=WAIT_S)
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     joined(published)
@@ -242,7 +242,7 @@ def test_what_a_slow_client_gets_after_a_loss_is_the_loss(published, monkeypatch
 
 
 def test_a_client_that_takes_nothing_is_let_go(published, monkeypatch):
-    monkeypatch.setattr(publisher_page, "STUCK_S", 0.3)
+    monkeypatch.setattr(outlet_page, "STUCK_S", 0.3)
     deaf = socket.create_connection(("127.0.0.1", published.port), timeout=WAIT_S)
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     joined(published)

@@ -1,10 +1,8 @@
 """Peers of tests over OpenIGTLink: C++ programs on Debian's libopenigtlink, and senders that do as they are told."""
 
 import contextlib
-import shutil
 import socket
 import struct
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -12,42 +10,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sonosteer.core.errors import InputError
 from sonosteer.sources.igtlink.wire import image_content, make_message
+from sonosteer.testing.cpp_peers.building import build_peer, new_port, running_sender
 
 HERE = Path(__file__).parent
-INCLUDE = Path("/usr/include/openigtlink")
 WAIT_S = 60.0  # a machine that is busy with other things makes a test wait, never fail
 
 
 def build(name, folder):
     """Compile a peer. Skips the test where compiler or library are absent."""
-    compiler = shutil.which("g++")
-    if compiler is None or not (INCLUDE / "igtlImageMessage.h").exists():
-        pytest.skip("no C++ peer: g++ and libopenigtlink-dev are needed (apt-get install g++ libopenigtlink-dev)")
-    program = folder / name
-    words = [compiler, "-O1", "-w", str(HERE / f"{name}.cxx"), f"-I{INCLUDE}", "-lOpenIGTLink", "-lpthread"]
-    done = subprocess.run([*words, "-o", str(program)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return program
+    own = HERE / f"{name}.cxx"
+    try:
+        return build_peer(name, folder, source=own if own.exists() else None)
+    except InputError as e:
+        pytest.skip(str(e))
 
 
-def free_port():
-    """A TCP port that nobody waits at just now. libopenigtlink's servers do not reuse one for a minute."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+free_port = new_port
 
 
-@contextlib.contextmanager
 def cpp_sender(program, port, hz, count, width=64, height=48):
-    """Run a C++ sender. Yields its process once it waits for a client."""
-    words = [str(program), str(port), str(hz), str(count), str(width), str(height)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout.readline() == "ready\n"
-            yield process
-        finally:
-            process.kill()
+    """Run a C++ sender. Gives its process once it waits for a client."""
+    return running_sender(program, port, hz, count, size_px=(width, height))
 
 
 def picture(i, size=(48, 64)):

@@ -55,6 +55,9 @@ def held_disk(monkeypatch):
     event.set()
 
 
+NOT_SENT = ("/configuration", "/arrival", "/annotations", "/end")
+
+
 def test_everything_that_was_handed_over_comes_back_in_order(tmp_path):
     path, sent = tmp_path / "run.mcap", []
     with RunLog(path, {"seed": 3, "limit": float("inf")}, live=False) as log:
@@ -89,7 +92,7 @@ def test_everything_that_was_handed_over_comes_back_in_order(tmp_path):
     assert recorded.started_at.endswith("+00:00")
     got = list(recorded.messages())
     assert [m.number for m in got] == list(range(len(got)))
-    back = [(m.topic, m.time_s, m.what) for m in got if m.topic not in ("/configuration", "/arrival", "/end")]
+    back = [(m.topic, m.time_s, m.what) for m in got if m.topic not in NOT_SENT]
     assert same(back, sent)
     assert same(list(recorded.frames()), [w for t, _, w in sent if t == "/frames"])
     assert recorded.counts == Counter(m.topic for m in got)
@@ -245,7 +248,9 @@ def test_the_schemas_hold_only_what_foxglove_can_show(topic):
 
     name, schema = schema_of(topic)
     check(json.loads(schema))
-    assert (name == "foxglove.CompressedImage") == (topic == "/frames")
+    foreign = {"/frames": "foxglove.CompressedImage", "/annotations": "foxglove.ImageAnnotations"}
+    assert name == foreign.get(topic, name)
+    assert name.startswith("foxglove.") == (topic in foreign)
 
 
 @pytest.mark.parametrize(("time_s", "ns"), [(1.5, 1_500_000_000), (-1.0, 0), (float("nan"), 0), (1e300, 9 * 10**18)])

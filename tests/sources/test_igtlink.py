@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from igtl_peers import (
 
 from sonosteer.core.errors import InputError
 from sonosteer.core.geometry import Spacing
+from sonosteer.sources.igtlink import source as source_page
 from sonosteer.sources.igtlink.source import OpenIGTLinkSource, turned_to_stored
 from sonosteer.sources.igtlink.wire import image_content, make_message, status_content
 from sonosteer.sources.metaimage import ORIENTATIONS
@@ -67,7 +69,8 @@ def test_pictures_of_the_cpp_sender_come_as_they_were_sent_and_are_accounted_for
         assert source.info.spacing.x_mm == pytest.approx(0.2)
         assert source.info.frames is None
         seen = []
-        while source.counts().connections == 1 and not source.counts().faults:
+        end_s = time.monotonic() + WAIT_S
+        while source.counts().waiting or (source.counts().received < 120 and time.monotonic() < end_s):
             frame = source.next_frame(0.05)
             if frame is not None:
                 assert (frame.pixels.reshape(-1)[4:] == number_of(frame.pixels) & 0xFF).all()
@@ -168,6 +171,16 @@ def test_an_orientation_that_nobody_says_is_asked_for_and_never_guessed():
         opened(image_message(0), image_message(1), orientation="QQ"),
     ):
         pass
+
+
+def test_a_sender_that_says_it_only_once_it_was_greeted_is_waited_for(monkeypatch):
+    """PLUS and our own publisher speak version 1, without metadata, until a client has spoken version 2."""
+    monkeypatch.setattr(source_page, "GREETED_S", WAIT_S)
+    said = {"number": 1, "metadata": {"UltrasoundImageOrientation": "UF"}}
+    steps = (image_message(0), lambda sock: time.sleep(0.2), image_message(1, **said))
+    with opened(*steps, path="/Image", orientation=None) as source:
+        assert source.said_orientation == "UF"
+        assert source.counts().overwritten == 1
 
 
 def test_an_orientation_that_the_sender_says_is_followed_and_the_users_word_counts_more():

@@ -15,6 +15,7 @@ BENCHMARKS = LazyTable(
         "vla-gpu": "sonosteer.benchmarks.vla_gpu:bench_vla_gpu",
         "environments": "sonosteer.benchmarks.environments:bench_environments",
         "live": "sonosteer.benchmarks.live:bench_live",
+        "live-peer": "sonosteer.testing.cpp_peers.bench:bench_cpp_peer",
         "console": "sonosteer.benchmarks.console:bench_console",
         "live-insertion": "sonosteer.testing.live_insertion.bench:bench_live_insertion",
     },

@@ -26,7 +26,8 @@ def bench_command(
         typer.Option(
             "--seconds",
             metavar="S",
-            help="console: how long each case lasts. Default: 8. At least 1. 600 presses STOP 200 times.",
+            help="console: how long each case lasts, 8 by default; 600 presses STOP 200 times. live-peer: how long the "
+            "account is, 60. At least 1.",
         ),
     ] = None,
     robot: Annotated[
@@ -49,8 +50,8 @@ def bench_command(
     from sonosteer.benchmarks.table import BENCHMARKS
 
     measure = BENCHMARKS.load(name)
-    if seconds is not None and (name != "console" or not 1 <= seconds <= 3600):
-        raise InputError(f"--seconds {seconds:g}: it is for `bench console`, 1 to 3600")
+    if seconds is not None and (name not in ("console", "live-peer") or not 1 <= seconds <= 3600):
+        raise InputError(f"--seconds {seconds:g}: it is for `bench console` and `bench live-peer`, 1 to 3600")
     if (robot is not None or insertions is not None) and name != "live-insertion":
         raise InputError("--robot and --insertions are for `bench live-insertion`")
     if insertions is not None and not 1 <= insertions <= 100:

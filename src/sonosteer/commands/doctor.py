@@ -26,6 +26,7 @@ EXTRAS = {
     "Another planner beside ours in the obstacle study": (("ompl",), "peers"),
     "Studies over a dask cluster": (("distributed",), "cluster"),
     "OpenIGTLink: PLUS, 3D Slicer, scanners": (("fastcrc",), "live"),
+    "The bridge to ROS 2 (sonosteer bridge)": (("ros-rclpy", "ros-rmw-fastrtps-cpp"), "ros2"),
     "A needle axis over CANopen": (("canopen", "python-can"), "canopen"),
     "A needle axis on a serial port": (("pyserial",), "serial"),
     "Results as pandas tables": (("pandas",), "pandas"),

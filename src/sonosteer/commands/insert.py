@@ -21,6 +21,7 @@ from sonosteer.commands.insert_live import (
     LiveSourceText,
     PlannedAngle,
     ProbeTransform,
+    PublishAddress,
     RigFileName,
     RunSeconds,
     TargetMm,
@@ -119,6 +120,7 @@ def insert_command(
     calibration_file: ImageCalibration = None,
     probe: ProbeTransform = None,
     seconds: RunSeconds = None,
+    publish: PublishAddress = None,
     synchronous: Annotated[
         bool, typer.Option("--synchronous", help="Tracker and policy wait for one another (ablation).")
     ] = False,

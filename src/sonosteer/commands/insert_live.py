@@ -88,10 +88,18 @@ RunSeconds = Annotated[
     float | None,
     typer.Option("--seconds", metavar="S", help="Longest duration of the run. Default: 90. With SOURCE."),
 ]
+PublishAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--publish",
+        metavar="igtl://:PORT",
+        help="Publishes tip, shaft, target, state and picture over OpenIGTLink, e.g. for 3D Slicer. With SOURCE.",
+    ),
+]
 #: words that only a live source takes, by the name of their parameter
 LIVE_ONLY = (
     *("rig", "dry_run", "target_mm", "target_world_mm", "calibration_file", "probe", "enters", "angle_deg", "start"),
-    *("spacing_mm", "orientation", "seconds"),
+    *("spacing_mm", "orientation", "seconds", "publish"),
 )
 OPTION_OF = {"calibration_file": "--calibration"}
 
@@ -188,6 +196,7 @@ def _config(typed: Mapping[str, Any], *, paused: bool) -> LiveInsertionConfig:
         regions=parsing.parse_forbidden(typed["forbid"]),
         calibration_mm2=parsing.parse_calibration(typed["calibration"]),
         paused=paused,
+        publish=typed["publish"],
     )
 
 

@@ -21,7 +21,7 @@ from sonosteer.recording.tables import FULL, writing_failed
 #: The commands in the order of help. Each is a module of this package with a typer app called `app`.
 PAGES = (
     *("demo", "simulate", "track", "compare", "open", "evaluate", "needlebench", "bench", "study", "train"),
-    *("insert", "replay", "doctor", "dataset", "steer", "calibrate"),
+    *("insert", "replay", "doctor", "dataset", "steer", "calibrate", "bridge"),
 )
 
 

@@ -25,6 +25,7 @@ from sonosteer.core.live import LiveSource, is_live
 from sonosteer.core.protocols import Policy, Tracker
 from sonosteer.core.types import Capture, Frame, Hint, Observation, RobotState, Task, TipEstimate, Vector
 from sonosteer.episodes.clip_tracking import check_clip, check_method
+from sonosteer.episodes.published_insertion import InsertionPublisher, PublishedTracking
 from sonosteer.policies.table import make_policy
 from sonosteer.robots.hold import HoldRobot
 from sonosteer.robots.rig import open_rig
@@ -41,6 +42,8 @@ from sonosteer.safety.memory import EXACT
 from sonosteer.safety.regions import Covariance, Region
 from sonosteer.safety.robot import Robot
 from sonosteer.sim.truth import NeedleTruth
+from sonosteer.sources.igtlink.address import parse_address
+from sonosteer.sources.igtlink.publisher import Publisher, check_publishable
 from sonosteer.sources.opening import open_source
 from sonosteer.sources.poses import MAX_OUT_OF_PLANE_MM
 from sonosteer.trackers.table import make_tracker
@@ -95,6 +98,8 @@ class LiveInsertionConfig:
     """Error of the image's calibration beside that of the files: xx, xy and yy of its covariance, mm^2."""
     paused: bool = False
     """True for a run that begins paused: nothing moves until the operator's button says resume."""
+    publish: str | None = None
+    """Address at which what is known of each frame is published, such as `igtl://:18950`. None: nowhere."""
 
     def __post_init__(self) -> None:
         if (self.target_mm is None) == (self.target_world_mm is None):
@@ -131,6 +136,8 @@ class LiveEpisode:
     """Who decides."""
     gate: Gate
     """The safety gate, with the rig's limits and the error of all calibrations."""
+    publisher: InsertionPublisher | None = None
+    """Where what is known of each frame is published. None: nowhere."""
 
     def aim(self, target_px: Point, regions: tuple[Region, ...]) -> None:
         """Take another target and other regions, before the run begins. target_px: in the first picture, px."""
@@ -138,10 +145,12 @@ class LiveEpisode:
         self.gate = dataclasses.replace(self.gate, regions=regions)
 
     def close(self) -> None:
-        """Hold and let go of the robot, then of the source. May be called twice."""
-        with contextlib.ExitStack() as both:
-            both.callback(self.source.close)
-            both.callback(self.robot.close)
+        """Hold and let go of the robot, then of source and publisher. May be called twice."""
+        with contextlib.ExitStack() as all_of_them:
+            if self.publisher is not None:
+                all_of_them.callback(self.publisher.close)
+            all_of_them.callback(self.source.close)
+            all_of_them.callback(self.robot.close)
 
 
 @dataclass
@@ -160,6 +169,8 @@ class LiveResult:
     """Account of the stream: counts, offset of the clocks, faults."""
     dry_run: bool
     """True where nothing was sent."""
+    published: Mapping[str, Any] | None
+    """Account of the publisher: frames, clients. None where nothing was published."""
     errors_mm: F64
     """(n, 2) time in s and distance of the tip from the target in mm, as tracked, a row per picture with a tip."""
     truths: list[NeedleTruth] = field(default_factory=list)
@@ -189,6 +200,7 @@ class LiveResult:
             "action_hz": round(rates.get("decision", 0.0), 2),
             "refused": dict(self.refused),
             "source": self.source,
+            **({} if self.published is None else {"published": self.published}),
         }
 
 
@@ -207,6 +219,9 @@ def build_live_episode(config: LiveInsertionConfig) -> LiveEpisode:
         opened.callback(source.close)
         check_clip(source.info, 0)
         check_method(source.info, tracker, config.tracker)
+        publisher = _publisher(config, source)
+        if publisher is not None:
+            opened.callback(publisher.close)
         robot = _robot(config, source)
         opened.callback(robot.close)
         first = source.next_frame(FIRST_FRAME_S)
@@ -222,6 +237,7 @@ def build_live_episode(config: LiveInsertionConfig) -> LiveEpisode:
             tracker=tracker,
             policy=policy,
             gate=_gate(config, rig_file, task.spacing),
+            publisher=publisher,
         )
         opened.pop_all()
     return episode
@@ -234,6 +250,14 @@ def _open(config: LiveInsertionConfig) -> LiveSource:
         source.close()
         raise InputError(f"{config.source} is no live source: give igtl://HOST:PORT or video:DEVICE")
     return source  # type: ignore[return-value]
+
+
+def _publisher(config: LiveInsertionConfig, source: LiveSource) -> InsertionPublisher | None:
+    if config.publish is None:
+        return None
+    address = parse_address(config.publish)
+    check_publishable(address)
+    return InsertionPublisher(Publisher(address, source.clock, to_wall_s=source.to_wall_s), source.clock)
 
 
 def _robot(config: LiveInsertionConfig, source: LiveSource) -> Robot:
@@ -319,7 +343,7 @@ def run_live_episode(
     period. The robot holds at the end.
     """
     config, task = episode.config, episode.task
-    clock = episode.source.clock
+    clock, publisher = episode.source.clock, episode.publisher
     seen_mm: dict[int, tuple[float, float]] = {}
 
     def look(now_s: float, capture: Capture | None, seen: Observation | None) -> str | None:
@@ -328,9 +352,14 @@ def run_live_episode(
             seen_mm[seen.frame_index] = seen.capture_time_s, math.dist(tip, target)
         if capture is not None and watch is not None:
             watch(capture.frame, seen)
+        if publisher is not None:
+            publisher.look(now_s)
         return None
 
     tracking_branch = TrackingBranch.open(episode.tracker, task, episode.hint, episode.policy)
+    if publisher is not None:
+        tracking_branch = PublishedTracking(**vars(tracking_branch), publisher=publisher)
+        publisher.begin()
     policy_branch = PolicyBranch.open(episode.policy, task)
     begins = {"held": "the run begins paused"} if config.paused else {}
     control_branch = ControlBranch.open(
@@ -362,5 +391,6 @@ def run_live_episode(
         held_because=control_branch.held_because,
         source=account,
         dry_run=config.dry_run,
+        published=None if publisher is None else publisher.summary(),
         errors_mm=np.array(list(seen_mm.values()), np.float64).reshape(-1, 2),
     )

@@ -25,11 +25,23 @@ from mcap.writer import Writer
 
 from sonosteer.core.clock import Clock, RealClock
 from sonosteer.core.errors import BrokenError, SonosteerError
-from sonosteer.core.types import Frame
+from sonosteer.core.types import Frame, Lost, TipEstimate
+from sonosteer.recording.annotations import annotations_of
 from sonosteer.recording.appended import AppendedFile
 from sonosteer.recording.hash_chain import ChainLink, HashChain, channel_digest
 from sonosteer.recording.pictures import no_picture, to_png
-from sonosteer.recording.run_topics import ARRIVAL, CONFIGURATION, END, PICTURE, PROFILE, TOPICS, VERSION, schema_of
+from sonosteer.recording.run_topics import (
+    ANNOTATIONS,
+    ARRIVAL,
+    CONFIGURATION,
+    END,
+    ESTIMATE,
+    PICTURE,
+    PROFILE,
+    TOPICS,
+    VERSION,
+    schema_of,
+)
 from sonosteer.recording.summary import versions
 from sonosteer.recording.tables import writing_failed
 from sonosteer.recording.wire import FrameArrival, encode
@@ -45,13 +57,16 @@ _KEPT = "what was recorded before is kept"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Entry:
-    """One message that waits. queued_s: on the disk's clock. time_s: on the run's. what: a mapping or a frame."""
+    """One message that waits. queued_s: on the disk's clock. time_s: on the run's.
+
+    what: a mapping, a frame, or an estimate to draw.
+    """
 
     queued_s: float
     number: int
     topic: str
     time_s: float
-    what: Mapping[str, Any] | Frame
+    what: Mapping[str, Any] | Frame | TipEstimate | Lost
 
 
 class RunLog:
@@ -111,10 +126,15 @@ class RunLog:
         return self._chain.digest if self._finished else None
 
     def write(self, topic: str, time_s: float, what: Mapping[str, Any]) -> None:
-        """Record something said or decided at time_s of the run. It is read later: do not change it afterwards."""
+        """Record something said or decided at time_s of the run. It is read later: do not change it afterwards.
+
+        What is said of the tip on /estimate is drawn on /annotations, too.
+        """
         with self._changed:
             self._wait_for_room()
             self._put(topic, time_s, dict(what))
+            if topic == ESTIMATE and isinstance(what.get("estimate"), TipEstimate | Lost):
+                self._put(ANNOTATIONS, time_s, what["estimate"])
 
     def frame(self, frame: Frame, now_s: float) -> None:
         """Record a frame that arrived at now_s of the run. Its picture is recorded only if there is room for it."""
@@ -163,7 +183,7 @@ class RunLog:
     def _has_room(self) -> bool:
         return len(self._queue) < MESSAGES and self._pictures < PICTURES
 
-    def _put(self, topic: str, time_s: float, what: Mapping[str, Any] | Frame) -> None:
+    def _put(self, topic: str, time_s: float, what: Mapping[str, Any] | Frame | TipEstimate | Lost) -> None:
         if self._error is not None or self._closing:
             return
         self._number += 1
@@ -213,7 +233,7 @@ class RunLog:
             return entry
 
     def _add(self, entry: _Entry) -> None:
-        what = self._picture(entry, entry.what) if isinstance(entry.what, Frame) else encode(entry.what)
+        what = self._encoded(entry)
         if entry.topic == END:
             what |= {"counts": dict(self.counts), "pictures_dropped": dict(self.dropped)}
         if entry.topic not in self._channels:
@@ -224,14 +244,22 @@ class RunLog:
         self._writer.add_message(channel, at_ns, data, at_ns, entry.number)
         self.counts[entry.topic] += 1
 
+    def _encoded(self, entry: _Entry) -> dict[str, Any]:
+        if isinstance(entry.what, Frame):
+            return self._picture(entry, entry.what)
+        if isinstance(entry.what, TipEstimate | Lost):
+            drawn: dict[str, Any] = encode(annotations_of(entry.what, _stamp(entry.time_s)))
+            return drawn
+        told: dict[str, Any] = encode(entry.what)
+        return told
+
     def _picture(self, entry: _Entry, frame: Frame) -> dict[str, Any]:
         png = to_png(frame.pixels)
         with self._changed:
             self._pictures -= 1
             self._changed.notify_all()
-        sec, nsec = divmod(to_ns(entry.time_s), 10**9)
         return {
-            "timestamp": {"sec": sec, "nsec": nsec},
+            "timestamp": _stamp(entry.time_s),
             "frame_id": "image",
             "format": "png",
             "index": frame.index,
@@ -245,6 +273,11 @@ class RunLog:
         )
         self._channel_digests[number] = channel_digest(topic, "json", name, "jsonschema", schema)
         return number
+
+
+def _stamp(time_s: float) -> dict[str, int]:
+    sec, nsec = divmod(to_ns(time_s), 10**9)
+    return {"sec": sec, "nsec": nsec}
 
 
 def to_ns(time_s: float) -> int:

@@ -21,6 +21,7 @@ from sonosteer.recording.wire import TAG, FrameArrival
 PROFILE, VERSION = "sonosteer-run", 3
 
 PICTURE, ARRIVAL, CONFIGURATION, END = "/frames", "/arrival", "/configuration", "/end"
+ESTIMATE, ANNOTATIONS = "/estimate", "/annotations"
 NUMBER, WHOLE, TEXT, YES_NO = ({"type": t} for t in ("number", "integer", "string", "boolean"))
 SCALARS: dict[Any, dict[str, str]] = {float: NUMBER, int: WHOLE, str: TEXT, bool: YES_NO}
 
@@ -56,6 +57,21 @@ IMAGE = {
     "format": TEXT,
     "data": TEXT | {"contentEncoding": "base64"},
     "index": WHOLE,
+}
+POINT_2D = _object({"x": NUMBER, "y": NUMBER})
+COLOUR = _object(dict.fromkeys("rgba", NUMBER))
+
+
+def _list(item: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": item}
+
+
+LINE = {"timestamp": TIME, "thickness": NUMBER, "outline_color": COLOUR, "fill_color": COLOUR}
+TEXT_ON_PICTURE = {"timestamp": TIME, "position": POINT_2D, "text": TEXT, "font_size": NUMBER}
+DRAWN = {
+    "circles": _list(_object({**LINE, "position": POINT_2D, "diameter": NUMBER})),
+    "points": _list(_object({**LINE, "type": WHOLE, "points": _list(POINT_2D), "outline_colors": _list(COLOUR)})),
+    "texts": _list(_object({**TEXT_ON_PICTURE, "text_color": COLOUR, "background_color": COLOUR})),
 }
 SPAN = {"started_s": NUMBER, "done_s": NUMBER}
 VERDICT = (
@@ -94,7 +110,8 @@ TOPICS: dict[str, tuple[str, dict[str, Any]]] = {
     ARRIVAL: ("sonosteer.Arrival", {"arrival": shown(FrameArrival)}),
     PICTURE: ("foxglove.CompressedImage", IMAGE),
     "/frame": ("sonosteer.Frame", OUTCOME),
-    "/estimate": ("sonosteer.Estimate", {"estimate": shown(Estimate), **SPAN}),
+    ANNOTATIONS: ("foxglove.ImageAnnotations", DRAWN),
+    ESTIMATE: ("sonosteer.Estimate", {"estimate": shown(Estimate), **SPAN}),
     "/decision": ("sonosteer.Decision", {"observation": shown(Observation), "action": shown(Action), **SPAN}),
     "/tick": ("sonosteer.Tick", TICK),
     "/source": ("sonosteer.Source", SOURCE),

@@ -87,6 +87,10 @@ class Intake:
         with self._lock:
             self._faults[what if what in self._faults or len(self._faults) < MOST_NAMES else TOO_MANY] += 1
 
+    def broke(self, error: Exception) -> None:
+        """Raise an error where pictures are taken: none will come any more."""
+        self.pictures.fail(error)
+
     def take(self, item: WholeMessage | Damaged, arrived_s: float) -> None:
         """Take one message. arrived_s: s on the run's clock."""
         if isinstance(item, Damaged):

@@ -13,13 +13,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from sonosteer.core.clock import Clock
 from sonosteer.core.errors import BrokenError, InputError
 from sonosteer.core.wall_clock import WallClock
 from sonosteer.sources.igtlink.address import IgtlAddress
-from sonosteer.sources.igtlink.intake import Intake
-from sonosteer.sources.igtlink.message_stream import EndOfStream, MessageStream
+from sonosteer.sources.igtlink.message_stream import Damaged, EndOfStream, MessageStream, WholeMessage
 from sonosteer.sources.igtlink.wire import WireError, make_message
 
 CONNECT_S = 2.0  # chosen: a machine that is on answers within a second, also over a poor network
@@ -29,13 +29,34 @@ MIN_WAIT_S, MAX_WAIT_S = 0.05, 2.0  # chosen: between two attempts, doubled each
 CHECK_S = 0.1  # chosen: how often the time of day is compared with the run's clock
 
 
+class TakesMessages(Protocol):
+    """Takes what comes out of a connection, in its thread."""
+
+    good: int
+    """How many messages of use came. A connection that brings none is tried less often."""
+    connections: int
+    """How many connections there were."""
+
+    def connected(self) -> None:
+        """Note that a connection was made."""
+
+    def take(self, item: WholeMessage | Damaged, arrived_s: float) -> None:
+        """Take one message. arrived_s: s on the run's clock."""
+
+    def fault(self, what: str) -> None:
+        """Count something that was wrong."""
+
+    def broke(self, error: Exception) -> None:
+        """Note that nothing will come any more."""
+
+
 class Receiver:
     """A connection to a sender that comes back by itself. Use it as a context manager, or call `close`.
 
     Raises InputError if the port that it is to wait at cannot be had.
     """
 
-    def __init__(self, address: IgtlAddress, intake: Intake, clock: Clock, wall: WallClock) -> None:
+    def __init__(self, address: IgtlAddress, intake: TakesMessages, clock: Clock, wall: WallClock) -> None:
         self._address, self._intake, self._clock, self._wall = address, intake, clock, wall
         self._over = threading.Event()
         self._sock: socket.socket | None = None
@@ -79,7 +100,7 @@ class Receiver:
         try:
             self._keep_connected()
         except Exception as e:  # noqa: BLE001  raised again where pictures are taken
-            self._intake.pictures.fail(BrokenError(f"reading {self._address.where} broke: {type(e).__name__}: {e}"))
+            self._intake.broke(BrokenError(f"reading {self._address.where} broke: {type(e).__name__}: {e}"))
 
     def _keep_connected(self) -> None:
         wait_s = MIN_WAIT_S

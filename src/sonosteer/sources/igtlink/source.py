@@ -26,6 +26,7 @@ from sonosteer.sources.turning import Turn
 
 OPEN_S = 5.0  # chosen: a scanner that is on sends within a second, and a person waits no longer for an answer
 LOOK_S = 0.05  # chosen: how often opening looks for a reason to give up
+GREETED_S = 0.5  # chosen: a sender that speaks version 2 once it is greeted has heard the greeting by then
 ONE_SCALE = 1e-4  # chosen: a fraction. A float of 32 bits keeps 1e-7, and a change of depth makes 1 % or more.
 #: names in capitals or not, under which a sender may say where x and y of its pictures point
 NO_ORIENTATION = ("", "XX", "XXX")  # as PLUS says it
@@ -59,6 +60,8 @@ class OpenIGTLinkSource:
         self._receiver = Receiver(address, self._intake, self._run_clock, self._wall)
         try:
             first = self._first(address, open_s)
+            if orientation is None and address.orientation is None:
+                first = self._greeted(first)
             self._turn = _turn_of(address, first, orientation)
             self.metadata = dict(first.metadata)
             self.said_orientation = _said_orientation(first)
@@ -104,6 +107,14 @@ class OpenIGTLinkSource:
                 raise InputError(f"{address.where}: {self._receiver.trouble}: start the sender, or check host and port")
             if time.monotonic() > until_s:
                 raise InputError(self._why_nothing(address, open_s))
+
+    def _greeted(self, first: Arrived) -> Arrived:
+        """A picture that says how it lies, if one comes soon: those before the greeting are of version 1."""
+        until_s = time.monotonic() + GREETED_S
+        while _said_orientation(first) is None and time.monotonic() < until_s:
+            time.sleep(LOOK_S)
+            first = self._intake.pictures.peek(0.0) or first
+        return first
 
     def _why_nothing(self, address: IgtlAddress, open_s: float) -> str:
         counts, trouble = self._intake.counts(), self._receiver.trouble

@@ -202,6 +202,16 @@ def parse_status(content: BodyView) -> str:
     return " ".join(filter(None, (str(code), _name(name), text)))
 
 
+def parse_string(content: BodyView) -> str:
+    """Read the content of a STRING. Raises WireError if it is none."""
+    if len(content) < 4:
+        raise WireError("a STRING that is too short")
+    _, size = struct.unpack_from(">HH", content)
+    if len(content) - 4 < size:
+        raise WireError("a STRING that is shorter than it says")
+    return bytes(content[4 : 4 + size]).decode("utf-8", "replace")
+
+
 # -- writing ------------------------------------------------------------------------------------------------------
 
 
