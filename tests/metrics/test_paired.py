@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sonosteer.metrics.paired import holm, mean_interval, paired_test
+from sonosteer.metrics.paired import mean_interval, paired_test
+from sonosteer.metrics.significance import holm
 
 RNG = np.random.default_rng(0)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -76,14 +75,4 @@ def paired_test(a: F64, b: F64, seed: int = 0) -> PairedTest:
 
 def _mean(x: F64, axis: int) -> F64:
     out: F64 = np.mean(x, axis=axis)
-    return out
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's correction of p-values for how many there are, in the order given. None exceeds 1."""
-    order = np.argsort(p_values, kind="stable")
-    out, largest = [0.0] * len(p_values), 0.0
-    for rank, i in enumerate(order.tolist()):
-        largest = max(largest, min((len(p_values) - rank) * p_values[i], 1.0))
-        out[i] = largest
     return out

@@ -159,7 +159,9 @@ def same(a: Any, b: Any) -> bool:
     kind: Any = type(a)
     if is_dataclass(kind):
         return kind is type(b) and all(same(getattr(a, n), getattr(b, n)) for n in _recorded(a))
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)):
+            return False
         return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)

@@ -17,6 +17,8 @@ from sonosteer.sim.wild_hash import rounded
 
 #: pictures that are hard to see the needle in, and a rig whose encoders say less of where the tip is
 HARD_SETUPS = ("in-plane-hard-view", "in-plane-hard-plant")
+#: fields that scenes have had only since the splits were frozen. None of these scenes uses them
+LATER = ("plant", "nonholonomic")
 HARD_SCENES = 100  # chosen: enough that a clip in fifty that is lost for good is seen
 
 
@@ -37,5 +39,7 @@ def hard_world_hash() -> str:
     for setup in HARD_SETUPS:
         for split in splits:
             for scene in hard_scenes(setup, split):
-                digest.update(repr(rounded(scene)).encode())
+                name, fields = rounded(scene)
+                told = {key: value for key, value in fields.items() if key not in LATER}
+                digest.update(repr((name, told)).encode())
     return digest.hexdigest()

@@ -24,7 +24,7 @@ from sonosteer.robots.ur.wire import (
 )
 
 KEPT_MESSAGES = 20  # chosen: the controller's texts of late, for whoever asks
-CHUNK = 1 << 16
+_CHUNK = 1 << 16
 
 
 @dataclass(slots=True)
@@ -142,7 +142,7 @@ class RtdeClient:
         try:
             while True:
                 try:
-                    data = self._sock.recv(CHUNK)
+                    data = self._sock.recv(_CHUNK)
                 except TimeoutError:
                     continue  # silence is the part's to judge, by its own clock
                 if not data:

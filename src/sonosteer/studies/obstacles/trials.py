@@ -39,7 +39,7 @@ from sonosteer.studies.obstacles.scenes import (
 WITHIN_MM = 1.0  # chosen: as in the steering study
 TIP_NOISE_MM = 0.1  # chosen: standard deviation of the measured tip
 SAFE_STOP = "stop: no safe path"
-PATH_POINTS = 120  # points of a path that is kept for pictures
+_PATH_POINTS = 120  # points of a path that is kept for pictures
 SHAPE_STEP_MM = 0.5  # between two points of the shaft whose clearance is taken
 
 OURS, IGNORES, PEER = "moves", "moves, obstacles not told", "random tree of OMPL"
@@ -130,7 +130,7 @@ def _outcome(scene: ObstacleScene, done: SteeringResult, shape: Any) -> dict[str
         "warnings": list(done.warnings),
         "time_s": done.rows[-1].time_s,
         "steer_ms": times,
-        "path": np.round(path[:: max(len(path) // PATH_POINTS, 1)], 3).tolist(),
+        "path": np.round(path[:: max(len(path) // _PATH_POINTS, 1)], 3).tolist(),
     }
 
 

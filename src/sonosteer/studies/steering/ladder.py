@@ -28,8 +28,8 @@ from sonosteer.steering.budget import RollLimits
 from sonosteer.steering.table import make_steerer
 from sonosteer.steering.transient import transient_preset
 
-DEPTH_MM = 120.0
-RATE_HZ, STEP_S = 20.0, 0.01
+_DEPTH_MM = 120.0
+_RATE_HZ, _STEP_S = 20.0, 0.01
 ENTRY_SD_RAD = 0.006  # as the scenes of steering
 IDEAL = RigLimits(roll_rad_s=1e3, encoder_mm=0.0, encoder_rad=0.0)
 LATE = dataclasses.replace(DEVICE, encoder_mm=0.0, encoder_rad=0.0)
@@ -161,7 +161,7 @@ def climb(
     steerer = make_steerer(
         controller,
         tissue=model,
-        depth_mm=DEPTH_MM,
+        depth_mm=_DEPTH_MM,
         limits=RollLimits(math.radians(budget_deg)),
         backlash_rad=rung.device.roll_backlash_rad,
         seed=seed,
@@ -169,25 +169,25 @@ def climb(
     )
     steerer.prepare()
     state, rig = steerer.start(0.0), RigModel(limits=rung.device, rng=np.random.default_rng([seed, 8]))
-    ordered, used, path = 0.0, 0.0, [(0.0, 0.0, 0.0)]
+    ordered, used, depth, path = 0.0, 0.0, 0.0, [(0.0, 0.0, 0.0)]
     where = needle.step(0.0, 0.0, 0.0, slope)
-    ticks = round(1.0 / RATE_HZ / STEP_S)
-    while rig.depth_mm < DEPTH_MM - 1e-6:
+    ticks = round(1.0 / _RATE_HZ / _STEP_S)
+    while depth < _DEPTH_MM - 1e-6:
         y, z = where.tip_mm[1:]
         n = rng.normal(0.0, rung.noise_mm, 2).tolist() if rung.noise_mm else (0.0, 0.0)
         read = rig.read()
         sd = max(rung.noise_mm, 1e-3)
-        seen = TipMeasurement(rig.time_s, rig.depth_mm, read.roll_rad, (y + n[0], z + n[1]), sd)
+        seen = TipMeasurement(rig.time_s, depth, read.roll_rad, (y + n[0], z + n[1]), sd)
         state, command = steerer.step(state, seen)
         used += abs(command.roll_rad - ordered)
         ordered = command.roll_rad
         rig.order(Command(expires_at_s=None, insertion_angle_rad=rig.insertion_angle_rad, roll_rad=ordered))
         for _ in range(ticks):
-            rig.advance(STEP_S)
-            rig.depth_mm = min(rig.depth_mm + speed * STEP_S, DEPTH_MM)  # the hand pushes, the device only rolls
-            where = needle.step(rig.depth_mm, rig.base_rad, rig.time_s, slope)
-        path.append((rig.depth_mm, *where.tip_mm[1:]))
-    errors = path_errors(np.array(path), DEPTH_MM)
+            rig.advance(_STEP_S)
+            depth = min(depth + speed * _STEP_S, _DEPTH_MM)  # the hand pushes, the device only rolls
+            where = needle.step(depth, rig.base_rad, rig.time_s, slope)
+        path.append((depth, *where.tip_mm[1:]))
+    errors = path_errors(np.array(path), _DEPTH_MM)
     return {
         "final_mm": errors.final_mm,
         "mean_mm": errors.mean_mm,

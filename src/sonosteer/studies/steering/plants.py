@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from sonosteer.core.arrays import F64
-from sonosteer.metrics.paired import holm, mean_interval, paired_test
+from sonosteer.metrics.paired import mean_interval, paired_test
+from sonosteer.metrics.significance import holm
 from sonosteer.sim.steering_scenes import TISSUES
 from sonosteer.studies.pages import TableRow
 

@@ -119,7 +119,7 @@ def _sections(tables: dict[str, list[TableRow]]) -> list[tuple[str, str, list[Ta
         ("Table IV: how many pairs agree", _BY_INSERTION, tables["table-4-agreement"]),
         ("Table V: SD of e_n, all pairs", "As above. table-5-pairs.csv.", _beside(tables["table-5-pairs"])),
         ("Table V: how many pairs agree", _BY_INSERTION, tables["table-5-agreement"]),
-        ("Order of the methods by the SD of e_n (F-test, 0.001)", "", tables["order"]),
+        ("Order of the methods by the SD of e_n (F-test, 0.001)", "", tables["order-of-spread"]),
         (
             "Is the mean error 0? By frame and by insertion",
             "By frame as in the paper; by insertion a t-test of the insertions' means, with Holm's correction for all "

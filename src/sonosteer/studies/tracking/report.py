@@ -69,7 +69,7 @@ def write_tracking_study(
         "insertions": len(paper),
         "frames": sum(r["frames"] for r in paper),
         "paper_frames": PAPER_FRAMES,
-        "order_of_sd_en": tables["order"],
+        "order_of_sd_en": tables["order-of-spread"],
         "pearson": _pearson_said(paper)[1],
         "needle_free_frames": sum(r["frames"] for r in free),
         "needle_free_claims": {
@@ -106,7 +106,7 @@ def _tables(results: Sequence[TrackingResult], paper: Sequence[TrackingResult]) 
         "table-5-pairs": pairs["en"],
         "table-5-agreement": agreement_counts(pairs["en"]),
         "table-6": [_time_row(m, paper) for m in methods if any(len(r["methods"][m]["ms"]) for r in paper)],
-        "order": [_order(a, b, spread) for a, b in ORDER],
+        "order-of-spread": [_order(a, b, spread) for a, b in ORDER],
         "reductions": reduction_rows(rows),
         "within": within_rows(rows),
         "readings": reading_rows(paper, readings, cause=False) if readings else [],

@@ -26,10 +26,10 @@ from sonosteer.trackers.table import make_tracker
 
 #: clips as they come, and the two hard kinds
 KINDS = ("in-plane-convex", *HARD_SETUPS)
-FIRST_SEED = 20_000  # chosen: of clips as they come, no data set and no study has drawn them
+_FIRST_SEED = 20_000  # chosen: of clips as they come, no data set and no study has drawn them
 ENCODERS = "encoders"
 ROWS = ("vla", "vla + encoders", "auto", "auto + encoders", ENCODERS)
-FAR_MM = 5.0  # chosen: a tip that is called tracking and is further off than this is wrong
+_FAR_MM = 5.0  # chosen: a tip that is called tracking and is further off than this is wrong
 CHI2_95 = 5.991
 
 
@@ -53,7 +53,7 @@ def scenes_of(kind: str, split: Split, count: int) -> Iterator[Scene]:
     if kind not in KINDS or not 0 < count <= HARD_SCENES:
         raise InputError(f"{count} clips of {kind!r}: 1 to {HARD_SCENES} of {', '.join(KINDS)} are possible")
     for k in range(count):
-        yield make_scene(f"{kind}/{split}", FIRST_SEED + k, mode=("ips", "ipm")[k % 2])
+        yield make_scene(f"{kind}/{split}", _FIRST_SEED + k, mode=("ips", "ipm")[k % 2])
 
 
 def run_aided_trial(trial: AidedTrial) -> dict[str, list[list[float]]]:
@@ -158,11 +158,11 @@ def table_of(done: Mapping[str, Sequence[Mapping[str, Sequence[Sequence[float]]]
             clips = [np.array(trial[row], float) for trial in trials if len(trial[row])]
             for frames in ("visible tip", "all"):
                 parts = [c[c[:, 1] > 0] if frames == "visible tip" else c for c in clips]
-                out.append({"clips": kind, "row": row, "frames": frames, **figures_of([p for p in parts if len(p)])})
+                out.append({"clips": kind, "row": row, "frames": frames, **_figures_of([p for p in parts if len(p)])})
     return out
 
 
-def figures_of(clips: Sequence[F64]) -> dict[str, Any]:
+def _figures_of(clips: Sequence[F64]) -> dict[str, Any]:
     """Error with its deviation, interval over clips, largest, and what state and ellipse are worth.
 
     clips: (n, 4) of each, as `run_aided_trial` gives them.
@@ -176,7 +176,7 @@ def figures_of(clips: Sequence[F64]) -> dict[str, Any]:
         "95 %": f"{low:.2f} to {high:.2f}",
         "median": f"{np.median(error):.2f}",
         "largest": f"{error.max():.1f}",
-        "wrong %": f"{100 * np.mean(tracking & (error > FAR_MM)):.2f}",
+        "wrong %": f"{100 * np.mean(tracking & (error > _FAR_MM)):.2f}",
         "tracking %": f"{100 * tracking.mean():.1f}",
         "lost %": f"{100 * np.mean(rows[:, 2] == 0):.1f}",
         "ellipse %": f"{100 * rows[told, 3].mean():.1f}" if told.any() else "",

@@ -20,15 +20,15 @@ from sonosteer.recording.summary import versions
 from sonosteer.sources.igtlink.source import OpenIGTLinkSource
 from sonosteer.testing.cpp_peers.building import build_peer, new_port, running_sender
 
-SIZE_PX = (640, 480)
-ACCOUNT_HZ, ACCOUNT_S = 60.0, 60.0
+_SIZE_PX = (640, 480)
+ACCOUNT_HZ, _ACCOUNT_S = 60.0, 60.0
 TRANSPORT_HZ = (30.0, 60.0, 100.0)
-TURN_S, TURNS = 4.0, 3
+TURN_S, _TURNS = 4.0, 3
 FIRST = 10  # pictures of a connection that are not counted in its ages
 LEFT_S = 2.0  # chosen: what was sent is here by then, or was lost
 
 
-def bench_cpp_peer(*, seed: int, progress: CountProgress, seconds: float = ACCOUNT_S) -> dict[str, Any]:
+def bench_cpp_peer(*, seed: int, progress: CountProgress, seconds: float = _ACCOUNT_S) -> dict[str, Any]:
     """Measure the account of a long run, and ages beside a C++ client's. seed: nothing is drawn here.
 
     seconds: how long the account is; each turn of the ages takes TURN_S, or seconds where that is less. Raises
@@ -48,7 +48,7 @@ def bench_cpp_peer(*, seed: int, progress: CountProgress, seconds: float = ACCOU
         "cases": cases,
         "notes": (
             f"640x480 grey, packed, stamped and sent by libopenigtlink in C++, check sums compared by both readers. "
-            f"account: {seconds:g} s at {ACCOUNT_HZ:g} Hz. ages: {TURNS} turns of {turn_s:g} s of each reader. "
+            f"account: {seconds:g} s at {ACCOUNT_HZ:g} Hz. ages: {_TURNS} turns of {turn_s:g} s of each reader. "
             f"Load of the machine at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores. {_said(cases)}"
         ),
     }
@@ -70,7 +70,7 @@ def _account(sender: Path, seconds: float) -> dict[str, Any]:
     """Read everything that the peer sends, and compare the account with what it says it sent."""
     port, count = new_port(), max(round(seconds * ACCOUNT_HZ), 2)
     ages: list[float] = []
-    with running_sender(sender, port, ACCOUNT_HZ, count, size_px=SIZE_PX) as process:
+    with running_sender(sender, port, ACCOUNT_HZ, count, size_px=_SIZE_PX) as process:
         source = _opened(port)
         end_s = time.monotonic() + 3.0 * seconds + 30.0
         while process.poll() is None and time.monotonic() < end_s:
@@ -106,12 +106,12 @@ def _beside(sender: Path, client: Path, rate_hz: float, turn_s: float) -> list[d
     count = max(round(2.0 * turn_s * rate_hz), 2 * FIRST)
     ours: list[float] = []
     theirs: list[float] = []
-    for _ in range(TURNS):
+    for _ in range(_TURNS):
         port = new_port()
-        with running_sender(sender, port, rate_hz, count, size_px=SIZE_PX):
+        with running_sender(sender, port, rate_hz, count, size_px=_SIZE_PX):
             ours += _ages_of_ours(port, turn_s)[FIRST:]
         port = new_port()
-        with running_sender(sender, port, rate_hz, count, size_px=SIZE_PX):
+        with running_sender(sender, port, rate_hz, count, size_px=_SIZE_PX):
             words = [str(client), "127.0.0.1", str(port), str(turn_s)]
             done = subprocess.run(words, capture_output=True, text=True, check=False)
             if done.returncode != 0:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sonosteer.core.errors import BrokenError, InputError
 
-SOURCES = Path(__file__).parent
+_SOURCES = Path(__file__).parent
 HEADERS = Path("/usr/include/openigtlink")
 NEEDED = "g++ and libopenigtlink-dev are needed (apt-get install g++ libopenigtlink-dev)"
 
@@ -25,7 +25,7 @@ def build_peer(name: str, folder: Path, *, source: Path | None = None) -> Path:
     if compiler is None or not (HEADERS / "igtlImageMessage.h").exists():
         raise InputError(f"no C++ peer: {NEEDED}")
     program = folder / name
-    words = [compiler, "-O1", "-w", str(source or SOURCES / f"{name}.cxx")]
+    words = [compiler, "-O1", "-w", str(source or _SOURCES / f"{name}.cxx")]
     words += [f"-I{HEADERS}", "-lOpenIGTLink", "-lpthread", "-o", str(program)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode != 0:

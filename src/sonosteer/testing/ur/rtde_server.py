@@ -14,7 +14,7 @@ from sonosteer.testing.ur.fields import type_of
 
 CYCLE_HZ = 500.0
 CONTROLLER_VERSION = (5, 19, 0, 0)
-ROWS = 1  # number of the one recipe of rows that a client has
+_ROWS = 1  # number of the one recipe of rows that a client has
 
 
 @dataclass(slots=True)
@@ -122,8 +122,8 @@ class RtdeServer:
             self._write(client, package("O", bytes([0]) + ",".join(types).encode()))
             return
         client.every = max(round(CYCLE_HZ / rate_hz), 1)
-        client.rows = Recipe(ROWS, tuple(names), tuple(types))
-        self._write(client, package("O", bytes([ROWS]) + ",".join(types).encode()))
+        client.rows = Recipe(_ROWS, tuple(names), tuple(types))
+        self._write(client, package("O", bytes([_ROWS]) + ",".join(types).encode()))
 
     def _agree_inputs(self, client: Client, names: list[str]) -> None:
         types = []
