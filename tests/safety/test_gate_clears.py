@@ -212,6 +212,12 @@ def test_kept_angles_are_the_set_points_once_they_are_reached_so_that_noise_move
     )
 
 
+def test_an_action_may_say_where_a_tip_was_found():
+    assert isinstance(ask(act(found_px=(120.0, 80.0))), Cleared)
+    for wrong in ((120.0,), (120.0, 80.0, 1.0), (120.0, float("nan"))):
+        refused(ask(act(found_px=wrong)), "number")
+
+
 def test_a_needle_that_is_drawn_back_keeps_its_angle():
     back = replace(STATE, command=replace(FAST, insertion_speed_mm_s=-24.0))
     order = cleared(ask(act(insertion_speed_mm_s=-8.0, insertion_angle_rad=0.5625), state=back))

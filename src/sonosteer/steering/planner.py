@@ -312,14 +312,19 @@ class MovePlanner:
             why = f"warning: the target will be missed by {s.miss_mm:.1f} mm"
         return RollCommand(s.goal_rad, why, stop, miss_mm=s.miss_mm, miss_sd_mm=s.miss_sd_mm)
 
-    @staticmethod
-    def _must_stop(s: PlannerState) -> bool:
+    def _must_stop(self, s: PlannerState) -> bool:
         """Whether a contact is predicted that no plan has avoided."""
         if s.contact_mm is None or s.blocked == 0:
             return False
         ahead_mm = s.contact_mm - s.depth_mm
+        near = ahead_mm < CONTACT_NEAR_MM and s.lack_mm > self._later_mm(s)
         hopeless = s.blocked > PATIENCE and s.lack_mm > NARROW_MM
-        return ahead_mm < CONTACT_NEAR_MM or (hopeless and ahead_mm < CONTACT_FAR_MM)
+        return near or (hopeless and ahead_mm < CONTACT_FAR_MM)
+
+    def _later_mm(self, s: PlannerState) -> float:
+        """How much of the growth of obstacles is for the shaft's shift by later turns: no reason to stop at once."""
+        now = self.clearance_sd * math.sqrt(max(0.5 * float(s.P[0, 0] + s.P[2, 2]), 0.0))
+        return min(math.hypot(now, self.shaft_shift_mm), self.clearance_cap_mm) - min(now, self.clearance_cap_mm)
 
     # -- parts of a step -----------------------------------------------------------------------------------------
 

@@ -55,6 +55,8 @@ LEAVES_PER_MM = 1.1e-3
 #: chosen: by how much a way must leave both straight ways to be worth a try, mm: margin, overlap and a little more
 LEAVES_MM = 1.15
 MAX_DRAWS = 400  # chosen: far more than any seed has needed
+#: chosen: after so many draws in vain the bevel pulls half as strongly again. A needle that hardly bends has no way round
+DRAWS_A_GAIN = 80
 PATH_STEP_MM = 0.5  # chosen: between two points of a way that is checked for obstacles
 
 
@@ -112,7 +114,7 @@ def obstacle_scene(number: int, split: Split = "test") -> ObstacleScene:
 
 
 def draw_obstacle_scene(tissue: str, bevel_gain: float, seed: int, split: Split, kind: SceneKind) -> ObstacleScene:
-    """Draw a scene of a kind. The same arguments give the same scene."""
+    """Draw a scene of a kind. The same arguments give the same scene. It says which gain it needed."""
     rng = np.random.default_rng([seed, get_args(Split).index(split), 77])
     config = SteeringConfig(
         controller="none",
@@ -124,7 +126,10 @@ def draw_obstacle_scene(tissue: str, bevel_gain: float, seed: int, split: Split,
         noise_mm=0.0,
         scene_fields={"bevel_gain": bevel_gain},
     )
-    for _ in range(MAX_DRAWS):
+    for draw in range(MAX_DRAWS):
+        if draw and draw % DRAWS_A_GAIN == 0:
+            bevel_gain *= 1.5
+            config = replace(config, scene_fields={"bevel_gain": bevel_gain})
         way = _random_way(config, bevel_gain * LEAVES_PER_MM if kind == "blocked" else 0.0, rng)
         target = (float(way[-1, 1]), float(way[-1, 2]))
         parts = _closing(target, way, rng) if kind == "closed" else _beside(target, way, rng, blocks=kind == "blocked")
