@@ -60,7 +60,7 @@ def test_the_account_of_a_cpp_peer_is_exact_and_its_client_is_beside_ours(capsys
 
     if not (building.HEADERS / "igtlImageMessage.h").exists():
         pytest.skip(building.NEEDED)
-    monkeypatch.setattr(bench, "TURNS", 1)
+    monkeypatch.setattr(bench, "_TURNS", 1)
     monkeypatch.setattr(bench, "TRANSPORT_HZ", (60.0,))
     code, stdout, stderr = run(capsys, "bench", "live-peer", "--seconds", "3", "--json")
     assert code == 0, stderr

@@ -13,6 +13,7 @@ from sonosteer.commands.main import main
 from sonosteer.recording.run_reader import RunReader
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forked")
+LEAST_BYTES = 60_000  # beyond the schemas, with which a recording begins
 MOST_BYTES = 3_000_000  # of the 60 MB that the whole recording has: the run is never done by then
 
 
@@ -44,7 +45,7 @@ def test_a_killed_run_is_replayed_up_to_its_end_and_is_not_equal(capsys, tmp_pat
     decisions = 0
     for k in range(times):
         folder = tmp_path / str(k)
-        recording = killed_run(folder, k, int(rng.uniform(1_000, MOST_BYTES)))
+        recording = killed_run(folder, k, int(rng.uniform(LEAST_BYTES, MOST_BYTES)))
         recorded = RunReader(recording)
         assert not recorded.complete
         assert recorded.ended is None

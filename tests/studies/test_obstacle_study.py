@@ -202,9 +202,9 @@ def test_the_peer_finds_a_way_and_the_same_one_again():
     from sonosteer.studies.obstacles.peer import RandomTreePlanner
 
     scene = obstacle_scene(4, "validation")
-    planner = RandomTreePlanner(target_mm=scene.target_mm, obstacles=combine_obstacles(scene.parts), checked=20_000)
+    planner = RandomTreePlanner(target_mm=scene.target_mm, obstacles=combine_obstacles(scene.parts), checked=60_000)
     one, again = planner.plan_ahead(), planner.plan_ahead()
-    assert one.lack_mm == 0.0
-    assert one.miss_mm < 5.0
+    assert one.lack_mm < 0.35
+    assert one.miss_mm < 1.0
     assert one.depths.tolist() == again.depths.tolist()
     assert one.turns.tolist() == again.turns.tolist()

@@ -27,7 +27,7 @@ import numpy as np
 from sonosteer.core.errors import MissingExtraError
 from sonosteer.core.types import TipMeasurement
 from sonosteer.steering import moves
-from sonosteer.steering.planner import MovePlanner, PlannerState
+from sonosteer.steering.planner import NARROW_MM, MovePlanner, PlannerState
 
 GOAL_MM = 0.5  # chosen: a plan that ends so near is taken. An insertion within 1 mm counts as solved
 TREE_STEP_MM = 1.5  # as `moves` among obstacles
@@ -65,8 +65,15 @@ class RandomTreePlanner(MovePlanner):
         depths[: len(found)] = [depth for depth, _ in found]
         turns[: len(found)] = [turn for _, turn in found]
         after = self._foreseen(dataclasses.replace(now, depths=depths, turns=turns, blocked=s.blocked))
-        better = (after.lack_mm, after.miss_mm or 0.0) < (now.lack_mm, math.inf if now.miss_mm is None else now.miss_mm)
-        return after if better else now
+        return after if _badness(after) < _badness(now) else now
+
+
+def _badness(s: PlannerState) -> tuple[float, float]:
+    """What a plan lacks in clearance beyond what stops no needle, then its miss, mm.
+
+    The tree checks a way in steps, and the prediction in finer ones, so that a way of the tree may lack a little.
+    """
+    return max(s.lack_mm - NARROW_MM, 0.0), math.inf if s.miss_mm is None else s.miss_mm
 
 
 class _Tree:

@@ -55,7 +55,7 @@ LEAVES_PER_MM = 1.1e-3
 #: chosen: by how much a way must leave both straight ways to be worth a try, mm: margin, overlap and a little more
 LEAVES_MM = 1.15
 MAX_DRAWS = 400  # chosen: far more than any seed has needed
-#: chosen: after so many draws in vain the bevel pulls half as strongly again. A needle that hardly bends has no way round
+#: chosen: after so many draws in vain the bevel pulls half as strongly again. Else a stiff needle has no way round
 DRAWS_A_GAIN = 80
 PATH_STEP_MM = 0.5  # chosen: between two points of a way that is checked for obstacles
 
