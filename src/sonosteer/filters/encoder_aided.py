@@ -5,7 +5,7 @@ states here, estimated online from the sightings.
 
 | symbol | name here | unit |
 | --- | --- | --- |
-| p | states X, _Y: tip in the image without breathing | mm |
+| p | states IMAGE_X, IMAGE_Y: tip in the image without breathing | mm |
 | s | state SLIP: fraction of the pushed length that does not reach the tip | no unit |
 | b | state HEADING: the tip's direction less the encoder's | rad |
 | k | state BEND: change of that by a millimetre of way | rad/mm |
@@ -14,7 +14,7 @@ states here, estimated online from the sightings.
 
 Between two readings the needle goes d and the probe q. Then p changes by (1 - s) d along the heading, less q turned by
 r. A needle that is swung takes the tip along. Breathing is an oscillator that is pushed at random. A sighting is
-(X, _Y + u). Axes: x along the image, y down.
+(IMAGE_X, IMAGE_Y + u). Axes: x along the image, y down.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from sonosteer.core.frozen import load_locked, lock_fields
 from sonosteer.core.geometry import Point
 from sonosteer.core.types import RobotState
 
-X, _Y, SLIP, HEADING, BEND, TURN, BREATH, BREATH_SPEED = range(8)
+IMAGE_X, IMAGE_Y, SLIP, HEADING, BEND, TURN, BREATH, BREATH_SPEED = range(8)
 #: what a sighting sees of the state
 SEES = np.zeros((2, 8))
-SEES[0, X] = SEES[1, _Y] = SEES[1, BREATH] = 1.0
+SEES[0, IMAGE_X] = SEES[1, IMAGE_Y] = SEES[1, BREATH] = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +58,7 @@ class AidedBelief:
     @property
     def place_mm(self) -> Point:
         """Where the tip is seen in the image, mm."""
-        return float(self.mean[X]), float(self.mean[_Y] + self.mean[BREATH])
+        return float(self.mean[IMAGE_X]), float(self.mean[IMAGE_Y] + self.mean[BREATH])
 
     @property
     def place_covariance_mm2(self) -> F64:
@@ -117,7 +117,7 @@ class EncoderAided:
         covariance_mm2: (2, 2) of that place. side: 1 for a needle from the image's left, -1 from its right.
         """
         mean = np.zeros(8)
-        mean[[X, _Y, SLIP]] = *at_mm, self.slip[0]
+        mean[[IMAGE_X, IMAGE_Y, SLIP]] = *at_mm, self.slip[0]
         P = np.zeros((8, 8))
         P[:2, :2] = covariance_mm2
         turn = self.turn_sd_rad**2
@@ -126,8 +126,8 @@ class EncoderAided:
         P[HEADING, TURN] = P[TURN, HEADING] = turn
         P[BREATH, BREATH], P[BREATH_SPEED, BREATH_SPEED] = np.diag(self._breath_at_rest())
         # the place that was seen has the breath of its moment in it, whatever that was
-        P[_Y, _Y] += P[BREATH, BREATH]
-        P[_Y, BREATH] = P[BREATH, _Y] = -P[BREATH, BREATH]
+        P[IMAGE_Y, IMAGE_Y] += P[BREATH, BREATH]
+        P[IMAGE_Y, BREATH] = P[BREATH, IMAGE_Y] = -P[BREATH, BREATH]
         return AidedBelief(mean, P, reading, reading.insertion_angle_rad, side)
 
     def predict(self, belief: AidedBelief, reading: RobotState | None, dt_s: float) -> AidedBelief:
@@ -135,7 +135,9 @@ class EncoderAided:
         belief = self._breathe(belief, dt_s)
         if reading is None or not self._plausible(belief.reading, reading, dt_s):
             unknown = np.zeros(8)
-            unknown[[X, _Y]] = (0.25 * self.max_mm_s * dt_s) ** 2  # chosen: a quarter of the fastest is one deviation
+            unknown[[IMAGE_X, IMAGE_Y]] = (
+                0.25 * self.max_mm_s * dt_s
+            ) ** 2  # chosen: a quarter of the fastest is one deviation
             belief = replace(belief, covariance=belief.covariance + np.diag(unknown))
             return belief if reading is None or not _finite(reading) else replace(belief, reading=reading)
         return self._swing(self._push(belief, reading, dt_s), reading)
@@ -167,17 +169,17 @@ class EncoderAided:
         heading = _heading(reading, belief.side) + m[HEADING] + 0.5 * m[BEND] * way
         c, s = math.cos(heading), math.sin(heading)
         mean = m.copy()
-        mean[X] += way * c - qx + turn * qz
-        mean[_Y] += way * s - qz - turn * qx
+        mean[IMAGE_X] += way * c - qx + turn * qz
+        mean[IMAGE_Y] += way * s - qz - turn * qx
         mean[HEADING] += m[BEND] * way
         F = np.eye(8)
-        F[X, SLIP], F[_Y, SLIP] = -pushed * c, -pushed * s
-        F[X, HEADING], F[_Y, HEADING] = -way * s, way * c
-        F[X, BEND], F[_Y, BEND] = -0.5 * way * way * s, 0.5 * way * way * c
-        F[X, TURN], F[_Y, TURN] = qz, -qx
+        F[IMAGE_X, SLIP], F[IMAGE_Y, SLIP] = -pushed * c, -pushed * s
+        F[IMAGE_X, HEADING], F[IMAGE_Y, HEADING] = -way * s, way * c
+        F[IMAGE_X, BEND], F[IMAGE_Y, BEND] = -0.5 * way * way * s, 0.5 * way * way * c
+        F[IMAGE_X, TURN], F[IMAGE_Y, TURN] = qz, -qx
         F[HEADING, BEND] = way
         Q = np.zeros(8)
-        Q[[X, _Y]] = self.walk_mm**2 * (abs(pushed) + 0.2 * math.hypot(qx, qz)) + self.rest_mm**2 * dt_s
+        Q[[IMAGE_X, IMAGE_Y]] = self.walk_mm**2 * (abs(pushed) + 0.2 * math.hypot(qx, qz)) + self.rest_mm**2 * dt_s
         walks = np.square([self.slip_walk, self.heading_walk_rad, self.bend_walk])
         Q[[SLIP, HEADING, BEND]] = walks * abs(pushed)
         return replace(belief, mean=mean, covariance=F @ belief.covariance @ F.T + np.diag(Q), reading=reading)

@@ -39,8 +39,8 @@ TREE_EVERY_MM = 5.0  # chosen: insertion between two plans. With 1 mm, as ours, 
 SMALL_WEIGHT = (
     1e-3  # weight of slope, bevel and rotation in the distance between two states of the tree. The place has 1
 )
-DEPTH, _Y, Z = range(3)
-SLOPE_Y, SLOPE_Z, BEVEL, OFFSET, USED, _TURNS = range(6)
+DEPTH, TIP_Y, TIP_Z = range(3)
+SLOPE_Y, SLOPE_Z, BEVEL, OFFSET, USED, TURNS_MADE = range(6)
 
 
 @dataclass(frozen=True)
@@ -137,15 +137,15 @@ class _Tree:
         """Turn the bevel to the control, and push on. Model as in `moves.follow_plan`."""
         self.propagated += 1
         place, rest = state[0], state[1]
-        at, bevel, offset, used, turns = place[DEPTH], rest[BEVEL], rest[OFFSET], rest[USED], rest[_TURNS]
+        at, bevel, offset, used, turns = place[DEPTH], rest[BEVEL], rest[OFFSET], rest[USED], rest[TURNS_MADE]
         turn = math.remainder(control[0] - bevel, math.tau)
         if abs(turn) > self.task.min_turn_rad:
             play = moves.play_at(at, self.task.friction)
             used += abs(moves.base_turn(turn, offset, play))
             bevel, offset, turns = bevel + turn, math.copysign(play, turn), turns + 1.0
         ky, kz, gy, gz = self._bends(bevel, at + 0.5 * step_mm - self.s.depth_mm)
-        y = place[_Y] + (rest[SLOPE_Y] + gy) * step_mm + 0.5 * ky * step_mm**2
-        z = place[Z] + (rest[SLOPE_Z] + gz) * step_mm + 0.5 * kz * step_mm**2
+        y = place[TIP_Y] + (rest[SLOPE_Y] + gy) * step_mm + 0.5 * ky * step_mm**2
+        z = place[TIP_Z] + (rest[SLOPE_Z] + gz) * step_mm + 0.5 * kz * step_mm**2
         slopes = (rest[SLOPE_Y] + ky * step_mm, rest[SLOPE_Z] + kz * step_mm)
         self._write(result, (at + step_mm, y, z, *slopes, bevel, offset, used, turns))
 
@@ -161,7 +161,7 @@ class _Tree:
         """Whether limits are kept and nothing is touched."""
         place, rest = state[0], state[1]
         at = place[DEPTH]
-        if at > self.planner.depth_mm + 1e-6 or rest[_TURNS] > self.left + 0.5:
+        if at > self.planner.depth_mm + 1e-6 or rest[TURNS_MADE] > self.left + 0.5:
             return False
         if self.used_rad + rest[USED] > self.task.budget_rad:
             return False
@@ -170,7 +170,7 @@ class _Tree:
         ahead = at - self.s.depth_mm
         grown = 0.5 * ahead * ahead
         sd = math.sqrt(need.place_mm2 + need.slope * ahead**2 + need.curvature_per_mm2 * grown**2)
-        room = moves.clearance_at(t.field, t.origin_mm, t.step_mm, at, place[_Y] + h * ky, place[Z] + h * kz)
+        room = moves.clearance_at(t.field, t.origin_mm, t.step_mm, at, place[TIP_Y] + h * ky, place[TIP_Z] + h * kz)
         return bool(room >= need.radius_mm + min(sd, need.cap_mm))
 
     def _ends_off_mm(self, state: Any) -> float:
@@ -180,8 +180,8 @@ class _Tree:
         left = max(self.planner.depth_mm - at, 0.0)
         ky, kz, gy, gz = self._bends(rest[BEVEL], at - self.s.depth_mm + 0.5 * left)
         h = self.task.model.jump_mm2
-        y = place[_Y] + (rest[SLOPE_Y] + gy) * left + (0.5 * left**2 + h) * ky - target[0]
-        z = place[Z] + (rest[SLOPE_Z] + gz) * left + (0.5 * left**2 + h) * kz - target[1]
+        y = place[TIP_Y] + (rest[SLOPE_Y] + gy) * left + (0.5 * left**2 + h) * ky - target[0]
+        z = place[TIP_Z] + (rest[SLOPE_Z] + gz) * left + (0.5 * left**2 + h) * kz - target[1]
         off = math.hypot(y, z)
         return off if off > GOAL_MM else off + self._touches_mm(place, rest)
 
@@ -189,7 +189,7 @@ class _Tree:
         """Return the largest lack of clearance without another turn, mm."""
         at, ahead, need = place[DEPTH], place[DEPTH] - self.s.depth_mm, self.task.need
         x = self.s.x.copy()
-        x[:4] = place[_Y], rest[SLOPE_Y], place[Z], rest[SLOPE_Z]
+        x[:4] = place[TIP_Y], rest[SLOPE_Y], place[TIP_Z], rest[SLOPE_Z]
         grown = 0.5 * ahead * ahead
         now = need.place_mm2 + need.slope * ahead**2 + need.curvature_per_mm2 * grown**2
         out = np.zeros(moves.OUT)
